@@ -1,0 +1,63 @@
+/* backend.h - the operations that a forward pass and its measurements need, as one flat table of function pointers.
+ *
+ * Pointers named dev_* are the backend's memory (plain memory on the CPU); others are host memory. All arithmetic is fp32
+ * unless said; rows are row-major. Calls may be asynchronous until sync(). An operation that a backend lacks returns
+ * KVC_UNSUPPORTED with its name: there is no silent fallback. Results never depend on the number of threads: work is cut
+ * into fixed blocks and every reduction has a fixed order. */
+#ifndef CALIB_BACKEND_BACKEND_H
+#define CALIB_BACKEND_BACKEND_H
+#include "kvc/codec.h"
+
+/* Causal attention of one sequence.
+ *   q [T][n_heads][d], k v [T][n_kv_heads][d], after RoPE; out [n_rows][n_heads][d]
+ * With k_page and v_page (what the cache's pages decode to, [T][n_kv_heads][d]) it is decode-faithful: query t reads token j
+ * from k_page, v_page where j lies in a page that is compressed when t + 1 tokens are present, i.e.
+ * sinks <= j < sinks + kvc_tokens_compressed(policy, t + 1), and from k, v elsewhere. Either may be NULL: exact. */
+typedef struct attention_args {
+    uint32_t n_tokens, n_heads, n_kv_heads, head_dim;
+    float scale; /* of the scores; 1 / sqrt(d) */
+    const float *q, *k, *v;
+    const float *k_page, *v_page;
+    kvc_token_policy policy;
+    float *out; /* all rows: [T][n_heads][d] */
+} attention_args;
+
+/* Per row of logits: what the comparison of a reference and a compressed model needs. */
+typedef struct logit_row {
+    double nll_ref, nll_cfg; /* -log p(target), nats */
+    double kl;               /* KL(p_ref || p_cfg), nats, >= 0 up to rounding */
+    uint32_t top_ref, top_cfg;
+} logit_row;
+
+typedef struct rope_table rope_table; /* host: cos, sin [n_positions][d/2] made by the model */
+
+typedef struct backend backend;
+struct backend {
+    char name[16]; /* "cpu" */
+    void *state;
+    void (*close)(backend *b);
+    kvc_status (*buffer_new)(backend *b, size_t bytes, void **dev_out, kvc_error *err); /* 64-byte aligned */
+    void (*buffer_free)(backend *b, void *dev);                                         /* NULL is fine */
+    kvc_status (*upload)(backend *b, void *dev_dst, const void *src, size_t bytes, kvc_error *err);
+    kvc_status (*download)(backend *b, void *dst, const void *dev_src, size_t bytes, kvc_error *err);
+    kvc_status (*sync)(backend *b, kvc_error *err);
+    /* y[m][n] = x[m][k] w[n][k]^T (+ bias[n]) (+ y if accumulate); w is a weight as stored: [out][in] */
+    kvc_status (*gemm)(backend *b, size_t m, size_t n, size_t k, const float *dev_x, const float *dev_w, const float *dev_bias, int accumulate, float *dev_y, kvc_error *err);
+    /* y = x / sqrt(mean(x^2) + eps) * w per row of `dim` */
+    kvc_status (*rmsnorm)(backend *b, size_t rows, size_t dim, const float *dev_x, const float *dev_w, double eps, float *dev_y, kvc_error *err);
+    /* rotate x [rows][n_heads][d] in place; channel i pairs with i + d/2 (Hugging Face order); cos, sin [rows][d/2] */
+    kvc_status (*rope)(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *dev_cos, const float *dev_sin, float *dev_x, kvc_error *err);
+    /* gate = silu(gate) * up, n values */
+    kvc_status (*silu_mul)(backend *b, size_t n, float *dev_gate, const float *dev_up, kvc_error *err);
+    kvc_status (*attention)(backend *b, const attention_args *args, kvc_error *err);
+    /* What a cache holds of rows x [T][n_kv_heads][d]: y_exact = x rounded to fp16; y_page = the decoded pages for tokens in
+     * whole pages (from `sinks` on), equal to y_exact elsewhere. coder->page is policy.page. */
+    kvc_status (*transcode)(backend *b, const kvc_coder *coder, const kvc_token_policy *policy, size_t n_tokens, const float *dev_x, float *dev_exact, float *dev_page, kvc_error *err);
+    /* logits [rows][vocab] of both models, targets [rows] host; out [rows] host */
+    kvc_status (*compare_logits)(backend *b, size_t rows, size_t vocab, const float *dev_ref, const float *dev_cfg, const uint32_t *targets, logit_row *out, kvc_error *err);
+};
+
+/* threads 0: as many as the machine has. Owned: (*b)->close(b). */
+kvc_status backend_open_cpu(backend **out, int threads, kvc_error *err);
+kvc_status backend_open(backend **out, const char *device /* "auto", "cpu", "cuda[:N]" */, int threads, kvc_error *err);
+#endif

@@ -1,0 +1,19 @@
+/* output.h - outputs that are whole or absent: written to a temporary file in the target's folder, then renamed. */
+#ifndef CALIB_IO_OUTPUT_H
+#define CALIB_IO_OUTPUT_H
+#include <stdio.h>
+#include "kvc/kvc.h"
+
+typedef struct output output;
+kvc_status output_open(output **out, const char *path, kvc_error *err);
+FILE *output_stream(output *o);
+const char *output_temp_path(const output *o); /* for libraries that open files by name (HDF5) */
+/* Flush, fsync, rename; consumes `o` whatever the result. A full disk is KVC_IO and leaves no file. */
+kvc_status output_commit(output *o, kvc_error *err);
+void output_discard(output *o); /* NULL is fine; removes the temporary file */
+kvc_status output_write(const char *path, const void *bytes, size_t n, kvc_error *err);
+/* Remove the temporary files of all outputs still open; async-signal-safe enough for a last-resort handler. */
+
+/* Whole file into memory, NUL-terminated. Owned: free(). */
+kvc_status input_read(char **out, size_t *n, const char *path, size_t max_bytes, kvc_error *err);
+#endif

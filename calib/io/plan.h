@@ -1,0 +1,32 @@
+/* plan.h - plan.yaml: which codec each layer's keys and values use (contract.md). */
+#ifndef CALIB_IO_PLAN_H
+#define CALIB_IO_PLAN_H
+#include "kvc/codec.h"
+#include "yaml.h"
+
+typedef struct plan {
+    char model[64];           /* "" if not named */
+    uint8_t weights_sha256[32]; /* zero if not given ("model_sha256: hex" in the file) */
+    kvc_token_policy tokens;
+    uint32_t n_layers;
+    kvc_layer *layers;        /* [n_layers] */
+} plan;
+
+/* n_layers is the model's. `defaults` supplies what "tokens:" leaves out. Layers without an entry take "default:"; without that
+ * either it is an error that names the first layer missing. Also accepts KVTuner's form
+ * (layer: {nbits_key, nbits_value}) as int<b>.ch32 keys and int<b>.tok32 values (16 = fp16). */
+kvc_status plan_read(plan *out, const char *path, uint32_t n_layers, const kvc_token_policy *defaults, kvc_error *err);
+kvc_status plan_read_memory(plan *out, const char *text, size_t n, const char *name, uint32_t n_layers, const kvc_token_policy *defaults, kvc_error *err);
+/* The most frequent pair becomes "default:". `comment` (may be NULL) becomes "# " lines at the top. Owned: free(). */
+char *plan_write(const plan *p, const char *comment);
+void plan_free(plan *p);
+
+/* space.yaml: {keys: [spec, ...], values: [spec, ...]} */
+typedef struct codec_space {
+    kvc_codec *keys, *values;
+    uint32_t n_keys, n_values;
+} codec_space;
+kvc_status space_read(codec_space *out, const char *path, kvc_error *err);
+kvc_status space_read_memory(codec_space *out, const char *text, size_t n, const char *name, kvc_error *err);
+void space_free(codec_space *s);
+#endif
