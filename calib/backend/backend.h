@@ -29,7 +29,25 @@ typedef struct logit_row {
     uint32_t top_ref, top_cfg;
 } logit_row;
 
-typedef struct rope_table rope_table; /* host: cos, sin [n_positions][d/2] made by the model */
+/* What candidate codecs do to sampled query rows of one sequence, everything else exact. Only rows in compressed pages differ
+ * from k and v. D = n_heads * d. A candidate's delta is its attention output minus the exact one, before W_o. */
+typedef struct probe_args {
+    uint32_t n_tokens, n_heads, n_kv_heads, head_dim;
+    float scale;
+    kvc_token_policy policy;
+    const float *q, *k, *v;       /* as in attention_args */
+    uint32_t n_rows;
+    const uint32_t *rows;         /* host [n_rows], ascending positions */
+    uint32_t n_keys, n_values;
+    const float *const *k_page;   /* host array of [T][n_kv_heads][d] in backend memory */
+    const float *const *v_page;
+    float *out;                   /* [n_rows][D] exact attention output */
+    float *const *delta_key;      /* [n_keys] -> [n_rows][D], values exact */
+    float *const *delta_value;    /* [n_values] -> [n_rows][D], keys exact */
+    double *score_error;          /* host [n_keys], added to: sum of |a - a^| over visible (query, key) pairs */
+    double *output_error;         /* host [n_keys][n_values], added to: sum of |o - o^| / |o| over rows and D */
+    double *n_scores;             /* host, added to: number of pairs behind score_error */
+} probe_args;
 
 typedef struct backend backend;
 struct backend {
@@ -55,6 +73,13 @@ struct backend {
     kvc_status (*transcode)(backend *b, const kvc_coder *coder, const kvc_token_policy *policy, size_t n_tokens, const float *dev_x, float *dev_exact, float *dev_page, kvc_error *err);
     /* logits [rows][vocab] of both models, targets [rows] host; out [rows] host */
     kvc_status (*compare_logits)(backend *b, size_t rows, size_t vocab, const float *dev_ref, const float *dev_cfg, const uint32_t *targets, logit_row *out, kvc_error *err);
+    kvc_status (*probe)(backend *b, const probe_args *args, kvc_error *err);
+    /* out[r] = sum of squares of row r, in double; host [rows] */
+    kvc_status (*row_power)(backend *b, size_t rows, size_t width, const float *dev_x, double *out, kvc_error *err);
+    /* *sum += sum of |x - y| / |x| over n values (those with x = 0 are left out), *count += their number */
+    kvc_status (*relative_error)(backend *b, size_t n, const float *dev_x, const float *dev_y, double *sum, double *count, kvc_error *err);
+    /* per column of x [rows][width], added to: sum, square; lowered and raised: min, max; host [width] each (NULL: not wanted) */
+    kvc_status (*column_stats)(backend *b, size_t rows, size_t width, const float *dev_x, double *sum, double *square, double *min, double *max, kvc_error *err);
 };
 
 /* threads 0: as many as the machine has. Owned: (*b)->close(b). */
