@@ -28,14 +28,14 @@ def byte_alphabet():
 
 def tokenizer_json(vocab_size):
     merges = [m.strip("\n") for m in MERGES.split("|")]
-    tokens = byte_alphabet()
-    room = vocab_size - len(tokens) - len(SPECIALS)
+    tokens = SPECIALS + byte_alphabet()
+    room = vocab_size - len(tokens)
     if room < 0:
         sys.exit(f"tiny_model: --vocab {vocab_size} is less than 256 bytes and {len(SPECIALS)} special tokens")
     merges = merges[:room]
     tokens += [m.replace(" ", "") for m in merges]
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    added = [{"id": len(tokens) + i, "content": s, **flags} for i, s in enumerate(SPECIALS)]
+    added = [{"id": i, "content": s, **flags} for i, s in enumerate(SPECIALS)]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     return {
         "version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
@@ -44,7 +44,7 @@ def tokenizer_json(vocab_size):
         "post_processor": None, "decoder": byte_level,
         "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
                   "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
-                  "vocab": {t: i for i, t in enumerate(tokens + SPECIALS)}, "merges": merges},
+                  "vocab": {t: i for i, t in enumerate(tokens)}, "merges": merges},
     }
 
 
@@ -63,7 +63,7 @@ def config_json(o):
         "rope_scaling": scaling, "tie_word_embeddings": o.tied, "attention_bias": o.attention_bias,
         "mlp_bias": o.mlp_bias, "attention_dropout": 0.0, "initializer_range": 0.02, "pretraining_tp": 1,
         "torch_dtype": {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}[o.dtype], "use_cache": True,
-        "bos_token_id": 0, "eos_token_id": 0,
+        "bos_token_id": 0, "eos_token_id": 2,
     }
 
 
