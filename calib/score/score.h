@@ -18,6 +18,11 @@ typedef struct profile_options {
  * KVC_INTERRUPTED leaves a checkpoint in the workdir. */
 kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set *tokens, const profile_options *options, hidden_states **final, const job *job, kvc_error *err);
 
+/* Bytes of the buffers that profile_measure adds to the forward pass. */
+uint64_t profile_memory(const kvc_model_info *model, uint32_t n_keys, uint32_t n_values, uint32_t probe_rows, size_t longest);
+/* Remove the checkpoints of a finished profile. */
+void profile_forget(const char *workdir, uint32_t n_layers);
+
 typedef struct eval_result {
     uint64_t n_tokens;   /* scored positions */
     double ppl_ref, ppl; /* exp of the mean negative log likelihood */
