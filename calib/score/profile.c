@@ -10,6 +10,7 @@
 #include "score.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -64,8 +65,15 @@ static size_t sums_layout(measurement *m, double *base)
     return at;
 }
 
-static void begin_layer(measurement *m)
+/* Sums at zero, ranges of the layer empty. */
+static void begin_layer(measurement *m, uint32_t layer)
 {
+    profile *p = m->p;
+    size_t width = (size_t)p->model.n_kv_heads * p->model.head_dim;
+    for (size_t i = layer * width; layer < p->n_layers && i < (layer + 1) * width; i++) {
+        p->key_min[i] = p->value_min[i] = INFINITY;
+        p->key_max[i] = p->value_max[i] = -INFINITY;
+    }
     memset(m->memory, 0, sums_layout(m, m->memory) * sizeof(double));
     m->sums.n_scores = m->sums.n_outputs = m->sums.n_probed = m->sums.n_residual = 0;
     m->sums.output_power = m->sums.residual_power = 0;
@@ -227,12 +235,13 @@ static kvc_status layer_done(void *context, uint32_t layer, hidden_states *hidde
     finish_columns(m->column_sum + 2 * kv, m->column_square + 2 * kv, q, n, NULL, p->query_rms + layer * q);
     finish_losses(m, layer);
     p->layers_done = layer + 1;
-    begin_layer(m);
     bool due = seconds_since(&m->saved_at) >= m->options->checkpoint_seconds || p->layers_done == p->n_layers;
-    if (!m->options->workdir || !due) return KVC_OK;
-    KVC_TRY(checkpoint_save(p, hidden, m->n_tokens, m->options->workdir, m->saved, err));
-    m->saved = p->layers_done;
-    clock_gettime(CLOCK_MONOTONIC, &m->saved_at);
+    if (m->options->workdir && due) {
+        KVC_TRY(checkpoint_save(p, hidden, m->n_tokens, m->options->workdir, m->saved, err));
+        m->saved = p->layers_done;
+        clock_gettime(CLOCK_MONOTONIC, &m->saved_at);
+    }
+    begin_layer(m, layer + 1);
     return KVC_OK;
 }
 
@@ -307,16 +316,6 @@ uint64_t profile_memory(const kvc_model_info *model, uint32_t n_keys, uint32_t n
     return sizeof(float) * ((n + 1) * page + (n + 1) * out + most_rows(&o, longest) * model->hidden_size);
 }
 
-/* Ranges start empty. */
-static void clear_ranges(profile *p)
-{
-    size_t n = (size_t)p->n_layers * p->model.n_kv_heads * p->model.head_dim;
-    for (size_t i = 0; i < n; i++) {
-        p->key_min[i] = p->value_min[i] = INFINITY;
-        p->key_max[i] = p->value_max[i] = -INFINITY;
-    }
-}
-
 kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set *tokens, const profile_options *options,
                            hidden_states **final, const job *job, kvc_error *err)
 {
@@ -339,12 +338,11 @@ kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set 
     p->seed = options->seed;
     if ((status = measurement_new(&state, longest, err))) goto done;
     if ((status = hidden_new(&hidden, state.n_tokens, m->config.hidden, options->memory_limit, options->workdir, err))) goto done;
-    clear_ranges(p);
-    begin_layer(&state);
     if (options->resume && options->workdir &&
         (status = checkpoint_load(p, hidden, state.n_tokens, options->workdir, &resumed, err)))
         goto done;
     if (resumed) state.saved = p->layers_done;
+    begin_layer(&state, p->layers_done);
     if (!resumed && (status = model_embed(m, tokens, hidden, err))) goto done;
     status = model_layers(m, b, tokens, hidden, p->layers_done, p->n_layers, &hooks, job, "profile", err);
 done:
