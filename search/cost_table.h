@@ -1,7 +1,7 @@
 /* cost_table.h - the search's whole world: items with options, each option with a cost in bytes and a loss.
  *
- * An item is one side (keys or values) of one layer; a plan picks one option per item. Predicted loss is additive
- * (methods.md section 5). This folder knows no model, no file and no codec. */
+ * An item is one side (keys or values) of one layer; a plan picks one option per item. Predicted loss is
+ * additive (methods.md section 5). This folder knows no model, no file and no codec. */
 #ifndef SEARCH_COST_TABLE_H
 #define SEARCH_COST_TABLE_H
 #include <stddef.h>
@@ -20,30 +20,45 @@ typedef struct cost_table {
 
 typedef enum search_status { SEARCH_OK, SEARCH_INFEASIBLE, SEARCH_NO_MEMORY, SEARCH_INVALID } search_status;
 
-/* One point of the exact front: no plan of at most `bytes` has a smaller loss. */
+/* One point of the front. */
 typedef struct front_point {
     uint64_t bytes;
-    double loss;
+    double loss;      /* summed in item order, from item 0 on */
     uint16_t *choice; /* [n_items] option indices as in the table given */
 } front_point;
 typedef struct front {
     size_t n;
     front_point *points; /* bytes strictly rising, loss strictly falling */
+    uint16_t *choices;   /* the block that the points' choices lie in */
 } front;
 
-/* keep[i][o] = 1 where option o of item i is on the item's own Pareto front (ties: lower index). Caller frees keep[i]... */
-search_status pareto_prune(const cost_table *t, uint8_t **keep);
+/* Every function: SEARCH_INVALID for no items, an item without options or with more than 65536, a loss that
+ * is negative or not finite, or byte sums beyond 2^62. Nothing is returned unless the result is SEARCH_OK. */
 
-/* Exact multiple-choice knapsack by dynamic programming over bytes (all distinct sums up to unit = gcd of the byte differences; if
- * that needs more than max_cells table cells the unit is coarsened by rounding costs *up*, and *coarse_unit reports it, else it is
- * the exact unit). Every budget's optimum at once. Deterministic: ties go to fewer bytes, then lower option indices. */
+/* keep[i][o] = 1 where option o of item i is on the item's own Pareto front (ties: lower index). One block:
+ * free(keep). */
+search_status pareto_prune(const cost_table *t, uint8_t ***keep);
+
+/* Exact multiple-choice knapsack by dynamic programming: after each item the Pareto front of all partial
+ * plans is kept, so no plan of at most points[i].bytes has a loss below points[i].loss, for every i (also in
+ * floating point: rounding is monotone, so a dominated partial plan never overtakes). All items' fronts
+ * together hold at most max_cells states; if that is not enough, byte differences are rounded up to multiples
+ * of twice the unit, and so on, and the points are then plans with their true bytes but no longer all
+ * optimal; SEARCH_NO_MEMORY if even the coarsest unit does not fit. *unit (may be NULL): the byte unit used;
+ * exact if it is the gcd of the differences between an item's options. Deterministic. Equal loss: fewer
+ * bytes; equal both: the lower option index in the last item where plans differ. Time O(sum of states *
+ * options), memory 6 bytes per state and 2 * n_items per point. front_free(out). */
 search_status solve_exact(const cost_table *t, size_t max_cells, front *out, uint64_t *unit);
+uint64_t cost_unit(const cost_table *t); /* that gcd, for a valid table; 1 if all differences are zero */
+
 /* The best point with bytes <= budget, or NULL: infeasible, the cheapest point is points[0]. */
 const front_point *front_at_bytes(const front *f, uint64_t budget);
 /* The cheapest point with loss <= limit, or NULL: the smallest loss is that of the last point. */
 const front_point *front_at_loss(const front *f, double limit);
 void front_free(front *f);
 
-/* Baseline: start from the cheapest options, repeatedly take the step with the largest loss reduction per byte. */
+/* Baseline: start from the cheapest options, repeatedly take the step that fits the budget and has the
+ * largest loss reduction per byte (ties: lower item, lower option). SEARCH_INFEASIBLE if the cheapest options
+ * exceed the budget. free(out->choice). */
 search_status solve_greedy(const cost_table *t, uint64_t budget, front_point *out);
 #endif
