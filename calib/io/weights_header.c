@@ -201,8 +201,8 @@ static kvc_status locate(const weights_file *file, header *h, size_t *json_bytes
 }
 
 kvc_status safetensors_parse(weights *w, const weights_file *file, kvc_error *err) {
-    header h;
-    size_t json_bytes;
+    header h = {0};
+    size_t json_bytes = 0;
     json_t *root = NULL;
     KVC_TRY(locate(file, &h, &json_bytes, err));
     char *what = NULL;

@@ -123,7 +123,7 @@ static kvc_status open_mapped(weights *w, json_t *map, const char *path, kvc_err
         return kvc_fail(err, KVC_FORMAT, "%s: \"weight_map\" is no object with entries", path);
     const char **shards = calloc(json_object_size(map), sizeof *shards);
     if (!shards) return no_memory(path, err);
-    size_t n;
+    size_t n = 0;
     kvc_status status = list_shards(map, path, shards, &n, err);
     if (status == KVC_OK) status = open_shards(w, shards, n, err);
     if (status == KVC_OK) status = check_index(w, map, path, err);
