@@ -52,6 +52,7 @@ static kvc_status read_flag(const char *path, const json_t *root, const char *fi
 
 static kvc_status read_text(const char *path, const json_t *root, const char *field, const char **out,
                             kvc_error *err) {
+    *out = NULL;
     const json_t *value = find(root, field);
     if (value && !json_is_string(value)) return fail_field(path, field, "is no string", err);
     *out = json_string_value(value);
