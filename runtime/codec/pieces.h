@@ -1,0 +1,61 @@
+/* pieces.h - what a symbol codec and a transform have to define. One descriptor each, listed in codec_list.h.
+ *
+ * A symbol turns a page of latent rows into one block and back; a transform maps one row of one head. Neither
+ * allocates, neither can fail once its check() has passed, and both take their fitted constants from
+ * coder->params. */
+#ifndef RUNTIME_CODEC_PIECES_H
+#define RUNTIME_CODEC_PIECES_H
+#include "codec_list.h"
+#include "kvc/codec.h"
+
+#define KVC_FP16_MAX 65504.0f
+
+typedef struct kvc_symbol {
+    /* Are bits, scale kind and dims what this symbol can do? Knows no shape. */
+    kvc_status (*check)(const kvc_codec *codec, kvc_error *err);
+    /* Sets code_bytes and block_bytes (before padding) of a coder whose shape and group are resolved. */
+    void (*layout)(kvc_coder *coder);
+    /*  y     [P][d']  in, each within +-65504
+     *  block [block_bytes] out; arrives as zeros, so that padding need not be written */
+    void (*encode)(const kvc_coder *coder, uint32_t head, const float *y, uint8_t *block);
+    /*  y     [n_rows][d']  out: rows first_row .. first_row + n_rows - 1 of the page */
+    void (*decode)(const kvc_coder *coder, uint32_t head, const uint8_t *block, uint32_t first_row,
+                   uint32_t n_rows, float *y);
+} kvc_symbol;
+
+/* Where in a chain a transform runs. */
+typedef struct kvc_stage {
+    const kvc_coder *coder;
+    uint32_t head;
+    uint32_t dim; /* of the row that forward() reads */
+} kvc_stage;
+
+typedef struct kvc_transform {
+    /* y = T x */
+    void (*forward)(kvc_stage stage, const float *x, float *y);
+    /* x = T^-1 y, its constant term (a mean that forward() subtracts) counted `mass` times */
+    void (*inverse)(kvc_stage stage, const float *y, float mass, float *x);
+    /* q' and the bias that is returned, such that q.x = q'.(T x) + bias */
+    float (*fold)(kvc_stage stage, const float *q, float *folded);
+} kvc_transform;
+
+#define KVC_SYMBOL_DECLARE(name, wire_id, since_format) extern const kvc_symbol kvc_symbol_##name;
+KVC_SYMBOL_LIST(KVC_SYMBOL_DECLARE)
+#undef KVC_SYMBOL_DECLARE
+#define KVC_TRANSFORM_DECLARE(name, wire_id, since_format) extern const kvc_transform kvc_transform_##name;
+KVC_TRANSFORM_LIST(KVC_TRANSFORM_DECLARE)
+#undef KVC_TRANSFORM_DECLARE
+
+/* NULL if this version has none with that wire id. */
+const kvc_symbol *kvc_symbol_find(uint8_t wire_id);
+const kvc_transform *kvc_transform_find(uint8_t wire_id);
+
+/* The first format version that has every piece of this codec, all of which exist. */
+uint32_t kvc_codec_since(const kvc_codec *codec);
+/* Everything about a descriptor that can be judged without a shape: pieces known, unused fields zero. */
+kvc_status kvc_codec_check(const kvc_codec *codec, kvc_error *err);
+/* Part of a page: rows first_row .. first_row + n_rows - 1 into y [n_rows][d']. */
+void kvc_coder_decode_rows(const kvc_coder *coder, uint32_t head, const void *block, uint32_t first_row,
+                           uint32_t n_rows, float *y);
+
+#endif

@@ -1,0 +1,164 @@
+/* spec.c - spec strings: "int4.ch64+had" to a kvc_codec and back. FORMAT.md, "spec strings".
+ *
+ *     spec   := symbol ["." scale] {"+" transform} ["@pre"]
+ *     symbol := "fp16" | "fp8" | "int" BITS | "lut" BITS | "vq" DIMS "x" BITS | "seg[" BITS {"," BITS} "]"
+ *     scale  := "tok" [GROUP] | "ch" [GROUP] | "static"
+ *
+ * A recursive-descent reader over one cursor. The whole grammar is read before anything is judged, so that a
+ * spec which only lacks a codec is told apart from one that is misspelt. */
+#include <stdio.h>
+#include <string.h>
+#include "codec/pieces.h"
+
+typedef struct word {
+    const char *name;
+    uint8_t id;
+} word;
+
+#define WORD(name, wire_id, ...) {#name, wire_id},
+static const word symbols[] = {KVC_SYMBOL_LIST(WORD) KVC_SYMBOL_RESERVED(WORD)};
+static const word transforms[] = {KVC_TRANSFORM_LIST(WORD) KVC_TRANSFORM_RESERVED(WORD)};
+#undef WORD
+static const word scales[] = {{"tok", KVC_SCALE_TOK}, {"ch", KVC_SCALE_CH}, {"static", KVC_SCALE_STATIC}};
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+typedef struct cursor {
+    const char *spec, *at;
+    kvc_error *err;
+} cursor;
+
+static kvc_status malformed(const cursor *c, const char *expected) {
+    return kvc_fail(c->err, KVC_FORMAT, "spec '%.64s': expected %s at column %zu ('%.16s')", c->spec,
+                    expected, (size_t)(c->at - c->spec) + 1, c->at);
+}
+
+static int take(cursor *c, const char *text) {
+    size_t n = strlen(text);
+    if (strncmp(c->at, text, n) != 0) return 0;
+    c->at += n;
+    return 1;
+}
+
+/* The word of the table that the cursor is at, or NULL. No word of a table is a prefix of another. */
+static const word *take_word(cursor *c, const word *words, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (take(c, words[i].name)) return &words[i];
+    return NULL;
+}
+
+static int at_digit(const cursor *c) {
+    return *c->at >= '0' && *c->at <= '9';
+}
+
+/* A decimal number lo .. hi without leading zeros. */
+static kvc_status take_number(cursor *c, const char *what, uint32_t lo, uint32_t hi, uint32_t *out) {
+    const char *start = c->at;
+    uint32_t value = 0;
+    while (at_digit(c) && value <= hi) value = value * 10 + (uint32_t)(*c->at++ - '0');
+    if (c->at == start || value < lo || value > hi || (*start == '0' && c->at - start > 1)) {
+        c->at = start;
+        return malformed(c, what);
+    }
+    *out = value;
+    return KVC_OK;
+}
+
+static kvc_status read_segments(cursor *c, kvc_codec *codec) {
+    uint32_t bits, n = 0;
+    if (!take(c, "[")) return malformed(c, "'['");
+    do {
+        if (n == sizeof codec->segment) return malformed(c, "at most 8 segments");
+        KVC_TRY(take_number(c, "bits of a segment (0 to 8)", 0, 8, &bits));
+        codec->segment[n++] = (uint8_t)bits;
+        if (bits > codec->bits) codec->bits = (uint8_t)bits;
+    } while (take(c, ","));
+    return take(c, "]") ? KVC_OK : malformed(c, "',' or ']'");
+}
+
+static kvc_status read_symbol(cursor *c, kvc_codec *codec, const word **symbol) {
+    uint32_t bits, dims;
+    codec->dims = 1;
+    if (!(*symbol = take_word(c, symbols, COUNT(symbols))))
+        return malformed(c, "fp16, fp8, int, lut, vq or seg");
+    codec->symbol = (*symbol)->id;
+    if (strcmp((*symbol)->name, "seg") == 0) return read_segments(c, codec);
+    if (strncmp((*symbol)->name, "fp", 2) == 0) {
+        codec->bits = (*symbol)->name[2] == '8' ? 8 : 16;
+        return KVC_OK;
+    }
+    if (strcmp((*symbol)->name, "vq") == 0) {
+        KVC_TRY(take_number(c, "dimensions (1 to 16)", 1, 16, &dims));
+        codec->dims = (uint8_t)dims;
+        if (!take(c, "x")) return malformed(c, "'x'");
+    }
+    KVC_TRY(take_number(c, "bits (1 to 8)", 1, 8, &bits));
+    codec->bits = (uint8_t)bits;
+    return KVC_OK;
+}
+
+static kvc_status read_scale(cursor *c, kvc_codec *codec) {
+    const word *scale = take_word(c, scales, COUNT(scales));
+    if (!scale) return malformed(c, "tok, ch or static");
+    codec->scale = scale->id;
+    if (scale->id != KVC_SCALE_STATIC && at_digit(c)) {
+        uint32_t group;
+        KVC_TRY(take_number(c, "a group size (1 to 1024)", 1, KVC_MAX_PAGE, &group));
+        codec->group = (uint16_t)group;
+    }
+    return KVC_OK;
+}
+
+static kvc_status read_transforms(cursor *c, kvc_codec *codec, const word **unsupported) {
+    while (take(c, "+")) {
+        const word *transform = take_word(c, transforms, COUNT(transforms));
+        if (!transform) return malformed(c, "had, smooth, perm, rot, klt or tucker");
+        if (codec->n_transforms == sizeof codec->transform) return malformed(c, "at most 4 transforms");
+        codec->transform[codec->n_transforms++] = transform->id;
+        if (!kvc_transform_find(transform->id) && !*unsupported) *unsupported = transform;
+    }
+    return KVC_OK;
+}
+
+kvc_status kvc_codec_parse(kvc_codec *out, const char *spec, kvc_error *err) {
+    cursor c = {spec, spec, err};
+    kvc_codec codec = {0};
+    const word *symbol, *transform = NULL;
+    if (strlen(spec) >= KVC_SPEC_MAX) return kvc_fail(err, KVC_FORMAT, "spec '%.32s...' is too long", spec);
+    KVC_TRY(read_symbol(&c, &codec, &symbol));
+    if (take(&c, ".")) KVC_TRY(read_scale(&c, &codec));
+    KVC_TRY(read_transforms(&c, &codec, &transform));
+    if (take(&c, "@pre")) codec.flags = 1;
+    if (*c.at) return malformed(&c, "'.', '+', '@pre' or the end");
+    if (!kvc_symbol_find(codec.symbol))
+        return kvc_fail(err, KVC_UNSUPPORTED, "spec '%s': codec '%s' is not in this version", spec,
+                        symbol->name);
+    if (transform)
+        return kvc_fail(err, KVC_UNSUPPORTED, "spec '%s': transform '%s' is not in this version", spec,
+                        transform->name);
+    if (codec.scale == KVC_SCALE_NONE && codec.bits < 16)
+        codec.scale = KVC_SCALE_TOK; /* "int4" is "int4.tok" */
+    kvc_error why;
+    kvc_status status = kvc_codec_check(&codec, &why);
+    if (status != KVC_OK) return kvc_fail(err, status, "spec '%s': %s", spec, why.message);
+    *out = codec;
+    return KVC_OK;
+}
+
+static const char *name_of(const word *words, size_t n, uint8_t id) {
+    for (size_t i = 0; i < n; i++)
+        if (words[i].id == id) return words[i].name;
+    return "?";
+}
+
+void kvc_codec_format(const kvc_codec *codec, char out[KVC_SPEC_MAX]) {
+    int at = snprintf(out, KVC_SPEC_MAX, "%s", name_of(symbols, COUNT(symbols), codec->symbol));
+    if (codec->bits < 16) at += snprintf(out + at, KVC_SPEC_MAX - (size_t)at, "%u", codec->bits);
+    if (codec->scale)
+        at += snprintf(out + at, KVC_SPEC_MAX - (size_t)at, ".%s",
+                       name_of(scales, COUNT(scales), codec->scale));
+    if (codec->group) at += snprintf(out + at, KVC_SPEC_MAX - (size_t)at, "%u", codec->group);
+    for (uint32_t i = 0; i < codec->n_transforms && i < sizeof codec->transform; i++)
+        at += snprintf(out + at, KVC_SPEC_MAX - (size_t)at, "+%s",
+                       name_of(transforms, COUNT(transforms), codec->transform[i]));
+}

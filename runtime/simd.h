@@ -1,0 +1,32 @@
+/* simd.h - how the hot loops are compiled: several clones per function, one result.
+ *
+ * A clone may only differ in instructions, never in a bit of its result. Hence sums run over eight fixed
+ * lanes (v8), whatever the machine's vector length, contraction is off for the whole library, and nothing is
+ * reassociated. */
+#ifndef RUNTIME_SIMD_H
+#define RUNTIME_SIMD_H
+#include <stdint.h>
+#include <string.h>
+
+/* The loader chooses a clone through an ifunc, which glibc has and which the sanitizers start too late for.
+ */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define KVC_ONE_CLONE
+#endif
+#endif
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(KVC_ONE_CLONE)
+#define KVC_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
+#else
+#define KVC_CLONES
+#endif
+
+#define KVC_INLINE static inline __attribute__((always_inline))
+
+#define KVC_LANES 8u
+typedef float v8 __attribute__((vector_size(32)));
+typedef int32_t v8i __attribute__((vector_size(32)));
+/* The same at any alignment, for loads and stores. */
+typedef float v8u __attribute__((vector_size(32), aligned(4), may_alias));
+
+#endif
