@@ -29,6 +29,16 @@ typedef struct logit_row {
     uint32_t top_ref, top_cfg;
 } logit_row;
 
+/* What is known of one row after a part of the vocabulary, sums relative to the largest logit so far. */
+typedef struct logit_sums {
+    float max_ref, max_cfg, target_ref, target_cfg;
+    double sum_ref, sum_cfg; /* of exp(x - max) */
+    double cross;            /* of exp(ref - max_ref) (ref - cfg) */
+    uint32_t top_ref, top_cfg;
+} logit_sums;
+void logit_sums_start(size_t rows, logit_sums *sums);
+logit_row logit_sums_finish(const logit_sums *s);
+
 /* What candidate codecs do to sampled query rows of one sequence, everything else exact. Only rows in compressed pages differ
  * from k and v. D = n_heads * d. A candidate's delta is its attention output minus the exact one, before W_o. */
 typedef struct probe_args {
@@ -71,8 +81,9 @@ struct backend {
     /* What a cache holds of rows x [T][n_kv_heads][d]: y_exact = x rounded to fp16; y_page = the decoded pages for tokens in
      * whole pages (from `sinks` on), equal to y_exact elsewhere. coder->page is policy.page. */
     kvc_status (*transcode)(backend *b, const kvc_coder *coder, const kvc_token_policy *policy, size_t n_tokens, const float *dev_x, float *dev_exact, float *dev_page, kvc_error *err);
-    /* logits [rows][vocab] of both models, targets [rows] host; out [rows] host */
-    kvc_status (*compare_logits)(backend *b, size_t rows, size_t vocab, const float *dev_ref, const float *dev_cfg, const uint32_t *targets, logit_row *out, kvc_error *err);
+    /* logits [rows][n] of both models for the vocabulary entries [first, first + n), which come in ascending order; targets
+     * [rows] host; sums [rows] host, from logit_sums_start(). dev_ref and dev_cfg may be the same. */
+    kvc_status (*compare_logits)(backend *b, size_t rows, size_t first, size_t n, const float *dev_ref, const float *dev_cfg, const uint32_t *targets, logit_sums *sums, kvc_error *err);
     kvc_status (*probe)(backend *b, const probe_args *args, kvc_error *err);
     /* out[r] = sum of squares of row r, in double; host [rows] */
     kvc_status (*row_power)(backend *b, size_t rows, size_t width, const float *dev_x, double *out, kvc_error *err);
@@ -82,7 +93,8 @@ struct backend {
     kvc_status (*column_stats)(backend *b, size_t rows, size_t width, const float *dev_x, double *sum, double *square, double *min, double *max, kvc_error *err);
 };
 
-/* threads 0: as many as the machine has. Owned: (*b)->close(b). */
+/* threads 0: as many as the machine has. The number holds for all OpenMP regions that the calling thread starts from then on.
+ * Owned: (*b)->close(b). */
 kvc_status backend_open_cpu(backend **out, int threads, kvc_error *err);
 kvc_status backend_open(backend **out, const char *device /* "auto", "cpu", "cuda[:N]" */, int threads, kvc_error *err);
 #endif

@@ -1,0 +1,69 @@
+/* cpu.c - the CPU backend's table. Buffers are plain memory, so uploads are copies and nothing is
+ * asynchronous. */
+#include "cpu_internal.h"
+
+#include <cblas.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void cpu_close(backend *b) {
+    free(b);
+}
+
+static kvc_status cpu_buffer_new(backend *b, size_t bytes, void **out, kvc_error *err) {
+    (void)b;
+    size_t rounded = (bytes + 63) & ~(size_t)63;
+    *out = rounded >= bytes ? aligned_alloc(64, rounded ? rounded : 64) : NULL;
+    return *out ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for a buffer of %zu bytes", bytes);
+}
+
+static void cpu_buffer_free(backend *b, void *memory) {
+    (void)b;
+    free(memory);
+}
+
+static kvc_status cpu_copy(backend *b, void *dst, const void *src, size_t bytes, kvc_error *err) {
+    (void)b, (void)err;
+    memcpy(dst, src, bytes);
+    return KVC_OK;
+}
+
+static kvc_status cpu_sync(backend *b, kvc_error *err) {
+    (void)b, (void)err;
+    return KVC_OK;
+}
+
+static const backend cpu_table = {
+    .name = "cpu",
+    .close = cpu_close,
+    .buffer_new = cpu_buffer_new,
+    .buffer_free = cpu_buffer_free,
+    .upload = cpu_copy,
+    .download = cpu_copy,
+    .sync = cpu_sync,
+    .gemm = cpu_gemm,
+    .rmsnorm = cpu_rmsnorm,
+    .rope = cpu_rope,
+    .silu_mul = cpu_silu_mul,
+    .attention = cpu_attention,
+    .transcode = cpu_transcode,
+    .compare_logits = cpu_compare_logits,
+    .probe = cpu_probe,
+    .row_power = cpu_row_power,
+    .relative_error = cpu_relative_error,
+    .column_stats = cpu_column_stats,
+};
+
+kvc_status backend_open_cpu(backend **out, int threads, kvc_error *err) {
+    *out = NULL;
+    if (threads < 0 || threads > 4096)
+        return kvc_fail(err, KVC_INVALID, "%d threads: expected 0 (all) to 4096", threads);
+    backend *b = malloc(sizeof *b);
+    if (!b) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a backend");
+    *b = cpu_table;
+    openblas_set_num_threads(1);
+    omp_set_num_threads(threads ? threads : omp_get_num_procs());
+    *out = b;
+    return KVC_OK;
+}
