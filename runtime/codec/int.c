@@ -56,9 +56,9 @@ typedef struct row_scale { /* of each channel, for the row at hand */
 
 /* fp16 scale and minimum of the range lo .. hi. */
 static void choose_scale(float lo, float hi, float levels, uint16_t *scale, uint16_t *minimum) {
-    *minimum =
-        kvc_fp16_from_float_down(lo + 0.0f); /* -0 becomes +0: which of two zeros is least is not defined */
-    *scale = kvc_fp16_from_float_up((hi - half_to_float(*minimum)) / levels);
+    /* -0 becomes +0: which of two zeros is least or greatest is not defined */
+    *minimum = kvc_fp16_from_float_down(lo + 0.0f);
+    *scale = kvc_fp16_from_float_up((hi - half_to_float(*minimum)) / levels + 0.0f);
 }
 
 /* code = rint((x - m) / s); where s is 0, x - m is 0 too. Adding 2^23 leaves the rounded integer in the low
