@@ -17,8 +17,8 @@ struct kvc_config {
 };
 
 /* Validate every byte of cfg->image and set what follows it in the struct. */
-kvc_status config_check(kvc_config *cfg, kvc_error *err);
+kvc_status kvci_config_check(kvc_config *cfg, kvc_error *err);
 /* The section's table entry, or NULL. */
-const kvc_file_section *config_find(const kvc_config *cfg, uint32_t type);
+const kvc_file_section *kvci_config_find(const kvc_config *cfg, uint32_t type);
 
 #endif

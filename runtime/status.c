@@ -7,14 +7,16 @@
 #error "libkvc reads cfg.bin in place: it needs a little-endian machine"
 #endif
 
-const char *kvc_status_text(kvc_status status) {
+const char *kvc_status_text(kvc_status status)
+{
 #define STATUS_TEXT(name, text) [name] = text,
     static const char *const texts[] = {KVC_STATUS_LIST(STATUS_TEXT)};
 #undef STATUS_TEXT
     return (unsigned)status < KVC_STATUS_COUNT ? texts[status] : "unknown status";
 }
 
-kvc_status kvc_fail(kvc_error *err, kvc_status status, const char *format, ...) {
+kvc_status kvc_fail(kvc_error *err, kvc_status status, const char *format, ...)
+{
     if (err) {
         va_list args;
         va_start(args, format);
@@ -24,6 +26,7 @@ kvc_status kvc_fail(kvc_error *err, kvc_status status, const char *format, ...) 
     return status;
 }
 
-const char *kvc_version(void) {
+const char *kvc_version(void)
+{
     return KVC_VERSION_STRING;
 }

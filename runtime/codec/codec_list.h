@@ -1,31 +1,31 @@
 /* codec_list.h - the one list of codec pieces. Every layer expands it with its own X.
  *
  * X(name, wire_id, since_format): the piece `name` of a spec string, implemented in codec/<name>.c, which
- * defines kvc_symbol_<name> or kvc_transform_<name> (pieces.h); a forgotten file is a link error that names
+ * defines kvci_symbol_<name> or kvci_transform_<name> (pieces.h); a forgotten file is a link error that names
  * it. A wire id is what cfg.bin stores: never reused, never renumbered. since_format is a literal (major *
  * 1000 + minor): the first format version whose readers know the piece. To add one: write its FORMAT.md
  * section, then a line here. */
 #ifndef RUNTIME_CODEC_CODEC_LIST_H
 #define RUNTIME_CODEC_CODEC_LIST_H
 
-#define KVC_SYMBOL_LIST(X)                                                                                   \
-    X(fp16, 1, 1000)                                                                                         \
+#define KVC_SYMBOL_LIST(X)                                                                                           \
+    X(fp16, 1, 1000)                                                                                                 \
     X(int, 2, 1000)
 
 #define KVC_TRANSFORM_LIST(X) X(had, 1, 1000)
 
 /* Words of the grammar whose wire ids are set but which this version cannot encode. */
-#define KVC_SYMBOL_RESERVED(X)                                                                               \
-    X(fp8, 3)                                                                                                \
-    X(lut, 4)                                                                                                \
-    X(vq, 5)                                                                                                 \
+#define KVC_SYMBOL_RESERVED(X)                                                                                       \
+    X(fp8, 3)                                                                                                        \
+    X(lut, 4)                                                                                                        \
+    X(vq, 5)                                                                                                         \
     X(seg, 6)
 
-#define KVC_TRANSFORM_RESERVED(X)                                                                            \
-    X(smooth, 2)                                                                                             \
-    X(perm, 3)                                                                                               \
-    X(rot, 4)                                                                                                \
-    X(klt, 5)                                                                                                \
+#define KVC_TRANSFORM_RESERVED(X)                                                                                    \
+    X(smooth, 2)                                                                                                     \
+    X(perm, 3)                                                                                                       \
+    X(rot, 4)                                                                                                        \
+    X(klt, 5)                                                                                                        \
     X(tucker, 6)
 
 #endif

@@ -8,7 +8,8 @@
 #include "codec/pieces.h"
 #include "simd.h"
 
-KVC_CLONES static void walsh_hadamard(float *restrict x, uint32_t n, float factor) {
+KVC_CLONES static void walsh_hadamard(float *restrict x, uint32_t n, float factor)
+{
     for (uint32_t h = 1; h < n; h *= 2) {
         for (uint32_t i = 0; i < n; i += 2 * h) {
             for (uint32_t j = i; j < i + h; j++) {
@@ -21,21 +22,24 @@ KVC_CLONES static void walsh_hadamard(float *restrict x, uint32_t n, float facto
     for (uint32_t i = 0; i < n; i++) x[i] *= factor;
 }
 
-static void forward(kvc_stage stage, const float *x, float *y) {
+static void forward(kvc_stage stage, const float *x, float *y)
+{
     uint32_t n = stage.dim & -stage.dim;
     float factor = (float)(1.0 / sqrt((double)n));
     memcpy(y, x, stage.dim * sizeof *y);
     for (uint32_t i = 0; i < stage.dim; i += n) walsh_hadamard(y + i, n, factor);
 }
 
-static void inverse(kvc_stage stage, const float *y, float mass, float *x) {
+static void inverse(kvc_stage stage, const float *y, float mass, float *x)
+{
     (void)mass;
     forward(stage, y, x);
 }
 
-static float fold(kvc_stage stage, const float *q, float *folded) {
+static float fold(kvc_stage stage, const float *q, float *folded)
+{
     forward(stage, q, folded);
     return 0.0f;
 }
 
-const kvc_transform kvc_transform_had = {forward, inverse, fold};
+const kvc_transform kvci_transform_had = {forward, inverse, fold};

@@ -19,7 +19,8 @@ typedef struct planes {
     uint8_t width[2];
 } planes;
 
-static planes planes_of(uint32_t bits) {
+static planes planes_of(uint32_t bits)
+{
     switch (bits) {
     case 3: return (planes){2, {2, 1}};
     case 6: return (planes){2, {4, 2}};
@@ -27,7 +28,8 @@ static planes planes_of(uint32_t bits) {
     }
 }
 
-static kvc_status check(const kvc_codec *codec, kvc_error *err) {
+static kvc_status check(const kvc_codec *codec, kvc_error *err)
+{
     static const uint32_t widths = 1u << 1 | 1u << 2 | 1u << 3 | 1u << 4 | 1u << 6 | 1u << 8;
     if (codec->bits > 8 || !(widths >> codec->bits & 1u))
         return kvc_fail(err, KVC_FORMAT, "int has 1, 2, 3, 4, 6 or 8 bits, not %u", codec->bits);
@@ -39,11 +41,13 @@ static kvc_status check(const kvc_codec *codec, kvc_error *err) {
     return KVC_OK;
 }
 
-static uint32_t n_scales(const kvc_coder *coder) {
+static uint32_t n_scales(const kvc_coder *coder)
+{
     return coder->page * coder->latent_dim / coder->codec.group;
 }
 
-static void layout(kvc_coder *coder) {
+static void layout(kvc_coder *coder)
+{
     coder->code_bytes = coder->page * coder->latent_dim * coder->codec.bits / 8u;
     coder->block_bytes = coder->code_bytes + n_scales(coder) * 2u * 2u;
 }
@@ -55,7 +59,8 @@ typedef struct row_scale { /* of each channel, for the row at hand */
 } row_scale;
 
 /* fp16 scale and minimum of the range lo .. hi. */
-static void choose_scale(float lo, float hi, float levels, uint16_t *scale, uint16_t *minimum) {
+static void choose_scale(float lo, float hi, float levels, uint16_t *scale, uint16_t *minimum)
+{
     /* -0 becomes +0: which of two zeros is least or greatest is not defined */
     *minimum = kvc_fp16_from_float_down(lo + 0.0f);
     *scale = kvc_fp16_from_float_up((hi - half_to_float(*minimum)) / levels + 0.0f);
@@ -63,8 +68,9 @@ static void choose_scale(float lo, float hi, float levels, uint16_t *scale, uint
 
 /* code = rint((x - m) / s); where s is 0, x - m is 0 too. Adding 2^23 leaves the rounded integer in the low
  * bits. */
-KVC_CLONES static void quantise_row(const float *restrict x, const row_scale *restrict range, uint32_t d,
-                                    int32_t top, uint8_t *restrict codes) {
+KVC_CLONES static void quantise_row(const float *restrict x, const row_scale *restrict range, uint32_t d, int32_t top,
+                                    uint8_t *restrict codes)
+{
     for (uint32_t i = 0; i < d; i++) {
         float scale = range->scale[i] > 0.0f ? range->scale[i] : 1.0f;
         float steps = (x[i] - range->minimum[i]) / scale;
@@ -73,7 +79,8 @@ KVC_CLONES static void quantise_row(const float *restrict x, const row_scale *re
     }
 }
 
-static void pack_row(const uint8_t *codes, uint32_t d, uint32_t shift, uint32_t width, uint8_t *bytes) {
+static void pack_row(const uint8_t *codes, uint32_t d, uint32_t shift, uint32_t width, uint8_t *bytes)
+{
     uint32_t n = d * width / 8u, mask = (1u << width) - 1u;
     memset(bytes, 0, n);
     for (uint32_t k = 0; k < 8u / width; k++)
@@ -81,8 +88,8 @@ static void pack_row(const uint8_t *codes, uint32_t d, uint32_t shift, uint32_t 
             bytes[j] |= (uint8_t)(((uint32_t)codes[j + k * n] >> shift & mask) << (k * width));
 }
 
-static void encode_row(const kvc_coder *coder, const float *x, const row_scale *range, uint32_t row,
-                       uint8_t *block) {
+static void encode_row(const kvc_coder *coder, const float *x, const row_scale *range, uint32_t row, uint8_t *block)
+{
     uint8_t codes[KVC_MAX_HEAD_DIM];
     uint32_t d = coder->latent_dim, shift = 0;
     planes p = planes_of(coder->codec.bits);
@@ -95,8 +102,8 @@ static void encode_row(const kvc_coder *coder, const float *x, const row_scale *
     }
 }
 
-static void encode_tok(const kvc_coder *coder, const float *y, uint16_t *scales, uint16_t *minima,
-                       uint8_t *block) {
+static void encode_tok(const kvc_coder *coder, const float *y, uint16_t *scales, uint16_t *minima, uint8_t *block)
+{
     uint32_t d = coder->latent_dim, group = coder->codec.group;
     float levels = (float)((1u << coder->codec.bits) - 1u);
     row_scale range;
@@ -116,7 +123,8 @@ static void encode_tok(const kvc_coder *coder, const float *y, uint16_t *scales,
 }
 
 KVC_CLONES static void column_extremes(const float *restrict y, uint32_t rows, uint32_t d, float *restrict lo,
-                                       float *restrict hi) {
+                                       float *restrict hi)
+{
     memcpy(lo, y, d * sizeof *lo);
     memcpy(hi, y, d * sizeof *hi);
     for (uint32_t row = 1; row < rows; row++) {
@@ -126,8 +134,8 @@ KVC_CLONES static void column_extremes(const float *restrict y, uint32_t rows, u
     }
 }
 
-static void encode_ch(const kvc_coder *coder, const float *y, uint16_t *scales, uint16_t *minima,
-                      uint8_t *block) {
+static void encode_ch(const kvc_coder *coder, const float *y, uint16_t *scales, uint16_t *minima, uint8_t *block)
+{
     uint32_t d = coder->latent_dim, group = coder->codec.group;
     float levels = (float)((1u << coder->codec.bits) - 1u), lo[KVC_MAX_HEAD_DIM], hi[KVC_MAX_HEAD_DIM];
     row_scale range;
@@ -142,7 +150,8 @@ static void encode_ch(const kvc_coder *coder, const float *y, uint16_t *scales, 
     }
 }
 
-static void encode(const kvc_coder *coder, uint32_t head, const float *y, uint8_t *block) {
+static void encode(const kvc_coder *coder, uint32_t head, const float *y, uint8_t *block)
+{
     (void)head;
     uint16_t *scales = (uint16_t *)(block + coder->code_bytes), *minima = scales + n_scales(coder);
     if (coder->codec.scale == KVC_SCALE_TOK)
@@ -155,7 +164,8 @@ static void encode(const kvc_coder *coder, uint32_t head, const float *y, uint8_
 
 /* Adds the bits of one plane of a row to its codes. */
 KVC_INLINE void unpack_row(const uint8_t *restrict bytes, uint32_t d, uint32_t shift, uint32_t width,
-                           uint8_t *restrict codes) {
+                           uint8_t *restrict codes)
+{
     uint32_t n = d * width / 8u, mask = (1u << width) - 1u;
     for (uint32_t k = 0; k < 8u / width; k++) {
         uint8_t *restrict part = codes + k * n;
@@ -168,7 +178,8 @@ KVC_INLINE void unpack_row(const uint8_t *restrict bytes, uint32_t d, uint32_t s
 
 /* The codes of a row, one to a byte; those of 8 bits are used where they lie. */
 KVC_INLINE const uint8_t *row_codes(const kvc_coder *coder, const uint8_t *block, uint32_t row,
-                                    uint8_t *restrict codes) {
+                                    uint8_t *restrict codes)
+{
     uint32_t d = coder->latent_dim, shift = 0;
     if (coder->codec.bits == 8) return block + row * d;
     planes p = planes_of(coder->codec.bits);
@@ -181,8 +192,9 @@ KVC_INLINE const uint8_t *row_codes(const kvc_coder *coder, const uint8_t *block
     return codes;
 }
 
-KVC_CLONES static void decode_tok(const kvc_coder *coder, const uint8_t *block, uint32_t first_row,
-                                  uint32_t n_rows, float *restrict y) {
+KVC_CLONES static void decode_tok(const kvc_coder *coder, const uint8_t *block, uint32_t first_row, uint32_t n_rows,
+                                  float *restrict y)
+{
     uint32_t d = coder->latent_dim, group = coder->codec.group;
     const uint16_t *scales = (const uint16_t *)(block + coder->code_bytes) + first_row * (d / group);
     const uint16_t *minima = scales + n_scales(coder);
@@ -196,11 +208,11 @@ KVC_CLONES static void decode_tok(const kvc_coder *coder, const uint8_t *block, 
     }
 }
 
-KVC_CLONES static void decode_ch(const kvc_coder *coder, const uint8_t *block, uint32_t first_row,
-                                 uint32_t n_rows, float *restrict y) {
+KVC_CLONES static void decode_ch(const kvc_coder *coder, const uint8_t *block, uint32_t first_row, uint32_t n_rows,
+                                 float *restrict y)
+{
     uint32_t d = coder->latent_dim, group = coder->codec.group;
-    const uint16_t *scales = (const uint16_t *)(block + coder->code_bytes),
-                   *minima = scales + n_scales(coder);
+    const uint16_t *scales = (const uint16_t *)(block + coder->code_bytes), *minima = scales + n_scales(coder);
     uint8_t buffer[KVC_MAX_HEAD_DIM];
     float scale[KVC_MAX_HEAD_DIM], minimum[KVC_MAX_HEAD_DIM];
     for (uint32_t row = first_row; row < first_row + n_rows; row++, y += d) {
@@ -213,8 +225,9 @@ KVC_CLONES static void decode_ch(const kvc_coder *coder, const uint8_t *block, u
     }
 }
 
-static void decode(const kvc_coder *coder, uint32_t head, const uint8_t *block, uint32_t first_row,
-                   uint32_t n_rows, float *y) {
+static void decode(const kvc_coder *coder, uint32_t head, const uint8_t *block, uint32_t first_row, uint32_t n_rows,
+                   float *y)
+{
     (void)head;
     if (coder->codec.scale == KVC_SCALE_TOK)
         decode_tok(coder, block, first_row, n_rows, y);
@@ -222,4 +235,4 @@ static void decode(const kvc_coder *coder, uint32_t head, const uint8_t *block, 
         decode_ch(coder, block, first_row, n_rows, y);
 }
 
-const kvc_symbol kvc_symbol_int = {check, layout, encode, decode};
+const kvc_symbol kvci_symbol_int = {check, layout, encode, decode};

@@ -19,8 +19,8 @@ typedef struct kvc_symbol {
      *  block [block_bytes] out; arrives as zeros, so that padding need not be written */
     void (*encode)(const kvc_coder *coder, uint32_t head, const float *y, uint8_t *block);
     /*  y     [n_rows][d']  out: rows first_row .. first_row + n_rows - 1 of the page */
-    void (*decode)(const kvc_coder *coder, uint32_t head, const uint8_t *block, uint32_t first_row,
-                   uint32_t n_rows, float *y);
+    void (*decode)(const kvc_coder *coder, uint32_t head, const uint8_t *block, uint32_t first_row, uint32_t n_rows,
+                   float *y);
 } kvc_symbol;
 
 /* Where in a chain a transform runs. */
@@ -39,23 +39,23 @@ typedef struct kvc_transform {
     float (*fold)(kvc_stage stage, const float *q, float *folded);
 } kvc_transform;
 
-#define KVC_SYMBOL_DECLARE(name, wire_id, since_format) extern const kvc_symbol kvc_symbol_##name;
+#define KVC_SYMBOL_DECLARE(name, wire_id, since_format) extern const kvc_symbol kvci_symbol_##name;
 KVC_SYMBOL_LIST(KVC_SYMBOL_DECLARE)
 #undef KVC_SYMBOL_DECLARE
-#define KVC_TRANSFORM_DECLARE(name, wire_id, since_format) extern const kvc_transform kvc_transform_##name;
+#define KVC_TRANSFORM_DECLARE(name, wire_id, since_format) extern const kvc_transform kvci_transform_##name;
 KVC_TRANSFORM_LIST(KVC_TRANSFORM_DECLARE)
 #undef KVC_TRANSFORM_DECLARE
 
 /* NULL if this version has none with that wire id. */
-const kvc_symbol *kvc_symbol_find(uint8_t wire_id);
-const kvc_transform *kvc_transform_find(uint8_t wire_id);
+const kvc_symbol *kvci_symbol_find(uint8_t wire_id);
+const kvc_transform *kvci_transform_find(uint8_t wire_id);
 
 /* The first format version that has every piece of this codec, all of which exist. */
-uint32_t kvc_codec_since(const kvc_codec *codec);
+uint32_t kvci_codec_since(const kvc_codec *codec);
 /* Everything about a descriptor that can be judged without a shape: pieces known, unused fields zero. */
-kvc_status kvc_codec_check(const kvc_codec *codec, kvc_error *err);
+kvc_status kvci_codec_check(const kvc_codec *codec, kvc_error *err);
 /* Part of a page: rows first_row .. first_row + n_rows - 1 into y [n_rows][d']. */
-void kvc_coder_decode_rows(const kvc_coder *coder, uint32_t head, const void *block, uint32_t first_row,
-                           uint32_t n_rows, float *y);
+void kvci_coder_decode_rows(const kvc_coder *coder, uint32_t head, const void *block, uint32_t first_row,
+                            uint32_t n_rows, float *y);
 
 #endif

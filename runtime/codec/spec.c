@@ -28,12 +28,14 @@ typedef struct cursor {
     kvc_error *err;
 } cursor;
 
-static kvc_status malformed(const cursor *c, const char *expected) {
-    return kvc_fail(c->err, KVC_FORMAT, "spec '%.64s': expected %s at column %zu ('%.16s')", c->spec,
-                    expected, (size_t)(c->at - c->spec) + 1, c->at);
+static kvc_status malformed(const cursor *c, const char *expected)
+{
+    return kvc_fail(c->err, KVC_FORMAT, "spec '%.64s': expected %s at column %zu ('%.16s')", c->spec, expected,
+                    (size_t)(c->at - c->spec) + 1, c->at);
 }
 
-static int take(cursor *c, const char *text) {
+static int take(cursor *c, const char *text)
+{
     size_t n = strlen(text);
     if (strncmp(c->at, text, n) != 0) return 0;
     c->at += n;
@@ -41,18 +43,21 @@ static int take(cursor *c, const char *text) {
 }
 
 /* The word of the table that the cursor is at, or NULL. No word of a table is a prefix of another. */
-static const word *take_word(cursor *c, const word *words, size_t n) {
+static const word *take_word(cursor *c, const word *words, size_t n)
+{
     for (size_t i = 0; i < n; i++)
         if (take(c, words[i].name)) return &words[i];
     return NULL;
 }
 
-static int at_digit(const cursor *c) {
+static int at_digit(const cursor *c)
+{
     return *c->at >= '0' && *c->at <= '9';
 }
 
 /* A decimal number lo .. hi without leading zeros. */
-static kvc_status take_number(cursor *c, const char *what, uint32_t lo, uint32_t hi, uint32_t *out) {
+static kvc_status take_number(cursor *c, const char *what, uint32_t lo, uint32_t hi, uint32_t *out)
+{
     const char *start = c->at;
     uint32_t value = 0;
     while (at_digit(c) && value <= hi) value = value * 10 + (uint32_t)(*c->at++ - '0');
@@ -64,7 +69,8 @@ static kvc_status take_number(cursor *c, const char *what, uint32_t lo, uint32_t
     return KVC_OK;
 }
 
-static kvc_status read_segments(cursor *c, kvc_codec *codec) {
+static kvc_status read_segments(cursor *c, kvc_codec *codec)
+{
     uint32_t bits, n = 0;
     if (!take(c, "[")) return malformed(c, "'['");
     do {
@@ -76,11 +82,11 @@ static kvc_status read_segments(cursor *c, kvc_codec *codec) {
     return take(c, "]") ? KVC_OK : malformed(c, "',' or ']'");
 }
 
-static kvc_status read_symbol(cursor *c, kvc_codec *codec, const word **symbol) {
+static kvc_status read_symbol(cursor *c, kvc_codec *codec, const word **symbol)
+{
     uint32_t bits, dims;
     codec->dims = 1;
-    if (!(*symbol = take_word(c, symbols, COUNT(symbols))))
-        return malformed(c, "fp16, fp8, int, lut, vq or seg");
+    if (!(*symbol = take_word(c, symbols, COUNT(symbols)))) return malformed(c, "fp16, fp8, int, lut, vq or seg");
     codec->symbol = (*symbol)->id;
     if (strcmp((*symbol)->name, "seg") == 0) return read_segments(c, codec);
     if (strncmp((*symbol)->name, "fp", 2) == 0) {
@@ -97,7 +103,8 @@ static kvc_status read_symbol(cursor *c, kvc_codec *codec, const word **symbol) 
     return KVC_OK;
 }
 
-static kvc_status read_scale(cursor *c, kvc_codec *codec) {
+static kvc_status read_scale(cursor *c, kvc_codec *codec)
+{
     const word *scale = take_word(c, scales, COUNT(scales));
     if (!scale) return malformed(c, "tok, ch or static");
     codec->scale = scale->id;
@@ -109,18 +116,20 @@ static kvc_status read_scale(cursor *c, kvc_codec *codec) {
     return KVC_OK;
 }
 
-static kvc_status read_transforms(cursor *c, kvc_codec *codec, const word **unsupported) {
+static kvc_status read_transforms(cursor *c, kvc_codec *codec, const word **unsupported)
+{
     while (take(c, "+")) {
         const word *transform = take_word(c, transforms, COUNT(transforms));
         if (!transform) return malformed(c, "had, smooth, perm, rot, klt or tucker");
         if (codec->n_transforms == sizeof codec->transform) return malformed(c, "at most 4 transforms");
         codec->transform[codec->n_transforms++] = transform->id;
-        if (!kvc_transform_find(transform->id) && !*unsupported) *unsupported = transform;
+        if (!kvci_transform_find(transform->id) && !*unsupported) *unsupported = transform;
     }
     return KVC_OK;
 }
 
-kvc_status kvc_codec_parse(kvc_codec *out, const char *spec, kvc_error *err) {
+kvc_status kvc_codec_parse(kvc_codec *out, const char *spec, kvc_error *err)
+{
     cursor c = {spec, spec, err};
     kvc_codec codec = {0};
     const word *symbol, *transform = NULL;
@@ -130,33 +139,32 @@ kvc_status kvc_codec_parse(kvc_codec *out, const char *spec, kvc_error *err) {
     KVC_TRY(read_transforms(&c, &codec, &transform));
     if (take(&c, "@pre")) codec.flags = 1;
     if (*c.at) return malformed(&c, "'.', '+', '@pre' or the end");
-    if (!kvc_symbol_find(codec.symbol))
-        return kvc_fail(err, KVC_UNSUPPORTED, "spec '%s': codec '%s' is not in this version", spec,
-                        symbol->name);
+    if (!kvci_symbol_find(codec.symbol))
+        return kvc_fail(err, KVC_UNSUPPORTED, "spec '%s': codec '%s' is not in this version", spec, symbol->name);
     if (transform)
         return kvc_fail(err, KVC_UNSUPPORTED, "spec '%s': transform '%s' is not in this version", spec,
                         transform->name);
-    if (codec.scale == KVC_SCALE_NONE && codec.bits < 16)
-        codec.scale = KVC_SCALE_TOK; /* "int4" is "int4.tok" */
+    if (codec.scale == KVC_SCALE_NONE && codec.bits < 16) codec.scale = KVC_SCALE_TOK; /* "int4" is "int4.tok" */
     kvc_error why;
-    kvc_status status = kvc_codec_check(&codec, &why);
+    kvc_status status = kvci_codec_check(&codec, &why);
     if (status != KVC_OK) return kvc_fail(err, status, "spec '%s': %s", spec, why.message);
     *out = codec;
     return KVC_OK;
 }
 
-static const char *name_of(const word *words, size_t n, uint8_t id) {
+static const char *name_of(const word *words, size_t n, uint8_t id)
+{
     for (size_t i = 0; i < n; i++)
         if (words[i].id == id) return words[i].name;
     return "?";
 }
 
-void kvc_codec_format(const kvc_codec *codec, char out[KVC_SPEC_MAX]) {
+void kvc_codec_format(const kvc_codec *codec, char out[KVC_SPEC_MAX])
+{
     int at = snprintf(out, KVC_SPEC_MAX, "%s", name_of(symbols, COUNT(symbols), codec->symbol));
     if (codec->bits < 16) at += snprintf(out + at, KVC_SPEC_MAX - (size_t)at, "%u", codec->bits);
     if (codec->scale)
-        at += snprintf(out + at, KVC_SPEC_MAX - (size_t)at, ".%s",
-                       name_of(scales, COUNT(scales), codec->scale));
+        at += snprintf(out + at, KVC_SPEC_MAX - (size_t)at, ".%s", name_of(scales, COUNT(scales), codec->scale));
     if (codec->group) at += snprintf(out + at, KVC_SPEC_MAX - (size_t)at, "%u", codec->group);
     for (uint32_t i = 0; i < codec->n_transforms && i < sizeof codec->transform; i++)
         at += snprintf(out + at, KVC_SPEC_MAX - (size_t)at, "+%s",
