@@ -1,0 +1,116 @@
+/* hidden.c - the residual stream of all tokens, in memory or in an unlinked temporary file.
+ * The file is written with pwrite: a full disk is KVC_IO at the write, never a signal as with a map. */
+#include "model_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct hidden_states {
+    size_t n_tokens, row_bytes;
+    float *rows; /* NULL: in the file */
+    int file;    /* -1: in memory */
+    char folder[256];
+};
+
+static kvc_status open_spill(hidden_states *h, const char *folder, kvc_error *err)
+{
+    char path[512];
+    const char *temporary = getenv("TMPDIR");
+    if (!folder) folder = temporary && *temporary ? temporary : "/tmp";
+    snprintf(h->folder, sizeof h->folder, "%s", folder);
+    int n = snprintf(path, sizeof path, "%s/kvcalib-hidden-XXXXXX", folder);
+    if (n < 0 || (size_t)n >= sizeof path) return kvc_fail(err, KVC_IO, "%.100s...: the path is too long", folder);
+    h->file = mkstemp(path);
+    if (h->file < 0) return kvc_fail(err, KVC_IO, "%s: cannot create a temporary file: %s", folder, strerror(errno));
+    unlink(path);
+    return KVC_OK;
+}
+
+static kvc_status open_storage(hidden_states *h, uint64_t memory_limit, const char *folder, kvc_error *err)
+{
+    if (h->row_bytes && h->n_tokens > SIZE_MAX / h->row_bytes)
+        return kvc_fail(err, KVC_NO_MEMORY, "hidden states of %zu tokens exceed the address space", h->n_tokens);
+    size_t bytes = h->n_tokens * h->row_bytes;
+    if (memory_limit && bytes > memory_limit) return open_spill(h, folder, err);
+    h->rows = malloc(bytes ? bytes : 1);
+    return h->rows ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for hidden states of %zu bytes", bytes);
+}
+
+kvc_status hidden_new(hidden_states **out, size_t n_tokens, uint32_t width, uint64_t memory_limit,
+                      const char *spill_folder, kvc_error *err)
+{
+    hidden_states *h = *out = calloc(1, sizeof *h);
+    if (!h) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for hidden states");
+    h->n_tokens = n_tokens;
+    h->row_bytes = width * sizeof(float);
+    h->file = -1;
+    kvc_status status = open_storage(h, memory_limit, spill_folder, err);
+    if (status != KVC_OK) {
+        hidden_free(h);
+        *out = NULL;
+    }
+    return status;
+}
+
+void hidden_free(hidden_states *h)
+{
+    if (!h) return;
+    if (h->file >= 0) close(h->file);
+    free(h->rows);
+    free(h);
+}
+
+float *hidden_rows(hidden_states *h, size_t first)
+{
+    return h->rows ? h->rows + first * (h->row_bytes / sizeof(float)) : NULL;
+}
+
+static kvc_status check_range(const hidden_states *h, size_t first, size_t n, kvc_error *err)
+{
+    if (first <= h->n_tokens && n <= h->n_tokens - first) return KVC_OK;
+    return kvc_fail(err, KVC_INVALID, "hidden states of %zu tokens hold no rows %zu to %zu", h->n_tokens, first,
+                    first + n);
+}
+
+kvc_status hidden_read(hidden_states *h, size_t first, size_t n, float *dst, kvc_error *err)
+{
+    KVC_TRY(check_range(h, first, n, err));
+    if (h->rows) {
+        memcpy(dst, hidden_rows(h, first), n * h->row_bytes);
+        return KVC_OK;
+    }
+    char *to = (char *)dst;
+    for (size_t at = first * h->row_bytes, end = at + n * h->row_bytes; at < end;) {
+        ssize_t got = pread(h->file, to, end - at, (off_t)at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0)
+            return kvc_fail(err, KVC_IO, "%s: cannot read back hidden states: %s", h->folder,
+                            got ? strerror(errno) : "the file ends early");
+        at += (size_t)got;
+        to += got;
+    }
+    return KVC_OK;
+}
+
+kvc_status hidden_write(hidden_states *h, size_t first, size_t n, const float *src, kvc_error *err)
+{
+    KVC_TRY(check_range(h, first, n, err));
+    if (h->rows) {
+        memcpy(hidden_rows(h, first), src, n * h->row_bytes);
+        return KVC_OK;
+    }
+    const char *from = (const char *)src;
+    for (size_t at = first * h->row_bytes, end = at + n * h->row_bytes; at < end;) {
+        ssize_t put = pwrite(h->file, from, end - at, (off_t)at);
+        if (put < 0 && errno == EINTR) continue;
+        if (put <= 0)
+            return kvc_fail(err, KVC_IO, "%s: cannot write hidden states: %s", h->folder,
+                            put ? strerror(errno) : "nothing was written");
+        at += (size_t)put;
+        from += put;
+    }
+    return KVC_OK;
+}

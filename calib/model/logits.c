@@ -1,0 +1,179 @@
+/* logits.c - final norm, vocabulary product, and the comparison of two models' predictions.
+ *
+ * Neither all logits of a row nor the vocabulary matrix are ever held: LOGIT_ROWS tokens at a time, the matrix passes
+ * by in blocks of LOGIT_COLUMNS entries converted to fp32, and each row keeps running maxima and sums (logit_sums).
+ * Converting the matrix once per 2048 rows is below 1 % of the products. Memory for a vocabulary of any size (576
+ * wide: 48 MB): stage [STAGE_FLOATS] | x [R][hidden] host | ref, cfg [R][hidden] | w [C][hidden] | a, b [R][C] */
+#include "model_private.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+typedef struct head {
+    model *m;
+    backend *b;
+    size_t rows;      /* most rows at a time */
+    size_t columns;   /* vocabulary entries at a time */
+    float *stage, *x; /* host [STAGE_FLOATS], [rows][hidden] */
+    float *norm, *w;  /* [hidden], [columns][hidden] */
+    float *normed[2]; /* [rows][hidden] */
+    float *logits[2]; /* [rows][columns] */
+} head;
+
+static void head_free(head *h)
+{
+    backend *b = h->b;
+    free(h->stage);
+    free(h->x);
+    b->buffer_free(b, h->norm);
+    b->buffer_free(b, h->w);
+    for (int i = 0; i < 2; i++) {
+        b->buffer_free(b, h->normed[i]);
+        b->buffer_free(b, h->logits[i]);
+    }
+}
+
+static kvc_status head_new(head *h, int n_models, kvc_error *err)
+{
+    size_t hidden = h->m->config.hidden;
+    backend *b = h->b;
+    const tensor *norm = weights_find(h->m->weights, arch_find(h->m->config.architecture)->final_norm);
+    h->stage = malloc(STAGE_FLOATS * sizeof *h->stage);
+    h->x = malloc((h->rows * hidden + 1) * sizeof *h->x);
+    if (!h->stage || !h->x)
+        return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the logits of %zu tokens", h->rows);
+    KVC_TRY(b->buffer_new(b, hidden * sizeof(float), (void **)&h->norm, err));
+    KVC_TRY(b->buffer_new(b, h->columns * hidden * sizeof(float), (void **)&h->w, err));
+    for (int i = 0; i < n_models; i++) {
+        KVC_TRY(b->buffer_new(b, h->rows * hidden * sizeof(float), (void **)&h->normed[i], err));
+        KVC_TRY(b->buffer_new(b, h->rows * h->columns * sizeof(float), (void **)&h->logits[i], err));
+    }
+    return tensor_load(h->m, b, norm, 0, hidden, h->stage, h->norm, err);
+}
+
+/* Final norm of host rows. */
+static kvc_status head_norm(head *h, int which, size_t n, const float *x, kvc_error *err)
+{
+    size_t hidden = h->m->config.hidden;
+    KVC_TRY(h->b->upload(h->b, h->normed[which], x, n * hidden * sizeof *x, err));
+    return h->b->rmsnorm(h->b, n, hidden, h->normed[which], h->norm, h->m->config.rms_eps, h->normed[which], err);
+}
+
+/* Rows of the vocabulary matrix [first, first + n) to h->w. */
+static kvc_status head_load(head *h, size_t first, size_t n, kvc_error *err)
+{
+    size_t hidden = h->m->config.hidden;
+    return tensor_load(h->m, h->b, model_head_tensor(h->m), first * hidden, n * hidden, h->stage, h->w, err);
+}
+
+static kvc_status head_multiply(head *h, int which, size_t rows, size_t columns, kvc_error *err)
+{
+    return h->b->gemm(h->b, rows, columns, h->m->config.hidden, h->normed[which], h->w, NULL, 0, h->logits[which],
+                      err);
+}
+
+static kvc_status logits_of(head *h, size_t n, const float *x, float *logits, kvc_error *err)
+{
+    size_t vocab = h->m->config.vocab;
+    KVC_TRY(head_norm(h, 0, n, x, err));
+    for (size_t first = 0; first < vocab; first += h->columns) {
+        size_t count = min_size(h->columns, vocab - first);
+        KVC_TRY(head_load(h, first, count, err));
+        KVC_TRY(head_multiply(h, 0, n, count, err));
+        for (size_t r = 0; r < n; r++)
+            KVC_TRY(h->b->download(h->b, logits + r * vocab + first, h->logits[0] + r * count, count * sizeof(float),
+                                   err));
+    }
+    return h->b->sync(h->b, err);
+}
+
+kvc_status model_logits(model *m, backend *b, size_t n, const float *x, float *logits, kvc_error *err)
+{
+    head h = {.m = m, .b = b, .rows = n, .columns = min_size(LOGIT_COLUMNS, m->config.vocab)};
+    kvc_status status = head_new(&h, 1, err);
+    if (status == KVC_OK) status = logits_of(&h, n, x, logits, err);
+    head_free(&h);
+    return status;
+}
+
+typedef struct comparison {
+    head head;
+    int n_models; /* 1: both are the same */
+    const sequence_set *tokens;
+    hidden_states *hidden[2];
+    uint32_t *targets; /* [rows]; of a sequence's last token 0, its row is dropped */
+    logit_sums *sums;  /* [rows] */
+    size_t sequence;   /* of the next row to emit */
+    logit_row *next;
+} comparison;
+
+static kvc_status compare_block(comparison *c, size_t first, size_t n, kvc_error *err)
+{
+    head *h = &c->head;
+    size_t vocab = h->m->config.vocab, total = c->tokens->first[c->tokens->n];
+    int cfg = c->n_models - 1;
+    for (int i = 0; i < c->n_models; i++) {
+        KVC_TRY(hidden_read(c->hidden[i], first, n, h->x, err));
+        KVC_TRY(head_norm(h, i, n, h->x, err));
+        KVC_TRY(h->b->sync(h->b, err));
+    }
+    for (size_t i = 0; i < n; i++) c->targets[i] = first + i + 1 < total ? c->tokens->ids[first + i + 1] : 0;
+    logit_sums_start(n, c->sums);
+    for (size_t at = 0; at < vocab; at += h->columns) {
+        size_t count = min_size(h->columns, vocab - at);
+        KVC_TRY(head_load(h, at, count, err));
+        for (int i = 0; i < c->n_models; i++) KVC_TRY(head_multiply(h, i, n, count, err));
+        KVC_TRY(h->b->compare_logits(h->b, n, at, count, h->logits[0], h->logits[cfg], c->targets, c->sums, err));
+    }
+    return h->b->sync(h->b, err);
+}
+
+/* Rows [first, first + n) without the last of each sequence, which predicts nothing. */
+static kvc_status emit_rows(comparison *c, size_t first, size_t n, kvc_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        while (first + i >= c->tokens->first[c->sequence + 1]) c->sequence++;
+        if (first + i + 1 == c->tokens->first[c->sequence + 1]) continue;
+        logit_row row = logit_sums_finish(&c->sums[i]);
+        if (!isfinite(row.nll_ref) || !isfinite(row.nll_cfg) || !isfinite(row.kl))
+            return kvc_fail(err, KVC_NONFINITE, "token %zu: the model's logits are not finite", first + i);
+        *c->next++ = row;
+    }
+    return KVC_OK;
+}
+
+static kvc_status compare_all(comparison *c, const job *job, kvc_error *err)
+{
+    size_t total = c->tokens->first[c->tokens->n];
+    KVC_TRY(check_ids(c->head.m, c->tokens->ids, total, err));
+    KVC_TRY(head_new(&c->head, c->n_models, err));
+    c->targets = malloc(c->head.rows * sizeof *c->targets);
+    c->sums = malloc(c->head.rows * sizeof *c->sums);
+    if (!c->targets || !c->sums)
+        return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu logit rows", c->head.rows);
+    for (size_t first = 0; first < total; first += c->head.rows) {
+        size_t n = min_size(c->head.rows, total - first);
+        if (job_cancelled(job))
+            return kvc_fail(err, KVC_INTERRUPTED, "interrupted at token %zu of %zu", first, total);
+        KVC_TRY(compare_block(c, first, n, err));
+        KVC_TRY(emit_rows(c, first, n, err));
+        job_progress(job, "logits", (double)(first + n), (double)total);
+    }
+    return KVC_OK;
+}
+
+kvc_status model_compare(model *m, backend *b, const sequence_set *tokens, hidden_states *ref, hidden_states *cfg,
+                         logit_row *rows, const job *job, kvc_error *err)
+{
+    comparison c = {.tokens = tokens, .hidden = {ref, cfg}, .n_models = ref == cfg ? 1 : 2, .next = rows};
+    size_t total = tokens->first[tokens->n];
+    if (total == 0) return KVC_OK;
+    c.head = (head){
+        .m = m, .b = b, .rows = min_size(LOGIT_ROWS, total), .columns = min_size(LOGIT_COLUMNS, m->config.vocab)};
+    kvc_status status = compare_all(&c, job, err);
+    weights_release(m->weights, model_head_tensor(m));
+    head_free(&c.head);
+    free(c.targets);
+    free(c.sums);
+    return status;
+}
