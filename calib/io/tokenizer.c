@@ -16,7 +16,8 @@ enum { FILE_BYTES_MAX = 256 << 20, SEQUENCE_DEPTH_MAX = 8 };
  * ----------------------------------------------------------------------------------------------- */
 
 /* Options of BPE that must be off: null, false, "" or 0. */
-static kvc_status must_be_off(const field *model, const char *key, kvc_error *err) {
+static kvc_status must_be_off(const field *model, const char *key, kvc_error *err)
+{
     field f = field_get(model, key);
     bool off = !field_given(&f) || json_is_false(f.value) ||
                (json_is_string(f.value) && !json_string_length(f.value)) ||
@@ -24,9 +25,9 @@ static kvc_status must_be_off(const field *model, const char *key, kvc_error *er
     return off ? KVC_OK : field_fail(&f, KVC_UNSUPPORTED, err, "is not supported (it must be null or off)");
 }
 
-static kvc_status check_model(const field *model, bool *ignore_merges, kvc_error *err) {
-    static const char *const off[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix",
-                                      "byte_fallback"};
+static kvc_status check_model(const field *model, bool *ignore_merges, kvc_error *err)
+{
+    static const char *const off[] = {"dropout", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback"};
     bool fuse;
     KVC_TRY(field_object(model, err));
     field type = field_get(model, "type"); /* early files have none */
@@ -35,8 +36,8 @@ static kvc_status check_model(const field *model, bool *ignore_merges, kvc_error
     if (strcmp(name, "BPE")) return field_unsupported(&type, name, "BPE is", err);
     KVC_TRY(field_only(model,
                        (const char *const[]){"type", "dropout", "unk_token", "continuing_subword_prefix",
-                                             "end_of_word_suffix", "fuse_unk", "byte_fallback",
-                                             "ignore_merges", "vocab", "merges", NULL},
+                                             "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges",
+                                             "vocab", "merges", NULL},
                        err));
     for (size_t i = 0; i < sizeof off / sizeof *off; i++) KVC_TRY(must_be_off(model, off[i], err));
     KVC_TRY(field_bool(model, "fuse_unk", false, &fuse, err)); /* means nothing without unknown tokens */
@@ -44,13 +45,15 @@ static kvc_status check_model(const field *model, bool *ignore_merges, kvc_error
 }
 
 /* An unknown token does no harm where every byte is known, since nothing is unknown then. */
-static kvc_status check_unknown(const vocab *v, const field *model, kvc_error *err) {
+static kvc_status check_unknown(const vocab *v, const field *model, kvc_error *err)
+{
     unsigned missing = 0;
     for (unsigned b = 0; b < 256; b++) missing += v->byte_id[b] == NO_TOKEN;
     return missing ? must_be_off(model, "unk_token", err) : KVC_OK;
 }
 
-static kvc_status load_model(tokenizer *t, const field *root, size_t json_bytes, kvc_error *err) {
+static kvc_status load_model(tokenizer *t, const field *root, size_t json_bytes, kvc_error *err)
+{
     field model = field_get(root, "model"), added = field_get(root, "added_tokens");
     KVC_TRY(check_model(&model, &t->vocab.ignore_merges, err));
     KVC_TRY(vocab_load(&t->vocab, &model, &added, json_bytes, err));
@@ -62,7 +65,8 @@ static kvc_status load_model(tokenizer *t, const field *root, size_t json_bytes,
  * ------------------------------------------------------------------------------ */
 
 /* "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}} */
-static kvc_status load_prefix(tokenizer *t, const field *template, const field *token, kvc_error *err) {
+static kvc_status load_prefix(tokenizer *t, const field *template, const field *token, kvc_error *err)
+{
     field name = field_get(token, "id"), specials = field_get(template, "special_tokens");
     const char *text;
     size_t n;
@@ -74,13 +78,13 @@ static kvc_status load_prefix(tokenizer *t, const field *template, const field *
     if (n != 1) return field_fail(&ids, KVC_UNSUPPORTED, err, "holds %zu ids (one is supported)", n);
     field first = field_at(&ids, 0);
     KVC_TRY(field_index(&first, t->vocab.n, &id, err));
-    if (t->prefix >= 0)
-        return field_fail(token, KVC_UNSUPPORTED, err, "is a second token before the sequence");
+    if (t->prefix >= 0) return field_fail(token, KVC_UNSUPPORTED, err, "is a second token before the sequence");
     t->prefix = id;
     return KVC_OK;
 }
 
-static kvc_status load_template(tokenizer *t, const field *f, kvc_error *err) {
+static kvc_status load_template(tokenizer *t, const field *f, kvc_error *err)
+{
     field single = field_get(f, "single");
     size_t n;
     bool after_text = false;
@@ -99,12 +103,12 @@ static kvc_status load_template(tokenizer *t, const field *f, kvc_error *err) {
     return after_text ? KVC_OK : field_fail(&single, KVC_FORMAT, err, "has no 'Sequence'");
 }
 
-static kvc_status load_processor(tokenizer *t, const field *f, unsigned depth, kvc_error *err) {
+static kvc_status load_processor(tokenizer *t, const field *f, unsigned depth, kvc_error *err)
+{
     const char *type;
     size_t n;
     KVC_TRY(field_type(f, &type, err));
-    if ((!type[0] && depth == 0) || !strcmp(type, "ByteLevel"))
-        return KVC_OK; /* ByteLevel trims offsets only */
+    if ((!type[0] && depth == 0) || !strcmp(type, "ByteLevel")) return KVC_OK; /* ByteLevel trims offsets only */
     if (!strcmp(type, "TemplateProcessing")) return load_template(t, f, err);
     if (strcmp(type, "Sequence") || depth == SEQUENCE_DEPTH_MAX)
         return field_unsupported(f, type, "null, ByteLevel, TemplateProcessing and Sequence are", err);
@@ -117,7 +121,8 @@ static kvc_status load_processor(tokenizer *t, const field *f, unsigned depth, k
     return KVC_OK;
 }
 
-static kvc_status check_decoder(const field *f, unsigned depth, kvc_error *err) {
+static kvc_status check_decoder(const field *f, unsigned depth, kvc_error *err)
+{
     const char *type;
     size_t n;
     KVC_TRY(field_type(f, &type, err));
@@ -127,8 +132,7 @@ static kvc_status check_decoder(const field *f, unsigned depth, kvc_error *err) 
     field list = field_get(f, "decoders");
     KVC_TRY(field_array(&list, &n, err));
     if (n != 1)
-        return field_fail(&list, KVC_UNSUPPORTED, err, "holds %zu decoders (ByteLevel alone is supported)",
-                          n);
+        return field_fail(&list, KVC_UNSUPPORTED, err, "holds %zu decoders (ByteLevel alone is supported)", n);
     field item = field_at(&list, 0);
     return check_decoder(&item, depth + 1, err);
 }
@@ -136,14 +140,16 @@ static kvc_status check_decoder(const field *f, unsigned depth, kvc_error *err) 
 /* ---- open and close
  * ------------------------------------------------------------------------------------------ */
 
-static kvc_status check_version(const field *root, kvc_error *err) {
+static kvc_status check_version(const field *root, kvc_error *err)
+{
     field version = field_get(root, "version");
     const char *text = json_string_value(version.value);
     if (!field_given(&version) || (text && !strcmp(text, "1.0"))) return KVC_OK;
     return field_fail(&version, KVC_UNSUPPORTED, err, "is not \"1.0\"");
 }
 
-static kvc_status load(tokenizer *t, const field *root, size_t json_bytes, kvc_error *err) {
+static kvc_status load(tokenizer *t, const field *root, size_t json_bytes, kvc_error *err)
+{
     field normal = field_get(root, "normalizer"), split = field_get(root, "pre_tokenizer");
     field processor = field_get(root, "post_processor"), decoder = field_get(root, "decoder");
     KVC_TRY(field_object(root, err));
@@ -155,8 +161,8 @@ static kvc_status load(tokenizer *t, const field *root, size_t json_bytes, kvc_e
     return check_decoder(&decoder, 0, err);
 }
 
-kvc_status tokenizer_open_memory(tokenizer **out, const char *json, size_t n, const char *what,
-                                 kvc_error *err) {
+kvc_status tokenizer_open_memory(tokenizer **out, const char *json, size_t n, const char *what, kvc_error *err)
+{
     json_t *value = NULL;
     *out = NULL;
     tokenizer *t = calloc(1, sizeof *t);
@@ -176,7 +182,8 @@ kvc_status tokenizer_open_memory(tokenizer **out, const char *json, size_t n, co
     return status;
 }
 
-kvc_status tokenizer_open(tokenizer **out, const char *path, kvc_error *err) {
+kvc_status tokenizer_open(tokenizer **out, const char *path, kvc_error *err)
+{
     char *json;
     size_t n;
     *out = NULL;
@@ -186,7 +193,8 @@ kvc_status tokenizer_open(tokenizer **out, const char *path, kvc_error *err) {
     return status;
 }
 
-void tokenizer_close(tokenizer *t) {
+void tokenizer_close(tokenizer *t)
+{
     if (!t) return;
     vocab_free(&t->vocab);
     added_free(&t->added);
@@ -207,13 +215,15 @@ typedef struct encoder { /* what one call needs */
     kvc_error *err;
 } encoder;
 
-static kvc_status encode_plain(void *context, uint32_t id, const char *text, size_t n) {
+static kvc_status encode_plain(void *context, uint32_t id, const char *text, size_t n)
+{
     encoder *e = context;
     if (id != NO_TOKEN) return token_list_push(e->out, id, e->err);
     return splitter_run(e->splitter, text, n, e->out, e->err);
 }
 
-static kvc_status encode_part(void *context, uint32_t id, const char *text, size_t n) {
+static kvc_status encode_part(void *context, uint32_t id, const char *text, size_t n)
+{
     encoder *e = context;
     const tokenizer *t = e->t;
     if (id != NO_TOKEN) return token_list_push(e->out, id, e->err);
@@ -225,12 +235,12 @@ static kvc_status encode_part(void *context, uint32_t id, const char *text, size
     return added_split(&t->added, &t->added.normal, text, n, encode_plain, e);
 }
 
-kvc_status tokenizer_encode(const tokenizer *t, const char *text, size_t n, token_list *out, kvc_error *err) {
+kvc_status tokenizer_encode(const tokenizer *t, const char *text, size_t n, token_list *out, kvc_error *err)
+{
     encoder e = {.t = t, .out = out, .err = err};
     size_t bad = utf8_check(text, n);
     if (bad < n) return kvc_fail(err, KVC_FORMAT, "invalid UTF-8 at byte %zu", bad);
-    if (n >= UINT32_MAX / 4)
-        return kvc_fail(err, KVC_INVALID, "%zu bytes of text are too many for one call", n);
+    if (n >= UINT32_MAX / 4) return kvc_fail(err, KVC_INVALID, "%zu bytes of text are too many for one call", n);
     kvc_status status = bpe_open(&e.bpe, &t->vocab, n, err);
     if (status == KVC_OK) status = splitter_open(&e.splitter, t->split, e.bpe, t->what, err);
     if (status == KVC_OK) status = added_split(&t->added, &t->added.raw, text, n, encode_part, &e);

@@ -9,13 +9,15 @@
 /* ---- trie
  * ---------------------------------------------------------------------------------------------------- */
 
-static uint32_t trie_child(const added_trie *t, uint32_t node, uint8_t byte) {
+static uint32_t trie_child(const added_trie *t, uint32_t node, uint8_t byte)
+{
     uint32_t child = node ? t->nodes[node].child : t->first[byte];
     while (child && t->nodes[child].byte != byte) child = t->nodes[child].sibling;
     return child;
 }
 
-static bool trie_grow(added_trie *t) {
+static bool trie_grow(added_trie *t)
+{
     if (t->n < t->capacity) return true;
     uint32_t capacity = t->capacity ? 2 * t->capacity : 64;
     added_node *nodes = realloc(t->nodes, capacity * sizeof *nodes);
@@ -26,7 +28,8 @@ static bool trie_grow(added_trie *t) {
     return true;
 }
 
-static uint32_t trie_add_child(added_trie *t, uint32_t node, uint8_t byte) {
+static uint32_t trie_add_child(added_trie *t, uint32_t node, uint8_t byte)
+{
     if (!trie_grow(t)) return 0;
     uint32_t child = t->n++, *list = node ? &t->nodes[node].child : &t->first[byte];
     t->nodes[child] = (added_node){.sibling = *list, .byte = byte};
@@ -35,7 +38,8 @@ static uint32_t trie_add_child(added_trie *t, uint32_t node, uint8_t byte) {
 }
 
 /* The node of the text, made where it is not there; 0: out of memory. */
-static uint32_t trie_node(added_trie *t, const char *text, size_t n) {
+static uint32_t trie_node(added_trie *t, const char *text, size_t n)
+{
     uint32_t node = 0;
     for (size_t i = 0; i < n; i++) {
         uint32_t child = trie_child(t, node, (uint8_t)text[i]);
@@ -46,7 +50,8 @@ static uint32_t trie_node(added_trie *t, const char *text, size_t n) {
 }
 
 /* The longest token that the text begins with (counting from 1) and its length. */
-static uint32_t trie_longest(const added_trie *t, const char *text, size_t n, size_t *length) {
+static uint32_t trie_longest(const added_trie *t, const char *text, size_t n, size_t *length)
+{
     uint32_t best = 0, node = 0;
     for (size_t i = 0; i < n && (node = trie_child(t, node, (uint8_t)text[i])); i++) {
         if (!t->nodes[node].token) continue;
@@ -59,7 +64,8 @@ static uint32_t trie_longest(const added_trie *t, const char *text, size_t n, si
 /* ---- loading
  * ------------------------------------------------------------------------------------------------- */
 
-static kvc_status set_text(added_token *token, const normaliser *m, const field *content, kvc_error *err) {
+static kvc_status set_text(added_token *token, const normaliser *m, const field *content, kvc_error *err)
+{
     const char *text = json_string_value(content->value);
     text_buffer form = {0};
     kvc_status status = KVC_OK;
@@ -78,14 +84,14 @@ static kvc_status set_text(added_token *token, const normaliser *m, const field 
     return status;
 }
 
-static kvc_status load_one(added_set *set, const field *f, const normaliser *m, kvc_error *err) {
+static kvc_status load_one(added_set *set, const field *f, const normaliser *m, kvc_error *err)
+{
     field id = field_get(f, "id"), content = field_get(f, "content");
     added_token *token = &set->tokens[set->n++];
     bool special;
-    KVC_TRY(field_only(f,
-                       (const char *const[]){"id", "content", "single_word", "lstrip", "rstrip", "normalized",
-                                             "special", NULL},
-                       err));
+    KVC_TRY(field_only(
+        f, (const char *const[]){"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special", NULL},
+        err));
     token->id = (uint32_t)json_integer_value(id.value); /* vocab_load() has checked id and content */
     KVC_TRY(field_bool(f, "special", false, &special, err));
     KVC_TRY(field_bool(f, "single_word", false, &token->single_word, err));
@@ -102,7 +108,8 @@ static kvc_status load_one(added_set *set, const field *f, const normaliser *m, 
     return KVC_OK;
 }
 
-kvc_status added_load(added_set *out, const field *f, const normaliser *m, kvc_error *err) {
+kvc_status added_load(added_set *out, const field *f, const normaliser *m, kvc_error *err)
+{
     size_t n = json_array_size(f->value);
     *out = (added_set){0};
     if (n == 0) return KVC_OK;
@@ -115,7 +122,8 @@ kvc_status added_load(added_set *out, const field *f, const normaliser *m, kvc_e
     return KVC_OK;
 }
 
-void added_free(added_set *set) {
+void added_free(added_set *set)
+{
     for (size_t i = 0; i < set->n; i++) free(set->tokens[i].text);
     free(set->tokens);
     free(set->raw.nodes);
@@ -126,20 +134,23 @@ void added_free(added_set *set) {
  * ------------------------------------------------------------------------------------------------ */
 
 /* The character that ends at `end`; text is well-formed. */
-static size_t char_before(const char *text, size_t end, uint32_t *point) {
+static size_t char_before(const char *text, size_t end, uint32_t *point)
+{
     size_t at = end - 1;
     while (at > 0 && ((unsigned char)text[at] & 0xc0) == 0x80) at--;
     utf8_read(text + at, end - at, point);
     return at;
 }
 
-static bool stands_alone(const char *text, size_t n, size_t start, size_t stop) {
+static bool stands_alone(const char *text, size_t n, size_t start, size_t stop)
+{
     uint32_t point;
     if (start > 0 && (char_before(text, start, &point), char_is_word(point))) return false;
     return stop == n || !utf8_read(text + stop, n - stop, &point) || !char_is_word(point);
 }
 
-static size_t spaces_before(const char *text, size_t start, size_t floor) {
+static size_t spaces_before(const char *text, size_t start, size_t floor)
+{
     uint32_t point;
     while (start > floor) {
         size_t at = char_before(text, start, &point);
@@ -149,7 +160,8 @@ static size_t spaces_before(const char *text, size_t start, size_t floor) {
     return start;
 }
 
-static size_t spaces_after(const char *text, size_t n, size_t stop) {
+static size_t spaces_after(const char *text, size_t n, size_t stop)
+{
     uint32_t point;
     while (stop < n) {
         unsigned k = utf8_read(text + stop, n - stop, &point);
@@ -159,8 +171,9 @@ static size_t spaces_after(const char *text, size_t n, size_t stop) {
     return stop;
 }
 
-kvc_status added_split(const added_set *set, const added_trie *trie, const char *text, size_t n,
-                       added_part part, void *context) {
+kvc_status added_split(const added_set *set, const added_trie *trie, const char *text, size_t n, added_part part,
+                       void *context)
+{
     size_t done = 0, length = 0; /* text before `done` has been handed out */
     for (size_t at = 0; at < n;) {
         uint32_t found = trie->first[(uint8_t)text[at]] ? trie_longest(trie, text + at, n - at, &length) : 0;

@@ -41,7 +41,8 @@ struct bpe_work {
     cache_line cache[];
 };
 
-kvc_status bpe_open(bpe_work **out, const vocab *v, size_t n, kvc_error *err) {
+kvc_status bpe_open(bpe_work **out, const vocab *v, size_t n, kvc_error *err)
+{
     unsigned bits = CACHE_BITS_MIN;
     while (bits < CACHE_BITS_MAX && n >> (bits + 4)) bits++;
     size_t lines = (size_t)1 << bits;
@@ -52,7 +53,8 @@ kvc_status bpe_open(bpe_work **out, const vocab *v, size_t n, kvc_error *err) {
     return KVC_OK;
 }
 
-void bpe_close(bpe_work *work) {
+void bpe_close(bpe_work *work)
+{
     if (!work) return;
     free(work->symbols);
     free(work->heap);
@@ -60,7 +62,8 @@ void bpe_close(bpe_work *work) {
     free(work);
 }
 
-static kvc_status reserve(bpe_work *work, size_t n, kvc_error *err) {
+static kvc_status reserve(bpe_work *work, size_t n, kvc_error *err)
+{
     if (n <= work->capacity) return KVC_OK;
     size_t capacity = n + n / 2 + 64;
     free(work->symbols);
@@ -71,14 +74,16 @@ static kvc_status reserve(bpe_work *work, size_t n, kvc_error *err) {
     return work->capacity ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for a word of %zu bytes", n);
 }
 
-static void heap_push(bpe_work *work, candidate c) {
+static void heap_push(bpe_work *work, candidate c)
+{
     size_t at = work->n_heap++;
     for (; at > 0 && work->heap[(at - 1) / 2].order > c.order; at = (at - 1) / 2)
         work->heap[at] = work->heap[(at - 1) / 2];
     work->heap[at] = c;
 }
 
-static candidate heap_pop(bpe_work *work) {
+static candidate heap_pop(bpe_work *work)
+{
     candidate top = work->heap[0], last = work->heap[--work->n_heap];
     size_t at = 0, n = work->n_heap;
     for (;;) {
@@ -94,7 +99,8 @@ static candidate heap_pop(bpe_work *work) {
 }
 
 /* The pair that starts at `at` has changed. */
-static void consider(bpe_work *work, uint32_t at) {
+static void consider(bpe_work *work, uint32_t at)
+{
     symbol *s = &work->symbols[at];
     s->rank = NONE;
     if (s->next == NONE) return;
@@ -104,7 +110,8 @@ static void consider(bpe_work *work, uint32_t at) {
     heap_push(work, (candidate){(uint64_t)m->rank << 32 | at, m->id});
 }
 
-static void merge_at(bpe_work *work, uint32_t at, uint32_t id) {
+static void merge_at(bpe_work *work, uint32_t at, uint32_t id)
+{
     symbol *s = &work->symbols[at], *gone = &work->symbols[s->next];
     gone->rank = NONE;
     s->id = id;
@@ -114,7 +121,8 @@ static void merge_at(bpe_work *work, uint32_t at, uint32_t id) {
     if (s->previous != NONE) consider(work, s->previous);
 }
 
-static uint32_t fill(bpe_work *work, const char *word, size_t n) {
+static uint32_t fill(bpe_work *work, const char *word, size_t n)
+{
     uint32_t used = 0;
     for (size_t i = 0; i < n; i++) {
         uint32_t id = work->vocab->byte_id[(unsigned char)word[i]];
@@ -126,7 +134,8 @@ static uint32_t fill(bpe_work *work, const char *word, size_t n) {
     return used;
 }
 
-static kvc_status merge_word(bpe_work *work, const char *word, size_t n, token_list *out, kvc_error *err) {
+static kvc_status merge_word(bpe_work *work, const char *word, size_t n, token_list *out, kvc_error *err)
+{
     KVC_TRY(reserve(work, n, err));
     uint32_t used = fill(work, word, n);
     work->n_heap = 0;
@@ -143,8 +152,8 @@ static kvc_status merge_word(bpe_work *work, const char *word, size_t n, token_l
     return KVC_OK;
 }
 
-static kvc_status encode_uncached(bpe_work *work, const char *word, size_t n, token_list *out,
-                                  kvc_error *err) {
+static kvc_status encode_uncached(bpe_work *work, const char *word, size_t n, token_list *out, kvc_error *err)
+{
     const vocab *v = work->vocab;
     if (v->ignore_merges) {
         work->spelled.n = 0;
@@ -155,7 +164,8 @@ static kvc_status encode_uncached(bpe_work *work, const char *word, size_t n, to
     return merge_word(work, word, n, out, err);
 }
 
-static uint64_t hash_word(const char *word, size_t n) {
+static uint64_t hash_word(const char *word, size_t n)
+{
     uint64_t h = n * 0x9e3779b97f4a7c15u, part = 0;
     for (; n >= 8; n -= 8, word += 8) {
         memcpy(&part, word, 8);
@@ -168,7 +178,8 @@ static uint64_t hash_word(const char *word, size_t n) {
     return h ^ h >> 32;
 }
 
-kvc_status bpe_encode(bpe_work *work, const char *word, size_t n, token_list *out, kvc_error *err) {
+kvc_status bpe_encode(bpe_work *work, const char *word, size_t n, token_list *out, kvc_error *err)
+{
     if (n == 0) return KVC_OK;
     if (n > CACHED_BYTES) return encode_uncached(work, word, n, out, err);
     uint64_t hash = hash_word(word, n);

@@ -17,8 +17,7 @@ field field_get(const field *parent, const char *key);
 field field_member(const field *parent, const char *key, const json_t *value);
 field field_at(const field *parent, size_t index);
 bool field_given(const field *f); /* present and not null */
-kvc_status field_fail(const field *f, kvc_status status, kvc_error *err, const char *format, ...)
-    KVC_PRINTF(4, 5);
+kvc_status field_fail(const field *f, kvc_status status, kvc_error *err, const char *format, ...) KVC_PRINTF(4, 5);
 
 /* Typed access; the wrong type is KVC_FORMAT. */
 kvc_status field_object(const field *f, kvc_error *err);

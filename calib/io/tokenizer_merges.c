@@ -6,12 +6,14 @@
 
 static const uint64_t FREE_SLOT = UINT64_MAX;
 
-static uint32_t hash_pair(uint64_t pair) {
+static uint32_t hash_pair(uint64_t pair)
+{
     pair *= 0x9e3779b97f4a7c15u;
     return (uint32_t)(pair >> 32);
 }
 
-const vocab_merge *vocab_merge_of(const vocab *v, uint32_t left, uint32_t right) {
+const vocab_merge *vocab_merge_of(const vocab *v, uint32_t left, uint32_t right)
+{
     uint64_t pair = (uint64_t)left << 32 | right;
     for (uint32_t at = hash_pair(pair);; at++) {
         const vocab_merge *m = &v->merge[at & v->merge_mask];
@@ -21,10 +23,10 @@ const vocab_merge *vocab_merge_of(const vocab *v, uint32_t left, uint32_t right)
 }
 
 /* A pair that is listed twice has its last rank, as in Hugging Face. */
-static void enter(vocab *v, vocab_merge m) {
+static void enter(vocab *v, vocab_merge m)
+{
     uint32_t at = hash_pair(m.pair);
-    while (v->merge[at & v->merge_mask].pair != FREE_SLOT && v->merge[at & v->merge_mask].pair != m.pair)
-        at++;
+    while (v->merge[at & v->merge_mask].pair != FREE_SLOT && v->merge[at & v->merge_mask].pair != m.pair) at++;
     v->merge[at & v->merge_mask] = m;
 }
 
@@ -34,7 +36,8 @@ typedef struct pair_text {
 } pair_text;
 
 /* "a b" (exactly one space) or ["a", "b"]. */
-static bool read_pair(const json_t *value, pair_text *out) {
+static bool read_pair(const json_t *value, pair_text *out)
+{
     if (json_is_string(value)) {
         const char *text = json_string_value(value), *space = strchr(text, ' ');
         if (!space || strchr(space + 1, ' ')) return false;
@@ -48,18 +51,21 @@ static bool read_pair(const json_t *value, pair_text *out) {
     return true;
 }
 
-static uint32_t find_word(const vocab *v, const char *text, size_t n) {
+static uint32_t find_word(const vocab *v, const char *text, size_t n)
+{
     uint32_t id = vocab_find(v, text, n);
     return id != NO_TOKEN && (v->tokens[id].flags & TOKEN_MODEL) ? id : NO_TOKEN;
 }
 
-static kvc_status unknown(const field *merges, size_t index, const char *text, size_t n, kvc_error *err) {
+static kvc_status unknown(const field *merges, size_t index, const char *text, size_t n, kvc_error *err)
+{
     field where = field_at(merges, index);
     return field_fail(&where, KVC_FORMAT, err, "'%s' is not in the vocabulary", quote(text, n).text);
 }
 
 static kvc_status load_one(vocab *v, const field *merges, size_t index, uint32_t rank, text_buffer *joined,
-                           kvc_error *err) {
+                           kvc_error *err)
+{
     pair_text p;
     if (!read_pair(json_array_get(merges->value, index), &p)) {
         field where = field_at(merges, index);
@@ -77,11 +83,13 @@ static kvc_status load_one(vocab *v, const field *merges, size_t index, uint32_t
     return KVC_OK;
 }
 
-static bool is_version_line(const json_t *value) {
+static bool is_version_line(const json_t *value)
+{
     return json_is_string(value) && !strncmp(json_string_value(value), "#version", 8);
 }
 
-kvc_status vocab_load_merges(vocab *v, const field *merges, kvc_error *err) {
+kvc_status vocab_load_merges(vocab *v, const field *merges, kvc_error *err)
+{
     size_t n;
     KVC_TRY(field_array(merges, &n, err));
     size_t slots = 16;
@@ -94,8 +102,7 @@ kvc_status vocab_load_merges(vocab *v, const field *merges, kvc_error *err) {
     kvc_status status = KVC_OK;
     uint32_t rank = 0;
     for (size_t i = 0; i < n && status == KVC_OK; i++)
-        if (!is_version_line(json_array_get(merges->value, i)))
-            status = load_one(v, merges, i, rank++, &joined, err);
+        if (!is_version_line(json_array_get(merges->value, i))) status = load_one(v, merges, i, rank++, &joined, err);
     free(joined.bytes);
     return status;
 }

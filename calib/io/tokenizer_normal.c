@@ -8,7 +8,8 @@
 
 static const char *const SUPPORTED = "null, NFC, NFD, NFKC, NFKD and Sequence are";
 
-static kvc_status add_form(normaliser *m, const field *f, const char *type, kvc_error *err) {
+static kvc_status add_form(normaliser *m, const field *f, const char *type, kvc_error *err)
+{
     static const struct {
         const char *name;
         int options;
@@ -27,7 +28,8 @@ static kvc_status add_form(normaliser *m, const field *f, const char *type, kvc_
     return field_unsupported(f, type, SUPPORTED, err);
 }
 
-static kvc_status add_steps(normaliser *m, const field *f, unsigned depth, kvc_error *err) {
+static kvc_status add_steps(normaliser *m, const field *f, unsigned depth, kvc_error *err)
+{
     const char *type;
     size_t n;
     KVC_TRY(field_type(f, &type, err));
@@ -44,18 +46,21 @@ static kvc_status add_steps(normaliser *m, const field *f, unsigned depth, kvc_e
     return KVC_OK;
 }
 
-kvc_status normaliser_load(normaliser *out, const field *f, kvc_error *err) {
+kvc_status normaliser_load(normaliser *out, const field *f, kvc_error *err)
+{
     *out = (normaliser){0};
     return add_steps(out, f, 0, err);
 }
 
-static bool is_ascii(const char *s, size_t n) {
+static bool is_ascii(const char *s, size_t n)
+{
     unsigned char any = 0;
     for (size_t i = 0; i < n; i++) any |= (unsigned char)s[i];
     return any < 0x80;
 }
 
-static kvc_status append_form(text_buffer *out, int options, const char *text, size_t n, kvc_error *err) {
+static kvc_status append_form(text_buffer *out, int options, const char *text, size_t n, kvc_error *err)
+{
     utf8proc_uint8_t *form;
     utf8proc_ssize_t got =
         utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, &form, (utf8proc_option_t)options);
@@ -65,7 +70,8 @@ static kvc_status append_form(text_buffer *out, int options, const char *text, s
     return ok ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory");
 }
 
-static kvc_status run_step(int options, text_buffer *out, const char *text, size_t n, kvc_error *err) {
+static kvc_status run_step(int options, text_buffer *out, const char *text, size_t n, kvc_error *err)
+{
     out->n = 0;
     for (size_t i = 0, line; i < n; i += line) {
         const char *end = memchr(text + i, '\n', n - i);
@@ -78,7 +84,8 @@ static kvc_status run_step(int options, text_buffer *out, const char *text, size
     return KVC_OK;
 }
 
-kvc_status normaliser_run(const normaliser *m, text_buffer *out, const char *text, size_t n, kvc_error *err) {
+kvc_status normaliser_run(const normaliser *m, text_buffer *out, const char *text, size_t n, kvc_error *err)
+{
     text_buffer before = {0};
     kvc_status status = m->n ? run_step(m->options[0], out, text, n, err)
                              : kvc_fail(err, KVC_INVALID, "there is no normaliser to run");

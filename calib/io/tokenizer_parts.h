@@ -50,9 +50,8 @@ typedef struct vocab {
 /* `json_bytes`, the size of the whole file, bounds the ids and so the memory. */
 kvc_status vocab_load(vocab *v, const field *model, const field *added, size_t json_bytes, kvc_error *err);
 void vocab_free(vocab *v);
-uint32_t vocab_find(const vocab *v, const char *text, size_t n); /* NO_TOKEN if there is none */
-const vocab_merge *vocab_merge_of(const vocab *v, uint32_t left,
-                                  uint32_t right); /* NULL if they do not merge */
+uint32_t vocab_find(const vocab *v, const char *text, size_t n);                  /* NO_TOKEN if there is none */
+const vocab_merge *vocab_merge_of(const vocab *v, uint32_t left, uint32_t right); /* NULL if they do not merge */
 /* `bytes` in the printable alphabet, appended to out. */
 bool vocab_spell(text_buffer *out, const char *bytes, size_t n);
 /* Enters the JSON pairs of "model.merges" (tokenizer_merges.c). */
@@ -104,16 +103,15 @@ void added_free(added_set *set);
 /* Calls `part` for each added token in the text (its id, no text) and for each run between them (NO_TOKEN),
  * in order. */
 typedef kvc_status (*added_part)(void *context, uint32_t id, const char *text, size_t n);
-kvc_status added_split(const added_set *set, const added_trie *trie, const char *text, size_t n,
-                       added_part part, void *context);
+kvc_status added_split(const added_set *set, const added_trie *trie, const char *text, size_t n, added_part part,
+                       void *context);
 
 /* ---- split steps
  * --------------------------------------------------------------------------------------------- */
 
 /* An Oniguruma pattern (the syntax of Hugging Face files) in PCRE2's syntax with the same meaning, appended
  * to out. Constructs that PCRE2 could read otherwise are refused by name. */
-kvc_status regex_translate(text_buffer *out, const char *pattern, size_t n, const field *where,
-                           kvc_error *err);
+kvc_status regex_translate(text_buffer *out, const char *pattern, size_t n, const field *where, kvc_error *err);
 
 typedef struct split_plan split_plan;
 kvc_status split_load(split_plan **out, const field *f, kvc_error *err);
@@ -129,8 +127,7 @@ void bpe_close(bpe_work *work);
 kvc_status bpe_encode(bpe_work *work, const char *word, size_t n, token_list *out, kvc_error *err);
 
 typedef struct splitter splitter; /* match data and buffers of one thread */
-kvc_status splitter_open(splitter **out, const split_plan *plan, bpe_work *bpe, const char *what,
-                         kvc_error *err);
+kvc_status splitter_open(splitter **out, const split_plan *plan, bpe_work *bpe, const char *what, kvc_error *err);
 void splitter_close(splitter *s);
 /* Cuts one piece of text and appends the ids of what comes out. */
 kvc_status splitter_run(splitter *s, const char *text, size_t n, token_list *out, kvc_error *err);

@@ -6,13 +6,7 @@
 #include "tokenizer_parts.h"
 
 typedef enum split_kind { SPLIT_PATTERN, SPLIT_DIGITS, SPLIT_PREFIX_SPACE } split_kind;
-typedef enum split_behavior {
-    ISOLATED,
-    REMOVED,
-    CONTIGUOUS,
-    MERGED_WITH_PREVIOUS,
-    MERGED_WITH_NEXT
-} split_behavior;
+typedef enum split_behavior { ISOLATED, REMOVED, CONTIGUOUS, MERGED_WITH_PREVIOUS, MERGED_WITH_NEXT } split_behavior;
 
 typedef struct split_step {
     split_kind kind;

@@ -9,16 +9,19 @@ static const char *const SUPPORTED = "ByteLevel, Split, Digits and Sequence are"
 static const char *const GPT2_PATTERN =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
-static split_step *add_step(split_plan *plan) {
+static split_step *add_step(split_plan *plan)
+{
     return plan->n < SPLIT_STEPS_MAX ? &plan->steps[plan->n++] : NULL;
 }
 
-static kvc_status too_many(const field *f, kvc_error *err) {
+static kvc_status too_many(const field *f, kvc_error *err)
+{
     return field_fail(f, KVC_UNSUPPORTED, err, "is beyond the limit of %d steps", SPLIT_STEPS_MAX);
 }
 
-static kvc_status compile(pcre2_code **out, const char *pattern, size_t n, uint32_t options,
-                          const field *where, kvc_error *err) {
+static kvc_status compile(pcre2_code **out, const char *pattern, size_t n, uint32_t options, const field *where,
+                          kvc_error *err)
+{
     int code;
     size_t at;
     PCRE2_UCHAR text[120];
@@ -29,28 +32,27 @@ static kvc_status compile(pcre2_code **out, const char *pattern, size_t n, uint3
     pcre2_compile_context_free(context);
     if (!*out) {
         pcre2_get_error_message(code, text, sizeof text);
-        return field_fail(where, KVC_UNSUPPORTED, err, "the regular expression does not compile: %s",
-                          (char *)text);
+        return field_fail(where, KVC_UNSUPPORTED, err, "the regular expression does not compile: %s", (char *)text);
     }
     pcre2_jit_compile(*out, PCRE2_JIT_COMPLETE); /* without JIT it is interpreted: the same, slower */
     return KVC_OK;
 }
 
-static kvc_status compile_regex(pcre2_code **out, const char *pattern, const field *where, kvc_error *err) {
+static kvc_status compile_regex(pcre2_code **out, const char *pattern, const field *where, kvc_error *err)
+{
     text_buffer rewritten = {0};
     kvc_status status = regex_translate(&rewritten, pattern, strlen(pattern), where, err);
     if (status == KVC_OK)
-        status =
-            compile(out, rewritten.bytes, rewritten.n, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, where, err);
+        status = compile(out, rewritten.bytes, rewritten.n, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, where, err);
     free(rewritten.bytes);
     return status;
 }
 
-static kvc_status load_byte_level(split_plan *plan, const field *f, kvc_error *err) {
+static kvc_status load_byte_level(split_plan *plan, const field *f, kvc_error *err)
+{
     bool prefix_space, use_regex, trim;
     split_step *step;
-    KVC_TRY(field_only(
-        f, (const char *const[]){"type", "add_prefix_space", "trim_offsets", "use_regex", NULL}, err));
+    KVC_TRY(field_only(f, (const char *const[]){"type", "add_prefix_space", "trim_offsets", "use_regex", NULL}, err));
     KVC_TRY(field_bool(f, "add_prefix_space", true, &prefix_space, err));
     KVC_TRY(field_bool(f, "use_regex", true, &use_regex, err));
     KVC_TRY(field_bool(f, "trim_offsets", true, &trim, err)); /* offsets are not ours to report */
@@ -66,7 +68,8 @@ static kvc_status load_byte_level(split_plan *plan, const field *f, kvc_error *e
     return compile_regex(&step->code, GPT2_PATTERN, f, err);
 }
 
-static kvc_status load_digits(split_plan *plan, const field *f, kvc_error *err) {
+static kvc_status load_digits(split_plan *plan, const field *f, kvc_error *err)
+{
     bool individual;
     split_step *step;
     KVC_TRY(field_only(f, (const char *const[]){"type", "individual_digits", NULL}, err));
@@ -77,7 +80,8 @@ static kvc_status load_digits(split_plan *plan, const field *f, kvc_error *err) 
     return KVC_OK;
 }
 
-static kvc_status load_behavior(const field *f, split_behavior *out, kvc_error *err) {
+static kvc_status load_behavior(const field *f, split_behavior *out, kvc_error *err)
+{
     static const char *const names[] = {[ISOLATED] = "Isolated",
                                         [REMOVED] = "Removed",
                                         [CONTIGUOUS] = "Contiguous",
@@ -88,11 +92,12 @@ static kvc_status load_behavior(const field *f, split_behavior *out, kvc_error *
     KVC_TRY(field_text(f, &text, &n, err));
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(text, names[i])) return *out = (split_behavior)i, KVC_OK;
-    return field_unsupported(f, text,
-                             "Isolated, Removed, Contiguous, MergedWithPrevious and MergedWithNext are", err);
+    return field_unsupported(f, text, "Isolated, Removed, Contiguous, MergedWithPrevious and MergedWithNext are",
+                             err);
 }
 
-static kvc_status load_pattern(split_step *step, const field *pattern, kvc_error *err) {
+static kvc_status load_pattern(split_step *step, const field *pattern, kvc_error *err)
+{
     field regex = field_get(pattern, "Regex"), string = field_get(pattern, "String");
     const char *text;
     size_t n;
@@ -106,7 +111,8 @@ static kvc_status load_pattern(split_step *step, const field *pattern, kvc_error
     return compile(&step->code, text, n, PCRE2_UTF | PCRE2_LITERAL, &string, err);
 }
 
-static kvc_status load_split(split_plan *plan, const field *f, kvc_error *err) {
+static kvc_status load_split(split_plan *plan, const field *f, kvc_error *err)
+{
     field pattern = field_get(f, "pattern"), behavior = field_get(f, "behavior");
     split_step *step;
     KVC_TRY(field_only(f, (const char *const[]){"type", "pattern", "behavior", "invert", NULL}, err));
@@ -117,7 +123,8 @@ static kvc_status load_split(split_plan *plan, const field *f, kvc_error *err) {
     return load_pattern(step, &pattern, err);
 }
 
-static kvc_status load_component(split_plan *plan, const field *f, unsigned depth, kvc_error *err) {
+static kvc_status load_component(split_plan *plan, const field *f, unsigned depth, kvc_error *err)
+{
     const char *type;
     size_t n;
     KVC_TRY(field_type(f, &type, err));
@@ -139,16 +146,17 @@ static kvc_status load_component(split_plan *plan, const field *f, unsigned dept
     return KVC_OK;
 }
 
-kvc_status split_load(split_plan **out, const field *f, kvc_error *err) {
+kvc_status split_load(split_plan **out, const field *f, kvc_error *err)
+{
     split_plan *plan = *out = calloc(1, sizeof *plan);
     if (!plan) return field_fail(f, KVC_NO_MEMORY, err, "out of memory");
     KVC_TRY(load_component(plan, f, 0, err));
-    if (!plan->byte_level)
-        return field_fail(f, KVC_UNSUPPORTED, err, "has no ByteLevel: not a byte-level tokenizer");
+    if (!plan->byte_level) return field_fail(f, KVC_UNSUPPORTED, err, "has no ByteLevel: not a byte-level tokenizer");
     return KVC_OK;
 }
 
-void split_free(split_plan *plan) {
+void split_free(split_plan *plan)
+{
     if (!plan) return;
     for (size_t i = 0; i < plan->n; i++) pcre2_code_free(plan->steps[i].code);
     free(plan);

@@ -10,31 +10,36 @@ enum { ID_SLACK = 65536, ALPHABET_END = 324 };
 
 /* GPT-2 writes each byte as a printable character: itself where that is one, else 256 + k for the k-th other
  * byte. */
-static bool is_printable(unsigned byte) {
+static bool is_printable(unsigned byte)
+{
     return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
 }
 
-static unsigned char_of_byte(unsigned byte) {
+static unsigned char_of_byte(unsigned byte)
+{
     if (is_printable(byte)) return byte;
     unsigned others = 0;
     for (unsigned b = 0; b < byte; b++) others += !is_printable(b);
     return 256 + others;
 }
 
-bool vocab_spell(text_buffer *out, const char *bytes, size_t n) {
+bool vocab_spell(text_buffer *out, const char *bytes, size_t n)
+{
     char point[4];
     for (size_t i = 0; i < n; i++)
         if (!text_append(out, point, utf8_write(char_of_byte((unsigned char)bytes[i]), point))) return false;
     return true;
 }
 
-static uint32_t hash_text(const char *s, size_t n) {
+static uint32_t hash_text(const char *s, size_t n)
+{
     uint64_t h = 0xcbf29ce484222325u;
     for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)s[i]) * 0x100000001b3u;
     return (uint32_t)(h ^ h >> 32);
 }
 
-uint32_t vocab_find(const vocab *v, const char *text, size_t n) {
+uint32_t vocab_find(const vocab *v, const char *text, size_t n)
+{
     for (uint32_t at = hash_text(text, n);; at++) {
         uint32_t id = v->slot[at & v->slot_mask];
         if (id == 0) return NO_TOKEN;
@@ -43,14 +48,16 @@ uint32_t vocab_find(const vocab *v, const char *text, size_t n) {
     }
 }
 
-static void enter(vocab *v, uint32_t id) {
+static void enter(vocab *v, uint32_t id)
+{
     uint32_t at = hash_text(v->tokens[id].text, v->tokens[id].n_text);
     while (v->slot[at & v->slot_mask]) at++;
     v->slot[at & v->slot_mask] = id + 1;
 }
 
 /* Bytes of a text in the alphabet; a text with any other character stands for itself, as in Hugging Face. */
-static size_t unspell(const uint16_t *byte_of, const char *text, size_t n, char *out) {
+static size_t unspell(const uint16_t *byte_of, const char *text, size_t n, char *out)
+{
     size_t used = 0;
     uint32_t point = 0;
     for (size_t i = 0; i < n; used++) {
@@ -63,8 +70,8 @@ static size_t unspell(const uint16_t *byte_of, const char *text, size_t n, char 
 }
 
 /* A word of the model where `byte_of` is given, else an added token, whose bytes the caller sets. */
-static void add_token(vocab *v, char **arena, const uint16_t *byte_of, uint32_t id, const char *text,
-                      size_t n) {
+static void add_token(vocab *v, char **arena, const uint16_t *byte_of, uint32_t id, const char *text, size_t n)
+{
     vocab_token *token = &v->tokens[id];
     char *bytes = *arena + n;
     memcpy(*arena, text, n);
@@ -81,7 +88,8 @@ typedef struct census {
     uint64_t limit; /* of ids */
 } census;
 
-static kvc_status count(census *c, const field *id, size_t text_bytes, kvc_error *err) {
+static kvc_status count(census *c, const field *id, size_t text_bytes, kvc_error *err)
+{
     uint32_t value;
     KVC_TRY(field_index(id, c->limit, &value, err));
     if (value > c->largest) c->largest = value;
@@ -90,11 +98,13 @@ static kvc_status count(census *c, const field *id, size_t text_bytes, kvc_error
     return KVC_OK;
 }
 
-static kvc_status take_census(census *c, const field *words, const field *added, kvc_error *err) {
+static kvc_status take_census(census *c, const field *words, const field *added, kvc_error *err)
+{
     const char *key;
     json_t *value;
     size_t n_added = 0, n = 0;
-    json_object_foreach((json_t *)words->value, key, value) {
+    json_object_foreach((json_t *)words->value, key, value)
+    {
         field id = {.what = words->what, .path = "model.vocab", .value = value};
         if (!json_is_integer(value)) id = field_member(words, key, value);
         KVC_TRY(count(c, &id, strlen(key), err));
@@ -102,8 +112,7 @@ static kvc_status take_census(census *c, const field *words, const field *added,
     if (c->n == 0) return field_fail(words, KVC_FORMAT, err, "is empty");
     if (field_given(added)) KVC_TRY(field_array(added, &n_added, err));
     for (size_t i = 0; i < n_added; i++) {
-        field entry = field_at(added, i), id = field_get(&entry, "id"),
-              content = field_get(&entry, "content");
+        field entry = field_at(added, i), id = field_get(&entry, "id"), content = field_get(&entry, "content");
         const char *text;
         KVC_TRY(field_object(&entry, err));
         KVC_TRY(field_text(&content, &text, &n, err));
@@ -113,7 +122,8 @@ static kvc_status take_census(census *c, const field *words, const field *added,
     return KVC_OK;
 }
 
-static kvc_status allocate(vocab *v, const census *c, const field *words, char **arena, kvc_error *err) {
+static kvc_status allocate(vocab *v, const census *c, const field *words, char **arena, kvc_error *err)
+{
     uint32_t slots = 16;
     while (slots < 2 * c->n) slots *= 2;
     v->n = c->largest + 1;
@@ -125,17 +135,19 @@ static kvc_status allocate(vocab *v, const census *c, const field *words, char *
     return KVC_OK;
 }
 
-static kvc_status same_id(const vocab *v, const field *where, uint32_t id, kvc_error *err) {
+static kvc_status same_id(const vocab *v, const field *where, uint32_t id, kvc_error *err)
+{
     const vocab_token *other = &v->tokens[id];
     return field_fail(where, KVC_FORMAT, err, "id %u is also that of '%s'", id,
                       quote(other->text, other->n_text).text);
 }
 
-static kvc_status add_words(vocab *v, const field *words, char **arena, const uint16_t *byte_of,
-                            kvc_error *err) {
+static kvc_status add_words(vocab *v, const field *words, char **arena, const uint16_t *byte_of, kvc_error *err)
+{
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *)words->value, key, value) {
+    json_object_foreach((json_t *)words->value, key, value)
+    {
         uint32_t id = (uint32_t)json_integer_value(value);
         if (v->tokens[id].flags) {
             field where = field_member(words, key, value);
@@ -147,7 +159,8 @@ static kvc_status add_words(vocab *v, const field *words, char **arena, const ui
 }
 
 /* An added token that the model's vocabulary holds, too, must have the same id there. */
-static kvc_status add_added(vocab *v, const field *entry, char **arena, kvc_error *err) {
+static kvc_status add_added(vocab *v, const field *entry, char **arena, kvc_error *err)
+{
     field where = field_get(entry, "id"), content = field_get(entry, "content");
     const char *text = json_string_value(content.value);
     size_t n = json_string_length(content.value);
@@ -167,7 +180,8 @@ static kvc_status add_added(vocab *v, const field *entry, char **arena, kvc_erro
     return KVC_OK;
 }
 
-static void find_bytes(vocab *v) {
+static void find_bytes(vocab *v)
+{
     for (unsigned b = 0; b < 256; b++) {
         char point[4];
         uint32_t id = vocab_find(v, point, utf8_write(char_of_byte(b), point));
@@ -175,7 +189,8 @@ static void find_bytes(vocab *v) {
     }
 }
 
-kvc_status vocab_load(vocab *v, const field *model, const field *added, size_t json_bytes, kvc_error *err) {
+kvc_status vocab_load(vocab *v, const field *model, const field *added, size_t json_bytes, kvc_error *err)
+{
     field words = field_get(model, "vocab"), merges = field_get(model, "merges");
     census c = {.limit = (uint64_t)json_bytes + ID_SLACK};
     uint16_t byte_of[ALPHABET_END] = {0}; /* byte + 1 */
@@ -194,7 +209,8 @@ kvc_status vocab_load(vocab *v, const field *model, const field *added, size_t j
     return vocab_load_merges(v, &merges, err);
 }
 
-void vocab_free(vocab *v) {
+void vocab_free(vocab *v)
+{
     free(v->tokens);
     free(v->slot);
     free(v->arena);
