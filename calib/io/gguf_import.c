@@ -23,14 +23,16 @@ typedef struct translation {
     json_t *texts[N_TEXTS];
 } translation;
 
-static void translation_free(translation *t) {
+static void translation_free(translation *t)
+{
     for (int i = 0; i < N_TEXTS; i++) json_decref(t->texts[i]);
     free(t->plan.entries);
     gguf_free(&t->g);
 }
 
 static kvc_status translate(translation *t, const char *path, const void *bytes, size_t n, kvc_dtype dtype,
-                            kvc_error *err) {
+                            kvc_error *err)
+{
     memset(t, 0, sizeof *t);
     kvc_status status = gguf_parse(&t->g, path, bytes, n, err);
     if (status == KVC_OK) status = gguf_read_config(&t->g, dtype, &t->shape, &t->texts[0], err);
@@ -42,7 +44,8 @@ static kvc_status translate(translation *t, const char *path, const void *bytes,
     return status;
 }
 
-kvc_status gguf_check_memory(const void *bytes, size_t n, kvc_error *err) {
+kvc_status gguf_check_memory(const void *bytes, size_t n, kvc_error *err)
+{
     translation t;
     KVC_TRY(translate(&t, "(memory)", bytes, n, KVC_F16, err));
     translation_free(&t);
@@ -50,26 +53,27 @@ kvc_status gguf_check_memory(const void *bytes, size_t n, kvc_error *err) {
 }
 
 /* Owned: free(). NULL without memory. */
-static char *path_in(const char *folder, const char *name) {
+static char *path_in(const char *folder, const char *name)
+{
     char *path;
     return asprintf(&path, "%s/%s", folder, name) < 0 ? NULL : path;
 }
 
-static kvc_status write_text(output **out, const char *folder, const char *name, const json_t *text,
-                             kvc_error *err) {
+static kvc_status write_text(output **out, const char *folder, const char *name, const json_t *text, kvc_error *err)
+{
     char *path = path_in(folder, name);
     if (!path) return kvc_fail(err, KVC_NO_MEMORY, "%s: out of memory", folder);
     kvc_status status = output_open(out, path, err);
-    if (status == KVC_OK &&
-        (json_dumpf(text, output_stream(*out), JSON_INDENT(2) | JSON_REAL_PRECISION(15)) ||
-         fputc('\n', output_stream(*out)) == EOF))
+    if (status == KVC_OK && (json_dumpf(text, output_stream(*out), JSON_INDENT(2) | JSON_REAL_PRECISION(15)) ||
+                             fputc('\n', output_stream(*out)) == EOF))
         status = kvc_fail(err, KVC_IO, "%s: cannot be written: %s", path, strerror(errno));
     free(path);
     return status;
 }
 
-static kvc_status open_weights(weights_writer **out, const translation *t, const char *folder,
-                               kvc_dtype dtype, kvc_error *err) {
+static kvc_status open_weights(weights_writer **out, const translation *t, const char *folder, kvc_dtype dtype,
+                               kvc_error *err)
+{
     char *path = path_in(folder, "model.safetensors");
     tensor *list = calloc(t->plan.n, sizeof *list);
     kvc_status status = path && list ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "%s: out of memory", folder);
@@ -86,7 +90,8 @@ static kvc_status open_weights(weights_writer **out, const translation *t, const
 }
 
 static kvc_status write_weights(weights_writer *w, const translation *t, const file_map *map, kvc_dtype dtype,
-                                const job *job, kvc_error *err) {
+                                const job *job, kvc_error *err)
+{
     for (size_t i = 0; i < t->plan.n; i++) {
         const gguf_tensor *source = t->plan.entries[i].source;
         if (job_cancelled(job)) return kvc_fail(err, KVC_INTERRUPTED, "%s: import interrupted", t->g.path);
@@ -99,7 +104,8 @@ static kvc_status write_weights(weights_writer *w, const translation *t, const f
 }
 
 /* Consumes the outputs in any case. */
-static kvc_status commit(output **texts, weights_writer *w, kvc_error *err) {
+static kvc_status commit(output **texts, weights_writer *w, kvc_error *err)
+{
     kvc_status status = KVC_OK;
     for (int i = 0; i < N_TEXTS; i++) {
         if (status == KVC_OK) {
@@ -114,7 +120,8 @@ static kvc_status commit(output **texts, weights_writer *w, kvc_error *err) {
 }
 
 static kvc_status write_folder(const translation *t, const file_map *map, const char *folder, kvc_dtype dtype,
-                               const job *job, kvc_error *err) {
+                               const job *job, kvc_error *err)
+{
     output *texts[N_TEXTS] = {NULL};
     weights_writer *w = NULL;
     kvc_status status = KVC_OK;
@@ -128,16 +135,16 @@ static kvc_status write_folder(const translation *t, const file_map *map, const 
     return status;
 }
 
-static kvc_status make_folder(const char *folder, bool *made, kvc_error *err) {
+static kvc_status make_folder(const char *folder, bool *made, kvc_error *err)
+{
     struct stat st;
     *made = mkdir(folder, 0777) == 0;
     if (*made || (errno == EEXIST && stat(folder, &st) == 0 && S_ISDIR(st.st_mode))) return KVC_OK;
-    return kvc_fail(err, KVC_IO, "%s: %s", folder,
-                    errno == EEXIST ? "exists and is no folder" : strerror(errno));
+    return kvc_fail(err, KVC_IO, "%s: %s", folder, errno == EEXIST ? "exists and is no folder" : strerror(errno));
 }
 
-kvc_status gguf_import(const char *path, const char *folder, kvc_dtype dtype, const job *job,
-                       kvc_error *err) {
+kvc_status gguf_import(const char *path, const char *folder, kvc_dtype dtype, const job *job, kvc_error *err)
+{
     file_map map;
     translation t;
     bool made = false;

@@ -17,39 +17,46 @@ typedef struct cursor {
     kvc_error *err;
 } cursor;
 
-uint32_t gguf_u32(const uint8_t *p) {
+uint32_t gguf_u32(const uint8_t *p)
+{
     return p[0] | p[1] << 8 | p[2] << 16 | (uint32_t)p[3] << 24;
 }
-uint64_t gguf_u64(const uint8_t *p) {
+uint64_t gguf_u64(const uint8_t *p)
+{
     return gguf_u32(p) | (uint64_t)gguf_u32(p + 4) << 32;
 }
 
-static kvc_status fail_at(const cursor *c, const char *what) {
+static kvc_status fail_at(const cursor *c, const char *what)
+{
     return kvc_fail(c->err, KVC_FORMAT, "%s: offset %zu: %s", c->g->path, c->at, what);
 }
 
-static kvc_status take(cursor *c, uint64_t n, const uint8_t **out) {
+static kvc_status take(cursor *c, uint64_t n, const uint8_t **out)
+{
     if (n > c->g->n - c->at) return fail_at(c, "the file ends inside its header (truncated?)");
     *out = c->g->bytes + c->at;
     c->at += (size_t)n;
     return KVC_OK;
 }
 
-static kvc_status take_u32(cursor *c, uint32_t *out) {
+static kvc_status take_u32(cursor *c, uint32_t *out)
+{
     const uint8_t *p = NULL;
     KVC_TRY(take(c, 4, &p));
     *out = gguf_u32(p);
     return KVC_OK;
 }
 
-static kvc_status take_u64(cursor *c, uint64_t *out) {
+static kvc_status take_u64(cursor *c, uint64_t *out)
+{
     const uint8_t *p = NULL;
     KVC_TRY(take(c, 8, &p));
     *out = gguf_u64(p);
     return KVC_OK;
 }
 
-static kvc_status take_text(cursor *c, gguf_text *out) {
+static kvc_status take_text(cursor *c, gguf_text *out)
+{
     const uint8_t *p = NULL;
     KVC_TRY(take_u64(c, &out->n));
     KVC_TRY(take(c, out->n, &p));
@@ -58,7 +65,8 @@ static kvc_status take_text(cursor *c, gguf_text *out) {
 }
 
 /* A key or tensor name: short printable text, so that messages may show it. */
-static kvc_status take_name(cursor *c, gguf_text *out) {
+static kvc_status take_name(cursor *c, gguf_text *out)
+{
     KVC_TRY(take_text(c, out));
     if (!out->n || out->n > 256) return fail_at(c, "a name is empty or longer than 256 bytes");
     for (uint64_t i = 0; i < out->n; i++)
@@ -66,14 +74,16 @@ static kvc_status take_name(cursor *c, gguf_text *out) {
     return KVC_OK;
 }
 
-static unsigned kind_bytes(gguf_kind kind) {
+static unsigned kind_bytes(gguf_kind kind)
+{
     static const uint8_t bytes[GGUF_KINDS] = {
         [GGUF_U8] = 1,  [GGUF_I8] = 1,   [GGUF_U16] = 2, [GGUF_I16] = 2, [GGUF_U32] = 4, [GGUF_I32] = 4,
         [GGUF_F32] = 4, [GGUF_BOOL] = 1, [GGUF_U64] = 8, [GGUF_I64] = 8, [GGUF_F64] = 8};
     return bytes[kind];
 }
 
-static kvc_status take_kind(cursor *c, gguf_kind *out) {
+static kvc_status take_kind(cursor *c, gguf_kind *out)
+{
     uint32_t kind = 0;
     KVC_TRY(take_u32(c, &kind));
     if (kind >= GGUF_KINDS) return fail_at(c, "unknown type of a metadata value");
@@ -81,7 +91,8 @@ static kvc_status take_kind(cursor *c, gguf_kind *out) {
     return KVC_OK;
 }
 
-static kvc_status skip_elements(cursor *c, gguf_kind kind, uint64_t n) {
+static kvc_status skip_elements(cursor *c, gguf_kind kind, uint64_t n)
+{
     const uint8_t *p;
     uint64_t bytes;
     gguf_text text;
@@ -93,7 +104,8 @@ static kvc_status skip_elements(cursor *c, gguf_kind kind, uint64_t n) {
     return KVC_OK;
 }
 
-static kvc_status take_value(cursor *c, gguf_value *v) {
+static kvc_status take_value(cursor *c, gguf_value *v)
+{
     KVC_TRY(take_name(c, &v->key));
     KVC_TRY(take_kind(c, &v->kind));
     v->element = v->kind;
@@ -107,7 +119,8 @@ static kvc_status take_value(cursor *c, gguf_value *v) {
     return skip_elements(c, v->element, v->n);
 }
 
-static kvc_status take_sizes(cursor *c, gguf_tensor *t) {
+static kvc_status take_sizes(cursor *c, gguf_tensor *t)
+{
     uint64_t values;
     KVC_TRY(take_u32(c, &t->rank));
     if (t->rank < 1 || t->rank > 2)
@@ -116,14 +129,14 @@ static kvc_status take_sizes(cursor *c, gguf_tensor *t) {
     KVC_TRY(take_u64(c, &t->cols));
     t->rows = 1;
     if (t->rank == 2) KVC_TRY(take_u64(c, &t->rows));
-    if (!t->rows || !t->cols || __builtin_mul_overflow(t->rows, t->cols, &values) ||
-        values > (uint64_t)1 << 48)
+    if (!t->rows || !t->cols || __builtin_mul_overflow(t->rows, t->cols, &values) || values > (uint64_t)1 << 48)
         return kvc_fail(c->err, KVC_FORMAT, "%s: tensor '%.*s': impossible size", c->g->path, (int)t->name.n,
                         t->name.bytes);
     return KVC_OK;
 }
 
-static kvc_status take_tensor(cursor *c, gguf_tensor *t) {
+static kvc_status take_tensor(cursor *c, gguf_tensor *t)
+{
     uint32_t type = 0;
     KVC_TRY(take_name(c, &t->name));
     KVC_TRY(take_sizes(c, t));
@@ -131,37 +144,41 @@ static kvc_status take_tensor(cursor *c, gguf_tensor *t) {
     KVC_TRY(take_u64(c, &t->offset));
     t->type = gguf_type_find(type);
     if (!t->type)
-        return kvc_fail(c->err, KVC_UNSUPPORTED, "%s: tensor '%.*s': type %s (%u) is not supported",
-                        c->g->path, (int)t->name.n, t->name.bytes, gguf_type_name(type), type);
+        return kvc_fail(c->err, KVC_UNSUPPORTED, "%s: tensor '%.*s': type %s (%u) is not supported", c->g->path,
+                        (int)t->name.n, t->name.bytes, gguf_type_name(type), type);
     if (t->cols % t->type->values)
-        return kvc_fail(c->err, KVC_FORMAT,
-                        "%s: tensor '%.*s': rows of %llu values are no whole blocks of %s", c->g->path,
-                        (int)t->name.n, t->name.bytes, (unsigned long long)t->cols, t->type->name);
+        return kvc_fail(c->err, KVC_FORMAT, "%s: tensor '%.*s': rows of %llu values are no whole blocks of %s",
+                        c->g->path, (int)t->name.n, t->name.bytes, (unsigned long long)t->cols, t->type->name);
     t->row_bytes = t->cols / t->type->values * t->type->bytes;
     return KVC_OK;
 }
 
-static int compare_text(gguf_text a, gguf_text b) {
+static int compare_text(gguf_text a, gguf_text b)
+{
     int order = memcmp(a.bytes, b.bytes, a.n < b.n ? a.n : b.n);
     return order ? order : (a.n > b.n) - (a.n < b.n);
 }
 
-static int by_key(const void *a, const void *b) {
+static int by_key(const void *a, const void *b)
+{
     return compare_text(((const gguf_value *)a)->key, ((const gguf_value *)b)->key);
 }
 
-static int by_name(const void *a, const void *b) {
+static int by_name(const void *a, const void *b)
+{
     return compare_text(((const gguf_tensor *)a)->name, ((const gguf_tensor *)b)->name);
 }
 
-static int by_offset(const void *a, const void *b) {
+static int by_offset(const void *a, const void *b)
+{
     const gguf_tensor *x = a, *y = b;
     return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
 /* The array at `list` is sorted, and two neighbours that compare equal are refused. */
 static kvc_status sort_unique(const gguf *g, void *list, size_t n, size_t size, const char *what,
-                              int (*compare)(const void *, const void *), kvc_error *err) {
+                              int (*compare)(const void *, const void *), kvc_error *err)
+{
     qsort(list, n, size, compare);
     for (size_t i = 1; i < n; i++) {
         const char *item = (const char *)list + i * size;
@@ -173,7 +190,8 @@ static kvc_status sort_unique(const gguf *g, void *list, size_t n, size_t size, 
     return KVC_OK;
 }
 
-static kvc_status take_counts(cursor *c) {
+static kvc_status take_counts(cursor *c)
+{
     const uint8_t *magic = NULL;
     uint32_t version = 0;
     uint64_t tensors = 0, values = 0;
@@ -181,8 +199,8 @@ static kvc_status take_counts(cursor *c) {
     if (memcmp(magic, "GGUF", 4)) return kvc_fail(c->err, KVC_FORMAT, "%s: is no GGUF file", c->g->path);
     KVC_TRY(take_u32(c, &version));
     if (version != 2 && version != 3)
-        return kvc_fail(c->err, KVC_UNSUPPORTED, "%s: GGUF version %u%s is not supported (2 and 3 are)",
-                        c->g->path, version, version & 0xffff ? "" : " (big-endian?)");
+        return kvc_fail(c->err, KVC_UNSUPPORTED, "%s: GGUF version %u%s is not supported (2 and 3 are)", c->g->path,
+                        version, version & 0xffff ? "" : " (big-endian?)");
     KVC_TRY(take_u64(c, &tensors));
     KVC_TRY(take_u64(c, &values));
     size_t left = c->g->n - c->at;
@@ -198,7 +216,8 @@ static kvc_status take_counts(cursor *c) {
 }
 
 /* Offsets are aligned, inside the file, and ranges do not overlap. */
-static kvc_status place_tensors(gguf *g, size_t header_end, kvc_error *err) {
+static kvc_status place_tensors(gguf *g, size_t header_end, kvc_error *err)
+{
     uint32_t alignment = 32;
     KVC_TRY(gguf_get_count(g, "general.alignment", 8, MAX_ALIGNMENT, true, &alignment, err));
     if (alignment & (alignment - 1))
@@ -214,15 +233,16 @@ static kvc_status place_tensors(gguf *g, size_t header_end, kvc_error *err) {
                             : t->offset > room || bytes > room - t->offset ? "goes past the end (truncated?)"
                                                                            : NULL;
         if (wrong)
-            return kvc_fail(err, KVC_FORMAT, "%s: tensor '%.*s': data at offset %llu %s", g->path,
-                            (int)t->name.n, t->name.bytes, (unsigned long long)t->offset, wrong);
+            return kvc_fail(err, KVC_FORMAT, "%s: tensor '%.*s': data at offset %llu %s", g->path, (int)t->name.n,
+                            t->name.bytes, (unsigned long long)t->offset, wrong);
         t->data = g->bytes + start + t->offset;
         end = t->offset + bytes;
     }
     return KVC_OK;
 }
 
-static kvc_status parse(gguf *g, kvc_error *err) {
+static kvc_status parse(gguf *g, kvc_error *err)
+{
     cursor c = {g, 0, err};
     KVC_TRY(take_counts(&c));
     for (size_t i = 0; i < g->n_values; i++) KVC_TRY(take_value(&c, &g->values[i]));
@@ -232,25 +252,29 @@ static kvc_status parse(gguf *g, kvc_error *err) {
     return sort_unique(g, g->tensors, g->n_tensors, sizeof *g->tensors, "tensor", by_name, err);
 }
 
-kvc_status gguf_parse(gguf *out, const char *path, const void *bytes, size_t n, kvc_error *err) {
+kvc_status gguf_parse(gguf *out, const char *path, const void *bytes, size_t n, kvc_error *err)
+{
     *out = (gguf){.path = path, .bytes = bytes, .n = n};
     kvc_status status = parse(out, err);
     if (status != KVC_OK) gguf_free(out);
     return status;
 }
 
-void gguf_free(gguf *g) {
+void gguf_free(gguf *g)
+{
     free(g->values);
     free(g->tensors);
     *g = (gguf){0};
 }
 
-const gguf_value *gguf_find(const gguf *g, const char *key) {
+const gguf_value *gguf_find(const gguf *g, const char *key)
+{
     gguf_value wanted = {.key = {key, strlen(key)}};
     return g->n_values ? bsearch(&wanted, g->values, g->n_values, sizeof wanted, by_key) : NULL;
 }
 
-const gguf_tensor *gguf_find_tensor(const gguf *g, const char *name) {
+const gguf_tensor *gguf_find_tensor(const gguf *g, const char *name)
+{
     gguf_tensor wanted = {.name = {name, strlen(name)}};
     return g->n_tensors ? bsearch(&wanted, g->tensors, g->n_tensors, sizeof wanted, by_name) : NULL;
 }

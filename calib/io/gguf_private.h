@@ -74,14 +74,14 @@ const gguf_value *gguf_find(const gguf *g, const char *key); /* NULL if absent *
 const gguf_tensor *gguf_find_tensor(const gguf *g, const char *name);
 
 /* Typed metadata (gguf_field.c). With `optional` an absent key leaves *out as it is. */
-kvc_status gguf_get_count(const gguf *g, const char *key, uint32_t min, uint32_t max, bool optional,
-                          uint32_t *out, kvc_error *err);
+kvc_status gguf_get_count(const gguf *g, const char *key, uint32_t min, uint32_t max, bool optional, uint32_t *out,
+                          kvc_error *err);
 kvc_status gguf_get_real(const gguf *g, const char *key, bool optional, double *out, kvc_error *err);
 kvc_status gguf_get_flag(const gguf *g, const char *key, bool *out, kvc_error *err);
 kvc_status gguf_get_text(const gguf *g, const char *key, bool optional, gguf_text *out, kvc_error *err);
 /* An array of `kind`; *out is NULL if absent and optional. */
-kvc_status gguf_get_array(const gguf *g, const char *key, gguf_kind kind, bool optional,
-                          const gguf_value **out, kvc_error *err);
+kvc_status gguf_get_array(const gguf *g, const char *key, gguf_kind kind, bool optional, const gguf_value **out,
+                          kvc_error *err);
 /* The string at *at, which is moved behind it; for arrays, whose bounds parsing has checked. */
 gguf_text gguf_next_text(const uint8_t **at);
 bool gguf_text_is(gguf_text text, const char *other);
@@ -94,8 +94,7 @@ const char *gguf_type_name(uint32_t id);      /* of any type; "unknown" */
 void gguf_dequantise(const gguf_type *type, const uint8_t *src, size_t n, float *dst);
 
 /* The shapes of a llama model and its config.json (owned: json_decref). */
-kvc_status gguf_read_config(const gguf *g, kvc_dtype dtype, model_config *shape, json_t **config,
-                            kvc_error *err);
+kvc_status gguf_read_config(const gguf *g, kvc_dtype dtype, model_config *shape, json_t **config, kvc_error *err);
 
 /* Which GGUF tensor becomes which tensor of model.safetensors. */
 typedef struct gguf_plan_entry {
@@ -110,15 +109,13 @@ typedef struct gguf_plan {
 /* Every tensor that the shape asks for, once, of the right size, and no other. Owned: free(out->entries). */
 kvc_status gguf_make_plan(gguf_plan *out, const gguf *g, const model_config *shape, kvc_error *err);
 /* Appends the values of one entry to the writer. */
-kvc_status gguf_convert(const gguf *g, const gguf_plan_entry *e, kvc_dtype dtype, weights_writer *w,
-                        kvc_error *err);
+kvc_status gguf_convert(const gguf *g, const gguf_plan_entry *e, kvc_dtype dtype, weights_writer *w, kvc_error *err);
 
 /* tokenizer.json, tokenizer_config.json, generation_config.json; owned: json_decref. */
 kvc_status gguf_read_tokenizer(const gguf *g, uint32_t vocab, json_t **out, kvc_error *err);
 kvc_status gguf_read_tokenizer_config(const gguf *g, const model_config *shape, json_t **out, kvc_error *err);
 kvc_status gguf_read_generation_config(const gguf *g, uint32_t vocab, json_t **out, kvc_error *err);
-json_t *gguf_pre_tokenizer(gguf_text pre, bool *nfc, bool *ignore_merges,
-                           bool *add_bos); /* NULL if not known */
+json_t *gguf_pre_tokenizer(gguf_text pre, bool *nfc, bool *ignore_merges, bool *add_bos); /* NULL if not known */
 
 /* What the value of tokenizer.ggml.pre stands for (gguf_pre.c). */
 typedef struct gguf_pre {

@@ -45,7 +45,8 @@ static const mapping of_layer[] = {
 
 enum { N_OF_MODEL = sizeof of_model / sizeof *of_model, N_OF_LAYER = sizeof of_layer / sizeof *of_layer };
 
-static uint64_t size_of(const model_config *c, extent e) {
+static uint64_t size_of(const model_config *c, extent e)
+{
     switch (e) {
     case ONE: return 1;
     case HIDDEN: return c->hidden;
@@ -57,7 +58,8 @@ static uint64_t size_of(const model_config *c, extent e) {
     return 0;
 }
 
-static bool is_present(const model_config *c, presence when) {
+static bool is_present(const model_config *c, presence when)
+{
     switch (when) {
     case ALWAYS: return true;
     case UNTIED: return !c->tied_embeddings;
@@ -68,8 +70,9 @@ static bool is_present(const model_config *c, presence when) {
 }
 
 /* layer < 0: a tensor of the model. */
-static kvc_status add_entry(gguf_plan *plan, const gguf *g, const model_config *c, const mapping *m,
-                            int layer, kvc_error *err) {
+static kvc_status add_entry(gguf_plan *plan, const gguf *g, const model_config *c, const mapping *m, int layer,
+                            kvc_error *err)
+{
     if (!is_present(c, m->when)) return KVC_OK;
     char name[96];
     gguf_plan_entry *e = &plan->entries[plan->n];
@@ -84,15 +87,16 @@ static kvc_status add_entry(gguf_plan *plan, const gguf *g, const model_config *
     if (!t) return kvc_fail(err, KVC_FORMAT, "%s: has no tensor '%s'", g->path, name);
     uint64_t rows = size_of(c, m->rows), cols = size_of(c, m->cols);
     if (t->rank != (m->rows == ONE ? 1u : 2u) || t->rows != rows || t->cols != cols)
-        return kvc_fail(err, KVC_FORMAT, "%s: tensor '%s' has %llu x %llu values, expected %llu x %llu",
-                        g->path, name, (unsigned long long)t->rows, (unsigned long long)t->cols,
-                        (unsigned long long)rows, (unsigned long long)cols);
+        return kvc_fail(err, KVC_FORMAT, "%s: tensor '%s' has %llu x %llu values, expected %llu x %llu", g->path,
+                        name, (unsigned long long)t->rows, (unsigned long long)t->cols, (unsigned long long)rows,
+                        (unsigned long long)cols);
     e->heads = m->permuted == QUERY ? c->n_heads : m->permuted == KEY ? c->n_kv_heads : 0;
     plan->n++;
     return KVC_OK;
 }
 
-static kvc_status add_all(gguf_plan *plan, const gguf *g, const model_config *c, kvc_error *err) {
+static kvc_status add_all(gguf_plan *plan, const gguf *g, const model_config *c, kvc_error *err)
+{
     for (int i = 0; i < N_OF_MODEL; i++) KVC_TRY(add_entry(plan, g, c, &of_model[i], -1, err));
     for (uint32_t layer = 0; layer < c->n_layers; layer++)
         for (int i = 0; i < N_OF_LAYER; i++) KVC_TRY(add_entry(plan, g, c, &of_layer[i], (int)layer, err));
@@ -100,7 +104,8 @@ static kvc_status add_all(gguf_plan *plan, const gguf *g, const model_config *c,
 }
 
 /* Every tensor is used, but for the divisors that the configuration was read from. */
-static kvc_status check_unused(const gguf_plan *plan, const gguf *g, kvc_error *err) {
+static kvc_status check_unused(const gguf_plan *plan, const gguf *g, kvc_error *err)
+{
     bool *used = calloc(g->n_tensors, sizeof *used);
     if (!used) return kvc_fail(err, KVC_NO_MEMORY, "%s: out of memory", g->path);
     for (size_t i = 0; i < plan->n; i++) used[plan->entries[i].source - g->tensors] = true;
@@ -108,18 +113,18 @@ static kvc_status check_unused(const gguf_plan *plan, const gguf *g, kvc_error *
     for (size_t i = 0; i < g->n_tensors && status == KVC_OK; i++) {
         gguf_text name = g->tensors[i].name;
         if (!used[i] && !gguf_text_is(name, "rope_freqs.weight"))
-            status = kvc_fail(err, KVC_UNSUPPORTED, "%s: tensor '%.*s' is not part of a plain llama model",
-                              g->path, (int)name.n, name.bytes);
+            status = kvc_fail(err, KVC_UNSUPPORTED, "%s: tensor '%.*s' is not part of a plain llama model", g->path,
+                              (int)name.n, name.bytes);
     }
     free(used);
     return status;
 }
 
-kvc_status gguf_make_plan(gguf_plan *out, const gguf *g, const model_config *shape, kvc_error *err) {
+kvc_status gguf_make_plan(gguf_plan *out, const gguf *g, const model_config *shape, kvc_error *err)
+{
     *out = (gguf_plan){0};
     if (shape->n_layers > g->n_tensors) /* which bounds the list by the file's size */
-        return kvc_fail(err, KVC_FORMAT, "%s: metadata 'llama.block_count': more layers than tensors",
-                        g->path);
+        return kvc_fail(err, KVC_FORMAT, "%s: metadata 'llama.block_count': more layers than tensors", g->path);
     out->entries = calloc((size_t)shape->n_layers * N_OF_LAYER + N_OF_MODEL, sizeof *out->entries);
     if (!out->entries) return kvc_fail(err, KVC_NO_MEMORY, "%s: out of memory", g->path);
     kvc_status status = add_all(out, g, shape, err);
@@ -132,32 +137,36 @@ kvc_status gguf_make_plan(gguf_plan *out, const gguf *g, const model_config *sha
 }
 
 /* Hugging Face's row is which row of the file? */
-static uint64_t source_row(uint64_t row, uint64_t head_rows) {
+static uint64_t source_row(uint64_t row, uint64_t head_rows)
+{
     uint64_t head = row / head_rows, i = row % head_rows, half = head_rows / 2;
     return head * head_rows + i % half * 2 + i / half;
 }
 
-static void permute_values(const gguf_plan_entry *e, float *values, float *scratch) {
+static void permute_values(const gguf_plan_entry *e, float *values, float *scratch)
+{
     uint64_t n = e->source->cols;
     for (uint64_t i = 0; i < n; i++) scratch[i] = values[source_row(i, n / e->heads)];
     memcpy(values, scratch, n * sizeof *values);
 }
 
-static uint16_t bf16_from_float(float x) {
+static uint16_t bf16_from_float(float x)
+{
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
     return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 /* The largest magnitude that rounds to a finite value. */
-static float limit_of(kvc_dtype dtype) {
+static float limit_of(kvc_dtype dtype)
+{
     static const float limits[] = {
         [KVC_F32] = 0x1.fffffep127f, [KVC_F16] = 0x1.ffdffep15f, [KVC_BF16] = 0x1.fefffep127f};
     return limits[dtype];
 }
 
-static kvc_status check_range(const gguf *g, const gguf_tensor *t, const float *x, kvc_dtype dtype,
-                              kvc_error *err) {
+static kvc_status check_range(const gguf *g, const gguf_tensor *t, const float *x, kvc_dtype dtype, kvc_error *err)
+{
     float largest = 0, limit = limit_of(dtype);
     for (uint64_t i = 0; i < t->cols; i++) {
         float magnitude = fabsf(x[i]);
@@ -165,14 +174,14 @@ static kvc_status check_range(const gguf *g, const gguf_tensor *t, const float *
     }
     if (largest <= limit) return KVC_OK;
     if (isfinite(largest))
-        return kvc_fail(err, KVC_FORMAT,
-                        "%s: tensor '%.*s': %g is beyond the range of the output's type (use f32)", g->path,
-                        (int)t->name.n, t->name.bytes, (double)largest);
-    return kvc_fail(err, KVC_NONFINITE, "%s: tensor '%.*s' holds a NaN or an infinity", g->path,
-                    (int)t->name.n, t->name.bytes);
+        return kvc_fail(err, KVC_FORMAT, "%s: tensor '%.*s': %g is beyond the range of the output's type (use f32)",
+                        g->path, (int)t->name.n, t->name.bytes, (double)largest);
+    return kvc_fail(err, KVC_NONFINITE, "%s: tensor '%.*s' holds a NaN or an infinity", g->path, (int)t->name.n,
+                    t->name.bytes);
 }
 
-static const void *pack(const float *row, uint64_t n, kvc_dtype dtype, uint16_t *scratch) {
+static const void *pack(const float *row, uint64_t n, kvc_dtype dtype, uint16_t *scratch)
+{
     if (dtype == KVC_F32) return row;
     if (dtype == KVC_F16) {
         kvc_rows_to_fp16(row, n, scratch);
@@ -182,22 +191,23 @@ static const void *pack(const float *row, uint64_t n, kvc_dtype dtype, uint16_t 
     return scratch;
 }
 
-static kvc_status convert_rows(const gguf *g, const gguf_plan_entry *e, kvc_dtype dtype, float *row,
-                               float *scratch, weights_writer *w, kvc_error *err) {
+static kvc_status convert_rows(const gguf *g, const gguf_plan_entry *e, kvc_dtype dtype, float *row, float *scratch,
+                               weights_writer *w, kvc_error *err)
+{
     const gguf_tensor *t = e->source;
     for (uint64_t r = 0; r < t->rows; r++) {
         uint64_t from = e->heads && t->rank == 2 ? source_row(r, t->rows / e->heads) : r;
         gguf_dequantise(t->type, t->data + from * t->row_bytes, t->cols, row);
         if (e->heads && t->rank == 1) permute_values(e, row, scratch);
         KVC_TRY(check_range(g, t, row, dtype, err));
-        KVC_TRY(weights_write(w, pack(row, t->cols, dtype, (uint16_t *)scratch),
-                              t->cols * (dtype == KVC_F32 ? 4 : 2), err));
+        KVC_TRY(weights_write(w, pack(row, t->cols, dtype, (uint16_t *)scratch), t->cols * (dtype == KVC_F32 ? 4 : 2),
+                              err));
     }
     return KVC_OK;
 }
 
-kvc_status gguf_convert(const gguf *g, const gguf_plan_entry *e, kvc_dtype dtype, weights_writer *w,
-                        kvc_error *err) {
+kvc_status gguf_convert(const gguf *g, const gguf_plan_entry *e, kvc_dtype dtype, weights_writer *w, kvc_error *err)
+{
     float *row = malloc(2 * e->source->cols * sizeof *row);
     if (!row) return kvc_fail(err, KVC_NO_MEMORY, "%s: out of memory", g->path);
     kvc_status status = convert_rows(g, e, dtype, row, row + e->source->cols, w, err);

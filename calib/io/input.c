@@ -7,8 +7,9 @@
 #include <sys/stat.h>
 
 /* Room for one byte past `room` (the NUL, and the byte that shows a file to be longer than max_bytes). */
-static kvc_status read_growing(FILE *f, char **buffer, size_t *n, size_t room, size_t max_bytes,
-                               const char *path, kvc_error *err) {
+static kvc_status read_growing(FILE *f, char **buffer, size_t *n, size_t room, size_t max_bytes, const char *path,
+                               kvc_error *err)
+{
     for (;;) {
         char *larger = realloc(*buffer, room + 1);
         if (!larger) return kvc_fail(err, KVC_NO_MEMORY, "%s: out of memory for %zu bytes", path, room);
@@ -25,7 +26,8 @@ static kvc_status read_growing(FILE *f, char **buffer, size_t *n, size_t room, s
     return KVC_OK;
 }
 
-kvc_status input_read(char **out, size_t *n, const char *path, size_t max_bytes, kvc_error *err) {
+kvc_status input_read(char **out, size_t *n, const char *path, size_t max_bytes, kvc_error *err)
+{
     *out = NULL;
     *n = 0;
     if (max_bytes == SIZE_MAX) max_bytes--;

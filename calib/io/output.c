@@ -24,7 +24,8 @@ enum { MAX_OPEN = 64 };
 static _Atomic(char *) open_temps[MAX_OPEN];
 static atomic_uint next_number;
 
-static int slot_take(char *temp) {
+static int slot_take(char *temp)
+{
     for (int i = 0; i < MAX_OPEN; i++) {
         char *expected = NULL;
         if (atomic_compare_exchange_strong(&open_temps[i], &expected, temp)) return i;
@@ -32,14 +33,16 @@ static int slot_take(char *temp) {
     return -1;
 }
 
-void output_discard_all(void) {
+void output_discard_all(void)
+{
     for (int i = 0; i < MAX_OPEN; i++) {
         const char *temp = atomic_load(&open_temps[i]);
         if (temp) unlink(temp);
     }
 }
 
-static void output_free(output *o) {
+static void output_free(output *o)
+{
     if (o->slot >= 0) atomic_store(&open_temps[o->slot], NULL);
     free(o->target);
     free(o->temp);
@@ -47,7 +50,8 @@ static void output_free(output *o) {
 }
 
 /* The file that a write to `path` would change, in *target (owned). */
-static kvc_status resolve_target(char **target, const char *path, kvc_error *err) {
+static kvc_status resolve_target(char **target, const char *path, kvc_error *err)
+{
     struct stat st;
     if (stat(path, &st) == 0) {
         if (!S_ISREG(st.st_mode)) return kvc_fail(err, KVC_IO, "%s: exists and is no regular file", path);
@@ -59,7 +63,8 @@ static kvc_status resolve_target(char **target, const char *path, kvc_error *err
     return KVC_OK;
 }
 
-static kvc_status create_temp(output *o, const char *path, kvc_error *err) {
+static kvc_status create_temp(output *o, const char *path, kvc_error *err)
+{
     unsigned number = atomic_fetch_add(&next_number, 1);
     if (asprintf(&o->temp, "%s.tmp-%ld-%u", o->target, (long)getpid(), number) < 0) {
         o->temp = NULL;
@@ -77,7 +82,8 @@ static kvc_status create_temp(output *o, const char *path, kvc_error *err) {
     return kvc_fail(err, KVC_IO, "%s: %s", path, strerror(cause));
 }
 
-kvc_status output_open(output **out, const char *path, kvc_error *err) {
+kvc_status output_open(output **out, const char *path, kvc_error *err)
+{
     *out = NULL;
     output *o = calloc(1, sizeof *o);
     if (!o) return kvc_fail(err, KVC_NO_MEMORY, "%s: out of memory", path);
@@ -92,16 +98,19 @@ kvc_status output_open(output **out, const char *path, kvc_error *err) {
     return status;
 }
 
-FILE *output_stream(output *o) {
+FILE *output_stream(output *o)
+{
     return o->stream;
 }
-const char *output_temp_path(const output *o) {
+const char *output_temp_path(const output *o)
+{
     return o->temp;
 }
 
 /* A library may have replaced the file behind the name (HDF5 truncates it in place): sync what the name
  * shows. */
-static int sync_named(const char *path) {
+static int sync_named(const char *path)
+{
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return -1;
     int result = fsync(fd), cause = errno;
@@ -110,7 +119,8 @@ static int sync_named(const char *path) {
     return result;
 }
 
-static int finish(output *o) {
+static int finish(output *o)
+{
     errno = 0;
     int failed = ferror(o->stream), cause = EIO;
     if (fflush(o->stream)) failed = 1, cause = errno;
@@ -121,7 +131,8 @@ static int finish(output *o) {
     return 0;
 }
 
-kvc_status output_commit(output *o, kvc_error *err) {
+kvc_status output_commit(output *o, kvc_error *err)
+{
     int cause = finish(o);
     kvc_status status = KVC_OK;
     if (cause) {
@@ -132,14 +143,16 @@ kvc_status output_commit(output *o, kvc_error *err) {
     return status;
 }
 
-void output_discard(output *o) {
+void output_discard(output *o)
+{
     if (!o) return;
     fclose(o->stream);
     unlink(o->temp);
     output_free(o);
 }
 
-kvc_status output_write(const char *path, const void *bytes, size_t n, kvc_error *err) {
+kvc_status output_write(const char *path, const void *bytes, size_t n, kvc_error *err)
+{
     output *o;
     KVC_TRY(output_open(&o, path, err));
     errno = 0;

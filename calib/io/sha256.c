@@ -7,15 +7,18 @@
 #include <string.h>
 
 /* EVP fails only where OpenSSL was built without SHA-256 or memory is gone: neither can be answered here. */
-static void must(int ok) {
+static void must(int ok)
+{
     if (!ok) abort();
 }
 
-void sha256_bytes(const void *bytes, size_t n, uint8_t out[32]) {
+void sha256_bytes(const void *bytes, size_t n, uint8_t out[32])
+{
     must(EVP_Digest(bytes, n, out, NULL, EVP_sha256(), NULL));
 }
 
-kvc_status sha256_file(const char *path, uint8_t out[32], kvc_error *err) {
+kvc_status sha256_file(const char *path, uint8_t out[32], kvc_error *err)
+{
     enum { CHUNK = 1 << 18 };
     FILE *f = fopen(path, "rbe");
     if (!f) return kvc_fail(err, KVC_INPUT, "%s: %s", path, strerror(errno));
@@ -34,6 +37,7 @@ kvc_status sha256_file(const char *path, uint8_t out[32], kvc_error *err) {
     return status;
 }
 
-void sha256_hex(const uint8_t hash[32], char out[65]) {
+void sha256_hex(const uint8_t hash[32], char out[65])
+{
     for (int i = 0; i < 32; i++) sprintf(out + 2 * i, "%02x", hash[i]);
 }

@@ -7,27 +7,32 @@
 #include "json.h"
 #include "weights_private.h"
 
-static kvc_status no_memory(const char *path, kvc_error *err) {
+static kvc_status no_memory(const char *path, kvc_error *err)
+{
     return kvc_fail(err, KVC_NO_MEMORY, "%s: out of memory", path);
 }
 
-static bool ends_with(const char *s, const char *suffix) {
+static bool ends_with(const char *s, const char *suffix)
+{
     size_t n = strlen(s), m = strlen(suffix);
     return n >= m && !strcmp(s + n - m, suffix);
 }
 
 /* Owned. */
-static char *folder_of(const char *path) {
+static char *folder_of(const char *path)
+{
     const char *slash = strrchr(path, '/');
     if (!slash) return strdup(".");
     return strndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
-static int by_name(const void *a, const void *b) {
+static int by_name(const void *a, const void *b)
+{
     return strcmp(((const tensor *)a)->name, ((const tensor *)b)->name);
 }
 
-static kvc_status sort_tensors(weights *w, kvc_error *err) {
+static kvc_status sort_tensors(weights *w, kvc_error *err)
+{
     qsort(w->tensors, w->n, sizeof *w->tensors, by_name);
     for (size_t i = 1; i < w->n; i++)
         if (!by_name(&w->tensors[i - 1], &w->tensors[i]))
@@ -37,7 +42,8 @@ static kvc_status sort_tensors(weights *w, kvc_error *err) {
 }
 
 /* `path` is owned from here on; w->files has room. */
-static kvc_status add_file(weights *w, char *path, kvc_error *err) {
+static kvc_status add_file(weights *w, char *path, kvc_error *err)
+{
     weights_file *file = &w->files[w->n_files++];
     const char *slash = strrchr(path, '/');
     *file = (weights_file){.path = path, .name = slash ? slash + 1 : path};
@@ -45,7 +51,8 @@ static kvc_status add_file(weights *w, char *path, kvc_error *err) {
     return safetensors_parse(w, file, err);
 }
 
-static kvc_status open_single(weights *w, const char *path, kvc_error *err) {
+static kvc_status open_single(weights *w, const char *path, kvc_error *err)
+{
     char *copy = strdup(path);
     w->folder = folder_of(path);
     w->files = calloc(1, sizeof *w->files);
@@ -58,28 +65,32 @@ static kvc_status open_single(weights *w, const char *path, kvc_error *err) {
 }
 
 /* A shard is a file beside the index: nothing else is opened on an index's word. */
-static bool is_plain_name(const char *s) {
+static bool is_plain_name(const char *s)
+{
     if (!*s || !strcmp(s, ".") || !strcmp(s, "..") || strpbrk(s, "/\\")) return false;
     for (; *s; s++)
         if ((unsigned char)*s < 0x20) return false;
     return true;
 }
 
-static int by_text(const void *a, const void *b) {
+static int by_text(const void *a, const void *b)
+{
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
 /* The distinct shard names in order; borrowed from `map`. shards has room for every entry. */
-static kvc_status list_shards(json_t *map, const char *path, const char **shards, size_t *n, kvc_error *err) {
+static kvc_status list_shards(json_t *map, const char *path, const char **shards, size_t *n, kvc_error *err)
+{
     const char *key;
     json_t *value;
     size_t all = 0;
-    json_object_foreach(map, key, value) {
+    json_object_foreach(map, key, value)
+    {
         const char *name = json_string_value(value);
         if (!name || !is_plain_name(name))
             return kvc_fail(err, KVC_FORMAT,
-                            "%s: weight_map: '%.120s': the shard is not the name of a file beside the index",
-                            path, key);
+                            "%s: weight_map: '%.120s': the shard is not the name of a file beside the index", path,
+                            key);
         shards[all++] = name;
     }
     qsort(shards, all, sizeof *shards, by_text);
@@ -89,7 +100,8 @@ static kvc_status list_shards(json_t *map, const char *path, const char **shards
     return KVC_OK;
 }
 
-static kvc_status open_shards(weights *w, const char **shards, size_t n, kvc_error *err) {
+static kvc_status open_shards(weights *w, const char **shards, size_t n, kvc_error *err)
+{
     w->files = calloc(n, sizeof *w->files);
     if (!w->files) return no_memory(w->folder, err);
     for (size_t i = 0; i < n; i++) {
@@ -101,10 +113,12 @@ static kvc_status open_shards(weights *w, const char **shards, size_t n, kvc_err
 }
 
 /* Every tensor is where the index says, and the index knows every tensor. */
-static kvc_status check_index(const weights *w, json_t *map, const char *path, kvc_error *err) {
+static kvc_status check_index(const weights *w, json_t *map, const char *path, kvc_error *err)
+{
     const char *key;
     json_t *value;
-    json_object_foreach(map, key, value) {
+    json_object_foreach(map, key, value)
+    {
         const tensor *t = weights_find(w, key);
         const char *slash = t ? strrchr(t->file, '/') : NULL;
         if (!slash || strcmp(slash + 1, json_string_value(value)))
@@ -113,12 +127,13 @@ static kvc_status check_index(const weights *w, json_t *map, const char *path, k
     }
     for (size_t i = 0; i < w->n; i++)
         if (!json_object_get(map, w->tensors[i].name))
-            return kvc_fail(err, KVC_FORMAT, "%s: tensor '%.120s' is not in the weight_map of %s",
-                            w->tensors[i].file, w->tensors[i].name, path);
+            return kvc_fail(err, KVC_FORMAT, "%s: tensor '%.120s' is not in the weight_map of %s", w->tensors[i].file,
+                            w->tensors[i].name, path);
     return KVC_OK;
 }
 
-static kvc_status open_mapped(weights *w, json_t *map, const char *path, kvc_error *err) {
+static kvc_status open_mapped(weights *w, json_t *map, const char *path, kvc_error *err)
+{
     if (!json_is_object(map) || !json_object_size(map))
         return kvc_fail(err, KVC_FORMAT, "%s: \"weight_map\" is no object with entries", path);
     const char **shards = calloc(json_object_size(map), sizeof *shards);
@@ -131,7 +146,8 @@ static kvc_status open_mapped(weights *w, json_t *map, const char *path, kvc_err
     return status;
 }
 
-static kvc_status open_index(weights *w, const char *path, kvc_error *err) {
+static kvc_status open_index(weights *w, const char *path, kvc_error *err)
+{
     json_t *root;
     w->folder = folder_of(path);
     if (!w->folder) return no_memory(path, err);
@@ -141,7 +157,8 @@ static kvc_status open_index(weights *w, const char *path, kvc_error *err) {
     return status;
 }
 
-static kvc_status open_folder(weights *w, const char *path, kvc_error *err) {
+static kvc_status open_folder(weights *w, const char *path, kvc_error *err)
+{
     static const char *const names[] = {"model.safetensors", "model.safetensors.index.json"};
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/') n--;
@@ -157,7 +174,8 @@ static kvc_status open_folder(weights *w, const char *path, kvc_error *err) {
     return kvc_fail(err, KVC_INPUT, "%s: holds neither %s nor %s", path, names[0], names[1]);
 }
 
-kvc_status weights_open(weights **out, const char *path, kvc_error *err) {
+kvc_status weights_open(weights **out, const char *path, kvc_error *err)
+{
     struct stat st;
     *out = NULL;
     if (stat(path, &st)) return kvc_fail(err, KVC_INPUT, "%s: %s", path, strerror(errno));
@@ -177,7 +195,8 @@ kvc_status weights_open(weights **out, const char *path, kvc_error *err) {
     return status;
 }
 
-void weights_close(weights *w) {
+void weights_close(weights *w)
+{
     if (!w) return;
     for (size_t i = 0; i < w->n; i++) free((char *)w->tensors[i].name);
     for (size_t i = 0; i < w->n_files; i++) {

@@ -24,7 +24,8 @@ struct weights {
 /* Append the tensors of one mapped file to w->tensors, checked but not sorted. */
 kvc_status safetensors_parse(weights *w, const weights_file *file, kvc_error *err);
 
-static inline size_t dtype_bytes(kvc_dtype dtype) {
+static inline size_t dtype_bytes(kvc_dtype dtype)
+{
     return dtype == KVC_F32 ? 4 : 2;
 }
 #endif
