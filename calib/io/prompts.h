@@ -1,6 +1,7 @@
 /* prompts.h - text files into token sequences.
  * .txt: the file is one document. .jsonl: one document a line, {"text": "..."} or {"messages": [{"role","content"}]}.
- * .tokens: ids in decimal, separated by white space, one document a line. Other suffixes are refused by name. */
+ * .tokens: ids in decimal, separated by white space, one document a line. Blank lines and empty documents are skipped.
+ * Other suffixes are refused by name. */
 #ifndef CALIB_IO_PROMPTS_H
 #define CALIB_IO_PROMPTS_H
 #include "tokenizer.h"
@@ -11,13 +12,15 @@ typedef struct prompt_file { /* one file's tokens, documents joined (each .jsonl
     token_list tokens;
 } prompt_file;
 
+/* `vocab` is the model's: an id beyond it is an error. `t` may be NULL for .tokens only. */
 kvc_status prompts_read(prompt_file *out, const char *path, const tokenizer *t, uint32_t vocab, kvc_error *err);
 /* The same from memory, for built-in prompt sets; the kind is taken from the name's suffix. */
 kvc_status prompts_read_memory(prompt_file *out, const char *name, const char *text, size_t n, const tokenizer *t, uint32_t vocab, kvc_error *err);
 void prompt_file_free(prompt_file *f);
 
 /* Independent sequences of at most seq_len tokens, cut consecutively; the tokenizer's prefix (BOS) comes first in each and
- * counts; a last partial one is kept if it has at least 2 tokens. */
+ * counts (where the text has it at the cut anyway it is not doubled); a last partial one is kept if it has at least 2 tokens.
+ * max_tokens bounds all tokens of the set, prefixes included; 0: no bound. */
 typedef struct sequence_set {
     uint32_t *ids;      /* all tokens, sequence after sequence */
     size_t *first;      /* [n + 1] */

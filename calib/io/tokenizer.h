@@ -1,5 +1,6 @@
 /* tokenizer.h - byte-level BPE from a tokenizer.json (Hugging Face tokenizers). A component that is not implemented is
- * KVC_UNSUPPORTED with its name; nothing is guessed. */
+ * KVC_UNSUPPORTED with its name; nothing is guessed. Ids are those of Hugging Face (tests/golden/tokenizer), but for
+ * characters that only one side's Unicode version knows. "truncation" and "padding" are never applied. */
 #ifndef CALIB_IO_TOKENIZER_H
 #define CALIB_IO_TOKENIZER_H
 #include <stdbool.h>
@@ -27,6 +28,7 @@ int64_t tokenizer_find(const tokenizer *t, const char *token); /* id of a token 
 bool tokenizer_is_special(const tokenizer *t, uint32_t id);
 /* Raw bytes of one token (borrowed), for streaming output; *n = 0 for unknown ids. */
 const char *tokenizer_bytes(const tokenizer *t, uint32_t id, size_t *n);
-/* UTF-8 text of ids, invalid sequences as U+FFFD; owned: free(). */
+/* UTF-8 text of ids, invalid sequences as U+FFFD; owned: free(). NUL-terminated: text with NUL characters needs
+ * tokenizer_bytes(). */
 char *tokenizer_decode(const tokenizer *t, const uint32_t *ids, size_t n, bool skip_special);
 #endif

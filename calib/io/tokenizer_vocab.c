@@ -106,7 +106,8 @@ static kvc_status take_census(census *c, const field *words, const field *added,
     json_object_foreach((json_t *)words->value, key, value)
     {
         field id = {.what = words->what, .path = "model.vocab", .value = value};
-        if (!json_is_integer(value)) id = field_member(words, key, value);
+        if (!json_is_integer(value) || (uint64_t)json_integer_value(value) >= c->limit)
+            id = field_member(words, key, value);
         KVC_TRY(count(c, &id, strlen(key), err));
     }
     if (c->n == 0) return field_fail(words, KVC_FORMAT, err, "is empty");
