@@ -6,33 +6,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* EVP fails only where OpenSSL was built without SHA-256 or memory is gone: neither can be answered here. */
-static void must(int ok)
-{
-    if (!ok) abort();
-}
-
 void sha256_bytes(const void *bytes, size_t n, uint8_t out[32])
 {
-    must(EVP_Digest(bytes, n, out, NULL, EVP_sha256(), NULL));
+    /* Fails only in an OpenSSL without SHA-256 or without memory for one context: there is no status to say so. */
+    if (!EVP_Digest(bytes, n, out, NULL, EVP_sha256(), NULL)) abort();
+}
+
+static kvc_status hash_stream(EVP_MD_CTX *context, FILE *f, const char *path, uint8_t out[32], kvc_error *err)
+{
+    char buffer[1 << 16];
+    size_t got;
+    int ok = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL);
+    errno = 0;
+    while (ok && (got = fread(buffer, 1, sizeof buffer, f)) > 0) ok = EVP_DigestUpdate(context, buffer, got);
+    if (ferror(f)) return kvc_fail(err, KVC_INPUT, "%s: cannot be read: %s", path, strerror(errno));
+    if (ok && EVP_DigestFinal_ex(context, out, NULL)) return KVC_OK;
+    return kvc_fail(err, KVC_NO_MEMORY, "%s: SHA-256 failed", path);
 }
 
 kvc_status sha256_file(const char *path, uint8_t out[32], kvc_error *err)
 {
-    enum { CHUNK = 1 << 18 };
     FILE *f = fopen(path, "rbe");
     if (!f) return kvc_fail(err, KVC_INPUT, "%s: %s", path, strerror(errno));
-    char *buffer = malloc(CHUNK);
     EVP_MD_CTX *context = EVP_MD_CTX_new();
-    must(buffer && context && EVP_DigestInit_ex(context, EVP_sha256(), NULL));
-    size_t got;
-    errno = 0;
-    while ((got = fread(buffer, 1, CHUNK, f)) > 0) must(EVP_DigestUpdate(context, buffer, got));
-    kvc_status status = KVC_OK;
-    if (ferror(f)) status = kvc_fail(err, KVC_INPUT, "%s: cannot be read: %s", path, strerror(errno));
-    must(EVP_DigestFinal_ex(context, out, NULL));
+    kvc_status status = hash_stream(context, f, path, out, err);
     EVP_MD_CTX_free(context);
-    free(buffer);
     fclose(f);
     return status;
 }
