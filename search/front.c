@@ -2,7 +2,8 @@
 #include "cost_table.h"
 #include <stdlib.h>
 
-const front_point *front_at_bytes(const front *f, uint64_t budget) {
+const front_point *front_at_bytes(const front *f, uint64_t budget)
+{
     size_t low = 0, high = f->n; /* points below `low` fit, points from `high` on do not */
     while (low < high) {
         size_t middle = low + (high - low) / 2;
@@ -14,9 +15,9 @@ const front_point *front_at_bytes(const front *f, uint64_t budget) {
     return low ? &f->points[low - 1] : NULL;
 }
 
-const front_point *front_at_loss(const front *f, double limit) {
-    size_t low = 0,
-           high = f->n; /* points below `low` lose more than the limit, points from `high` on do not */
+const front_point *front_at_loss(const front *f, double limit)
+{
+    size_t low = 0, high = f->n; /* points below `low` lose more than the limit, points from `high` on do not */
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (f->points[middle].loss <= limit)
@@ -27,7 +28,8 @@ const front_point *front_at_loss(const front *f, double limit) {
     return low < f->n ? &f->points[low] : NULL;
 }
 
-void front_free(front *f) {
+void front_free(front *f)
+{
     free(f->points);
     free(f->choices);
     *f = (front){0};

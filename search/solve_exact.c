@@ -44,7 +44,8 @@ typedef struct solver {
     state_list now, next, merged;
 } solver;
 
-static search_status reserve(state_list *list, size_t n) {
+static search_status reserve(state_list *list, size_t n)
+{
     list->n = 0;
     if (n <= list->capacity) return SEARCH_OK;
     size_t capacity = n + n / 2;
@@ -55,13 +56,15 @@ static search_status reserve(state_list *list, size_t n) {
     return SEARCH_OK;
 }
 
-static inline bool before(const state *a, const state *b) {
+static inline bool before(const state *a, const state *b)
+{
     return a->units != b->units ? a->units < b->units : a->loss < b->loss;
 }
 
 /* The nondominated part of `a` and `b` + option, where `a` came from lower options and so wins ties. */
-static void merge_option(state_list *out, const state_list *a, const state_list *b, uint64_t units,
-                         double loss, uint16_t option) {
+static void merge_option(state_list *out, const state_list *a, const state_list *b, uint64_t units, double loss,
+                         uint16_t option)
+{
     size_t i = 0, j = 0;
     state shifted = {0};
     for (;;) {
@@ -79,7 +82,8 @@ static void merge_option(state_list *out, const state_list *a, const state_list 
     }
 }
 
-static void swap_lists(state_list *a, state_list *b) {
+static void swap_lists(state_list *a, state_list *b)
+{
     state_list t = *a;
     *a = *b;
     *b = t;
@@ -87,7 +91,8 @@ static void swap_lists(state_list *a, state_list *b) {
 
 /* next = all options of one item added to `now`. Units round up; exact where `unit` divides every difference.
  */
-static search_status add_item(solver *s, uint32_t item) {
+static search_status add_item(solver *s, uint32_t item)
+{
     const cost_table *t = s->table;
     uint64_t base = t->options[item][cheapest_option(t, item)].bytes;
     s->next.n = 0;
@@ -105,7 +110,8 @@ static search_status add_item(solver *s, uint32_t item) {
     return SEARCH_OK;
 }
 
-static search_status remember(solver *s, stage *stage) {
+static search_status remember(solver *s, stage *stage)
+{
     size_t n = s->now.n;
     stage->from = malloc(n * sizeof *stage->from);
     stage->option = malloc(n * sizeof *stage->option);
@@ -118,7 +124,8 @@ static search_status remember(solver *s, stage *stage) {
     return SEARCH_OK;
 }
 
-static void forget(solver *s) {
+static void forget(solver *s)
+{
     for (uint32_t i = 0; i < s->table->n_items; i++) {
         free(s->stages[i].from);
         free(s->stages[i].option);
@@ -127,7 +134,8 @@ static void forget(solver *s) {
 }
 
 /* All lists, first item to last, with the present unit. */
-static search_status sweep(solver *s, size_t max_cells) {
+static search_status sweep(solver *s, size_t max_cells)
+{
     s->cells_left = max_cells;
     s->overflow = false;
     if (reserve(&s->now, 1) != SEARCH_OK) return SEARCH_NO_MEMORY;
@@ -141,7 +149,8 @@ static search_status sweep(solver *s, size_t max_cells) {
     return SEARCH_OK;
 }
 
-static uint64_t largest_difference(const cost_table *t) {
+static uint64_t largest_difference(const cost_table *t)
+{
     uint64_t largest = 0;
     for (uint32_t i = 0; i < t->n_items; i++) {
         uint64_t base = t->options[i][cheapest_option(t, i)].bytes;
@@ -151,14 +160,16 @@ static uint64_t largest_difference(const cost_table *t) {
     return largest;
 }
 
-static void trace(const solver *s, size_t index, uint16_t *choice) {
+static void trace(const solver *s, size_t index, uint16_t *choice)
+{
     for (uint32_t i = s->table->n_items; i-- > 0;) {
         choice[i] = s->stages[i].option[index];
         index = s->stages[i].from[index];
     }
 }
 
-static int by_bytes(const void *a, const void *b) {
+static int by_bytes(const void *a, const void *b)
+{
     const front_point *p = a, *q = b;
     if (p->bytes != q->bytes) return p->bytes < q->bytes ? -1 : 1;
     if (p->loss != q->loss) return p->loss < q->loss ? -1 : 1;
@@ -166,7 +177,8 @@ static int by_bytes(const void *a, const void *b) {
 }
 
 /* With a coarse unit the true bytes need not rise with the rounded ones: sort, and drop what is dominated. */
-static void tidy(front *f) {
+static void tidy(front *f)
+{
     size_t kept = 0;
     qsort(f->points, f->n, sizeof *f->points, by_bytes);
     for (size_t i = 0; i < f->n; i++)
@@ -174,11 +186,11 @@ static void tidy(front *f) {
     f->n = kept;
 }
 
-static search_status collect(const solver *s, front *out) {
+static search_status collect(const solver *s, front *out)
+{
     uint32_t n_items = s->table->n_items;
     size_t n = s->now.n;
-    if (n > SIZE_MAX / sizeof(front_point) || n > SIZE_MAX / sizeof(uint16_t) / n_items)
-        return SEARCH_NO_MEMORY;
+    if (n > SIZE_MAX / sizeof(front_point) || n > SIZE_MAX / sizeof(uint16_t) / n_items) return SEARCH_NO_MEMORY;
     *out = (front){n, malloc(n * sizeof *out->points), malloc(n * n_items * sizeof *out->choices)};
     if (!out->points || !out->choices) {
         front_free(out);
@@ -193,7 +205,8 @@ static search_status collect(const solver *s, front *out) {
     return SEARCH_OK;
 }
 
-search_status solve_exact(const cost_table *t, size_t max_cells, front *out, uint64_t *unit) {
+search_status solve_exact(const cost_table *t, size_t max_cells, front *out, uint64_t *unit)
+{
     *out = (front){0};
     solver s = {.table = t};
     search_status status = pareto_prune(t, &s.keep);

@@ -8,14 +8,14 @@ typedef struct step {
     double gain; /* loss reduction per byte; 0: no step */
 } step;
 
-static step best_step(const cost_table *t, uint8_t *const *keep, const front_point *plan, uint64_t budget) {
+static step best_step(const cost_table *t, uint8_t *const *keep, const front_point *plan, uint64_t budget)
+{
     step best = {0};
     for (uint32_t i = 0; i < t->n_items; i++) {
         const cost_option *now = &t->options[i][plan->choice[i]];
         for (uint32_t o = 0; o < t->n_options[i]; o++) {
             const cost_option *next = &t->options[i][o];
-            if (!keep[i][o] || next->bytes <= now->bytes || next->bytes - now->bytes > budget - plan->bytes)
-                continue;
+            if (!keep[i][o] || next->bytes <= now->bytes || next->bytes - now->bytes > budget - plan->bytes) continue;
             double gain = (now->loss - next->loss) / (double)(next->bytes - now->bytes);
             if (gain > best.gain) best = (step){i, o, gain};
         }
@@ -23,7 +23,8 @@ static step best_step(const cost_table *t, uint8_t *const *keep, const front_poi
     return best;
 }
 
-search_status solve_greedy(const cost_table *t, uint64_t budget, front_point *out) {
+search_status solve_greedy(const cost_table *t, uint64_t budget, front_point *out)
+{
     *out = (front_point){0};
     uint8_t **keep;
     search_status status = pareto_prune(t, &keep);

@@ -6,7 +6,8 @@
 #define MAX_OPTIONS 65536u
 #define MAX_BYTES (UINT64_C(1) << 62) /* of the dearest plan: sums and roundings cannot wrap */
 
-static search_status check_item(const cost_table *t, uint32_t item, uint64_t *dearest) {
+static search_status check_item(const cost_table *t, uint32_t item, uint64_t *dearest)
+{
     *dearest = 0;
     if (!t->n_options[item] || t->n_options[item] > MAX_OPTIONS) return SEARCH_INVALID;
     for (uint32_t o = 0; o < t->n_options[item]; o++) {
@@ -17,7 +18,8 @@ static search_status check_item(const cost_table *t, uint32_t item, uint64_t *de
     return SEARCH_OK;
 }
 
-search_status table_check(const cost_table *t) {
+search_status table_check(const cost_table *t)
+{
     uint64_t sum = 0, dearest;
     if (!t->n_items) return SEARCH_INVALID;
     for (uint32_t i = 0; i < t->n_items; i++) {
@@ -27,7 +29,8 @@ search_status table_check(const cost_table *t) {
     return SEARCH_OK;
 }
 
-uint32_t cheapest_option(const cost_table *t, uint32_t item) {
+uint32_t cheapest_option(const cost_table *t, uint32_t item)
+{
     uint32_t best = 0;
     for (uint32_t o = 1; o < t->n_options[item]; o++) {
         const cost_option *a = &t->options[item][o], *b = &t->options[item][best];
@@ -36,7 +39,8 @@ uint32_t cheapest_option(const cost_table *t, uint32_t item) {
     return best;
 }
 
-void price_plan(const cost_table *t, front_point *plan) {
+void price_plan(const cost_table *t, front_point *plan)
+{
     plan->bytes = 0;
     plan->loss = 0;
     for (uint32_t i = 0; i < t->n_items; i++) {
@@ -45,7 +49,8 @@ void price_plan(const cost_table *t, front_point *plan) {
     }
 }
 
-static uint64_t gcd(uint64_t a, uint64_t b) {
+static uint64_t gcd(uint64_t a, uint64_t b)
+{
     while (b) {
         uint64_t r = a % b;
         a = b;
@@ -54,7 +59,8 @@ static uint64_t gcd(uint64_t a, uint64_t b) {
     return a;
 }
 
-uint64_t cost_unit(const cost_table *t) {
+uint64_t cost_unit(const cost_table *t)
+{
     uint64_t unit = 0;
     for (uint32_t i = 0; i < t->n_items; i++) {
         uint64_t base = t->options[i][cheapest_option(t, i)].bytes;
@@ -63,7 +69,8 @@ uint64_t cost_unit(const cost_table *t) {
     return unit ? unit : 1;
 }
 
-static int dominated(const cost_option *options, uint32_t n, uint32_t o) {
+static int dominated(const cost_option *options, uint32_t n, uint32_t o)
+{
     const cost_option *a = &options[o];
     for (uint32_t p = 0; p < n; p++) {
         const cost_option *b = &options[p];
@@ -73,7 +80,8 @@ static int dominated(const cost_option *options, uint32_t n, uint32_t o) {
     return 0;
 }
 
-search_status pareto_prune(const cost_table *t, uint8_t ***keep) {
+search_status pareto_prune(const cost_table *t, uint8_t ***keep)
+{
     *keep = NULL;
     if (table_check(t) != SEARCH_OK) return SEARCH_INVALID;
     size_t total = 0;
@@ -83,8 +91,7 @@ search_status pareto_prune(const cost_table *t, uint8_t ***keep) {
     uint8_t *next = (uint8_t *)(rows + t->n_items);
     for (uint32_t i = 0; i < t->n_items; next += t->n_options[i++]) {
         rows[i] = next;
-        for (uint32_t o = 0; o < t->n_options[i]; o++)
-            next[o] = !dominated(t->options[i], t->n_options[i], o);
+        for (uint32_t o = 0; o < t->n_options[i]; o++) next[o] = !dominated(t->options[i], t->n_options[i], o);
     }
     *keep = rows;
     return SEARCH_OK;

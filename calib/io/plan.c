@@ -17,7 +17,8 @@ typedef struct reading {
     kvc_error *err;
 } reading;
 
-static kvc_status read_tokens(reading *r, const yaml_value *map) {
+static kvc_status read_tokens(reading *r, const yaml_value *map)
+{
     static const char *const known[] = {"sinks", "window", "page", NULL};
     kvc_token_policy *t = &r->plan->tokens;
     uint32_t *target[] = {&t->sinks, &t->window, &t->page};
@@ -26,8 +27,8 @@ static kvc_status read_tokens(reading *r, const yaml_value *map) {
         const yaml_value *v = yaml_get(map, known[i]);
         uint64_t number = 0;
         if (!v) continue;
-        KVC_TRY(yaml_to_u64(&r->file, v, known[i], i == 2 ? 8 : 0, i == 2 ? KVC_MAX_PAGE : MAX_TOKENS,
-                            &number, r->err));
+        KVC_TRY(
+            yaml_to_u64(&r->file, v, known[i], i == 2 ? 8 : 0, i == 2 ? KVC_MAX_PAGE : MAX_TOKENS, &number, r->err));
         if (i == 2 && number % 8)
             return yaml_fail(&r->file, v, r->err, "page: %u is not a multiple of 8", (unsigned)number);
         *target[i] = (uint32_t)number;
@@ -35,7 +36,8 @@ static kvc_status read_tokens(reading *r, const yaml_value *map) {
     return KVC_OK;
 }
 
-static kvc_status read_name(reading *r, const yaml_value *v) {
+static kvc_status read_name(reading *r, const yaml_value *v)
+{
     const char *name = "";
     KVC_TRY(yaml_to_text(&r->file, v, "model", &name, r->err));
     size_t n = strlen(name);
@@ -45,13 +47,15 @@ static kvc_status read_name(reading *r, const yaml_value *v) {
     return KVC_OK;
 }
 
-static int hex_digit(char c) {
+static int hex_digit(char c)
+{
     if (c >= '0' && c <= '9') return c - '0';
     if (c >= 'a' && c <= 'f') return c - 'a' + 10;
     return -1;
 }
 
-static kvc_status read_sha256(reading *r, const yaml_value *v) {
+static kvc_status read_sha256(reading *r, const yaml_value *v)
+{
     const char *text = "";
     KVC_TRY(yaml_to_text(&r->file, v, "model_sha256", &text, r->err));
     if (strlen(text) != 64 || strspn(text, "0123456789abcdef") != 64)
@@ -62,7 +66,8 @@ static kvc_status read_sha256(reading *r, const yaml_value *v) {
 }
 
 /* {key: spec, value: spec}; a side that is left out keeps what *out holds, if that is allowed. */
-static kvc_status read_pair(reading *r, const yaml_value *map, bool may_omit, kvc_layer *out) {
+static kvc_status read_pair(reading *r, const yaml_value *map, bool may_omit, kvc_layer *out)
+{
     static const char *const known[] = {"key", "value", NULL};
     kvc_codec *target[] = {&out->key, &out->value};
     KVC_TRY(yaml_check_keys(&r->file, map, known, r->err));
@@ -77,16 +82,15 @@ static kvc_status read_pair(reading *r, const yaml_value *map, bool may_omit, kv
 }
 
 /* "7" or "4-7" */
-static kvc_status read_range(reading *r, const yaml_value *map, size_t entry, uint32_t *first,
-                             uint32_t *last) {
+static kvc_status read_range(reading *r, const yaml_value *map, size_t entry, uint32_t *first, uint32_t *last)
+{
     const char *key = map->keys[entry];
     uint32_t *bound[2] = {first, last};
     for (int i = 0; i < 2; i++) {
         size_t digits = strspn(key, "0123456789");
         if (!digits || (key[digits] && (i || key[digits] != '-')))
             return yaml_fail_key(&r->file, map, entry, r->err,
-                                 "layers: expected an index or a range such as 4-7, not \"%s\"",
-                                 map->keys[entry]);
+                                 "layers: expected an index or a range such as 4-7, not \"%s\"", map->keys[entry]);
         errno = 0;
         unsigned long long number = strtoull(key, NULL, 10);
         if (errno || number >= r->plan->n_layers)
@@ -97,25 +101,26 @@ static kvc_status read_range(reading *r, const yaml_value *map, size_t entry, ui
         key += key[digits] ? digits + 1 : 0; /* a single index is its own end */
     }
     if (*first > *last)
-        return yaml_fail_key(&r->file, map, entry, r->err, "layers: the range %s runs backwards",
-                             map->keys[entry]);
+        return yaml_fail_key(&r->file, map, entry, r->err, "layers: the range %s runs backwards", map->keys[entry]);
     return KVC_OK;
 }
 
-static kvc_status set_layers(reading *r, const yaml_value *map, size_t entry, const kvc_layer *pair) {
+static kvc_status set_layers(reading *r, const yaml_value *map, size_t entry, const kvc_layer *pair)
+{
     uint32_t first = 0, last = 0;
     KVC_TRY(read_range(r, map, entry, &first, &last));
     for (uint32_t layer = first; layer <= last; layer++) {
         if (r->line[layer])
-            return yaml_fail_key(&r->file, map, entry, r->err, "layers: layer %u again (first in line %u)",
-                                 layer, r->line[layer]);
+            return yaml_fail_key(&r->file, map, entry, r->err, "layers: layer %u again (first in line %u)", layer,
+                                 r->line[layer]);
         r->line[layer] = map->key_lines[entry];
         r->plan->layers[layer] = *pair;
     }
     return KVC_OK;
 }
 
-static kvc_status read_layers(reading *r, const yaml_value *map) {
+static kvc_status read_layers(reading *r, const yaml_value *map)
+{
     if (map->kind != YAML_MAP)
         return yaml_fail(&r->file, map, r->err, "layers: expected a map (index: {key, value})");
     for (size_t i = 0; i < map->n; i++) {
@@ -126,7 +131,8 @@ static kvc_status read_layers(reading *r, const yaml_value *map) {
     return KVC_OK;
 }
 
-static kvc_status read_own_form(reading *r) {
+static kvc_status read_own_form(reading *r)
+{
     static const char *const known[] = {"model", "model_sha256", "tokens", "default", "layers", NULL};
     const yaml_value *root = r->file.root, *v;
     KVC_TRY(yaml_check_keys(&r->file, root, known, r->err));
@@ -142,7 +148,8 @@ static kvc_status read_own_form(reading *r) {
 }
 
 static kvc_status kvtuner_codec(reading *r, const yaml_value *map, const char *field, const char *scale,
-                                kvc_codec *out) {
+                                kvc_codec *out)
+{
     char spec[KVC_SPEC_MAX] = "fp16";
     uint64_t bits = 0;
     const yaml_value *v = yaml_get(map, field);
@@ -155,11 +162,13 @@ static kvc_status kvtuner_codec(reading *r, const yaml_value *map, const char *f
     return status;
 }
 
-static bool is_kvtuner_form(const yaml_value *root) {
+static bool is_kvtuner_form(const yaml_value *root)
+{
     return root->kind == YAML_MAP && root->n && root->keys[0][0] >= '0' && root->keys[0][0] <= '9';
 }
 
-static kvc_status read_kvtuner_form(reading *r) {
+static kvc_status read_kvtuner_form(reading *r)
+{
     static const char *const known[] = {"nbits_key", "nbits_value", NULL};
     const yaml_value *root = r->file.root;
     for (size_t i = 0; i < root->n; i++) {
@@ -172,7 +181,8 @@ static kvc_status read_kvtuner_form(reading *r) {
     return KVC_OK;
 }
 
-static kvc_status fill_rest(reading *r) {
+static kvc_status fill_rest(reading *r)
+{
     for (uint32_t i = 0; i < r->plan->n_layers; i++) {
         if (r->line[i]) continue;
         if (!r->has_default)
@@ -183,18 +193,19 @@ static kvc_status fill_rest(reading *r) {
     return KVC_OK;
 }
 
-static kvc_status read_document(reading *r) {
+static kvc_status read_document(reading *r)
+{
     uint32_t n = r->plan->n_layers;
     r->plan->layers = calloc(n ? n : 1, sizeof *r->plan->layers);
     r->line = calloc(n ? n : 1, sizeof *r->line);
-    if (!r->plan->layers || !r->line)
-        return kvc_fail(r->err, KVC_NO_MEMORY, "%s: out of memory", r->file.name);
+    if (!r->plan->layers || !r->line) return kvc_fail(r->err, KVC_NO_MEMORY, "%s: out of memory", r->file.name);
     KVC_TRY(is_kvtuner_form(r->file.root) ? read_kvtuner_form(r) : read_own_form(r));
     return fill_rest(r);
 }
 
 kvc_status plan_read_memory(plan *out, const char *text, size_t n, const char *name, uint32_t n_layers,
-                            const kvc_token_policy *defaults, kvc_error *err) {
+                            const kvc_token_policy *defaults, kvc_error *err)
+{
     *out = (plan){.tokens = *defaults, .n_layers = n_layers};
     reading r = {.plan = out, .err = err};
     KVC_TRY(yaml_open_memory(&r.file, text, n, name, err));
@@ -205,8 +216,8 @@ kvc_status plan_read_memory(plan *out, const char *text, size_t n, const char *n
     return status;
 }
 
-kvc_status plan_read(plan *out, const char *path, uint32_t n_layers, const kvc_token_policy *defaults,
-                     kvc_error *err) {
+kvc_status plan_read(plan *out, const char *path, uint32_t n_layers, const kvc_token_policy *defaults, kvc_error *err)
+{
     char *text;
     size_t n;
     *out = (plan){0};
@@ -216,7 +227,8 @@ kvc_status plan_read(plan *out, const char *path, uint32_t n_layers, const kvc_t
     return status;
 }
 
-void plan_free(plan *p) {
+void plan_free(plan *p)
+{
     free(p->layers);
     *p = (plan){0};
 }

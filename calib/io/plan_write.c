@@ -6,29 +6,32 @@
 #include <strings.h>
 #include <utf8proc.h>
 
-static bool is_printable(int32_t c) { /* as YAML 1.1 has it, less tabs, line ends and the byte order mark */
-    return (c >= 0x20 && c <= 0x7e) ||
-           (c >= 0xa0 && c <= 0xfffd && c != 0xfeff && c != 0x2028 && c != 0x2029) || c >= 0x10000;
+static bool is_printable(int32_t c)
+{ /* as YAML 1.1 has it, less tabs, line ends and the byte order mark */
+    return (c >= 0x20 && c <= 0x7e) || (c >= 0xa0 && c <= 0xfffd && c != 0xfeff && c != 0x2028 && c != 0x2029) ||
+           c >= 0x10000;
 }
 
 /* The next code point and its bytes; invalid UTF-8 reads as '?'. */
-static size_t next_char(const char *text, int32_t *c) {
+static size_t next_char(const char *text, int32_t *c)
+{
     utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)text, -1, c);
     if (n > 0) return (size_t)n;
     *c = '?';
     return 1;
 }
 
-static bool is_plain(const char *text) {
+static bool is_plain(const char *text)
+{
     static const char *const words[] = {"true", "false", "null", "yes", "no", "on", "off", "y", "n", NULL};
     bool letter = (*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z');
     for (int i = 0; words[i]; i++)
         if (strcasecmp(text, words[i]) == 0) return false;
-    return letter &&
-           !text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/+@-")];
+    return letter && !text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/+@-")];
 }
 
-static void put_text(FILE *f, const char *text) {
+static void put_text(FILE *f, const char *text)
+{
     if (is_plain(text)) {
         fputs(text, f);
         return;
@@ -49,7 +52,8 @@ static void put_text(FILE *f, const char *text) {
     putc('"', f);
 }
 
-static void put_comment(FILE *f, const char *text) {
+static void put_comment(FILE *f, const char *text)
+{
     while (*text) {
         fputs("#", f);
         for (const char *gap = " "; *text && *text != '\n'; gap = "") {
@@ -70,12 +74,14 @@ typedef struct pair_text {
     char key[KVC_SPEC_MAX], value[KVC_SPEC_MAX];
 } pair_text;
 
-static bool same_pair(const pair_text *a, const pair_text *b) {
+static bool same_pair(const pair_text *a, const pair_text *b)
+{
     return strcmp(a->key, b->key) == 0 && strcmp(a->value, b->value) == 0;
 }
 
 /* The first layer that has the most frequent pair. */
-static uint32_t most_frequent(const pair_text *pairs, uint32_t n) {
+static uint32_t most_frequent(const pair_text *pairs, uint32_t n)
+{
     uint32_t best = 0, best_count = 0;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t count = 0;
@@ -85,7 +91,8 @@ static uint32_t most_frequent(const pair_text *pairs, uint32_t n) {
     return best;
 }
 
-static void put_pair(FILE *f, const pair_text *pair) {
+static void put_pair(FILE *f, const pair_text *pair)
+{
     fputs("{key: ", f);
     put_text(f, pair->key);
     fputs(", value: ", f);
@@ -93,7 +100,8 @@ static void put_pair(FILE *f, const pair_text *pair) {
     fputs("}\n", f);
 }
 
-static void put_head(FILE *f, const plan *p) {
+static void put_head(FILE *f, const plan *p)
+{
     static const uint8_t none[32];
     if (*p->model) {
         fputs("model: ", f);
@@ -105,11 +113,11 @@ static void put_head(FILE *f, const plan *p) {
         for (int i = 0; i < 32; i++) fprintf(f, "%02x", p->weights_sha256[i]);
         fputs("\"\n", f);
     }
-    fprintf(f, "tokens: {sinks: %u, window: %u, page: %u}\n", p->tokens.sinks, p->tokens.window,
-            p->tokens.page);
+    fprintf(f, "tokens: {sinks: %u, window: %u, page: %u}\n", p->tokens.sinks, p->tokens.window, p->tokens.page);
 }
 
-static void put_layers(FILE *f, const pair_text *pairs, uint32_t n) {
+static void put_layers(FILE *f, const pair_text *pairs, uint32_t n)
+{
     const pair_text *common = &pairs[most_frequent(pairs, n)];
     bool open = false;
     fputs("default: ", f);
@@ -122,7 +130,8 @@ static void put_layers(FILE *f, const pair_text *pairs, uint32_t n) {
     }
 }
 
-char *plan_write(const plan *p, const char *comment) {
+char *plan_write(const plan *p, const char *comment)
+{
     char *text = NULL;
     size_t n = 0;
     pair_text *pairs = calloc(p->n_layers ? p->n_layers : 1, sizeof *pairs);

@@ -4,9 +4,9 @@
 #include "kvc/codec.h"
 
 typedef struct profile_anchor { /* a plan whose global loss was measured on calibration text */
-    uint16_t *key, *value; /* [n_layers] candidate indices */
-    double local_loss;     /* sum over items of key_loss, value_loss */
-    double kl, kl_stderr;  /* mean over tokens, nats */
+    uint16_t *key, *value;      /* [n_layers] candidate indices */
+    double local_loss;          /* sum over items of key_loss, value_loss */
+    double kl, kl_stderr;       /* mean over tokens, nats */
     double ppl_ref, ppl;
     uint64_t n_tokens;
 } profile_anchor;
@@ -21,16 +21,16 @@ typedef struct profile {
     char fingerprint[65]; /* hex SHA-256: model, text, recipe, build */
     char *recipe;         /* canonical JSON of what the profile was made with; owned */
     uint32_t n_layers, n_keys, n_values;
-    kvc_codec *keys, *values;       /* [K], [V]; groups resolved */
+    kvc_codec *keys, *values;          /* [K], [V]; groups resolved */
     uint32_t *key_block, *value_block; /* [K], [V] bytes of one page of one head */
-    uint32_t layers_done;           /* a checkpoint holds fewer than n_layers */
-    double *e_k;         /* [L][K] mean |k - k^| / |k| over compressed rows (KVTuner) */
-    double *e_v;         /* [L][V] */
-    double *e_a;         /* [L][K] mean |a - a^| over visible (query, key) pairs */
-    double *e_o;         /* [L][K][V] mean |o - o^| / |o| */
-    double *key_loss;    /* [L][K] |dO Wo|^2 / |O Wo|^2, values exact */
-    double *value_loss;  /* [L][V] the same, keys exact */
-    double *output_power;   /* [L] mean over probe rows of |O Wo|^2 */
+    uint32_t layers_done;              /* a checkpoint holds fewer than n_layers */
+    double *e_k;                       /* [L][K] mean |k - k^| / |k| over compressed rows (KVTuner) */
+    double *e_v;                       /* [L][V] */
+    double *e_a;                       /* [L][K] mean |a - a^| over visible (query, key) pairs */
+    double *e_o;                       /* [L][K][V] mean |o - o^| / |o| */
+    double *key_loss;                  /* [L][K] |dO Wo|^2 / |O Wo|^2, values exact */
+    double *value_loss;                /* [L][V] the same, keys exact */
+    double *output_power;              /* [L] mean over probe rows of |O Wo|^2 */
     double *residual_power; /* [L] mean over probe rows of |h|^2, h the residual stream that O Wo is added to */
     /* statistics over all compressed-range tokens (sinks left out), post-RoPE: [L][H][d] for keys, values;
      * queries [L][Hq][d] */
@@ -41,12 +41,18 @@ typedef struct profile {
     profile_anchor *anchors;
 } profile;
 
-/* All arrays allocated and zero; keys and values are copied and resolved against the model's shape. */
-kvc_status profile_new(profile **out, const kvc_model_info *model, const kvc_token_policy *tokens, const kvc_codec *keys, uint32_t n_keys, const kvc_codec *values, uint32_t n_values, kvc_error *err);
-kvc_status profile_add_anchor(profile *p, const uint16_t *key, const uint16_t *value, kvc_error *err); /* p->anchors[n_anchors - 1]; losses zero */
-void profile_free(profile *p);
-/* Byte-identical for identical contents (object times off). Whole or absent. */
+/* All arrays allocated and zero; keys and values are copied and resolved against the model's shape (a candidate that
+ * does not fit is named). Owned: profile_free(). */
+kvc_status profile_new(profile **out, const kvc_model_info *model, const kvc_token_policy *tokens,
+                       const kvc_codec *keys, uint32_t n_keys, const kvc_codec *values, uint32_t n_values,
+                       kvc_error *err);
+/* Copies both; the new one is p->anchors[n_anchors - 1], its losses are zero. */
+kvc_status profile_add_anchor(profile *p, const uint16_t *key, const uint16_t *value, kvc_error *err);
+void profile_free(profile *p); /* NULL is fine */
+/* Byte-identical for identical contents. Whole or absent. A NaN or infinity is KVC_NONFINITE with the dataset's name.
+ */
 kvc_status profile_save(const profile *p, const char *path, kvc_error *err);
-/* Every dataset's type and shape is checked; KVC_FORMAT names the dataset. */
+/* The schema, every dataset's type, shape and values, and the candidate specs are checked; KVC_FORMAT names the
+ * dataset. */
 kvc_status profile_load(profile **out, const char *path, kvc_error *err);
 #endif

@@ -15,15 +15,18 @@ typedef struct reader {
     kvc_error *err;
 } reader;
 
-static kvc_status no_memory(const reader *r) {
+static kvc_status no_memory(const reader *r)
+{
     return kvc_fail(r->err, KVC_NO_MEMORY, "%s: out of memory", r->file->name);
 }
 
-static yaml_value place(yaml_mark_t mark) {
+static yaml_value place(yaml_mark_t mark)
+{
     return (yaml_value){.line = (uint32_t)mark.line + 1, .column = (uint32_t)mark.column + 1};
 }
 
-static kvc_status fail_parser(const reader *r) {
+static kvc_status fail_parser(const reader *r)
+{
     const yaml_parser_t *p = &r->parser;
     if (p->error == YAML_MEMORY_ERROR) return no_memory(r);
     const char *problem = p->problem ? p->problem : "not YAML";
@@ -34,11 +37,13 @@ static kvc_status fail_parser(const reader *r) {
     return yaml_fail(r->file, &at, r->err, "%s %s", problem, p->context);
 }
 
-static kvc_status next_event(reader *r, yaml_event_t *event) {
+static kvc_status next_event(reader *r, yaml_event_t *event)
+{
     return yaml_parser_parse(&r->parser, event) ? KVC_OK : fail_parser(r);
 }
 
-static void value_free(yaml_value *v) {
+static void value_free(yaml_value *v)
+{
     for (size_t i = 0; i < v->n; i++) {
         value_free(&v->items[i]);
         if (v->keys) free((char *)v->keys[i]);
@@ -50,14 +55,13 @@ static void value_free(yaml_value *v) {
     free((char *)v->text);
 }
 
-static kvc_status refuse_extras(const reader *r, const yaml_event_t *e) {
+static kvc_status refuse_extras(const reader *r, const yaml_event_t *e)
+{
     const yaml_char_t *anchor = NULL, *tag = NULL;
     yaml_value at = place(e->start_mark);
-    if (e->type == YAML_ALIAS_EVENT)
-        return yaml_fail(r->file, &at, r->err, "aliases (*name) are not supported");
+    if (e->type == YAML_ALIAS_EVENT) return yaml_fail(r->file, &at, r->err, "aliases (*name) are not supported");
     if (e->type == YAML_SCALAR_EVENT) anchor = e->data.scalar.anchor, tag = e->data.scalar.tag;
-    if (e->type == YAML_MAPPING_START_EVENT)
-        anchor = e->data.mapping_start.anchor, tag = e->data.mapping_start.tag;
+    if (e->type == YAML_MAPPING_START_EVENT) anchor = e->data.mapping_start.anchor, tag = e->data.mapping_start.tag;
     if (e->type == YAML_SEQUENCE_START_EVENT)
         anchor = e->data.sequence_start.anchor, tag = e->data.sequence_start.tag;
     if (anchor) return yaml_fail(r->file, &at, r->err, "anchors (&name) are not supported");
@@ -65,27 +69,28 @@ static kvc_status refuse_extras(const reader *r, const yaml_event_t *e) {
     return KVC_OK;
 }
 
-static kvc_status copy_text(const reader *r, const yaml_event_t *e, const char **out) {
+static kvc_status copy_text(const reader *r, const yaml_event_t *e, const char **out)
+{
     const char *text = (const char *)e->data.scalar.value;
     yaml_value at = place(e->start_mark);
-    if (strlen(text) != e->data.scalar.length)
-        return yaml_fail(r->file, &at, r->err, "a text holds a NUL character");
+    if (strlen(text) != e->data.scalar.length) return yaml_fail(r->file, &at, r->err, "a text holds a NUL character");
     *out = strdup(text);
     return *out ? KVC_OK : no_memory(r);
 }
 
-static bool grow(void **array, size_t n, size_t size) {
+static bool grow(void **array, size_t n, size_t size)
+{
     if (n & (n - 1)) return true; /* capacities are powers of two */
     void *p = realloc(*array, (n ? 2 * n : 1) * size);
     if (p) *array = p;
     return p != NULL;
 }
 
-static kvc_status add_key(const reader *r, yaml_value *map, const yaml_event_t *e) {
+static kvc_status add_key(const reader *r, yaml_value *map, const yaml_event_t *e)
+{
     size_t n = map->n;
     yaml_value at = place(e->start_mark);
-    if (e->type != YAML_SCALAR_EVENT)
-        return yaml_fail(r->file, &at, r->err, "a key must be a single word or text");
+    if (e->type != YAML_SCALAR_EVENT) return yaml_fail(r->file, &at, r->err, "a key must be a single word or text");
     if (n == MAX_KEYS) return yaml_fail(r->file, &at, r->err, "more than %d keys in one map", MAX_KEYS);
     if (!grow((void **)&map->keys, n, sizeof *map->keys) ||
         !grow((void **)&map->key_lines, n, sizeof *map->key_lines) ||
@@ -105,7 +110,8 @@ static kvc_status add_key(const reader *r, yaml_value *map, const yaml_event_t *
 
 static kvc_status read_value(reader *r, const yaml_event_t *first, unsigned depth, yaml_value *out);
 
-static kvc_status read_entry(reader *r, yaml_event_t *event, unsigned depth, yaml_value *out) {
+static kvc_status read_entry(reader *r, yaml_event_t *event, unsigned depth, yaml_value *out)
+{
     yaml_event_t second = {0};
     if (!grow((void **)&out->items, out->n, sizeof *out->items)) return no_memory(r);
     out->items[out->n] = (yaml_value){0};
@@ -122,7 +128,8 @@ static kvc_status read_entry(reader *r, yaml_event_t *event, unsigned depth, yam
     return status;
 }
 
-static kvc_status read_entries(reader *r, yaml_event_type_t end, unsigned depth, yaml_value *out) {
+static kvc_status read_entries(reader *r, yaml_event_type_t end, unsigned depth, yaml_value *out)
+{
     for (;;) {
         yaml_event_t event;
         KVC_TRY(next_event(r, &event));
@@ -133,7 +140,8 @@ static kvc_status read_entries(reader *r, yaml_event_type_t end, unsigned depth,
     }
 }
 
-static kvc_status read_value(reader *r, const yaml_event_t *first, unsigned depth, yaml_value *out) {
+static kvc_status read_value(reader *r, const yaml_event_t *first, unsigned depth, yaml_value *out)
+{
     *out = place(first->start_mark);
     KVC_TRY(refuse_extras(r, first));
     if (first->type == YAML_SCALAR_EVENT) {
@@ -142,12 +150,12 @@ static kvc_status read_value(reader *r, const yaml_event_t *first, unsigned dept
     }
     if (depth == MAX_DEPTH) return yaml_fail(r->file, out, r->err, "nested more than %d deep", MAX_DEPTH);
     out->kind = first->type == YAML_MAPPING_START_EVENT ? YAML_MAP : YAML_LIST;
-    return read_entries(r, out->kind == YAML_MAP ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT,
-                        depth + 1, out);
+    return read_entries(r, out->kind == YAML_MAP ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT, depth + 1, out);
 }
 
 /* The events before the first value, that value, and the end of the stream. */
-static kvc_status read_stream(reader *r, yaml_value *root) {
+static kvc_status read_stream(reader *r, yaml_value *root)
+{
     bool found = false;
     for (;;) {
         yaml_event_t event;
@@ -169,11 +177,11 @@ static kvc_status read_stream(reader *r, yaml_value *root) {
     return found ? KVC_OK : kvc_fail(r->err, KVC_FORMAT, "%s: empty", r->file->name);
 }
 
-kvc_status yaml_open_memory(yaml_file *out, const char *text, size_t n, const char *name, kvc_error *err) {
+kvc_status yaml_open_memory(yaml_file *out, const char *text, size_t n, const char *name, kvc_error *err)
+{
     *out = (yaml_file){0};
     strncpy(out->name, name, sizeof out->name - 1);
-    if (n > YAML_MAX_BYTES)
-        return kvc_fail(err, KVC_FORMAT, "%s: larger than %zu bytes", name, YAML_MAX_BYTES);
+    if (n > YAML_MAX_BYTES) return kvc_fail(err, KVC_FORMAT, "%s: larger than %zu bytes", name, YAML_MAX_BYTES);
     reader r = {.file = out, .err = err};
     if (!yaml_parser_initialize(&r.parser)) return no_memory(&r);
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
@@ -185,7 +193,8 @@ kvc_status yaml_open_memory(yaml_file *out, const char *text, size_t n, const ch
     return status;
 }
 
-kvc_status yaml_open(yaml_file *out, const char *path, kvc_error *err) {
+kvc_status yaml_open(yaml_file *out, const char *path, kvc_error *err)
+{
     char *text;
     size_t n;
     *out = (yaml_file){0};
@@ -195,7 +204,8 @@ kvc_status yaml_open(yaml_file *out, const char *path, kvc_error *err) {
     return status;
 }
 
-void yaml_close(yaml_file *f) {
+void yaml_close(yaml_file *f)
+{
     if (f->root) value_free(f->root);
     free(f->root);
     f->root = NULL;

@@ -32,22 +32,19 @@ const yaml_value *yaml_get(const yaml_value *map, const char *key); /* NULL if a
 /* KVC_FORMAT "recipe.yaml:3:5: ..."; control characters from the file are shown as '?'. */
 kvc_status yaml_fail(const yaml_file *f, const yaml_value *at, kvc_error *err, const char *format, ...)
     KVC_PRINTF(4, 5);
-kvc_status yaml_fail_key(const yaml_file *f, const yaml_value *map, size_t entry, kvc_error *err,
-                         const char *format, ...) KVC_PRINTF(5, 6); /* at an entry's key */
+kvc_status yaml_fail_key(const yaml_file *f, const yaml_value *map, size_t entry, kvc_error *err, const char *format,
+                         ...) KVC_PRINTF(5, 6); /* at an entry's key */
 /* `map` must be a map and every key of it in the NULL-terminated list; else line, column and the nearest
  * known key. */
-kvc_status yaml_check_keys(const yaml_file *f, const yaml_value *map, const char *const *known,
-                           kvc_error *err);
+kvc_status yaml_check_keys(const yaml_file *f, const yaml_value *map, const char *const *known, kvc_error *err);
 /* `field` names the value in messages. Whole numbers are decimal; true and false are the only truth values.
  */
 kvc_status yaml_to_u64(const yaml_file *f, const yaml_value *v, const char *field, uint64_t min, uint64_t max,
                        uint64_t *out, kvc_error *err);
 kvc_status yaml_to_double(const yaml_file *f, const yaml_value *v, const char *field, double min, double max,
                           double *out, kvc_error *err);
-kvc_status yaml_to_bool(const yaml_file *f, const yaml_value *v, const char *field, bool *out,
-                        kvc_error *err);
-kvc_status yaml_to_text(const yaml_file *f, const yaml_value *v, const char *field, const char **out,
-                        kvc_error *err);
+kvc_status yaml_to_bool(const yaml_file *f, const yaml_value *v, const char *field, bool *out, kvc_error *err);
+kvc_status yaml_to_text(const yaml_file *f, const yaml_value *v, const char *field, const char **out, kvc_error *err);
 /* The entry of a NULL-terminated list nearest to `word` by edit distance, or NULL if none is near. */
 const char *nearest_word(const char *word, const char *const *list);
 #endif

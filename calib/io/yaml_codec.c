@@ -1,8 +1,8 @@
 /* yaml_codec.c - a spec string at a place in a YAML file. */
 #include "yaml_codec.h"
 
-kvc_status yaml_to_codec(const yaml_file *f, const yaml_value *v, const char *field, kvc_codec *out,
-                         kvc_error *err) {
+kvc_status yaml_to_codec(const yaml_file *f, const yaml_value *v, const char *field, kvc_codec *out, kvc_error *err)
+{
     const char *spec = "";
     kvc_error inner;
     KVC_TRY(yaml_to_text(f, v, field, &spec, err));

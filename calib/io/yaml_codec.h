@@ -5,6 +5,5 @@
 #include "yaml.h"
 
 /* A failure has the parser's status and message, with the place before it. */
-kvc_status yaml_to_codec(const yaml_file *f, const yaml_value *v, const char *field, kvc_codec *out,
-                         kvc_error *err);
+kvc_status yaml_to_codec(const yaml_file *f, const yaml_value *v, const char *field, kvc_codec *out, kvc_error *err);
 #endif

@@ -6,8 +6,9 @@
 
 #define MAX_WORD 64 /* longer words have no near ones */
 
-static kvc_status fail_at(const yaml_file *f, uint32_t line, uint32_t column, kvc_error *err,
-                          const char *format, va_list args) {
+static kvc_status fail_at(const yaml_file *f, uint32_t line, uint32_t column, kvc_error *err, const char *format,
+                          va_list args)
+{
     char text[sizeof err->message];
     vsnprintf(text, sizeof text, format, args);
     for (char *c = text; *c; c++)
@@ -16,7 +17,8 @@ static kvc_status fail_at(const yaml_file *f, uint32_t line, uint32_t column, kv
     return kvc_fail(err, KVC_FORMAT, "%s:%u:%u: %s", f->name, line, column, text);
 }
 
-kvc_status yaml_fail(const yaml_file *f, const yaml_value *at, kvc_error *err, const char *format, ...) {
+kvc_status yaml_fail(const yaml_file *f, const yaml_value *at, kvc_error *err, const char *format, ...)
+{
     va_list args;
     va_start(args, format);
     kvc_status status = fail_at(f, at ? at->line : 0, at ? at->column : 0, err, format, args);
@@ -24,8 +26,9 @@ kvc_status yaml_fail(const yaml_file *f, const yaml_value *at, kvc_error *err, c
     return status;
 }
 
-kvc_status yaml_fail_key(const yaml_file *f, const yaml_value *map, size_t entry, kvc_error *err,
-                         const char *format, ...) {
+kvc_status yaml_fail_key(const yaml_file *f, const yaml_value *map, size_t entry, kvc_error *err, const char *format,
+                         ...)
+{
     va_list args;
     va_start(args, format);
     kvc_status status = fail_at(f, map->key_lines[entry], map->key_columns[entry], err, format, args);
@@ -33,13 +36,15 @@ kvc_status yaml_fail_key(const yaml_file *f, const yaml_value *map, size_t entry
     return status;
 }
 
-static unsigned least(unsigned a, unsigned b, unsigned c) {
+static unsigned least(unsigned a, unsigned b, unsigned c)
+{
     unsigned m = a < b ? a : b;
     return m < c ? m : c;
 }
 
 /* Insertions, deletions, replacements and swaps of neighbours (optimal string alignment), by rows. */
-static unsigned edit_distance(const char *a, size_t na, const char *b, size_t nb) {
+static unsigned edit_distance(const char *a, size_t na, const char *b, size_t nb)
+{
     unsigned rows[3][MAX_WORD + 1];
     unsigned *older = rows[0], *old = rows[1], *now = rows[2];
     for (size_t j = 0; j <= nb; j++) old[j] = (unsigned)j;
@@ -58,7 +63,8 @@ static unsigned edit_distance(const char *a, size_t na, const char *b, size_t nb
     return old[nb];
 }
 
-const char *nearest_word(const char *word, const char *const *list) {
+const char *nearest_word(const char *word, const char *const *list)
+{
     size_t n = strlen(word);
     if (n > MAX_WORD) return NULL;
     const char *best = NULL;

@@ -6,26 +6,28 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void check_message(const kvc_error *err) {
+static void check_message(const kvc_error *err)
+{
     if (!err->message[0] || strpbrk(err->message, "\n\r")) abort();
 }
 
-static void check_round_trip(const plan *p, const kvc_token_policy *defaults) {
+static void check_round_trip(const plan *p, const kvc_token_policy *defaults)
+{
     plan again;
     kvc_error err = {0};
     char *text = plan_write(p, "fuzz");
     if (!text || plan_read_memory(&again, text, strlen(text), "again", p->n_layers, defaults, &err) != KVC_OK)
         abort();
     char *same = plan_write(&again, "fuzz");
-    if (!same || strcmp(text, same) != 0 ||
-        memcmp(p->layers, again.layers, p->n_layers * sizeof *p->layers) != 0)
+    if (!same || strcmp(text, same) != 0 || memcmp(p->layers, again.layers, p->n_layers * sizeof *p->layers) != 0)
         abort();
     free(text);
     free(same);
     plan_free(&again);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
     const kvc_token_policy defaults = {4, 64, 64};
     plan p;
     codec_space s;

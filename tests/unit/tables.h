@@ -16,11 +16,13 @@ static inline uint64_t random_next(random_state *r) /* splitmix64 */
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     return z ^ (z >> 31);
 }
-static inline uint64_t random_below(random_state *r, uint64_t n) {
+static inline uint64_t random_below(random_state *r, uint64_t n)
+{
     return random_next(r) % n;
 }
 
-static inline cost_table table_new(uint32_t n_items, const uint32_t *n_options) {
+static inline cost_table table_new(uint32_t n_items, const uint32_t *n_options)
+{
     cost_table t = {n_items, malloc(n_items * sizeof(uint32_t)), malloc(n_items * sizeof(cost_option *))};
     for (uint32_t i = 0; i < n_items; i++) {
         t.n_options[i] = n_options[i];
@@ -29,7 +31,8 @@ static inline cost_table table_new(uint32_t n_items, const uint32_t *n_options) 
     return t;
 }
 
-static inline void table_free(cost_table *t) {
+static inline void table_free(cost_table *t)
+{
     for (uint32_t i = 0; i < t->n_items; i++) free(t->options[i]);
     free(t->options);
     free(t->n_options);
@@ -37,8 +40,9 @@ static inline void table_free(cost_table *t) {
 
 /* Costs from few values, so that ties and domination are frequent; `step` divides all differences.
  * Losses are multiples of 1/8 (sums are exact) or, with `rough`, arbitrary doubles of very different size. */
-static inline cost_table table_random(random_state *r, uint32_t max_items, uint32_t max_options,
-                                      uint64_t step, int rough) {
+static inline cost_table table_random(random_state *r, uint32_t max_items, uint32_t max_options, uint64_t step,
+                                      int rough)
+{
     uint32_t n_options[16], n_items = 1 + (uint32_t)random_below(r, max_items);
     for (uint32_t i = 0; i < n_items; i++) n_options[i] = 1 + (uint32_t)random_below(r, max_options);
     cost_table t = table_new(n_items, n_options);
@@ -55,7 +59,8 @@ static inline cost_table table_random(random_state *r, uint32_t max_items, uint3
 }
 
 /* All plans one after another: 0 when they are exhausted. */
-static inline int next_plan(const cost_table *t, uint16_t *choice) {
+static inline int next_plan(const cost_table *t, uint16_t *choice)
+{
     for (uint32_t i = 0; i < t->n_items; i++) {
         if (++choice[i] < t->n_options[i]) return 1;
         choice[i] = 0;
@@ -63,7 +68,8 @@ static inline int next_plan(const cost_table *t, uint16_t *choice) {
     return 0;
 }
 
-static inline void price(const cost_table *t, const uint16_t *choice, uint64_t *bytes, double *loss) {
+static inline void price(const cost_table *t, const uint16_t *choice, uint64_t *bytes, double *loss)
+{
     *bytes = 0;
     *loss = 0;
     for (uint32_t i = 0; i < t->n_items; i++) {
@@ -73,7 +79,8 @@ static inline void price(const cost_table *t, const uint16_t *choice, uint64_t *
 }
 
 /* Smallest loss of all plans with bytes <= budget; -1: none. */
-static inline double brute_loss_at(const cost_table *t, uint64_t budget) {
+static inline double brute_loss_at(const cost_table *t, uint64_t budget)
+{
     uint16_t choice[16] = {0};
     double best = -1;
     do {

@@ -7,12 +7,14 @@
 static kvc_error err;
 static const kvc_token_policy defaults = {4, 64, 64};
 
-static kvc_status read_text(plan *p, const char *text, uint32_t n_layers) {
+static kvc_status read_text(plan *p, const char *text, uint32_t n_layers)
+{
     err.message[0] = 0;
     return plan_read_memory(p, text, strlen(text), "p.yaml", n_layers, &defaults, &err);
 }
 
-static void check_pair(const plan *p, uint32_t layer, const char *key, const char *value) {
+static void check_pair(const plan *p, uint32_t layer, const char *key, const char *value)
+{
     char spec[KVC_SPEC_MAX];
     kvc_codec_format(&p->layers[layer].key, spec);
     ck_assert_str_eq(spec, key);
@@ -20,7 +22,8 @@ static void check_pair(const plan *p, uint32_t layer, const char *key, const cha
     ck_assert_str_eq(spec, value);
 }
 
-START_TEST(plan_read__reads_the_contract_example) {
+START_TEST(plan_read__reads_the_contract_example)
+{
     plan p;
     ck_assert_int_eq(read_text(&p,
                                "model: SmolLM2-135M-Instruct\ntokens: {sinks: 2, window: 32, page: 128}\n"
@@ -37,7 +40,8 @@ START_TEST(plan_read__reads_the_contract_example) {
 }
 END_TEST
 
-START_TEST(plan_read__takes_ranges_partial_entries_and_defaults) {
+START_TEST(plan_read__takes_ranges_partial_entries_and_defaults)
+{
     plan p;
     ck_assert_int_eq(read_text(&p,
                                "tokens: {window: 0}\nlayers: {4-6: {key: fp16}, 1: {value: int2.tok32}}\n"
@@ -54,7 +58,8 @@ START_TEST(plan_read__takes_ranges_partial_entries_and_defaults) {
 }
 END_TEST
 
-START_TEST(plan_read__takes_kvtuner_files) {
+START_TEST(plan_read__takes_kvtuner_files)
+{
     plan p;
     ck_assert_int_eq(read_text(&p,
                                "0:\n  nbits_key: 8\n  nbits_value: 4\n1:\n  nbits_key: 4\n  nbits_value: 2\n"
@@ -69,7 +74,8 @@ START_TEST(plan_read__takes_kvtuner_files) {
 END_TEST
 
 #define PAIR "{key: fp16, value: fp16}"
-START_TEST(plan_read__refuses_with_place) {
+START_TEST(plan_read__refuses_with_place)
+{
     static const struct {
         const char *text, *message;
     } cases[] = {
@@ -82,14 +88,12 @@ START_TEST(plan_read__refuses_with_place) {
         {"default: {key: [fp16], value: fp16}", "p.yaml:1:16: key: expected a text"},
         {"layers: {0: " PAIR "}", "p.yaml: layer 1 has no codecs and there is no \"default:\""},
         {"layers: {0-1: {key: fp16}}", "p.yaml:1:15: \"value\" is missing and there is no default"},
-        {"layers:\n  0: " PAIR "\n  2: " PAIR,
-         "p.yaml:3:3: layers: 2 is out of range, the model has 2 layers"},
+        {"layers:\n  0: " PAIR "\n  2: " PAIR, "p.yaml:3:3: layers: 2 is out of range, the model has 2 layers"},
         {"layers: {0: " PAIR ", 0-1: " PAIR "}", "p.yaml:1:39: layers: layer 0 again (first in line 1)"},
         {"layers: {1-0: " PAIR "}", "p.yaml:1:10: layers: the range 1-0 runs backwards"},
         {"layers: {99999999999999999999999: " PAIR "}",
          "p.yaml:1:10: layers: 99999999999999999999999 is out of range"},
-        {"layers: {0-: " PAIR "}",
-         "p.yaml:1:10: layers: expected an index or a range such as 4-7, not \"0-\""},
+        {"layers: {0-: " PAIR "}", "p.yaml:1:10: layers: expected an index or a range such as 4-7, not \"0-\""},
         {"layers: {0-1-1: " PAIR "}", "p.yaml:1:10: layers: expected an index"},
         {"layers: {-1: " PAIR "}", "p.yaml:1:10: layers: expected an index"},
         {"layers: {first: " PAIR "}", "p.yaml:1:10: layers: expected an index"},
@@ -98,8 +102,7 @@ START_TEST(plan_read__refuses_with_place) {
         {"tokens: {page: 60}", "p.yaml:1:16: page: 60 is not a multiple of 8"},
         {"tokens: {sinks: -4}", "p.yaml:1:17: sinks: expected a whole number"},
         {"model_sha256: abc", "p.yaml:1:15: model_sha256: expected 64"},
-        {"model: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-         "p.yaml:1:8: model: longer"},
+        {"model: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "p.yaml:1:8: model: longer"},
         {"{}", "p.yaml: layer 0 has no codecs"},
         {"fp16", "p.yaml:1:1: expected a map"},
         {"0: {nbits_key: 4, nbits_value: 4}", "p.yaml: layer 1 has no codecs"},
@@ -121,36 +124,37 @@ START_TEST(plan_read__refuses_with_place) {
 }
 END_TEST
 
-START_TEST(plan_read__keeps_the_parsers_status) {
+START_TEST(plan_read__keeps_the_parsers_status)
+{
     plan p;
     ck_assert_int_eq(read_text(&p, "default: {key: vq8x8+klt, value: fp16}", 1), KVC_UNSUPPORTED);
     ck_assert_int_eq(read_text(&p, "default: {key: gibberish, value: fp16}", 1), KVC_FORMAT);
 }
 END_TEST
 
-START_TEST(plan_write__is_compact_and_canonical) {
+START_TEST(plan_write__is_compact_and_canonical)
+{
     plan p;
-    ck_assert_int_eq(
-        read_text(&p,
-                  "layers: {1-2: {key: int4.ch64, value: int4.tok+had}, 0: {key: fp16, value: fp16},"
-                  "3: {key: int4.ch64, value: int4.tok+had}}",
-                  4),
-        KVC_OK);
+    ck_assert_int_eq(read_text(&p,
+                               "layers: {1-2: {key: int4.ch64, value: int4.tok+had}, 0: {key: fp16, value: fp16},"
+                               "3: {key: int4.ch64, value: int4.tok+had}}",
+                               4),
+                     KVC_OK);
     strcpy(p.model, "m");
     char *text = plan_write(&p, "solved\nfor 4 bits\n");
-    ck_assert_str_eq(
-        text, "# solved\n# for 4 bits\nmodel: m\ntokens: {sinks: 4, window: 64, page: 64}\n"
-              "default: {key: int4.ch64, value: int4.tok+had}\nlayers:\n  0: {key: fp16, value: fp16}\n");
+    ck_assert_str_eq(text,
+                     "# solved\n# for 4 bits\nmodel: m\ntokens: {sinks: 4, window: 64, page: 64}\n"
+                     "default: {key: int4.ch64, value: int4.tok+had}\nlayers:\n  0: {key: fp16, value: fp16}\n");
     free(text);
     plan_free(&p);
 }
 END_TEST
 
 /* Every plan comes back equal, whatever its name is; a second writing gives the same text. */
-START_TEST(plan_write__round_trips) {
-    static const char *const names[] = {
-        "",   "a b: c",           "\"\\#", "null", "12", "caf\xc3\xa9", "\x01\t",
-        "on", "\xf0\x9f\x98\x80", "- x",   "~",    "'",  "a\nb",        "org/m-7B"};
+START_TEST(plan_write__round_trips)
+{
+    static const char *const names[] = {"",   "a b: c",           "\"\\#", "null", "12", "caf\xc3\xa9", "\x01\t",
+                                        "on", "\xf0\x9f\x98\x80", "- x",   "~",    "'",  "a\nb",        "org/m-7B"};
     static const char *const specs[] = {"fp16", "int4", "int4.tok64", "int3.ch32+had", "int1.tok+had"};
     uint32_t x = 1;
     for (size_t round = 0; round < 200; round++) {
@@ -164,8 +168,8 @@ START_TEST(plan_write__round_trips) {
             ck_assert_int_eq(kvc_codec_parse(&p.layers[i].value, specs[(x >> 24) % 5], &err), KVC_OK);
         }
         char *text = plan_write(&p, round % 3 ? "one\n\n\xff\x01 two \xc3\xa9\n" : NULL);
-        ck_assert_msg(plan_read_memory(&q, text, strlen(text), "q", p.n_layers, &defaults, &err) == KVC_OK,
-                      "%s\n%s", err.message, text);
+        ck_assert_msg(plan_read_memory(&q, text, strlen(text), "q", p.n_layers, &defaults, &err) == KVC_OK, "%s\n%s",
+                      err.message, text);
         ck_assert_str_eq(q.model, p.model);
         ck_assert_mem_eq(q.weights_sha256, p.weights_sha256, 32);
         ck_assert_mem_eq(&q.tokens, &p.tokens, sizeof p.tokens);
@@ -180,7 +184,8 @@ START_TEST(plan_write__round_trips) {
 }
 END_TEST
 
-START_TEST(plan_write__survives_invalid_utf8_names) {
+START_TEST(plan_write__survives_invalid_utf8_names)
+{
     plan p = {.model = "bad\xc3", .tokens = defaults}, q;
     char *text = plan_write(&p, NULL);
     ck_assert_int_eq(read_text(&q, text, 0), KVC_OK);
@@ -190,7 +195,8 @@ START_TEST(plan_write__survives_invalid_utf8_names) {
 }
 END_TEST
 
-START_TEST(plan_read__reads_files) {
+START_TEST(plan_read__reads_files)
+{
     char path[4096];
     plan p;
     snprintf(path, sizeof path, "%s/test_io_plan.yaml", getenv("KVC_TEST_BUILD"));
@@ -205,7 +211,8 @@ START_TEST(plan_read__reads_files) {
 }
 END_TEST
 
-START_TEST(space_read__refuses_with_place) {
+START_TEST(space_read__refuses_with_place)
+{
     static const struct {
         const char *text, *message;
     } cases[] = {
@@ -219,8 +226,7 @@ START_TEST(space_read__refuses_with_place) {
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         codec_space s;
-        ck_assert_int_eq(space_read_memory(&s, cases[i].text, strlen(cases[i].text), "s.yaml", &err),
-                         KVC_FORMAT);
+        ck_assert_int_eq(space_read_memory(&s, cases[i].text, strlen(cases[i].text), "s.yaml", &err), KVC_FORMAT);
         ck_assert_msg(!strncmp(err.message, cases[i].message, strlen(cases[i].message)), "\"%s\" gave \"%s\"",
                       cases[i].text, err.message);
         ck_assert(!s.keys && !s.values);
@@ -230,7 +236,8 @@ END_TEST
 
 /* Every candidate of the shipped spaces fits heads of 64 and 128 channels; the built-in one is integer.yaml.
  */
-START_TEST(space__shipped_ones_are_valid) {
+START_TEST(space__shipped_ones_are_valid)
+{
     static const char *const files[] = {"integer", "pertoken", "kivi"};
     for (int i = 0; i < 3; i++) {
         char path[4096];
@@ -259,9 +266,29 @@ START_TEST(space__shipped_ones_are_valid) {
 }
 END_TEST
 
-CHECK_MAIN("plan", plan_read__reads_the_contract_example,
-           plan_read__takes_ranges_partial_entries_and_defaults, plan_read__takes_kvtuner_files,
-           plan_read__refuses_with_place, plan_read__keeps_the_parsers_status,
-           plan_write__is_compact_and_canonical, plan_write__round_trips,
-           plan_write__survives_invalid_utf8_names, plan_read__reads_files, space_read__refuses_with_place,
-           space__shipped_ones_are_valid)
+START_TEST(space_fit__drops_what_does_not_fit)
+{
+    codec_space s;
+    const char *text = "keys: [int4.ch64, int4.ch32, fp16]\nvalues: [int4.tok32, int4.tok, int2.tok16, int4.tok8]";
+    ck_assert_int_eq(space_read_memory(&s, text, strlen(text), "s", &err), KVC_OK);
+    char *dropped = space_fit(&s, 2, 64, 64);
+    ck_assert_str_eq(dropped, "");
+    ck_assert(s.n_keys == 3 && s.n_values == 4);
+    free(dropped);
+    dropped = space_fit(&s, 2, 16, 32);
+    ck_assert_str_eq(dropped, "keys int4.ch64, values int4.tok32");
+    ck_assert(s.n_keys == 2 && s.n_values == 3);
+    free(dropped);
+    dropped = space_fit(&s, 2, 8, 32);
+    ck_assert_str_eq(dropped, "values int2.tok16, values int4.tok8"); /* int4.tok is int4.tok8 now */
+    ck_assert(s.n_values == 1);
+    free(dropped);
+    space_free(&s);
+}
+END_TEST
+
+CHECK_MAIN("plan", plan_read__reads_the_contract_example, plan_read__takes_ranges_partial_entries_and_defaults,
+           plan_read__takes_kvtuner_files, plan_read__refuses_with_place, plan_read__keeps_the_parsers_status,
+           plan_write__is_compact_and_canonical, plan_write__round_trips, plan_write__survives_invalid_utf8_names,
+           plan_read__reads_files, space_read__refuses_with_place, space__shipped_ones_are_valid,
+           space_fit__drops_what_does_not_fit)

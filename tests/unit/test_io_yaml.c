@@ -6,12 +6,14 @@
 
 static kvc_error err;
 
-static kvc_status parse(yaml_file *f, const char *text) {
+static kvc_status parse(yaml_file *f, const char *text)
+{
     err.message[0] = 0;
     return yaml_open_memory(f, text, strlen(text), "t.yaml", &err);
 }
 
-START_TEST(yaml_open__builds_a_tree_with_positions) {
+START_TEST(yaml_open__builds_a_tree_with_positions)
+{
     yaml_file f;
     ck_assert_int_eq(parse(&f, "# c\na: 1\nb:\n  - x\n  - 'y z'\n  - {k: }\n"), KVC_OK);
     const yaml_value *b = yaml_get(f.root, "b");
@@ -31,7 +33,8 @@ START_TEST(yaml_open__builds_a_tree_with_positions) {
 }
 END_TEST
 
-START_TEST(yaml_open__refuses_with_place) {
+START_TEST(yaml_open__refuses_with_place)
+{
     static const struct {
         const char *text, *message;
     } cases[] = {
@@ -65,7 +68,8 @@ START_TEST(yaml_open__refuses_with_place) {
 END_TEST
 
 /* 16 levels are fine; depth far beyond costs no stack. */
-START_TEST(yaml_open__bounds_depth_size_and_keys) {
+START_TEST(yaml_open__bounds_depth_size_and_keys)
+{
     yaml_file f;
     size_t n = YAML_MAX_BYTES + 1;
     char *text = malloc(n);
@@ -84,7 +88,8 @@ START_TEST(yaml_open__bounds_depth_size_and_keys) {
 }
 END_TEST
 
-START_TEST(yaml_open__names_a_missing_file) {
+START_TEST(yaml_open__names_a_missing_file)
+{
     yaml_file f;
     ck_assert_int_eq(yaml_open(&f, "/nowhere/plan.yaml", &err), KVC_INPUT);
     ck_assert_ptr_nonnull(strstr(err.message, "/nowhere/plan.yaml"));
@@ -92,7 +97,8 @@ START_TEST(yaml_open__names_a_missing_file) {
 }
 END_TEST
 
-START_TEST(yaml_check_keys__suggests_the_nearest) {
+START_TEST(yaml_check_keys__suggests_the_nearest)
+{
     static const char *const known[] = {"sinks", "window", "page", NULL};
     yaml_file f;
     ck_assert_int_eq(parse(&f, "sinks: 4\nwindwo: 64\n"), KVC_OK);
@@ -112,17 +118,16 @@ START_TEST(yaml_check_keys__suggests_the_nearest) {
 }
 END_TEST
 
-START_TEST(yaml_to__accepts_exactly_its_kind) {
+START_TEST(yaml_to__accepts_exactly_its_kind)
+{
     yaml_file f;
     uint64_t u = 0;
     double d = 0;
     bool b = false;
+    ck_assert_int_eq(parse(&f, "[12, '12', -1, 1.5, 1e3, nan, 0x10, true, yes, 99999999999999999999, , [1], 1e999]"),
+                     KVC_FORMAT); /* an empty entry in a flow list */
     ck_assert_int_eq(
-        parse(&f, "[12, '12', -1, 1.5, 1e3, nan, 0x10, true, yes, 99999999999999999999, , [1], 1e999]"),
-        KVC_FORMAT); /* an empty entry in a flow list */
-    ck_assert_int_eq(
-        parse(&f, "[12, '12', -1, 1.5, 1e3, nan, 0x10, true, yes, 99999999999999999999, '', [1], 1e999]"),
-        KVC_OK);
+        parse(&f, "[12, '12', -1, 1.5, 1e3, nan, 0x10, true, yes, 99999999999999999999, '', [1], 1e999]"), KVC_OK);
     /*                            12 '12' -1 1.5 1e3 nan 0x10 true yes 9.. '' [1] 1e999 */
     static const char u64_ok[] = "1  0    0  0   0   0   0    0    0   0   0  0   0";
     static const char real_ok[] = "1  0    1  1   1   0   0    0    0   0   0  0   0";
@@ -130,8 +135,7 @@ START_TEST(yaml_to__accepts_exactly_its_kind) {
     const char *want[3] = {u64_ok, real_ok, bool_ok};
     for (size_t i = 0; i < f.root->n; i++) {
         const yaml_value *v = &f.root->items[i];
-        kvc_status got[3] = {yaml_to_u64(&f, v, "x", 0, 100, &u, &err),
-                             yaml_to_double(&f, v, "x", -1, 1e4, &d, &err),
+        kvc_status got[3] = {yaml_to_u64(&f, v, "x", 0, 100, &u, &err), yaml_to_double(&f, v, "x", -1, 1e4, &d, &err),
                              yaml_to_bool(&f, v, "x", &b, &err)};
         for (int k = 0; k < 3; k++) {
             want[k] += strspn(want[k], " ");
@@ -146,7 +150,8 @@ START_TEST(yaml_to__accepts_exactly_its_kind) {
 }
 END_TEST
 
-START_TEST(yaml_fail__is_one_line) {
+START_TEST(yaml_fail__is_one_line)
+{
     yaml_file f;
     uint64_t u;
     ck_assert_int_eq(parse(&f, "a: \"x\\n\\ty\\e\"\n"), KVC_OK);
@@ -156,7 +161,8 @@ START_TEST(yaml_fail__is_one_line) {
 }
 END_TEST
 
-START_TEST(nearest_word__knows_near_from_far) {
+START_TEST(nearest_word__knows_near_from_far)
+{
     static const char *const list[] = {"context", "seq_len", "seed", "sinks", NULL};
     char longest[200];
     ck_assert_str_eq(nearest_word("contxt", list), "context");

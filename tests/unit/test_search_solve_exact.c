@@ -7,7 +7,8 @@
 
 /* Every plan is dominated by a front point, every front point is a plan with the bytes and loss it says, and
  * both sequences are strict. Together that is: the front is the Pareto front. */
-static void check_front(const cost_table *t, const front *f) {
+static void check_front(const cost_table *t, const front *f)
+{
     ck_assert_uint_gt(f->n, 0);
     for (size_t i = 0; i < f->n; i++) {
         uint64_t bytes;
@@ -26,7 +27,8 @@ static void check_front(const cost_table *t, const front *f) {
     } while (next_plan(t, choice));
 }
 
-static void check_random(uint64_t seed, int tables, uint64_t step, int rough) {
+static void check_random(uint64_t seed, int tables, uint64_t step, int rough)
+{
     random_state r = {seed};
     for (int i = 0; i < tables; i++) {
         cost_table t = table_random(&r, 6, 5, step, rough);
@@ -40,21 +42,25 @@ static void check_random(uint64_t seed, int tables, uint64_t step, int rough) {
     }
 }
 
-START_TEST(solve_exact__is_the_brute_force_front_with_ties) {
+START_TEST(solve_exact__is_the_brute_force_front_with_ties)
+{
     check_random(1, 3000, 1, 0);
 }
 END_TEST
-START_TEST(solve_exact__is_the_brute_force_front_with_large_units) {
+START_TEST(solve_exact__is_the_brute_force_front_with_large_units)
+{
     check_random(2, 1500, 3u << 20, 0);
 }
 END_TEST
-START_TEST(solve_exact__is_the_brute_force_front_of_rounded_sums) {
+START_TEST(solve_exact__is_the_brute_force_front_of_rounded_sums)
+{
     check_random(3, 3000, 64, 1);
 }
 END_TEST
 
 /* Sums of eighths are exact, so that the order of the items must not matter at all. */
-START_TEST(solve_exact__optimum_does_not_depend_on_item_order) {
+START_TEST(solve_exact__optimum_does_not_depend_on_item_order)
+{
     random_state r = {4};
     for (int round = 0; round < 1000; round++) {
         cost_table t = table_random(&r, 8, 6, 16, 0);
@@ -81,7 +87,8 @@ END_TEST
 
 /* The promised tie rule: of plans with equal bytes and loss the one that has the lower option in the last
  * item where they differ. Item order is the order of significance, last item first. */
-START_TEST(solve_exact__breaks_ties_by_option_index) {
+START_TEST(solve_exact__breaks_ties_by_option_index)
+{
     random_state r = {5};
     for (int round = 0; round < 1000; round++) {
         cost_table t = table_random(&r, 5, 4, 2, 0);
@@ -105,7 +112,8 @@ START_TEST(solve_exact__breaks_ties_by_option_index) {
 END_TEST
 
 /* A model of realistic size: 32 layers, 8 heads of 128, pages of 64 tokens, 12 options a side. */
-static cost_table realistic_table(uint32_t n_items) {
+static cost_table realistic_table(uint32_t n_items)
+{
     static const double bits[12] = {1.25, 2.25, 2.5, 3, 3.25, 3.5, 4, 4.25, 4.5, 6.25, 8.25, 16};
     uint32_t n_options[256];
     for (uint32_t i = 0; i < n_items; i++) n_options[i] = 12;
@@ -122,7 +130,8 @@ static cost_table realistic_table(uint32_t n_items) {
     return t;
 }
 
-START_TEST(solve_exact__solves_a_whole_model) {
+START_TEST(solve_exact__solves_a_whole_model)
+{
     cost_table t = realistic_table(64);
     front f, again;
     uint64_t unit;
@@ -144,7 +153,8 @@ END_TEST
 /* Optimality on a table too large for brute force, by Lagrange: for every price of a byte the best plan is
  * separable, and its loss + price * bytes is a bound that no front point may beat and some front point must
  * reach. */
-START_TEST(solve_exact__meets_the_lagrangian_bound) {
+START_TEST(solve_exact__meets_the_lagrangian_bound)
+{
     cost_table t = realistic_table(64);
     front f;
     ck_assert_int_eq(solve_exact(&t, CELLS, &f, NULL), SEARCH_OK);
@@ -165,7 +175,8 @@ START_TEST(solve_exact__meets_the_lagrangian_bound) {
 }
 END_TEST
 
-START_TEST(solve_exact__coarsens_when_cells_run_out) {
+START_TEST(solve_exact__coarsens_when_cells_run_out)
+{
     cost_table t = realistic_table(64);
     front exact, coarse;
     uint64_t unit;
@@ -188,7 +199,8 @@ START_TEST(solve_exact__coarsens_when_cells_run_out) {
 }
 END_TEST
 
-START_TEST(solve_exact__refuses_invalid_tables) {
+START_TEST(solve_exact__refuses_invalid_tables)
+{
     uint32_t n_options[2] = {2, 1};
     cost_table t = table_new(2, n_options);
     front f;
@@ -213,7 +225,8 @@ START_TEST(solve_exact__refuses_invalid_tables) {
 }
 END_TEST
 
-START_TEST(front__looks_up_budget_and_loss) {
+START_TEST(front__looks_up_budget_and_loss)
+{
     front_point points[] = {{10, 3, NULL}, {20, 2, NULL}, {35, 0.5, NULL}};
     front f = {3, points, NULL};
     ck_assert_ptr_null(front_at_bytes(&f, 9));
@@ -229,8 +242,7 @@ END_TEST
 
 CHECK_MAIN("solve_exact", solve_exact__is_the_brute_force_front_with_ties,
            solve_exact__is_the_brute_force_front_with_large_units,
-           solve_exact__is_the_brute_force_front_of_rounded_sums,
-           solve_exact__optimum_does_not_depend_on_item_order, solve_exact__breaks_ties_by_option_index,
-           solve_exact__solves_a_whole_model, solve_exact__meets_the_lagrangian_bound,
-           solve_exact__coarsens_when_cells_run_out, solve_exact__refuses_invalid_tables,
-           front__looks_up_budget_and_loss)
+           solve_exact__is_the_brute_force_front_of_rounded_sums, solve_exact__optimum_does_not_depend_on_item_order,
+           solve_exact__breaks_ties_by_option_index, solve_exact__solves_a_whole_model,
+           solve_exact__meets_the_lagrangian_bound, solve_exact__coarsens_when_cells_run_out,
+           solve_exact__refuses_invalid_tables, front__looks_up_budget_and_loss)

@@ -2,7 +2,8 @@
 #include "check_main.h"
 #include "tables.h"
 
-START_TEST(pareto_prune__keeps_exactly_what_nothing_dominates) {
+START_TEST(pareto_prune__keeps_exactly_what_nothing_dominates)
+{
     uint32_t n_options[1] = {7};
     cost_table t = table_new(1, n_options);
     cost_option options[7] = {{10, 5}, {10, 5}, {10, 6}, {20, 5}, {20, 1}, {5, 9}, {30, 0}};
@@ -15,7 +16,8 @@ START_TEST(pareto_prune__keeps_exactly_what_nothing_dominates) {
 }
 END_TEST
 
-START_TEST(solve_greedy__is_feasible_and_never_beats_the_optimum) {
+START_TEST(solve_greedy__is_feasible_and_never_beats_the_optimum)
+{
     random_state r = {7};
     for (int round = 0; round < 2000; round++) {
         cost_table t = table_random(&r, 6, 5, 3, 1);
@@ -42,7 +44,8 @@ START_TEST(solve_greedy__is_feasible_and_never_beats_the_optimum) {
 END_TEST
 
 /* Two items: the first step must be the one with the best gain per byte, not the largest gain. */
-START_TEST(solve_greedy__takes_the_best_gain_per_byte) {
+START_TEST(solve_greedy__takes_the_best_gain_per_byte)
+{
     uint32_t n_options[2] = {2, 2};
     cost_table t = table_new(2, n_options);
     cost_option a[2] = {{0, 10}, {100, 0}}, b[2] = {{0, 4}, {10, 1}};

@@ -1,0 +1,115 @@
+/* profile.c - profiles in memory. */
+#include "profile_fields.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_COUNT 65535u /* layers, heads, candidates: their products with a head's channels stay far below 2^64 */
+
+static kvc_status check_count(uint64_t n, const char *what, kvc_error *err)
+{
+    if (n >= 1 && n <= MAX_COUNT) return KVC_OK;
+    return kvc_fail(err, KVC_INVALID, "%s: %llu is not between 1 and %u", what, (unsigned long long)n, MAX_COUNT);
+}
+
+kvc_status profile_check_shape(const kvc_model_info *m, uint64_t n_keys, uint64_t n_values, kvc_error *err)
+{
+    KVC_TRY(check_count(m->n_layers, "model/n_layers", err));
+    KVC_TRY(check_count(m->n_query_heads, "model/n_query_heads", err));
+    KVC_TRY(check_count(m->n_kv_heads, "model/n_kv_heads", err));
+    KVC_TRY(check_count(n_keys, "candidates/keys", err));
+    KVC_TRY(check_count(n_values, "candidates/values", err));
+    if (m->head_dim < 8 || m->head_dim > KVC_MAX_HEAD_DIM)
+        return kvc_fail(err, KVC_INVALID, "model/head_dim: %u is not between 8 and %u", m->head_dim,
+                        KVC_MAX_HEAD_DIM);
+    return KVC_OK;
+}
+
+static kvc_status resolve(const profile *p, const char *side, const kvc_codec *in, uint32_t n, kvc_codec **codecs,
+                          uint32_t **block, kvc_error *err)
+{
+    *codecs = calloc(n, sizeof **codecs);
+    *block = calloc(n, sizeof **block);
+    if (!*codecs || !*block) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a profile");
+    for (uint32_t i = 0; i < n; i++) {
+        kvc_coder coder;
+        kvc_error inner;
+        const kvc_model_info *m = &p->model;
+        kvc_status status = kvc_coder_init(&coder, &in[i], NULL, m->n_kv_heads, m->head_dim, p->tokens.page, &inner);
+        if (status != KVC_OK) return kvc_fail(err, status, "candidates/%s[%u]: %s", side, i, inner.message);
+        (*codecs)[i] = coder.codec;
+        (*block)[i] = coder.block_bytes;
+    }
+    return KVC_OK;
+}
+
+static kvc_status allocate_arrays(profile *p, kvc_error *err)
+{
+    profile_array arrays[PROFILE_ARRAYS];
+    profile_arrays(p, arrays);
+    for (int i = 0; i < PROFILE_ARRAYS; i++) {
+        *arrays[i].data = calloc(profile_array_count(&arrays[i]), sizeof(double));
+        if (!*arrays[i].data) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a profile");
+    }
+    return KVC_OK;
+}
+
+kvc_status profile_new(profile **out, const kvc_model_info *model, const kvc_token_policy *tokens,
+                       const kvc_codec *keys, uint32_t n_keys, const kvc_codec *values, uint32_t n_values,
+                       kvc_error *err)
+{
+    *out = NULL;
+    KVC_TRY(profile_check_shape(model, n_keys, n_values, err));
+    profile *p = calloc(1, sizeof *p);
+    if (!p) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a profile");
+    p->model = *model;
+    p->tokens = *tokens;
+    p->n_layers = model->n_layers;
+    p->n_keys = n_keys;
+    p->n_values = n_values;
+    kvc_status status = resolve(p, "keys", keys, n_keys, &p->keys, &p->key_block, err);
+    if (status == KVC_OK) status = resolve(p, "values", values, n_values, &p->values, &p->value_block, err);
+    if (status == KVC_OK) status = allocate_arrays(p, err);
+    if (status == KVC_OK)
+        *out = p;
+    else
+        profile_free(p);
+    return status;
+}
+
+kvc_status profile_add_anchor(profile *p, const uint16_t *key, const uint16_t *value, kvc_error *err)
+{
+    size_t n = p->n_layers, bytes = n * sizeof *key;
+    profile_anchor *larger = realloc(p->anchors, (p->n_anchors + 1u) * sizeof *larger);
+    if (!larger) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a profile");
+    p->anchors = larger;
+    profile_anchor *a = &larger[p->n_anchors];
+    *a = (profile_anchor){.key = malloc(bytes), .value = malloc(bytes)};
+    if (!a->key || !a->value) {
+        free(a->key);
+        free(a->value);
+        return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a profile");
+    }
+    memcpy(a->key, key, bytes);
+    memcpy(a->value, value, bytes);
+    p->n_anchors++;
+    return KVC_OK;
+}
+
+void profile_free(profile *p)
+{
+    profile_array arrays[PROFILE_ARRAYS];
+    if (!p) return;
+    profile_arrays(p, arrays);
+    for (int i = 0; i < PROFILE_ARRAYS; i++) free(*arrays[i].data);
+    for (uint32_t i = 0; i < p->n_anchors; i++) {
+        free(p->anchors[i].key);
+        free(p->anchors[i].value);
+    }
+    free(p->anchors);
+    free(p->recipe);
+    free(p->keys);
+    free(p->values);
+    free(p->key_block);
+    free(p->value_block);
+    free(p);
+}

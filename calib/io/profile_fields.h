@@ -1,0 +1,50 @@
+/* profile_fields.h - the one list of what a profile holds: it allocates, saves, loads and checks. */
+#ifndef CALIB_IO_PROFILE_FIELDS_H
+#define CALIB_IO_PROFILE_FIELDS_H
+#include "h5.h"
+#include "profile.h"
+
+#define PROFILE_KIND "kvcalib profile"
+#define PROFILE_SCHEMA 1u
+
+/* Arrays of doubles, allocated by profile_new(). */
+typedef struct profile_array {
+    const char *path;
+    double **data; /* the profile's member */
+    unsigned rank;
+    uint64_t dims[3];
+    bool is_signed; /* else every value is >= 0 */
+    const char *about;
+} profile_array;
+enum { PROFILE_ARRAYS = 17 };
+void profile_arrays(profile *p, profile_array out[PROFILE_ARRAYS]);
+size_t profile_array_count(const profile_array *a);
+h5_field profile_array_field(const profile_array *a);
+
+/* Fields of fixed shape that lie in the struct itself. */
+enum { PROFILE_HEAD = 21 };
+void profile_head(profile *p, h5_field out[PROFILE_HEAD]);
+
+/* Anchors and candidate specs have another form in the file than in memory: columns. */
+typedef struct profile_columns {
+    char (*keys)[KVC_SPEC_MAX], (*values)[KVC_SPEC_MAX]; /* [K], [V] */
+    uint32_t *key_block, *value_block;                   /* [K], [V] */
+    uint16_t *anchor_key, *anchor_value;                 /* [A][L] */
+    double *local_loss, *kl, *kl_stderr, *ppl_ref, *ppl; /* [A] */
+    uint64_t *n_tokens;                                  /* [A] */
+} profile_columns;
+enum { PROFILE_CANDIDATE_FIELDS = 4, PROFILE_ANCHOR_FIELDS = 8 };
+kvc_status profile_columns_new(profile_columns *out, uint64_t n_keys, uint64_t n_values, uint64_t n_anchors,
+                               uint64_t n_layers, kvc_error *err);
+void profile_columns_free(profile_columns *c);
+void profile_candidates(profile_columns *c, uint64_t n_keys, uint64_t n_values,
+                        h5_field out[PROFILE_CANDIDATE_FIELDS]);
+void profile_anchors(profile_columns *c, uint64_t n_anchors, uint64_t n_layers, h5_field out[PROFILE_ANCHOR_FIELDS]);
+
+#define PROFILE_RECIPE "provenance/recipe"
+
+/* Shapes of which no array's size can overflow. */
+kvc_status profile_check_shape(const kvc_model_info *m, uint64_t n_keys, uint64_t n_values, kvc_error *err);
+/* Finite, in range, consistent; `nonfinite` is the status of a NaN or infinity, `bad` of everything else. */
+kvc_status profile_check(profile *p, const char *name, kvc_status nonfinite, kvc_status bad, kvc_error *err);
+#endif
