@@ -17,12 +17,14 @@ typedef struct part {
     uint64_t n_bytes;
 } part;
 
-static uint64_t round_up(uint64_t n) {
+static uint64_t round_up(uint64_t n)
+{
     return (n + KVC_FILE_ALIGNMENT - 1) / KVC_FILE_ALIGNMENT * KVC_FILE_ALIGNMENT;
 }
 
 /* SHA-256 over type, bytes and content of every required section, in file order. */
-static kvc_status hash_decisions(const part *parts, size_t n, uint8_t out[32], kvc_error *err) {
+static kvc_status hash_decisions(const part *parts, size_t n, uint8_t out[32], kvc_error *err)
+{
     EVP_MD_CTX *sha = EVP_MD_CTX_new();
     int ok = sha && EVP_DigestInit_ex(sha, EVP_sha256(), NULL);
     for (size_t i = 0; ok && i < n; i++) {
@@ -37,7 +39,8 @@ static kvc_status hash_decisions(const part *parts, size_t n, uint8_t out[32], k
 }
 
 /* The layer table with every group written out. */
-static kvc_status resolve_layers(const cfg_source *source, kvc_layer **out, kvc_error *err) {
+static kvc_status resolve_layers(const cfg_source *source, kvc_layer **out, kvc_error *err)
+{
     const kvc_model_info *m = source->model;
     if (m->n_layers == 0) return kvc_fail(err, KVC_INVALID, "a configuration needs layers");
     kvc_layer *layers = malloc(m->n_layers * sizeof *layers);
@@ -46,8 +49,7 @@ static kvc_status resolve_layers(const cfg_source *source, kvc_layer **out, kvc_
         const kvc_codec *from = i % 2 ? &source->layers[i / 2].value : &source->layers[i / 2].key;
         kvc_coder coder;
         kvc_error why;
-        kvc_status status =
-            kvc_coder_init(&coder, from, NULL, m->n_kv_heads, m->head_dim, source->tokens.page, &why);
+        kvc_status status = kvc_coder_init(&coder, from, NULL, m->n_kv_heads, m->head_dim, source->tokens.page, &why);
         if (status != KVC_OK) {
             free(layers);
             return kvc_fail(err, status, "layer %u %s: %s", i / 2, i % 2 ? "value" : "key", why.message);
@@ -59,12 +61,10 @@ static kvc_status resolve_layers(const cfg_source *source, kvc_layer **out, kvc_
 }
 
 /* Sections one after another behind the table; then the table's own hash. */
-static void fill_image(uint8_t *image, size_t n_bytes, const part *parts, uint32_t n,
-                       const uint8_t identity[32]) {
-    kvc_file_header header = {.reader_min = KVC_FORMAT_VERSION,
-                              .writer = KVC_FORMAT_VERSION,
-                              .file_bytes = n_bytes,
-                              .n_sections = n};
+static void fill_image(uint8_t *image, size_t n_bytes, const part *parts, uint32_t n, const uint8_t identity[32])
+{
+    kvc_file_header header = {
+        .reader_min = KVC_FORMAT_VERSION, .writer = KVC_FORMAT_VERSION, .file_bytes = n_bytes, .n_sections = n};
     uint64_t table_end = sizeof header + n * sizeof(kvc_file_section), offset = table_end + sizeof(uint64_t);
     memcpy(header.magic, KVC_FILE_MAGIC, sizeof header.magic);
     memcpy(header.identity, identity, sizeof header.identity);
@@ -81,15 +81,15 @@ static void fill_image(uint8_t *image, size_t n_bytes, const part *parts, uint32
     memcpy(image + table_end, &hash, sizeof hash);
 }
 
-static kvc_status assemble(const part *parts, uint32_t n, void **bytes, size_t *n_bytes, kvc_error *err) {
+static kvc_status assemble(const part *parts, uint32_t n, void **bytes, size_t *n_bytes, kvc_error *err)
+{
     uint8_t identity[32];
     kvc_config *check;
     uint64_t end = sizeof(kvc_file_header) + n * sizeof(kvc_file_section) + sizeof(uint64_t);
     for (uint32_t i = 0; i < n; i++) end = round_up(end) + parts[i].n_bytes;
     KVC_TRY(hash_decisions(parts, n, identity, err));
     uint8_t *image = aligned_alloc(KVC_FILE_ALIGNMENT, round_up(end));
-    if (!image)
-        return kvc_fail(err, KVC_NO_MEMORY, "no memory for a cfg.bin of %llu bytes", (unsigned long long)end);
+    if (!image) return kvc_fail(err, KVC_NO_MEMORY, "no memory for a cfg.bin of %llu bytes", (unsigned long long)end);
     memset(image, 0, round_up(end));
     fill_image(image, end, parts, n, identity);
     kvc_status status = kvc_config_open_memory(&check, image, end, err);
@@ -103,7 +103,8 @@ static kvc_status assemble(const part *parts, uint32_t n, void **bytes, size_t *
     return KVC_OK;
 }
 
-kvc_status cfg_write(const cfg_source *source, void **bytes, size_t *n_bytes, kvc_error *err) {
+kvc_status cfg_write(const cfg_source *source, void **bytes, size_t *n_bytes, kvc_error *err)
+{
     kvc_layer *layers = NULL;
     KVC_TRY(resolve_layers(source, &layers, err));
     kvc_file_tokens tokens = {source->tokens, 0};
@@ -114,8 +115,7 @@ kvc_status cfg_write(const cfg_source *source, void **bytes, size_t *n_bytes, kv
     };
     uint32_t n = 3;
     if (source->params)
-        parts[n++] =
-            (part){KVC_SECTION_parameters, KVC_SECTION_REQUIRED, source->params, source->params_bytes};
+        parts[n++] = (part){KVC_SECTION_parameters, KVC_SECTION_REQUIRED, source->params, source->params_bytes};
     if (source->provenance)
         parts[n++] = (part){KVC_SECTION_provenance, 0, source->provenance, strlen(source->provenance)};
     kvc_status status = assemble(parts, n, bytes, n_bytes, err);
@@ -123,7 +123,8 @@ kvc_status cfg_write(const cfg_source *source, void **bytes, size_t *n_bytes, kv
     return status;
 }
 
-kvc_status cfg_identity(const void *bytes, size_t n_bytes, uint8_t out[32], kvc_error *err) {
+kvc_status cfg_identity(const void *bytes, size_t n_bytes, uint8_t out[32], kvc_error *err)
+{
     kvc_config *cfg;
     kvc_file_header header;
     part parts[KVC_MAX_SECTIONS];

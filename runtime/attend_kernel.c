@@ -2,21 +2,6 @@
 #include "attend_kernel.h"
 #include "simd.h"
 
-KVC_INLINE v8 load(const float *x)
-{
-    return *(const v8u *)x;
-}
-
-KVC_INLINE void store(float *x, v8 value)
-{
-    *(v8u *)x = value;
-}
-
-KVC_INLINE v8 choose(v8i mask, v8 yes, v8 no)
-{
-    return (v8)((mask & (v8i)yes) | (~mask & (v8i)no));
-}
-
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (v8i){__VA_ARGS__})
 
 /* Lane i of the result is the sum of the lanes of a[i], added as ((0+1)+(2+3))+((4+5)+(6+7)). */
@@ -40,10 +25,10 @@ KVC_CLONES void kvci_kernel_scores(const float *q, const float *rows, uint32_t n
         const float *x = rows + (size_t)row * dim;
         v8 sum[KVC_LANES] = {0};
         for (uint32_t c = 0; c < dim; c += KVC_LANES) {
-            v8 query = load(q + c);
-            for (uint32_t i = 0; i < KVC_LANES; i++) sum[i] += query * load(x + (size_t)i * dim + c);
+            v8 query = v8_load(q + c);
+            for (uint32_t i = 0; i < KVC_LANES; i++) sum[i] += query * v8_load(x + (size_t)i * dim + c);
         }
-        store(scores + row, add_lanes(sum) + bias);
+        v8_store(scores + row, add_lanes(sum) + bias);
     }
 }
 
@@ -52,7 +37,7 @@ KVC_CLONES void kvci_kernel_scores(const float *q, const float *rows, uint32_t n
 KVC_INLINE v8 exponential(v8 x)
 {
     const float to_integer = 0x1.8p23f; /* adding it leaves n in the low bits */
-    x = choose(x > -86.0f, x, (v8){0} - 86.0f);
+    x = v8_choose(x > -86.0f, x, v8_all(-86.0f));
     v8 shifted = x * 0x1.715476p0f + to_integer, n = shifted - to_integer;
     v8 r = (x - n * 0x1.62ep-1f) - n * 0x1.0bfbe8p-15f;
     v8 sum = r * (1.0f / 5040.0f) + 1.0f / 720.0f;
@@ -68,21 +53,21 @@ KVC_INLINE v8 exponential(v8 x)
 KVC_CLONES float kvci_kernel_softmax(float *p, uint32_t n_rows, uint32_t n_visible, float *max, float *scale)
 {
     const v8i lane = {0, 1, 2, 3, 4, 5, 6, 7};
-    v8 most = (v8){0} + *max, total = {0};
+    v8 most = v8_all(*max), total = {0};
     for (uint32_t i = 0; i < n_rows; i += KVC_LANES) {
-        v8 score = load(p + i);
+        v8 score = v8_load(p + i);
         v8i visible = lane + (int32_t)i < (v8i){0} + (int32_t)n_visible;
-        most = choose(visible & (score > most), score, most);
+        most = v8_choose(visible & (score > most), score, most);
     }
     float peak = most[0];
     for (uint32_t i = 1; i < KVC_LANES; i++) peak = most[i] > peak ? most[i] : peak;
     for (uint32_t i = 0; i < n_rows; i += KVC_LANES) {
         v8i visible = lane + (int32_t)i < (v8i){0} + (int32_t)n_visible;
-        v8 weight = choose(visible, exponential(load(p + i) - peak), (v8){0});
-        store(p + i, weight);
+        v8 weight = v8_choose(visible, exponential(v8_load(p + i) - peak), (v8){0});
+        v8_store(p + i, weight);
         total += weight;
     }
-    *scale = exponential((v8){0} + (*max - peak))[0];
+    *scale = exponential(v8_all(*max - peak))[0];
     *max = peak;
     return ((total[0] + total[1]) + (total[2] + total[3])) + ((total[4] + total[5]) + (total[6] + total[7]));
 }
@@ -92,10 +77,10 @@ KVC_INLINE void accumulate_part(const float *p, const float *rows, uint32_t n_ro
                                 const uint32_t n)
 {
     v8 sum[8];
-    for (uint32_t i = 0; i < n; i++) sum[i] = load(o + i * KVC_LANES);
+    for (uint32_t i = 0; i < n; i++) sum[i] = v8_load(o + i * KVC_LANES);
     for (uint32_t row = 0; row < n_rows; row++, rows += dim)
-        for (uint32_t i = 0; i < n; i++) sum[i] += p[row] * load(rows + i * KVC_LANES);
-    for (uint32_t i = 0; i < n; i++) store(o + i * KVC_LANES, sum[i]);
+        for (uint32_t i = 0; i < n; i++) sum[i] += p[row] * v8_load(rows + i * KVC_LANES);
+    for (uint32_t i = 0; i < n; i++) v8_store(o + i * KVC_LANES, sum[i]);
 }
 
 KVC_CLONES void kvci_kernel_accumulate(const float *p, const float *rows, uint32_t n_rows, uint32_t dim, float *o)

@@ -29,4 +29,24 @@ typedef int32_t v8i __attribute__((vector_size(32)));
 /* The same at any alignment, for loads and stores. */
 typedef float v8u __attribute__((vector_size(32), aligned(4), may_alias));
 
+KVC_INLINE v8 v8_load(const float *x)
+{
+    return *(const v8u *)x;
+}
+
+KVC_INLINE void v8_store(float *x, v8 value)
+{
+    *(v8u *)x = value;
+}
+
+KVC_INLINE v8 v8_all(float x)
+{
+    return (v8){x, x, x, x, x, x, x, x};
+}
+
+KVC_INLINE v8 v8_choose(v8i mask, v8 yes, v8 no)
+{
+    return (v8)((mask & (v8i)yes) | (~mask & (v8i)no));
+}
+
 #endif

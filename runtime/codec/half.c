@@ -3,6 +3,11 @@
 #include "kvc/codec.h"
 #include "simd.h"
 
+#if defined(__x86_64__) && defined(__GNUC__) && (!defined(__clang__) || __clang_major__ >= 16)
+#include <immintrin.h>
+#define KVC_HAS_F16C
+#endif
+
 uint16_t kvc_fp16_from_float(float x)
 {
     return half_from_float(x);
@@ -33,9 +38,24 @@ uint16_t kvc_fp16_from_float_up(float x)
     return half_to_float(h) < x ? next_towards(h, 1) : h;
 }
 
+#ifdef KVC_HAS_F16C
+/* The machine's own conversion gives the same values eight at a time. */
+__attribute__((target("avx,f16c"))) static size_t convert_eights(const uint16_t *src, size_t n, float *dst)
+{
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(src + i))));
+    return i;
+}
+#endif
+
 KVC_CLONES static void fp16_to_floats(const uint16_t *restrict src, size_t n, float *restrict dst)
 {
-    for (size_t i = 0; i < n; i++) dst[i] = half_to_float(src[i]);
+    size_t i = 0;
+#ifdef KVC_HAS_F16C
+    if (__builtin_cpu_supports("avx") && __builtin_cpu_supports("f16c")) i = convert_eights(src, n, dst);
+#endif
+    for (; i < n; i++) dst[i] = half_to_float(src[i]);
 }
 
 KVC_CLONES static void bf16_to_floats(const uint16_t *restrict src, size_t n, float *restrict dst)

@@ -14,18 +14,17 @@
 #define KVC_FORMAT_H
 #include "kvc/kvc.h"
 
-#define KVC_FORMAT_VERSION                                                                                   \
-    1000u /* major * 1000 + minor: what this library writes and the newest that it reads */
+#define KVC_FORMAT_VERSION 1000u /* major * 1000 + minor: what this library writes and the newest that it reads */
 #define KVC_FILE_MAGIC "\x89KVC\r\n\x1a\n"
 #define KVC_FILE_ALIGNMENT 64u
 #define KVC_MAX_SECTIONS 64u
 
 /* X(name, type): ascending, never renumbered. */
-#define KVC_SECTION_LIST(X)                                                                                  \
-    X(model, 1)                                                                                              \
-    X(tokens, 2)                                                                                             \
-    X(layers, 3)                                                                                             \
-    X(parameters, 4)                                                                                         \
+#define KVC_SECTION_LIST(X)                                                                                          \
+    X(model, 1)                                                                                                      \
+    X(tokens, 2)                                                                                                     \
+    X(layers, 3)                                                                                                     \
+    X(parameters, 4)                                                                                                 \
     X(provenance, 64)
 
 #define KVC_SECTION_ENUM(name, type) KVC_SECTION_##name = type,
@@ -57,11 +56,9 @@ typedef struct kvc_file_tokens {
 } kvc_file_tokens;
 
 #ifdef __cplusplus
-#define KVC_SIZE_IS(type, bytes)                                                                             \
-    static_assert(sizeof(type) == (bytes), #type " is " #bytes " bytes in a file")
+#define KVC_SIZE_IS(type, bytes) static_assert(sizeof(type) == (bytes), #type " is " #bytes " bytes in a file")
 #else
-#define KVC_SIZE_IS(type, bytes)                                                                             \
-    _Static_assert(sizeof(type) == (bytes), #type " is " #bytes " bytes in a file")
+#define KVC_SIZE_IS(type, bytes) _Static_assert(sizeof(type) == (bytes), #type " is " #bytes " bytes in a file")
 #endif
 KVC_SIZE_IS(kvc_file_header, 64);
 KVC_SIZE_IS(kvc_file_section, 32);

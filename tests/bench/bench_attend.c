@@ -1,0 +1,203 @@
+/* bench_attend.c - decode attention of libkvc on one CPU core, beside the memory's streaming read in the same run.
+ *
+ *     bench_attend [repeats]
+ *
+ * One layer, one sequence, one query token; random rows. "read" counts every byte of pages, sinks and window that the
+ * call has to look at. Medians. The last line is the time to map, validate and close a cfg.bin of 32 layers. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "cfg_write.h"
+
+typedef struct shape {
+    uint32_t n_query_heads, n_kv_heads, head_dim;
+} shape;
+
+static void die(const char *what, const kvc_error *err)
+{
+    fprintf(stderr, "bench_attend: %s: %s\n", what, err->message);
+    exit(1);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *times, int n)
+{
+    qsort(times, (size_t)n, sizeof *times, by_value);
+    return times[n / 2];
+}
+
+/* xorshift: the figures must not depend on anything but the machine. */
+static float uniform(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return (float)(*state >> 40) * 0x1p-23f - 1.0f;
+}
+
+__attribute__((target_clones("default", "avx2"))) static uint64_t sum_words(const uint64_t *words, size_t n)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n; i++) sum += words[i];
+    return sum;
+}
+
+/* Bytes per second of a plain read of 256 MiB. */
+static double stream_read(int repeats)
+{
+    size_t bytes = 256u << 20;
+    uint64_t *buffer = aligned_alloc(64, bytes), sum = 0;
+    double *times = malloc((size_t)repeats * sizeof *times);
+    if (!buffer || !times) exit(1);
+    memset(buffer, 1, bytes);
+    for (int i = 0; i < repeats; i++) {
+        double start = now();
+        sum += sum_words(buffer, bytes / sizeof *buffer);
+        times[i] = now() - start;
+    }
+    double rate = (double)bytes / median(times, repeats);
+    if (sum == 0) puts(""); /* the sum is used */
+    free(buffer);
+    free(times);
+    return rate;
+}
+
+static void make_config(shape s, uint32_t n_layers, const char *key, const char *value, void **bytes, size_t *n_bytes)
+{
+    kvc_model_info m = {
+        .name = "bench", .architecture = "llama", .n_layers = n_layers, .hidden_size = 1, .vocab_size = 1};
+    kvc_layer layers[32];
+    kvc_error err;
+    m.n_query_heads = s.n_query_heads;
+    m.n_kv_heads = s.n_kv_heads;
+    m.head_dim = s.head_dim;
+    for (uint32_t i = 0; i < n_layers; i++)
+        if (kvc_codec_parse(&layers[i].key, key, &err) != KVC_OK ||
+            kvc_codec_parse(&layers[i].value, value, &err) != KVC_OK)
+            die(key, &err);
+    cfg_source source = {.model = &m, .tokens = {4, 64, 64}, .layers = layers};
+    if (cfg_write(&source, bytes, n_bytes, &err) != KVC_OK) die("cfg_write", &err);
+}
+
+static void fill(kvc_cache *cache, shape s, uint32_t n_tokens)
+{
+    size_t n = (size_t)s.n_kv_heads * s.head_dim;
+    float *rows = malloc(n * sizeof *rows);
+    uint64_t state = 88172645463325252u;
+    kvc_error err;
+    if (!rows) exit(1);
+    for (uint32_t t = 0; t < n_tokens; t++) {
+        for (size_t i = 0; i < n; i++) rows[i] = uniform(&state);
+        kvc_batch one = {1, &(uint32_t){0}, &(uint32_t){1}};
+        if (kvc_cache_append(cache, 0, &one, rows, rows, KVC_F32, &err) != KVC_OK) die("append", &err);
+    }
+    free(rows);
+}
+
+static double time_attend(const kvc_cache *cache, shape s, int repeats)
+{
+    size_t n = (size_t)s.n_query_heads * s.head_dim;
+    float *q = malloc(2 * n * sizeof *q), *out = q + n;
+    double *times = malloc((size_t)repeats * sizeof *times);
+    void *work = aligned_alloc(64, (kvc_cache_attend_work(cache) + 63) / 64 * 64);
+    uint64_t state = 362436069;
+    kvc_error err;
+    if (!q || !times || !work) exit(1);
+    for (size_t i = 0; i < n; i++) q[i] = uniform(&state);
+    kvc_batch one = {1, &(uint32_t){0}, &(uint32_t){1}};
+    for (int i = 0; i < repeats; i++) {
+        double start = now();
+        if (kvc_cache_attend(cache, 0, &one, q, KVC_F32, out, work, NULL, &err) != KVC_OK) die("attend", &err);
+        times[i] = now() - start;
+    }
+    double seconds = median(times, repeats);
+    free(q);
+    free(times);
+    free(work);
+    return seconds;
+}
+
+static void bench_pair(shape s, const char *key, const char *value, uint32_t n_tokens, double stream, int repeats)
+{
+    void *bytes;
+    size_t n_bytes;
+    kvc_config *cfg;
+    kvc_cache *cache;
+    kvc_error err;
+    make_config(s, 1, key, value, &bytes, &n_bytes);
+    if (kvc_config_open_memory(&cfg, bytes, n_bytes, &err) != KVC_OK) die("open", &err);
+    kvc_cache_options options = {.size = sizeof options, .max_sequences = 1, .max_tokens = n_tokens};
+    if (kvc_cache_create(&cache, cfg, &options, &err) != KVC_OK) die("create", &err);
+    fill(cache, s, n_tokens);
+    double seconds = time_attend(cache, s, repeats), read = (double)kvc_config_bytes(cfg, n_tokens);
+    double multiply_adds = 2.0 * n_tokens * s.n_query_heads * s.head_dim;
+    printf("%-12s %-12s %7u  %8.2f MB  %9.1f us  %6.2f GB/s  %5.1f %%  %6.2f GMAC/s\n", key, value, n_tokens,
+           read * 1e-6, seconds * 1e6, read / seconds * 1e-9, 100.0 * read / seconds / stream,
+           multiply_adds / seconds * 1e-9);
+    kvc_cache_destroy(cache);
+    kvc_config_close(cfg);
+    free(bytes);
+}
+
+static void bench_open(void)
+{
+    char path[] = "/tmp/bench_attend_XXXXXX";
+    void *bytes;
+    size_t n_bytes;
+    kvc_error err;
+    enum { N = 2001 };
+    static double times[N];
+    make_config((shape){32, 8, 128}, 32, "int4.ch64", "int4.tok64+had", &bytes, &n_bytes);
+    int fd = mkstemp(path);
+    if (fd < 0 || write(fd, bytes, n_bytes) != (ssize_t)n_bytes) exit(1);
+    for (int i = 0; i < N; i++) {
+        kvc_config *cfg;
+        double start = now();
+        if (kvc_config_open(&cfg, path, &err) != KVC_OK) die("open", &err);
+        kvc_config_close(cfg);
+        times[i] = now() - start;
+    }
+    printf("open + validate + close: %.1f us for %zu bytes, 32 layers\n", 1e6 * median(times, N), n_bytes);
+    close(fd);
+    unlink(path);
+    free(bytes);
+}
+
+int main(int argc, char **argv)
+{
+    static const shape shapes[] = {{32, 8, 128}, {9, 3, 64}};
+    static const char *const pairs[][2] = {{"fp16", "fp16"},
+                                           {"int8.ch64", "int8.tok"},
+                                           {"int4.ch64", "int4.tok64"},
+                                           {"int4.ch64", "int4.tok64+had"},
+                                           {"int2.ch32", "int2.tok32"},
+                                           {"int3.ch64", "int3.tok64"}};
+    static const uint32_t lengths[] = {4096, 32768};
+    int repeats = argc > 1 ? atoi(argv[1]) : 11;
+    if (repeats < 1) repeats = 1;
+    double stream = stream_read(repeats);
+    printf("streaming read of 256 MiB: %.2f GB/s\n", stream * 1e-9);
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        printf("%u query heads, %u KV heads, head dimension %u\n", shapes[i].n_query_heads, shapes[i].n_kv_heads,
+               shapes[i].head_dim);
+        for (size_t j = 0; j < sizeof pairs / sizeof *pairs; j++)
+            for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++)
+                bench_pair(shapes[i], pairs[j][0], pairs[j][1], lengths[k], stream, repeats);
+    }
+    bench_open();
+    return 0;
+}
