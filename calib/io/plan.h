@@ -35,10 +35,6 @@ typedef struct codec_space {
 } codec_space;
 kvc_status space_read(codec_space *out, const char *path, kvc_error *err);
 kvc_status space_read_memory(codec_space *out, const char *text, size_t n, const char *name, kvc_error *err);
-/* Drop the candidates that do not fit a model's shape (a group of 64 channels in heads of 32) and those that come to
- * the same as an earlier one (int4.tok and int4.tok32 there). The list of those dropped ("keys int4.tok32, values
- * int1.tok32"), empty if all fit, is owned: free(); NULL: out of memory. A side may end up empty. */
-char *space_fit(codec_space *s, uint32_t n_kv_heads, uint32_t head_dim, uint32_t page);
 void space_free(codec_space *s);
 /* configs/spaces/integer.yaml as it was at build time: the space of a run without --space. *n bytes, then a
  * NUL. */

@@ -266,29 +266,7 @@ START_TEST(space__shipped_ones_are_valid)
 }
 END_TEST
 
-START_TEST(space_fit__drops_what_does_not_fit)
-{
-    codec_space s;
-    const char *text = "keys: [int4.ch64, int4.ch32, fp16]\nvalues: [int4.tok32, int4.tok, int2.tok16, int4.tok8]";
-    ck_assert_int_eq(space_read_memory(&s, text, strlen(text), "s", &err), KVC_OK);
-    char *dropped = space_fit(&s, 2, 64, 64);
-    ck_assert_str_eq(dropped, "");
-    ck_assert(s.n_keys == 3 && s.n_values == 4);
-    free(dropped);
-    dropped = space_fit(&s, 2, 16, 32);
-    ck_assert_str_eq(dropped, "keys int4.ch64, values int4.tok32");
-    ck_assert(s.n_keys == 2 && s.n_values == 3);
-    free(dropped);
-    dropped = space_fit(&s, 2, 8, 32);
-    ck_assert_str_eq(dropped, "values int2.tok16, values int4.tok8"); /* int4.tok is int4.tok8 now */
-    ck_assert(s.n_values == 1);
-    free(dropped);
-    space_free(&s);
-}
-END_TEST
-
 CHECK_MAIN("plan", plan_read__reads_the_contract_example, plan_read__takes_ranges_partial_entries_and_defaults,
            plan_read__takes_kvtuner_files, plan_read__refuses_with_place, plan_read__keeps_the_parsers_status,
            plan_write__is_compact_and_canonical, plan_write__round_trips, plan_write__survives_invalid_utf8_names,
-           plan_read__reads_files, space_read__refuses_with_place, space__shipped_ones_are_valid,
-           space_fit__drops_what_does_not_fit)
+           plan_read__reads_files, space_read__refuses_with_place, space__shipped_ones_are_valid)

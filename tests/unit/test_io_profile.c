@@ -11,7 +11,10 @@
 
 /* HDF5 1.10 loses a few hundred bytes where a checksum fails; sanitized builds ask here what to overlook. */
 const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void) { return "leak:libhdf5"; }
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libhdf5";
+}
 
 static kvc_error err;
 static char path[4096], other[4096];
@@ -96,14 +99,6 @@ static profile *sample(uint32_t n_anchors)
     return p;
 }
 
-static void save_sample(uint32_t n_anchors)
-{
-    set_paths();
-    profile *p = sample(n_anchors);
-    ck_assert_msg(profile_save(p, path, &err) == KVC_OK, "%s", err.message);
-    profile_free(p);
-}
-
 /* Loading `path` fails as malformed, with `part` (a dataset) in the message. */
 static void check_refused(const char *part)
 {
@@ -134,6 +129,22 @@ static void write_bytes(const char *name, const void *bytes, size_t n)
     ck_assert_ptr_nonnull(f);
     ck_assert_uint_eq(fwrite(bytes, 1, n, f), n);
     fclose(f);
+}
+
+/* `path` holds a good profile afterwards; saved once, then written again from memory. */
+static void save_sample(uint32_t n_anchors)
+{
+    static char *bytes[A + 1];
+    static size_t n[A + 1];
+    set_paths();
+    if (bytes[n_anchors]) {
+        write_bytes(path, bytes[n_anchors], n[n_anchors]);
+        return;
+    }
+    profile *p = sample(n_anchors);
+    ck_assert_msg(profile_save(p, path, &err) == KVC_OK, "%s", err.message);
+    profile_free(p);
+    bytes[n_anchors] = read_bytes(path, &n[n_anchors]);
 }
 
 static void check_same_bytes(const char *a, const char *b)
@@ -517,7 +528,7 @@ START_TEST(profile_load__survives_flipped_bytes)
     uint32_t x = 7;
     char *bytes = read_bytes(path, &n);
     int refused = 0;
-    for (int i = 0; i < 1500; i++) {
+    for (int i = 0; i < 800; i++) {
         x = x * 1664525u + 1013904223u;
         size_t at = (size_t)(x >> 8) % n;
         char old = bytes[at];
@@ -530,7 +541,7 @@ START_TEST(profile_load__survives_flipped_bytes)
         refused += status == KVC_FORMAT;
         profile_free(p);
     }
-    ck_assert_int_gt(refused, 100);
+    ck_assert_int_gt(refused, 50);
     free(bytes);
 }
 END_TEST
