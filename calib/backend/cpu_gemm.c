@@ -53,7 +53,7 @@ kvc_status cpu_gemm(backend *b, size_t m, size_t n, size_t k, const float *x, co
     size_t rows = m >= 4 * ROWS ? ROWS : cpu_max(32, cpu_min(ROWS, cpu_blocks(m, 4)));
     size_t columns = m >= 32 ? COLUMNS : COLUMNS_FEW_ROWS;
     size_t down = cpu_blocks(m, rows), across = cpu_blocks(n, columns);
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(dynamic) if (m * n * k > CPU_SMALL)
     for (size_t i = 0; i < down * across; i++) {
         size_t row = i % down * rows, column = i / down * columns;
         multiply_block(&p, row, cpu_min(rows, m - row), column, cpu_min(columns, n - column));

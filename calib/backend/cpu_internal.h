@@ -16,6 +16,9 @@
 #define CPU_CLONES
 #endif
 
+/* Less than this many operations are not worth waking threads for. */
+#define CPU_SMALL 50000
+
 static inline size_t cpu_min(size_t a, size_t b) {
     return a < b ? a : b;
 }

@@ -16,7 +16,7 @@ CPU_CLONES static void norm_row(size_t dim, const float *x, const float *w, doub
 kvc_status cpu_rmsnorm(backend *b, size_t rows, size_t dim, const float *x, const float *w, double eps,
                        float *y, kvc_error *err) {
     (void)b, (void)err;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (rows * dim > CPU_SMALL)
     for (size_t r = 0; r < rows; r++) norm_row(dim, x + r * dim, w, eps, y + r * dim);
     return KVC_OK;
 }
@@ -39,7 +39,7 @@ kvc_status cpu_rope(backend *b, size_t rows, size_t n_heads, size_t head_dim, co
                     const float *sine, float *x, kvc_error *err) {
     (void)b, (void)err;
     size_t half = head_dim / 2;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (rows * n_heads * head_dim > CPU_SMALL)
     for (size_t r = 0; r < rows; r++)
         rope_row(n_heads, half, cosine + r * half, sine + r * half, x + r * n_heads * head_dim);
     return KVC_OK;
@@ -47,7 +47,7 @@ kvc_status cpu_rope(backend *b, size_t rows, size_t n_heads, size_t head_dim, co
 
 kvc_status cpu_silu_mul(backend *b, size_t n, float *gate, const float *up, kvc_error *err) {
     (void)b, (void)err;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n > CPU_SMALL)
     for (size_t i = 0; i < n; i += SILU_BLOCK) cpu_silu_mul_row(cpu_min(SILU_BLOCK, n - i), gate + i, up + i);
     return KVC_OK;
 }
