@@ -1,0 +1,45 @@
+/* candidates.c - see candidates.h. */
+#include "candidates.h"
+#include "console.h"
+#include <string.h>
+
+/* Keep the codecs that the shape allows, in their order; returns their number. */
+static uint32_t drop_unfit(kvc_codec *codecs, uint32_t n, const kvc_model_info *model, uint32_t page)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        kvc_coder coder;
+        kvc_error why = {0};
+        if (kvc_coder_init(&coder, &codecs[i], NULL, model->n_kv_heads, model->head_dim, page, &why) == KVC_OK)
+            codecs[kept++] = codecs[i];
+        else
+            console_detail("built-in space: left out: %s", why.message);
+    }
+    return kept;
+}
+
+kvc_status candidates_read(codec_space *out, const settings *s, const kvc_model_info *model, kvc_error *err)
+{
+    size_t n;
+    if (s->space) return space_read(out, s->space, err);
+    const char *text = builtin_space(&n);
+    KVC_TRY(space_read_memory(out, text, n, "built-in space", err));
+    out->n_keys = drop_unfit(out->keys, out->n_keys, model, (uint32_t)s->page);
+    out->n_values = drop_unfit(out->values, out->n_values, model, (uint32_t)s->page);
+    if (out->n_keys && out->n_values) return KVC_OK;
+    space_free(out);
+    return kvc_fail(err, KVC_UNSUPPORTED,
+                    "no codec of the built-in space fits head dimension %u and page %u; give --space",
+                    model->head_dim, (unsigned)s->page);
+}
+
+json_t *specs_json(const kvc_codec *codecs, uint32_t n)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < n; i++) {
+        char spec[KVC_SPEC_MAX];
+        kvc_codec_format(&codecs[i], spec);
+        json_array_append_new(list, json_string(spec));
+    }
+    return list;
+}

@@ -1,0 +1,132 @@
+/* cmd_run.c - kvcalib run MODEL -o cfg.bin: profile, solve, compile, and measure the result on text held apart. */
+#include "candidates.h"
+#include "command.h"
+#include "config_image.h"
+#include "console.h"
+#include "dry_run.h"
+#include "output_check.h"
+#include "plan_file.h"
+#include "provenance.h"
+#include "run_report.h"
+#include "stage_profile.h"
+#include <string.h>
+#include <unistd.h>
+
+typedef struct job_state {
+    subject subject;
+    corpus corpus;
+    codec_space space;
+    json_t *fingerprint;
+    char hex[65];
+    workdir work;
+    profile *profile;
+    solution solution;
+    eval_result measured;
+    config_image image;
+} job_state;
+
+/* A budget that no candidate can meet is refused before the model runs: sizes need no losses. */
+static kvc_status check_budget(const job_state *x, const settings *s, kvc_error *err)
+{
+    profile *empty = NULL;
+    solution cheapest = {0};
+    kvc_token_policy tokens = settings_tokens(s, NULL);
+    const codec_space *space = &x->space;
+    kvc_status status = profile_new(&empty, &x->subject.model->info, &tokens, space->keys, space->n_keys,
+                                    space->values, space->n_values, err);
+    if (status == KVC_OK && s->bits > 0) status = solution_find(&cheapest, empty, s, err);
+    solution_free(&cheapest);
+    profile_free(empty);
+    return status;
+}
+
+static kvc_status prepare(job_state *x, const settings *s, kvc_error *err)
+{
+    if (!s->dry_run) KVC_TRY(output_check(s->output, err));
+    KVC_TRY(subject_open(&x->subject, s, !s->dry_run, err));
+    KVC_TRY(corpus_open(&x->corpus, s, &x->subject, true, err));
+    KVC_TRY(candidates_read(&x->space, s, &x->subject.model->info, err));
+    KVC_TRY(check_budget(x, s, err));
+    if (s->dry_run) return dry_run_run(s, &x->subject, &x->corpus, &x->space, err);
+    return profile_fingerprint(&x->fingerprint, x->hex, s, &x->subject, &x->corpus, &x->space, err);
+}
+
+/* The work directory's profile.h5, if --resume may use it. */
+static kvc_status load_finished(job_state *x, const settings *s, const char *path, kvc_error *err)
+{
+    if (!s->resume || access(path, F_OK) != 0) return KVC_OK;
+    KVC_TRY(profile_load(&x->profile, path, err));
+    if (strcmp(x->profile->fingerprint, x->hex) == 0) {
+        console_note("profile: %s is done", path);
+        return KVC_OK;
+    }
+    profile_free(x->profile);
+    x->profile = NULL;
+    return KVC_OK;
+}
+
+static kvc_status make_profile(job_state *x, const settings *s, kvc_error *err)
+{
+    char path[4096];
+    workdir_file(&x->work, "profile.h5", path, sizeof path);
+    KVC_TRY(load_finished(x, s, path, err));
+    if (x->profile) return KVC_OK;
+    KVC_TRY(stage_profile(&x->profile, s, &x->subject, &x->corpus, &x->space, &x->work, x->fingerprint, x->hex, err));
+    KVC_TRY(profile_save(x->profile, path, err));
+    profile_forget(x->work.path, x->profile->n_layers);
+    return KVC_OK;
+}
+
+static kvc_status make_plan(job_state *x, const settings *s, kvc_error *err)
+{
+    char path[4096];
+    KVC_TRY(solution_find(&x->solution, x->profile, s, err));
+    workdir_file(&x->work, "plan.yaml", path, sizeof path);
+    return plan_file_write(&x->solution, path, err);
+}
+
+static kvc_status measure(job_state *x, const settings *s, const plan *plan, kvc_error *err)
+{
+    console_units("tokens", (double)sequences_tokens(&x->corpus.holdout));
+    return evaluate(x->subject.model, x->subject.backend, &x->corpus.holdout, &plan->tokens, plan->layers, NULL, 0,
+                    s->memory, NULL, &x->measured, console_job(), "measure", err);
+}
+
+static kvc_status make_config(job_state *x, const settings *s, const plan *plan, kvc_error *err)
+{
+    json_t *provenance = provenance_run(s, x->profile, &x->corpus, &x->solution, &x->measured);
+    if (!provenance) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the provenance");
+    kvc_status status = config_image_compile(&x->image, &x->profile->model, plan, "the plan", provenance, err);
+    json_decref(provenance);
+    return status == KVC_OK ? output_write(s->output, x->image.bytes, x->image.n, err) : status;
+}
+
+static kvc_status work(job_state *x, const settings *s, kvc_error *err)
+{
+    plan plan = {0};
+    KVC_TRY(workdir_open(&x->work, s, x->fingerprint, err));
+    KVC_TRY(make_profile(x, s, err));
+    KVC_TRY(make_plan(x, s, err));
+    kvc_status status = solution_plan(&x->solution, &x->solution.chosen, &plan, err);
+    if (status == KVC_OK) status = measure(x, s, &plan, err);
+    if (status == KVC_OK) status = make_config(x, s, &plan, err);
+    plan_free(&plan);
+    if (status == KVC_OK) run_report(s, &x->image, &x->solution, &x->measured, &x->work);
+    return status;
+}
+
+kvc_status command_run(settings *s, kvc_error *err)
+{
+    job_state x = {.work.lock = -1};
+    kvc_status status = prepare(&x, s, err);
+    if (status == KVC_OK && !s->dry_run) status = resumable(work(&x, s, err), &x.work, err);
+    config_image_free(&x.image);
+    solution_free(&x.solution);
+    profile_free(x.profile);
+    workdir_close(&x.work);
+    json_decref(x.fingerprint);
+    space_free(&x.space);
+    corpus_close(&x.corpus);
+    subject_close(&x.subject);
+    return status;
+}

@@ -1,0 +1,26 @@
+/* corpus.h - the text of a run: prompt files as token sequences, and which of them are held apart from calibration.
+ */
+#ifndef CLI_CORPUS_H
+#define CLI_CORPUS_H
+#include <jansson.h>
+#include "prompts.h"
+#include "subject.h"
+
+typedef struct corpus {
+    prompt_file *files, *held_files; /* held_files: of --holdout */
+    size_t n_files, n_held_files;
+    sequence_set calibration, holdout;
+    uint32_t seq_len; /* --seq-len, or less where the text is short */
+} corpus;
+
+/* The sequences of all files in turn (sequences_mix). Without --holdout the last of the first calib_tokens +
+ * holdout_tokens are held apart: holdout_tokens or a fifth, at least one sequence; so held-out text mixes the files
+ * as well. hold_apart: there must be held-out text. A text too short for that is cut into shorter sequences, down to
+ * what still fills a page. */
+kvc_status corpus_open(corpus *out, const settings *s, const subject *subject, bool hold_apart, kvc_error *err);
+void corpus_close(corpus *c);
+/* Sequences of `s` that hold at most n_tokens tokens, but at least one: their number. */
+size_t sequences_within(const sequence_set *s, uint64_t n_tokens);
+/* [{"name", "sha256", "tokens"}], for the provenance. */
+json_t *prompt_files_json(const prompt_file *files, size_t n);
+#endif

@@ -1,0 +1,91 @@
+/* cost.c - see cost.h. The loss of an item is the profile's |dO Wo|^2 / |O Wo|^2 of that side alone (methods.md
+ * section 4); bytes are what libkvc's layout takes for one sequence of `context` tokens. */
+#include "cost.h"
+#include <stdbool.h>
+#include <stdlib.h>
+
+kvc_status search_failed(search_status status, kvc_error *err)
+{
+    switch (status) {
+    case SEARCH_OK: return KVC_OK;
+    case SEARCH_NO_MEMORY: return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the front of plans");
+    case SEARCH_INVALID: return kvc_fail(err, KVC_FORMAT, "the profile's losses are negative or not finite");
+    case SEARCH_INFEASIBLE: break;
+    }
+    return kvc_fail(err, KVC_INFEASIBLE, "no plan meets the request");
+}
+
+static kvc_status price_side(cost_option *out, const profile *p, bool values, uint32_t layer, uint64_t context,
+                             kvc_error *err)
+{
+    uint32_t n = values ? p->n_values : p->n_keys;
+    const kvc_codec *codecs = values ? p->values : p->keys;
+    const double *loss = (values ? p->value_loss : p->key_loss) + (size_t)layer * n;
+    for (uint32_t i = 0; i < n; i++) {
+        kvc_coder coder;
+        KVC_TRY(
+            kvc_coder_init(&coder, &codecs[i], NULL, p->model.n_kv_heads, p->model.head_dim, p->tokens.page, err));
+        out[i] = (cost_option){kvc_coder_bytes(&coder, &p->tokens, context), loss[i]};
+    }
+    return KVC_OK;
+}
+
+static kvc_status allocate(priced *out, const profile *p, kvc_error *err)
+{
+    cost_table *t = &out->table;
+    t->n_items = 2 * p->n_layers;
+    t->n_options = calloc(t->n_items, sizeof *t->n_options);
+    t->options = calloc(t->n_items, sizeof *t->options);
+    out->candidate = calloc(t->n_items, sizeof *out->candidate);
+    bool ok = t->n_options && t->options && out->candidate;
+    for (uint32_t i = 0; ok && i < t->n_items; i++) {
+        t->n_options[i] = i % 2 ? p->n_values : p->n_keys;
+        t->options[i] = calloc(t->n_options[i], sizeof *t->options[i]);
+        out->candidate[i] = calloc(t->n_options[i], sizeof *out->candidate[i]);
+        ok = t->options[i] && out->candidate[i];
+    }
+    return ok ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u items", t->n_items);
+}
+
+static kvc_status prune(priced *out, kvc_error *err)
+{
+    cost_table *t = &out->table;
+    uint8_t **keep;
+    search_status status = pareto_prune(t, &keep);
+    if (status != SEARCH_OK) return search_failed(status, err);
+    for (uint32_t i = 0; i < t->n_items; i++) {
+        uint32_t kept = 0;
+        for (uint32_t o = 0; o < t->n_options[i]; o++) {
+            if (!keep[i][o]) continue;
+            t->options[i][kept] = t->options[i][o];
+            out->candidate[i][kept++] = (uint16_t)o;
+        }
+        t->n_options[i] = kept;
+    }
+    free(keep);
+    return KVC_OK;
+}
+
+kvc_status priced_new(priced *out, const profile *p, uint64_t context, kvc_error *err)
+{
+    *out = (priced){0};
+    kvc_status status = allocate(out, p, err);
+    for (uint32_t i = 0; status == KVC_OK && i < out->table.n_items; i++)
+        status = price_side(out->table.options[i], p, i % 2, i / 2, context, err);
+    if (status == KVC_OK) status = prune(out, err);
+    if (status != KVC_OK) priced_free(out);
+    return status;
+}
+
+void priced_free(priced *priced)
+{
+    for (uint32_t i = 0; i < priced->table.n_items; i++) {
+        if (priced->table.options) free(priced->table.options[i]);
+        if (priced->candidate) free(priced->candidate[i]);
+    }
+    free(priced->table.options);
+    free(priced->table.n_options);
+    free(priced->candidate);
+    priced->table = (cost_table){0};
+    priced->candidate = NULL;
+}

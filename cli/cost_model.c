@@ -1,0 +1,136 @@
+/* cost_model.c - see cost_model.h. */
+#include "cost_model.h"
+#include <math.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { PROBE_ROWS = 512 };
+#define PROBE_SECONDS 0.2
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static kvc_status random_buffer(backend *b, size_t n, float **out, kvc_error *err)
+{
+    float *host = malloc(n * sizeof *host);
+    uint32_t state = 1;
+    if (!host) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a measurement");
+    for (size_t i = 0; i < n; i++) host[i] = (float)((state = state * 1664525u + 1013904223u) >> 8) * 0x1p-24f - 0.5f;
+    kvc_status status = b->buffer_new(b, n * sizeof *host, (void **)out, err);
+    if (status == KVC_OK) status = b->upload(b, *out, host, n * sizeof *host, err);
+    if (status == KVC_OK) status = b->sync(b, err);
+    free(host);
+    return status;
+}
+
+/* Operations per second of the layer's largest product; the first call, which wakes threads, is not counted. */
+static kvc_status measure_gemm(double *flops, const subject *subject, kvc_error *err)
+{
+    const model_config *c = &subject->model->config;
+    backend *b = subject->backend;
+    float *x = NULL, *w = NULL, *y = NULL;
+    double begin = 0, elapsed = 0;
+    int calls = 0;
+    kvc_status status = random_buffer(b, (size_t)PROBE_ROWS * c->hidden, &x, err);
+    if (status == KVC_OK) status = random_buffer(b, (size_t)c->ffn * c->hidden, &w, err);
+    if (status == KVC_OK) status = random_buffer(b, (size_t)PROBE_ROWS * c->ffn, &y, err);
+    while (status == KVC_OK && elapsed < PROBE_SECONDS) {
+        status = b->gemm(b, PROBE_ROWS, c->ffn, c->hidden, x, w, NULL, 0, y, err);
+        if (status == KVC_OK) status = b->sync(b, err);
+        if (calls++ == 0) begin = now();
+        elapsed = now() - begin;
+    }
+    *flops = 2.0 * PROBE_ROWS * c->ffn * c->hidden * (calls - 1) / elapsed;
+    b->buffer_free(b, x);
+    b->buffer_free(b, w);
+    b->buffer_free(b, y);
+    return status;
+}
+
+static kvc_status time_codecs(double *seconds, const subject *subject, const kvc_token_policy *tokens,
+                              const kvc_codec *codecs, uint32_t n, size_t n_tokens, const float *x, float *exact,
+                              float *page, kvc_error *err)
+{
+    const model_config *c = &subject->model->config;
+    backend *b = subject->backend;
+    double begin = now();
+    for (uint32_t i = 0; i < n; i++) {
+        kvc_coder coder;
+        KVC_TRY(kvc_coder_init(&coder, &codecs[i], NULL, c->n_kv_heads, c->head_dim, tokens->page, err));
+        KVC_TRY(b->transcode(b, &coder, tokens, n_tokens, x, exact, page, err));
+    }
+    KVC_TRY(b->sync(b, err));
+    *seconds = (now() - begin) / (double)n_tokens;
+    return KVC_OK;
+}
+
+static kvc_status measure_codecs(speeds *out, const subject *subject, const kvc_token_policy *tokens,
+                                 const codec_space *space, kvc_error *err)
+{
+    const model_config *c = &subject->model->config;
+    backend *b = subject->backend;
+    size_t n_tokens = tokens->sinks + tokens->window + 8 * (size_t)tokens->page,
+           n = n_tokens * c->n_kv_heads * c->head_dim;
+    float *x = NULL, *exact = NULL, *page = NULL;
+    kvc_status status = random_buffer(b, n, &x, err);
+    if (status == KVC_OK) status = random_buffer(b, n, &exact, err);
+    if (status == KVC_OK) status = random_buffer(b, n, &page, err);
+    if (status == KVC_OK)
+        status = time_codecs(&out->keys, subject, tokens, space->keys, space->n_keys, n_tokens, x, exact, page, err);
+    if (status == KVC_OK)
+        status =
+            time_codecs(&out->values, subject, tokens, space->values, space->n_values, n_tokens, x, exact, page, err);
+    b->buffer_free(b, x);
+    b->buffer_free(b, exact);
+    b->buffer_free(b, page);
+    return status;
+}
+
+kvc_status speeds_measure(speeds *out, const subject *subject, const kvc_token_policy *tokens,
+                          const codec_space *space, kvc_error *err)
+{
+    *out = (speeds){0};
+    KVC_TRY(measure_gemm(&out->flops, subject, err));
+    return space ? measure_codecs(out, subject, tokens, space, err) : KVC_OK;
+}
+
+/* Products of a layer per token, attention aside. */
+static double layer_flops(const model_config *c)
+{
+    double query = (double)c->n_heads * c->head_dim, kv = (double)c->n_kv_heads * c->head_dim;
+    return 2 * c->hidden * (2 * query + 2 * kv) + 6.0 * c->hidden * c->ffn;
+}
+
+double seconds_forward(const speeds *s, const model_config *c, const sequence_set *tokens, size_t n_sequences)
+{
+    double flops = 0;
+    for (size_t i = 0; i < n_sequences; i++) {
+        double n = (double)(tokens->first[i + 1] - tokens->first[i]);
+        flops += n * layer_flops(c) + 2 * n * n * c->n_heads * c->head_dim; /* the causal half of two products */
+    }
+    return c->n_layers * flops / s->flops;
+}
+
+double seconds_logits(const speeds *s, const model_config *c, size_t n_tokens, int models)
+{
+    return 2.0 * (double)n_tokens * c->hidden * c->vocab * models / s->flops;
+}
+
+/* Per probed row and head (K + 1)(1 + V / 2) products over the tokens before it (calib/score), each delta through
+ * W_o, and every candidate's codec over all tokens. */
+double seconds_probe(const speeds *s, const model_config *c, const sequence_set *tokens, const codec_space *space,
+                     uint64_t probe_rows)
+{
+    double flops = 0, query = (double)c->n_heads * c->head_dim, K = space->n_keys, V = space->n_values;
+    for (size_t i = 0; i < tokens->n; i++) {
+        double n = (double)(tokens->first[i + 1] - tokens->first[i]),
+               rows = probe_rows ? fmin((double)probe_rows, n) : n;
+        flops += 2 * rows * n * query * (K + 1) * (1 + V / 2) + 2 * rows * query * c->hidden * (K + V + 1);
+    }
+    double codecs = (s->keys + s->values) * (double)sequences_tokens(tokens);
+    return c->n_layers * (flops / s->flops + codecs);
+}

@@ -1,0 +1,90 @@
+/* front_json.c - the front as JSON: a selection of its points, which has thousands. */
+#include "solution.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const profile_anchor *measured(const solution *s, const front_point *point)
+{
+    const profile *p = s->profile;
+    for (uint32_t a = 0; a < p->n_anchors; a++) {
+        uint32_t i = 0;
+        while (i < p->n_layers && p->anchors[a].key[i] == solution_candidate(s, point, 2 * i) &&
+               p->anchors[a].value[i] == solution_candidate(s, point, 2 * i + 1))
+            i++;
+        if (i == p->n_layers) return &p->anchors[a];
+    }
+    return NULL;
+}
+
+static bool is_chosen(const solution *s, const front_point *point)
+{
+    size_t bytes = s->priced.table.n_items * sizeof *point->choice;
+    return s->chosen.choice && memcmp(point->choice, s->chosen.choice, bytes) == 0;
+}
+
+/* keep[i] for n points at equal distances in bytes, and for those that must not be missed. */
+static void select_points(const solution *s, size_t n, bool *keep)
+{
+    const front *f = &s->front;
+    double low = (double)f->points[0].bytes, high = (double)f->points[f->n - 1].bytes;
+    for (size_t i = 0; i < n; i++) {
+        double target = n > 1 ? low + (high - low) * (double)i / (double)(n - 1) : low;
+        keep[front_at_bytes(f, (uint64_t)target) - f->points] = true;
+    }
+    keep[f->n - 1] = true;
+    for (size_t i = 0; i < f->n; i++) keep[i] = keep[i] || is_chosen(s, &f->points[i]) || measured(s, &f->points[i]);
+}
+
+static json_t *number(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *plan_json(const solution *s, const front_point *point)
+{
+    json_t *layers = json_array();
+    const profile *p = s->profile;
+    for (uint32_t i = 0; i < p->n_layers; i++) {
+        char key[KVC_SPEC_MAX], value[KVC_SPEC_MAX];
+        kvc_codec_format(&p->keys[solution_candidate(s, point, 2 * i)], key);
+        kvc_codec_format(&p->values[solution_candidate(s, point, 2 * i + 1)], value);
+        json_array_append_new(layers, json_pack("{s:I,s:s,s:s}", "layer", (json_int_t)i, "key", key, "value", value));
+    }
+    return json_pack("{s:o}", "layers", layers);
+}
+
+static json_t *point_json(const solution *s, const front_point *point, const char *method, bool chosen, bool brief)
+{
+    json_t *o = json_pack("{s:f,s:o}", "bits_per_value", solution_bits(s, point), "predicted_kl",
+                          number(solution_kl(s, point)));
+    if (brief) return o;
+    const profile_anchor *anchor = measured(s, point);
+    json_object_set_new(o, "bytes_per_token", json_real((double)point->bytes / (double)s->context));
+    json_object_set_new(o, "measured_kl", anchor ? json_real(anchor->kl) : json_null());
+    json_object_set_new(o, "method", json_string(method));
+    json_object_set_new(o, "chosen", json_boolean(chosen));
+    json_object_set_new(o, "plan", plan_json(s, point));
+    return o;
+}
+
+json_t *solution_front_json(const solution *s, size_t n, bool brief)
+{
+    json_t *list = json_array();
+    bool *keep = calloc(s->front.n, sizeof *keep), found = false;
+    if (!list || !keep) {
+        json_decref(list);
+        free(keep);
+        return NULL;
+    }
+    select_points(s, n, keep);
+    for (size_t i = 0; i < s->front.n; i++) {
+        const front_point *point = &s->front.points[i];
+        if (!keep[i]) continue;
+        json_array_append_new(list, point_json(s, point, "exact", is_chosen(s, point), brief));
+        found = found || is_chosen(s, point);
+    }
+    if (s->chosen.choice && !found) json_array_append_new(list, point_json(s, &s->chosen, s->method, true, brief));
+    free(keep);
+    return list;
+}

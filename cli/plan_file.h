@@ -1,0 +1,6 @@
+/* plan_file.h - the chosen plan as plan.yaml. */
+#ifndef CLI_PLAN_FILE_H
+#define CLI_PLAN_FILE_H
+#include "solution.h"
+kvc_status plan_file_write(const solution *s, const char *path, kvc_error *err);
+#endif

@@ -1,0 +1,46 @@
+#include "run_report.h"
+#include "console.h"
+#include "provenance.h"
+#include "sha256.h"
+#include <math.h>
+
+static void report_json(const settings *s, const config_image *image, double predicted, const eval_result *r,
+                        const workdir *w)
+{
+    char id[65];
+    sha256_hex(kvc_config_id(image->config), id);
+    json_t *o = json_pack("{s:s,s:s,s:I,s:I,s:f,s:f,s:o,s:o,s:s}", "output", s->output, "id", id, "file_bytes",
+                          (json_int_t)image->n, "context", (json_int_t)s->context, "bits_per_value",
+                          kvc_config_bits_per_value(image->config, s->context), "bytes_per_token",
+                          kvc_config_bytes_per_token(image->config, s->context), "predicted_kl",
+                          isfinite(predicted) ? json_real(predicted) : json_null(), "measured", eval_result_json(r),
+                          "workdir", w->path);
+    json_dumpf(o, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    printf("\n");
+    json_decref(o);
+}
+
+static void report_text(const settings *s, const config_image *image, double predicted, const eval_result *r,
+                        const workdir *w)
+{
+    double bits = kvc_config_bits_per_value(image->config, s->context);
+    printf("%s: %zu bytes; %.3f bits per value at %llu tokens, %.2f times smaller than fp16\n", s->output, image->n,
+           bits, (unsigned long long)s->context, 16 / bits);
+    printf("measured on %llu tokens held apart: perplexity %.4f exact, %.4f compressed (%+.2f %%); KL %.5f +- %.5f "
+           "nats per "
+           "token; the same first choice at %.1f %%\n",
+           (unsigned long long)r->n_tokens, r->ppl_ref, r->ppl, 100 * (r->ppl / r->ppl_ref - 1), r->kl_mean,
+           r->kl_stderr, 100 * r->top1_agreement);
+    if (isfinite(predicted)) printf("predicted from calibration text: KL %.5f\n", predicted);
+    printf("profile.h5 and plan.yaml are in %s: another budget needs only kvcalib solve\n", w->path);
+}
+
+void run_report(const settings *s, const config_image *image, const solution *solution, const eval_result *r,
+                const workdir *w)
+{
+    double predicted = solution_kl(solution, &solution->chosen);
+    (s->json ? report_json : report_text)(s, image, predicted, r, w);
+    if (s->max_loss > 0 && r->kl_mean > log1p(s->max_loss))
+        console_note("the measured loss, %.3g%%, is above the %.3g%% asked for: the prediction was too good",
+                     100 * expm1(r->kl_mean), 100 * s->max_loss);
+}

@@ -1,0 +1,151 @@
+/* solution.c - see solution.h. */
+#include "solution.h"
+#include "console.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_CELLS ((size_t)1 << 24) /* 96 MiB of states */
+
+double solution_bits(const solution *s, const front_point *point)
+{
+    const kvc_model_info *m = &s->profile->model;
+    return 8.0 * (double)point->bytes / (2.0 * m->n_layers * m->n_kv_heads * m->head_dim * (double)s->context);
+}
+
+double solution_kl(const solution *s, const front_point *point)
+{
+    return predictor_kl(&s->predictor, point->loss);
+}
+
+uint16_t solution_candidate(const solution *s, const front_point *point, uint32_t item)
+{
+    return s->priced.candidate[item][point->choice[item]];
+}
+
+static kvc_status fit_predictor(solution *s, kvc_error *err)
+{
+    const profile *p = s->profile;
+    predictor_anchor *anchors = malloc((p->n_anchors + 1) * sizeof *anchors);
+    for (uint32_t i = 0; anchors && i < p->n_anchors; i++)
+        anchors[i] = (predictor_anchor){p->anchors[i].local_loss, p->anchors[i].kl};
+    int ok = anchors && predictor_new(&s->predictor, anchors, p->n_anchors);
+    free(anchors);
+    return ok ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for anchors");
+}
+
+kvc_status solution_front(solution *out, const profile *p, uint64_t context, kvc_error *err)
+{
+    uint64_t unit;
+    *out = (solution){.profile = p, .context = context, .method = "exact"};
+    KVC_TRY(priced_new(&out->priced, p, context, err));
+    KVC_TRY(search_failed(solve_exact(&out->priced.table, MAX_CELLS, &out->front, &unit), err));
+    if (unit != cost_unit(&out->priced.table))
+        console_note("the front is nearly, not exactly, the best: bytes were rounded to multiples of %llu",
+                     (unsigned long long)unit);
+    return fit_predictor(out, err);
+}
+
+static kvc_status infeasible_bits(const solution *s, double bits, kvc_error *err)
+{
+    return kvc_fail(err, KVC_INFEASIBLE,
+                    "--bits %g cannot be reached: the least is %.4f bits per value at %llu tokens", bits,
+                    solution_bits(s, &s->front.points[0]), (unsigned long long)s->context);
+}
+
+static kvc_status infeasible_loss(const solution *s, double loss, kvc_error *err)
+{
+    const front_point *best = &s->front.points[s->front.n - 1];
+    return kvc_fail(err, KVC_INFEASIBLE,
+                    "--max-loss %g%% cannot be reached: the smallest loss reachable is %.4g%%, at %.4f bits "
+                    "per value",
+                    100 * loss, 100 * expm1(solution_kl(s, best)), solution_bits(s, best));
+}
+
+static kvc_status take(solution *s, const front_point *point, kvc_error *err)
+{
+    size_t n = s->priced.table.n_items * sizeof *point->choice;
+    s->chosen = *point;
+    s->chosen.choice = malloc(n);
+    if (!s->chosen.choice) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a plan");
+    memcpy(s->chosen.choice, point->choice, n);
+    return KVC_OK;
+}
+
+static uint64_t budget_bytes(const solution *s, double bits)
+{
+    const kvc_model_info *m = &s->profile->model;
+    return (uint64_t)(bits / 8 * (2.0 * m->n_layers * m->n_kv_heads * m->head_dim * (double)s->context));
+}
+
+/* The greedy plan for a budget in bytes becomes the chosen one. */
+static kvc_status take_greedy(solution *s, uint64_t budget, kvc_error *err)
+{
+    free(s->chosen.choice);
+    s->chosen = (front_point){0};
+    return search_failed(solve_greedy(&s->priced.table, budget, &s->chosen), err);
+}
+
+/* The smallest budget, by bisection, whose greedy plan keeps the limit; the result keeps it in any case. */
+static kvc_status greedy_within_loss(solution *s, double limit, kvc_error *err)
+{
+    uint64_t low = s->front.points[0].bytes, high = s->front.points[s->front.n - 1].bytes;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        KVC_TRY(take_greedy(s, middle, err));
+        if (solution_kl(s, &s->chosen) <= limit)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return take_greedy(s, high, err);
+}
+
+static kvc_status choose_by_bits(solution *s, double bits, bool greedy, kvc_error *err)
+{
+    const front_point *point = front_at_bytes(&s->front, budget_bytes(s, bits));
+    if (!point) return infeasible_bits(s, bits, err);
+    return greedy ? take_greedy(s, budget_bytes(s, bits), err) : take(s, point, err);
+}
+
+static kvc_status choose_by_loss(solution *s, double loss, bool greedy, kvc_error *err)
+{
+    size_t i = 0;
+    double limit = log1p(loss);
+    if (s->predictor.n == 0)
+        return kvc_fail(err, KVC_INVALID,
+                        "--max-loss needs measured plans, and the profile has none (--anchor-tokens); use --bits");
+    while (i < s->front.n && solution_kl(s, &s->front.points[i]) > limit) i++;
+    if (i == s->front.n) return infeasible_loss(s, loss, err);
+    return greedy ? greedy_within_loss(s, limit, err) : take(s, &s->front.points[i], err);
+}
+
+kvc_status solution_find(solution *out, const profile *p, const settings *s, kvc_error *err)
+{
+    KVC_TRY(solution_front(out, p, s->context, err));
+    bool greedy = strcmp(s->method, "greedy") == 0;
+    out->method = s->method;
+    return s->bits > 0 ? choose_by_bits(out, s->bits, greedy, err) : choose_by_loss(out, s->max_loss, greedy, err);
+}
+
+void solution_free(solution *s)
+{
+    free(s->chosen.choice);
+    front_free(&s->front);
+    priced_free(&s->priced);
+    predictor_free(&s->predictor);
+}
+
+kvc_status solution_plan(const solution *s, const front_point *point, plan *out, kvc_error *err)
+{
+    const profile *p = s->profile;
+    *out = (plan){.tokens = p->tokens, .n_layers = p->n_layers, .layers = calloc(p->n_layers, sizeof *out->layers)};
+    if (!out->layers) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a plan");
+    memcpy(out->model, p->model.name, sizeof out->model);
+    memcpy(out->weights_sha256, p->model.weights_sha256, sizeof out->weights_sha256);
+    for (uint32_t i = 0; i < p->n_layers; i++) {
+        out->layers[i].key = p->keys[solution_candidate(s, point, 2 * i)];
+        out->layers[i].value = p->values[solution_candidate(s, point, 2 * i + 1)];
+    }
+    return KVC_OK;
+}

@@ -1,0 +1,36 @@
+/* solution.h - from a profile to the front of best plans, and the one that a budget chooses. */
+#ifndef CLI_SOLUTION_H
+#define CLI_SOLUTION_H
+#include <jansson.h>
+#include "cost.h"
+#include "plan.h"
+#include "predict.h"
+#include "settings.h"
+
+typedef struct solution {
+    const profile *profile; /* borrowed */
+    uint64_t context;
+    const char *method;
+    priced priced;
+    front front; /* exact */
+    predictor predictor;
+    front_point chosen; /* its choice is owned */
+} solution;
+
+/* The front alone; nothing is chosen. */
+kvc_status solution_front(solution *out, const profile *p, uint64_t context, kvc_error *err);
+/* The front, and the plan by --method for --bits or --max-loss. KVC_INFEASIBLE names the nearest feasible budget. */
+kvc_status solution_find(solution *out, const profile *p, const settings *s, kvc_error *err);
+void solution_free(solution *s);
+
+double solution_bits(const solution *s, const front_point *point); /* true bits per value at the context */
+double solution_kl(const solution *s, const front_point *point);   /* predicted; NaN if nothing was measured */
+/* Candidate index of an item in a point. */
+uint16_t solution_candidate(const solution *s, const front_point *point, uint32_t item);
+/* Owned: plan_free(). */
+kvc_status solution_plan(const solution *s, const front_point *point, plan *out, kvc_error *err);
+
+/* At most n points spread evenly over the bytes, the cheapest, the best, those that were measured, and the chosen
+ * one. brief: bits and prediction alone, else as contract.md says. NULL: out of memory. */
+json_t *solution_front_json(const solution *s, size_t n, bool brief);
+#endif
