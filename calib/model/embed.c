@@ -34,6 +34,7 @@ kvc_status model_embed(model *m, const sequence_set *tokens, hidden_states *hidd
         status = embed_rows(m, tokens->ids + at, count, rows, err);
         if (status == KVC_OK) status = hidden_write(hidden, at, count, rows, err);
     }
+    weights_release(m->weights, weights_find(m->weights, arch_find(m->config.architecture)->embedding));
     free(rows);
     return status;
 }

@@ -59,11 +59,14 @@ static kvc_status head_norm(head *h, int which, size_t n, const float *x, kvc_er
     return h->b->rmsnorm(h->b, n, hidden, h->normed[which], h->norm, h->m->config.rms_eps, h->normed[which], err);
 }
 
-/* Rows of the vocabulary matrix [first, first + n) to h->w. */
+/* Rows of the vocabulary matrix [first, first + n) to h->w; their mapped pages do not stay. */
 static kvc_status head_load(head *h, size_t first, size_t n, kvc_error *err)
 {
     size_t hidden = h->m->config.hidden;
-    return tensor_load(h->m, h->b, model_head_tensor(h->m), first * hidden, n * hidden, h->stage, h->w, err);
+    const tensor *t = model_head_tensor(h->m);
+    KVC_TRY(tensor_load(h->m, h->b, t, first * hidden, n * hidden, h->stage, h->w, err));
+    weights_release(h->m->weights, t);
+    return KVC_OK;
 }
 
 static kvc_status head_multiply(head *h, int which, size_t rows, size_t columns, kvc_error *err)
@@ -171,7 +174,6 @@ kvc_status model_compare(model *m, backend *b, const sequence_set *tokens, hidde
     c.head = (head){
         .m = m, .b = b, .rows = min_size(LOGIT_ROWS, total), .columns = min_size(LOGIT_COLUMNS, m->config.vocab)};
     kvc_status status = compare_all(&c, job, err);
-    weights_release(m->weights, model_head_tensor(m));
     head_free(&c.head);
     free(c.targets);
     free(c.sums);

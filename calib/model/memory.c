@@ -1,9 +1,10 @@
 /* memory.c - what a pass will take, before it runs (docs/memory.md). */
 #include "model_private.h"
 
-/* Packed operands of OpenBLAS and the tiles of attention, per thread; measured. */
-#define THREAD_BYTES ((uint64_t)4 << 20)
-#define THREADS_ASSUMED 2
+#include <omp.h>
+
+/* Packed operands of OpenBLAS and tiles of attention, per thread; measured. */
+#define THREAD_BYTES ((uint64_t)2 << 20)
 
 static uint64_t pass_bytes(const model_config *c, size_t longest)
 {
@@ -24,5 +25,5 @@ uint64_t model_memory(const model_config *c, size_t n_tokens, size_t longest, ui
     uint64_t row = sizeof(float) * (uint64_t)c->hidden, stream = n_tokens * row;
     if (memory_limit && stream > memory_limit) stream = longest * row;
     uint64_t pass = pass_bytes(c, longest), compare = compare_bytes(c, n_tokens);
-    return stream + (pass > compare ? pass : compare) + THREADS_ASSUMED * THREAD_BYTES;
+    return stream + (pass > compare ? pass : compare) + (uint64_t)omp_get_max_threads() * THREAD_BYTES;
 }
