@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+"""Writes the golden cfg.bin files of format 1.0: good/*.bin with their .json, and bad/fNN_*.bin, each breaking rule F-NN.
+
+    make_cfg.py
+
+Good files that exist are never written again: what was once readable has to stay so, whatever this script becomes. Bad
+files have valid hashes wherever the rule that they break lies behind the hashes.
+"""
+import hashlib
+import json
+import pathlib
+import struct
+import sys
+
+HERE = pathlib.Path(__file__).parent
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(HERE.parent / "spec"))
+from read_cfg import read_cfg  # noqa: E402
+from xxh3 import xxh3_64  # noqa: E402
+
+MODEL, TOKENS, LAYERS, PARAMETERS, PROVENANCE = 1, 2, 3, 4, 64
+SCALE = {"": 0, "tok": 1, "ch": 2, "static": 3}
+
+
+def codec(symbol, bits, scale="", group=0, transforms=(), dims=1, flags=0, parameters=(0, 0), reserved=b"", segment=b""):
+    return (struct.pack("<4BH2B", symbol, bits, SCALE[scale], dims, group, flags, len(transforms)) +
+            bytes(transforms).ljust(4, b"\0") + reserved.ljust(4, b"\0") + struct.pack("<2I", *parameters) +
+            segment.ljust(8, b"\0"))
+
+
+FP16 = codec(1, 16)
+
+
+def model(name=b"golden", architecture=b"llama", layers=1, query_heads=2, kv_heads=1, head_dim=64, hidden=128, vocab=1000,
+          theta=10000.0):
+    return (name.ljust(64, b"\0") + architecture.ljust(32, b"\0") +
+            struct.pack("<6Id", layers, query_heads, kv_heads, head_dim, hidden, vocab, theta) +
+            hashlib.sha256(b"weights").digest() + hashlib.sha256(b"tokenizer").digest())
+
+
+def tokens(sinks=4, window=64, page=64, reserved=0):
+    return struct.pack("<4I", sinks, window, page, reserved)
+
+
+def identity(sections):
+    sha = hashlib.sha256()
+    for kind, flags, body in sections:
+        if flags & 1:
+            sha.update(struct.pack("<IQ", kind, len(body)) + body)
+    return sha.digest()
+
+
+def image(sections, reader_min=1000, writer=1000, reserved=0, size=None, shift=0, tail=b"", sizes=None):
+    """sections [(type, flags, body)] -> file. The last parameters bend single fields before the table is hashed."""
+    at = 64 + 32 * len(sections) + 8
+    table, body = b"", b""
+    for i, (kind, flags, content) in enumerate(sections):
+        gap = -at % 64 + (shift if i == len(sections) - 1 else 0)
+        body += b"\0" * gap + content
+        n = (sizes or {}).get(kind, len(content))
+        table += struct.pack("<IIQQQ", kind, flags, at + gap, n, xxh3_64(content))
+        at += gap + len(content)
+    body += tail
+    total = 64 + len(table) + 8 + len(body)
+    head = (bytes.fromhex("894B56430D0A1A0A") +
+            struct.pack("<IIQII", reader_min, writer, total if size is None else size, len(sections), reserved) +
+            identity(sections))
+    return head + table + struct.pack("<Q", xxh3_64(head + table)) + body
+
+
+def sections(m=None, t=None, layers=FP16 + FP16, parameters=None, provenance=None):
+    parts = [(MODEL, 1, m or model()), (TOKENS, 1, t or tokens()), (LAYERS, 1, layers)]
+    if parameters is not None:
+        parts.append((PARAMETERS, 1, parameters))
+    if provenance is not None:
+        parts.append((PROVENANCE, 0, provenance))
+    return parts
+
+
+def good_files():
+    note = json.dumps({"tool": "golden", "seed": 7}, separators=(",", ":")).encode()
+    mixed = b"".join(codec(2, bits, scale, group, had) for bits, scale, group, had in (
+        (8, "ch", 32, ()), (8, "tok", 80, (1,)), (6, "ch", 64, (1,)), (6, "tok", 40, ()), (4, "ch", 16, ()), (4, "tok", 16, (1, 1)),
+        (3, "ch", 64, ()), (3, "tok", 8, ()), (2, "ch", 8, ()), (2, "tok", 80, ()), (1, "ch", 64, ()), (1, "tok", 80, (1,)))) + FP16 + FP16
+    uniform = (codec(2, 4, "ch", 64) + codec(2, 4, "tok", 64, (1,))) * 32
+    return {
+        "minimal": image(sections(model(query_heads=1, head_dim=8, hidden=8), tokens(0, 0, 8))),
+        "mixed": image(sections(model(layers=7, query_heads=12, kv_heads=3, head_dim=80), layers=mixed, provenance=note)),
+        "uniform": image(sections(model(b"thirty-two layers", layers=32, query_heads=32, kv_heads=8, head_dim=128), layers=uniform)),
+        "parameters": image(sections(parameters=bytes(range(100)), provenance=note)),
+        "newer_writer": image(sections(provenance=note) + [(1000, 0, b"an optional section of a later version")], writer=1007),
+        "largest": image(sections(model(head_dim=512), tokens(1 << 20, 1 << 20, 1024), codec(2, 4, "ch", 1024) + codec(2, 4, "tok", 512))),
+    }
+
+
+def bad_codec(value):
+    return image(sections(layers=FP16 + value))
+
+
+def bad_files():
+    fine, parts = image(sections()), sections()
+    at = 64 + 32 * 3 + 8
+    return {
+        "f01_magic": b"\x88" + fine[1:],
+        "f01_empty": b"",
+        "f02_header": fine[:63],
+        "f02_table": image([(MODEL, 1, b"x")] * 64, size=100)[:100],
+        "f03_reader": image(parts, reader_min=1001, writer=1001),
+        "f03_major": image(parts, reader_min=2000, writer=2000),
+        "f04_reader": image(parts, reader_min=999),
+        "f04_writer": image(parts, writer=999),
+        "f05_short": fine[:-1],
+        "f05_long": fine + b"\0",
+        "f06_none": image([]),
+        "f06_many": image([(100 + i, 0, b"x") for i in range(65)]),
+        "f07_reserved": image(parts, reserved=1),
+        "f08_table": fine[:70] + b"\1" + fine[71:],
+        "f10_order": image([parts[1], parts[0], parts[2]]),
+        "f10_twice": image([parts[0], parts[0], parts[1], parts[2]]),
+        "f11_unknown_flag": image(parts + [(1000, 2, b"x")]),
+        "f11_optional_layers": image(parts[:2] + [(LAYERS, 0, parts[2][2])]),
+        "f11_required_provenance": image(parts + [(PROVENANCE, 1, b"{}")]),
+        "f12_hole": image(parts, shift=64),
+        "f12_unaligned": image(parts, shift=8),
+        "f13_empty": image(parts + [(PROVENANCE, 0, b"")]),
+        "f13_beyond": image(parts, sizes={LAYERS: 65}),
+        "f13_huge": image(parts, sizes={MODEL: (1 << 64) - 1}),
+        "f14_hash": fine[:-1] + bytes([fine[-1] ^ 1]),
+        "f15_padding": fine[:at] + b"\1" + fine[at + 1:],
+        "f16_required": image(parts + [(1000, 1, b"x")]),
+        "f17_model": image(parts[1:]),
+        "f17_tokens": image([parts[0], parts[2]]),
+        "f17_layers": image(parts[:2]),
+        "f18_tail": image(parts, tail=b"\0" * 64),
+        "f20_size": image(sections(model()[:-1])),
+        "f21_empty": image(sections(model(name=b""))),
+        "f21_unterminated": image(sections(model(name=b"n" * 64))),
+        "f21_padding": image(sections(model(architecture=b"llama\0x"))),
+        "f21_control": image(sections(model(name=b"a\x1b[2J"))),
+        "f22_layers": image(sections(model(layers=0))),
+        "f22_heads": image(sections(model(kv_heads=0))),
+        "f22_query_heads": image(sections(model(query_heads=1 << 31))),
+        "f22_hidden": image(sections(model(hidden=(1 << 24) + 1))),
+        "f22_vocabulary": image(sections(model(vocab=0))),
+        "f23_zero": image(sections(model(head_dim=0))),
+        "f23_odd": image(sections(model(head_dim=68))),
+        "f23_large": image(sections(model(head_dim=520))),
+        "f24_heads": image(sections(model(query_heads=3, kv_heads=2))),
+        "f25_nan": image(sections(model(theta=float("nan")))),
+        "f25_infinite": image(sections(model(theta=float("inf")))),
+        "f25_negative": image(sections(model(theta=-1.0))),
+        "f30_size": image(sections(t=tokens() + b"\0" * 4)),
+        "f31_zero": image(sections(t=tokens(page=0))),
+        "f31_odd": image(sections(t=tokens(page=60))),
+        "f31_large": image(sections(t=tokens(page=1032))),
+        "f32_sinks": image(sections(t=tokens(sinks=(1 << 20) + 1))),
+        "f32_window": image(sections(t=tokens(window=1 << 31))),
+        "f33_reserved": image(sections(t=tokens(reserved=1))),
+        "f40_size": image(sections(layers=FP16)),
+        "f40_more": image(sections(layers=FP16 * 4)),
+        "f41_symbol": bad_codec(codec(5, 8, dims=8)),
+        "f41_static": bad_codec(codec(2, 4, "static")),
+        "f41_transform": bad_codec(codec(2, 4, "tok", 64, (5,))),
+        "f41_pre": bad_codec(codec(2, 4, "tok", 64, flags=1)),
+        "f42_bits": bad_codec(codec(2, 5, "tok", 64)),
+        "f42_fp16_bits": bad_codec(codec(1, 8)),
+        "f42_scale": bad_codec(codec(1, 16, "tok", 64)),
+        "f42_no_scale": bad_codec(codec(2, 4)),
+        "f42_scale_kind": bad_codec(b"\2\4\7\1" + codec(2, 4, "tok", 64)[4:]),
+        "f42_group": bad_codec(codec(1, 16, group=64)),
+        "f42_dims": bad_codec(codec(2, 4, "tok", 64, dims=2)),
+        "f42_flags": bad_codec(codec(2, 4, "tok", 64, flags=2)),
+        "f42_reserved": bad_codec(codec(2, 4, "tok", 64, reserved=b"\1")),
+        "f42_segment": bad_codec(codec(2, 4, "tok", 64, segment=b"\0\0\0\0\0\0\0\1")),
+        "f42_n_transforms": bad_codec(FP16[:7] + b"\5" + FP16[8:]),
+        "f42_unused_transform": bad_codec(FP16[:9] + b"\1" + FP16[10:]),
+        "f42_parameters": image(sections(layers=FP16 + codec(1, 16, parameters=(0, 64)), parameters=bytes(64))),
+        "f43_group": bad_codec(codec(2, 4, "tok", 0)),
+        "f44_tok": bad_codec(codec(2, 4, "tok", 128)),
+        "f44_ch": bad_codec(codec(2, 4, "ch", 24)),
+        "f44_small": bad_codec(codec(2, 4, "ch", 4)),
+        "f45_no_section": bad_codec(codec(1, 16, parameters=(0, 64))),
+        "f45_beyond": image(sections(layers=FP16 + codec(1, 16, parameters=(64, 1)), parameters=bytes(64))),
+        "f45_unaligned": image(sections(layers=FP16 + codec(1, 16, parameters=(8, 8)), parameters=bytes(64))),
+        "f45_empty": image(sections(layers=FP16 + codec(1, 16, parameters=(64, 0)), parameters=bytes(128))),
+        "f45_overflow": image(sections(layers=FP16 + codec(1, 16, parameters=((1 << 32) - 64, 128)), parameters=bytes(64))),
+        "f60_nul": image(sections(provenance=b'{"a":"\0"}')),
+    }
+
+
+def main():
+    for name, data in good_files().items():
+        path = HERE / "good" / f"{name}.bin"
+        if not path.exists():
+            path.write_bytes(data)
+            path.with_suffix(".json").write_text(json.dumps(read_cfg(data), indent=1) + "\n")
+    for name, data in bad_files().items():
+        (HERE / "bad" / f"{name}.bin").write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

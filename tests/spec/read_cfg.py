@@ -1,0 +1,261 @@
+#!/usr/bin/env python3
+"""A second reader of cfg.bin, written from runtime/FORMAT.md alone, with nothing but the standard library.
+
+    read_cfg.py FILE            print what the file says as JSON; exit 1 with the broken rule if it says nothing valid
+    read_cfg.py --check DIR     DIR/good/*.bin must read as the .json beside each says; every DIR/bad/fNN_*.bin must be
+                                refused by rule F-NN, and each good file with any one byte changed must be refused too
+"""
+import hashlib
+import json
+import math
+import pathlib
+import struct
+import sys
+
+sys.dont_write_bytecode = True
+from xxh3 import xxh3_64  # noqa: E402
+
+VERSION = 1000
+MAGIC = bytes.fromhex("894B56430D0A1A0A")
+SECTIONS = {1: "model", 2: "tokens", 3: "layers", 4: "parameters", 64: "provenance"}
+NEEDED = (1, 2, 3)
+SYMBOLS = {1: ("fp16", 1000), 2: ("int", 1000)}
+TRANSFORMS = {1: ("had", 1000)}
+SCALES = {0: "", 1: "tok", 2: "ch", 3: "static"}
+
+
+class Refused(Exception):
+    """The file breaks a rule of FORMAT.md."""
+
+
+def need(condition, rule, text):
+    if not condition:
+        raise Refused(f"[F-{rule:02}] {text}")
+
+
+def round_up(n, step):
+    return (n + step - 1) // step * step
+
+
+# ---- the file ----
+
+
+def read_header(data):
+    need(data[:8] == MAGIC[:max(1, len(data))], 1, "magic")
+    need(len(data) >= 64, 2, "shorter than its header")
+    reader_min, writer, size, n, zero = struct.unpack_from("<IIQII", data, 8)
+    need(reader_min <= VERSION, 3, f"needs a reader of version {reader_min}")
+    need(reader_min >= 1000 and writer >= reader_min, 4, "versions")
+    need(size == len(data), 5, f"{len(data)} bytes, the header says {size}")
+    need(1 <= n <= 64, 6, f"{n} sections")
+    need(zero == 0, 7, "reserved")
+    return {"reader_min": reader_min, "writer": writer, "n": n, "identity": data[32:64]}
+
+
+def check_entry(kind, flags):
+    need(flags & ~1 == 0, 11, f"flags of section {kind}")
+    if kind in SECTIONS:
+        need(flags == (0 if kind == 64 else 1), 11, f"flags of section {kind}")
+    else:
+        need(flags == 0, 16, f"section {kind} is required and unknown")
+
+
+def read_sections(data, n):
+    table_end = 64 + 32 * n
+    need(len(data) >= table_end + 8, 2, "shorter than its section table")
+    need(struct.unpack_from("<Q", data, table_end)[0] == xxh3_64(data[:table_end]), 8, "hash of the table")
+    sections, end, last = [], table_end + 8, -1
+    for i in range(n):
+        kind, flags, offset, size, digest = struct.unpack_from("<IIQQQ", data, 64 + 32 * i)
+        need(kind > last, 10, f"section {kind} after {last}")
+        check_entry(kind, flags)
+        need(offset == round_up(end, 64), 12, f"section {kind} at {offset}")
+        need(size > 0 and offset + size <= len(data), 13, f"section {kind} of {size} bytes")
+        need(not any(data[end:offset]), 15, f"padding before section {kind}")
+        need(xxh3_64(data[offset:offset + size]) == digest, 14, f"hash of section {kind}")
+        sections.append((kind, flags, offset, size))
+        end, last = offset + size, kind
+    need(end == len(data), 18, "bytes after the last section")
+    return sections
+
+
+def section(data, sections, kind):
+    for other, _, offset, size in sections:
+        if other == kind:
+            return data[offset:offset + size]
+    need(kind not in NEEDED, 17, f"section {kind} is missing")
+    return None
+
+
+def identity_of(data, sections):
+    sha = hashlib.sha256()
+    for kind, flags, offset, size in sections:
+        if flags & 1:
+            sha.update(struct.pack("<IQ", kind, size) + data[offset:offset + size])
+    return sha.digest()
+
+
+# ---- sections ----
+
+
+def read_name(raw):
+    text, _, rest = raw.partition(b"\0")
+    need(0 < len(text) < len(raw) and not any(rest), 21, "a name is empty, too long or not padded with zeros")
+    need(all(c >= 0x20 and c != 0x7F for c in text), 21, "a name has control characters")
+    return text.decode("utf-8", "replace")
+
+
+def read_model(raw):
+    need(len(raw) == 192, 20, f"section model has {len(raw)} bytes")
+    numbers = struct.unpack_from("<6Id", raw, 96)
+    keys = ("layers", "query_heads", "kv_heads", "head_dim", "hidden_size", "vocab_size", "rope_theta")
+    model = {"name": read_name(raw[:64]), "architecture": read_name(raw[64:96]), **dict(zip(keys, numbers))}
+    limits = {"layers": 1 << 16, "query_heads": 1 << 16, "kv_heads": 1 << 16, "hidden_size": 1 << 24, "vocab_size": 1 << 28}
+    for key, most in limits.items():
+        need(1 <= model[key] <= most, 22, f"{key} {model[key]}")
+    need(model["head_dim"] % 8 == 0 and 8 <= model["head_dim"] <= 512, 23, f"head_dim {model['head_dim']}")
+    need(model["query_heads"] % model["kv_heads"] == 0, 24, "query heads over KV heads")
+    need(math.isfinite(model["rope_theta"]) and model["rope_theta"] >= 0, 25, "rope_theta")
+    return {**model, "sha256": raw[128:160].hex(), "tokenizer_sha256": raw[160:192].hex()}
+
+
+def read_tokens(raw):
+    need(len(raw) == 16, 30, f"section tokens has {len(raw)} bytes")
+    sinks, window, page, zero = struct.unpack("<4I", raw)
+    need(page % 8 == 0 and 8 <= page <= 1024, 31, f"page {page}")
+    need(sinks <= 1 << 20 and window <= 1 << 20, 32, f"{sinks} sinks, window {window}")
+    need(zero == 0, 33, "reserved")
+    return {"sinks": sinks, "window": window, "page": page}
+
+
+def check_known(symbol, scale, flags, transforms):
+    need(symbol in SYMBOLS, 41, f"symbol {symbol}")
+    need(not (symbol == 2 and scale == 3), 41, "scale static")
+    need(all(t in TRANSFORMS for t in transforms), 41, f"transforms {transforms}")
+    need(flags & 1 == 0, 41, "@pre")
+
+
+def check_fields(symbol, bits, scale, dims, group):
+    need(dims == 1, 42, f"dims {dims}")
+    if symbol == 1:
+        need(bits == 16 and scale == 0 and group == 0, 42, "fp16")
+    else:
+        need(bits in (1, 2, 3, 4, 6, 8) and scale in (1, 2), 42, f"int{bits}, scale {scale}")
+
+
+def read_codec(raw, model, tokens, parameters, reader_min):
+    """The spec string and the bytes of a block."""
+    symbol, bits, scale, dims, group, flags, n_transforms = struct.unpack_from("<4BH2B", raw)
+    offset, size = struct.unpack_from("<2I", raw, 16)
+    need(offset % 64 == 0 and offset + size <= parameters and (size or not offset), 45, "parameters")
+    need(n_transforms <= 4, 42, f"{n_transforms} transforms")
+    transforms = list(raw[8:8 + n_transforms])
+    check_known(symbol, scale, flags, transforms)
+    check_fields(symbol, bits, scale, dims, group)
+    need(flags == 0 and not any(raw[8 + n_transforms:16]) and not any(raw[24:32]) and not size, 42, "unused fields")
+    d, page = model["head_dim"], tokens["page"]
+    if scale:
+        need(group, 43, "group not written out")
+    since = max([SYMBOLS[symbol][1]] + [TRANSFORMS[t][1] for t in transforms])
+    need(since <= reader_min, 46, "newer than reader_min")
+    if scale:
+        need(group % 8 == 0 and (d if scale == 1 else page) % group == 0, 44, f"group {group}")
+    spec = SYMBOLS[symbol][0] + (f"{bits}.{SCALES[scale]}{group}" if symbol == 2 else "")
+    block = page * d * bits // 8 + (4 * page * d // group if scale else 0)
+    return spec + "".join("+" + TRANSFORMS[t][0] for t in transforms), round_up(block, 16)
+
+
+def read_layers(raw, model, tokens, parameters, reader_min):
+    need(len(raw) == 64 * model["layers"], 40, f"section layers has {len(raw)} bytes")
+    layers, page_bytes = [], 0
+    for i in range(model["layers"]):
+        key, key_block = read_codec(raw[64 * i:64 * i + 32], model, tokens, parameters, reader_min)
+        value, value_block = read_codec(raw[64 * i + 32:64 * i + 64], model, tokens, parameters, reader_min)
+        layers.append({"layer": i, "key": key, "value": value})
+        page_bytes += key_block + value_block
+    return layers, page_bytes
+
+
+def bits_per_value(model, tokens, page_bytes, n):
+    packed = max(0, n - tokens["sinks"] - tokens["window"]) // tokens["page"] * tokens["page"]
+    rows = (n - packed) * 4 * model["head_dim"] * model["layers"]
+    total = model["kv_heads"] * (packed // tokens["page"] * page_bytes + rows)
+    return 8 * total / (2 * model["layers"] * model["kv_heads"] * model["head_dim"] * n)
+
+
+def read_cfg(data):
+    header = read_header(data)
+    sections = read_sections(data, header["n"])
+    model = read_model(section(data, sections, 1))
+    tokens = read_tokens(section(data, sections, 2))
+    parameters = section(data, sections, 4)
+    layers, page_bytes = read_layers(section(data, sections, 3), model, tokens, len(parameters or b""), header["reader_min"])
+    provenance = section(data, sections, 64)
+    if provenance is not None:
+        need(0 not in provenance, 60, "a zero byte in provenance")
+    return {
+        "format": header["writer"], "model": model, "tokens": tokens, "layers": layers,
+        "identity": header["identity"].hex(), "identity_matches": header["identity"] == identity_of(data, sections),
+        "bits_per_value": round(bits_per_value(model, tokens, page_bytes, 8192), 6),
+        "sections": [{"name": SECTIONS.get(kind, "unknown"), "offset": offset, "bytes": size}
+                     for kind, _, offset, size in sections],
+        "provenance": json.loads(provenance) if provenance is not None else None,
+    }
+
+
+# ---- the check of the golden files ----
+
+
+def refusal(data):
+    try:
+        read_cfg(data)
+    except Refused as refused:
+        return str(refused)
+    return None
+
+
+def check_good(path, problems):
+    data = path.read_bytes()
+    try:
+        if read_cfg(data) != json.loads(path.with_suffix(".json").read_text()):
+            problems.append(f"{path.name}: reads differently")
+    except Refused as refused:
+        problems.append(f"{path.name}: {refused}")
+    for i in range(len(data)):
+        if refusal(data[:i] + bytes([data[i] ^ 1 << i % 8]) + data[i + 1:]) is None:
+            problems.append(f"{path.name}: byte {i} may change unnoticed")
+    for n in range(len(data)):
+        if refusal(data[:n]) is None:
+            problems.append(f"{path.name}: may end at {n}")
+
+
+def check_golden(folder):
+    problems, good, bad = [], sorted(folder.glob("good/*.bin")), sorted(folder.glob("bad/*.bin"))
+    for path in good:
+        check_good(path, problems)
+    for path in bad:
+        said = refusal(path.read_bytes())
+        if said is None or not said.startswith(f"[F-{path.name[1:3]}]"):
+            problems.append(f"{path.name}: {said}")
+    if not good or not bad:
+        problems.append(f"no golden files in {folder}")
+    print("\n".join(problems) if problems else f"{len(good)} good and {len(bad)} bad files as they should be")
+    return 1 if problems else 0
+
+
+def main(arguments):
+    if len(arguments) == 2 and arguments[0] == "--check":
+        return check_golden(pathlib.Path(arguments[1]))
+    if len(arguments) != 1:
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        print(json.dumps(read_cfg(pathlib.Path(arguments[0]).read_bytes()), indent=1))
+    except Refused as refused:
+        print(f"{arguments[0]}: {refused}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

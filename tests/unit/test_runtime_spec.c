@@ -1,0 +1,158 @@
+/* Spec strings: what parses, what it prints as, and what a refusal says. */
+#include <string.h>
+#include "check_main.h"
+#include "kvc/codec.h"
+
+START_TEST(codec_parse__prints_back_canonically)
+{
+    static const char *const specs[][2] = {{"fp16", "fp16"},
+                                           {"fp16+had", "fp16+had"},
+                                           {"int4", "int4.tok"},
+                                           {"int4.tok", "int4.tok"},
+                                           {"int8.tok128", "int8.tok128"},
+                                           {"int2.ch", "int2.ch"},
+                                           {"int3.ch32", "int3.ch32"},
+                                           {"int1.tok64+had", "int1.tok64+had"},
+                                           {"int6+had+had", "int6.tok+had+had"}};
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        kvc_codec codec, again;
+        char text[KVC_SPEC_MAX];
+        kvc_error err = {""};
+        ck_assert_msg(kvc_codec_parse(&codec, specs[i][0], &err) == KVC_OK, "%s", err.message);
+        kvc_codec_format(&codec, text);
+        ck_assert_str_eq(text, specs[i][1]);
+        ck_assert_int_eq(kvc_codec_parse(&again, text, &err), KVC_OK);
+        ck_assert_int_eq(memcmp(&codec, &again, sizeof codec), 0);
+    }
+}
+END_TEST
+
+START_TEST(codec_parse__names_what_this_version_lacks)
+{
+    static const char *const specs[][2] = {{"fp8", "'fp8'"},
+                                           {"lut3.static", "'lut'"},
+                                           {"vq8x8+klt", "'vq'"},
+                                           {"seg[8,4,2,1,1,0,0,0].ch64+klt", "'seg'"},
+                                           {"int4.static", "'static'"},
+                                           {"int4.tok128+rot", "'rot'"},
+                                           {"int4+smooth", "'smooth'"},
+                                           {"int4+perm", "'perm'"},
+                                           {"int4+klt", "'klt'"},
+                                           {"int4+tucker", "'tucker'"},
+                                           {"int4.ch32@pre", "'@pre'"}};
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        kvc_codec codec;
+        kvc_error err = {""};
+        ck_assert_int_eq(kvc_codec_parse(&codec, specs[i][0], &err), KVC_UNSUPPORTED);
+        ck_assert_msg(strstr(err.message, specs[i][1]) != NULL, "%s", err.message);
+        ck_assert_msg(strstr(err.message, specs[i][0]) != NULL, "%s", err.message);
+    }
+}
+END_TEST
+
+START_TEST(codec_parse__says_where_it_stopped)
+{
+    static const char *const specs[][2] = {{"", "column 1"},
+                                           {"float", "column 1"},
+                                           {"int", "column 4"},
+                                           {"int9", "column 4"},
+                                           {"int04", "column 4"},
+                                           {"int4.", "column 6"},
+                                           {"int4.foo", "column 6"},
+                                           {"int4.tok0", "column 9"},
+                                           {"int4.tok99999999999999999999", "column 9"},
+                                           {"int4.ch032", "column 8"},
+                                           {"int4+", "column 6"},
+                                           {"int4+hadd", "column 9"},
+                                           {"int4.tok+had@", "column 13"},
+                                           {"int4@prefix", "column 9"},
+                                           {"vq8", "column 4"},
+                                           {"vq0x8", "column 3"},
+                                           {"seg8", "column 4"},
+                                           {"seg[8,]", "column 7"},
+                                           {"seg[1,1,1,1,1,1,1,1,1]", "column 21"},
+                                           {"int4 ", "column 5"},
+                                           {"int4.static32", "column 12"},
+                                           {"int4+had+had+had+had+had", "column 25"}};
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        kvc_codec codec;
+        kvc_error err = {""};
+        ck_assert_int_eq(kvc_codec_parse(&codec, specs[i][0], &err), KVC_FORMAT);
+        ck_assert_msg(strstr(err.message, specs[i][1]) != NULL, "%s: %s", specs[i][0], err.message);
+    }
+}
+END_TEST
+
+START_TEST(codec_parse__refuses_what_a_symbol_cannot_do)
+{
+    static const char *const specs[] = {"int5", "int7.tok", "fp16.tok", "fp16.ch32"};
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        kvc_codec codec;
+        ck_assert_int_eq(kvc_codec_parse(&codec, specs[i], NULL), KVC_FORMAT);
+    }
+    char longest[300];
+    memset(longest, 'x', sizeof longest);
+    longest[sizeof longest - 1] = 0;
+    kvc_codec codec;
+    ck_assert_int_eq(kvc_codec_parse(&codec, longest, NULL), KVC_FORMAT);
+}
+END_TEST
+
+START_TEST(coder_init__resolves_and_checks_groups)
+{
+    static const struct {
+        const char *spec;
+        uint32_t d, page;
+        const char *resolved;
+    } cases[] = {{"int4", 64, 64, "int4.tok64"},
+                 {"int4.ch", 64, 128, "int4.ch128"},
+                 {"int4.tok40", 80, 64, "int4.tok40"},
+                 {"int4.tok512", 512, 8, "int4.tok512"},
+                 {"fp16", 8, 8, "fp16"},
+                 {"int4.tok128", 64, 64, NULL},
+                 {"int4.tok48", 64, 64, NULL},
+                 {"int4.ch24", 64, 64, NULL},
+                 {"int4.tok4", 64, 64, NULL},
+                 {"int4", 60, 64, NULL},
+                 {"int4", 0, 64, NULL},
+                 {"int4", 520, 64, NULL},
+                 {"int4", 64, 60, NULL},
+                 {"int4", 64, 0, NULL},
+                 {"int4", 64, 1032, NULL}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kvc_codec codec;
+        kvc_coder coder;
+        char text[KVC_SPEC_MAX];
+        ck_assert_int_eq(kvc_codec_parse(&codec, cases[i].spec, NULL), KVC_OK);
+        kvc_status status = kvc_coder_init(&coder, &codec, NULL, 2, cases[i].d, cases[i].page, NULL);
+        ck_assert_int_eq(status, cases[i].resolved ? KVC_OK : KVC_INVALID);
+        if (status != KVC_OK) continue;
+        kvc_codec_format(&coder.codec, text);
+        ck_assert_str_eq(text, cases[i].resolved);
+        ck_assert_uint_eq(coder.block_bytes % 16, 0);
+    }
+}
+END_TEST
+
+START_TEST(coder_init__knows_the_bytes_of_a_block)
+{
+    static const struct {
+        const char *spec;
+        uint32_t d, page, code, block;
+    } cases[] = {{"fp16", 64, 64, 8192, 8192},        {"int4.ch64", 64, 64, 2048, 2304},
+                 {"int4.tok64", 128, 64, 4096, 4608}, {"int3.tok", 80, 8, 240, 272},
+                 {"int1.tok", 8, 8, 8, 48},           {"int6.ch32", 128, 64, 6144, 7168}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kvc_codec codec;
+        kvc_coder coder;
+        ck_assert_int_eq(kvc_codec_parse(&codec, cases[i].spec, NULL), KVC_OK);
+        ck_assert_int_eq(kvc_coder_init(&coder, &codec, NULL, 1, cases[i].d, cases[i].page, NULL), KVC_OK);
+        ck_assert_uint_eq(coder.code_bytes, cases[i].code);
+        ck_assert_uint_eq(coder.block_bytes, cases[i].block);
+    }
+}
+END_TEST
+
+CHECK_MAIN("spec", codec_parse__prints_back_canonically, codec_parse__names_what_this_version_lacks,
+           codec_parse__says_where_it_stopped, codec_parse__refuses_what_a_symbol_cannot_do,
+           coder_init__resolves_and_checks_groups, coder_init__knows_the_bytes_of_a_block)
