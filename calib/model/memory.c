@@ -17,7 +17,7 @@ static uint64_t compare_bytes(const model_config *c, size_t n_tokens)
 {
     uint64_t rows = min_size(LOGIT_ROWS, n_tokens), columns = min_size(LOGIT_COLUMNS, c->vocab), hidden = c->hidden;
     return sizeof(float) * (STAGE_FLOATS + 3 * rows * hidden + columns * hidden + 2 * rows * columns) +
-           rows * (sizeof(logit_sums) + sizeof(logit_row));
+           rows * (sizeof(logit_sums) + sizeof(uint32_t));
 }
 
 uint64_t model_memory(const model_config *c, size_t n_tokens, size_t longest, uint64_t memory_limit)

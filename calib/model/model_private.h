@@ -8,7 +8,7 @@ enum {
     STAGE_FLOATS = 1 << 20, /* weights are converted to fp32 through a host buffer of this size */
     MLP_ROWS = 1024,        /* rows of the gated activation held at a time */
     LOGIT_ROWS = 2048,      /* tokens whose logits are compared at a time, */
-    LOGIT_COLUMNS = 2048,   /* this many vocabulary entries at a time */
+    LOGIT_COLUMNS = 768,    /* this many vocabulary entries at a time: both models' logits stay in the cache */
     DECODER_ROWS = 128,     /* tokens that the decoder feeds at a time */
 };
 
