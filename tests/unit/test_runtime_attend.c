@@ -1,0 +1,264 @@
+/* kvc_cache_attend() against softmax attention in double over the decoded rows. */
+#include "cache_rig.h"
+
+static const kvc_token_policy usual = {4, 64, 64};
+
+/* Largest difference over the newest n_queries tokens, relative to the values' size (about 2). */
+static double worst_error(const rig *r, uint32_t layer, uint32_t sequence, uint32_t n, uint32_t n_queries,
+                          uint64_t packed)
+{
+    uint32_t heads = r->model.n_query_heads, group = heads / r->model.n_kv_heads, d = r->model.head_dim;
+    size_t values = (size_t)n_queries * heads * d;
+    float *q = malloc(values * sizeof *q), *out = malloc(values * sizeof *out);
+    double worst = 0.0, want[KVC_MAX_HEAD_DIM];
+    const kvc_layer *codecs = kvc_config_layer(r->cfg, layer);
+    double *keys = rig_decoded(r, &codecs->key, r->keys, n, (uint32_t)packed);
+    double *vals = rig_decoded(r, &codecs->value, r->values, n, (uint32_t)packed);
+    rig_fill(q, (size_t)n_queries * heads, d, n + 99);
+    for (size_t i = 0; i < values; i++) out[i] = NAN;
+    rig_attend(r, layer, sequence, n_queries, q, out);
+    for (uint32_t j = 0; j < n_queries; j++)
+        for (uint32_t h = 0; h < heads; h++) {
+            size_t at = ((size_t)j * heads + h) * d;
+            rig_reference(r, keys, vals, h / group, n - n_queries + j + 1, q + at, want);
+            for (uint32_t c = 0; c < d; c++) {
+                double error = fabs(out[at + c] - want[c]);
+                if (!(error <= worst)) worst = error; /* NaN wins */
+            }
+        }
+    free(q);
+    free(out);
+    free(keys);
+    free(vals);
+    return worst;
+}
+
+static void check_shape(const char *key, const char *value, uint32_t group, uint32_t n_kv_heads, uint32_t d,
+                        uint32_t n)
+{
+    rig r;
+    rig_config(&r, 1, group * n_kv_heads, n_kv_heads, d, usual, key, value);
+    rig_cache(&r, 1, 512);
+    rig_rows(&r, n, d + n);
+    rig_append_all_layers(&r, 0, 0, n);
+    double worst = worst_error(&r, 0, 0, n, n ? 1 : 0, kvc_tokens_compressed(&usual, n));
+    ck_assert_msg(worst < 2e-5, "%s %s, %u x %u heads of %u, %u tokens: %g", key, value, group, n_kv_heads, d, n,
+                  worst);
+    rig_free(&r);
+}
+
+START_TEST(attend__equals_reference_over_shapes_and_lengths)
+{
+    static const uint32_t groups[] = {1, 3, 4, 8}, dims[] = {64, 80, 96, 128, 256};
+    static const uint32_t lengths[] = {0, 1, 4, 63, 64, 65, 131, 132, 133, 196, 300};
+    for (int g = 0; g < 4; g++)
+        for (int d = 0; d < 5; d++)
+            for (int n = 0; n < 11; n++) check_shape("int4.ch64", "int4.tok+had", groups[g], 2, dims[d], lengths[n]);
+}
+END_TEST
+
+START_TEST(attend__equals_reference_for_every_codec)
+{
+    static const char *const specs[] = {"fp16",          "fp16+had", "int1.ch64", "int2.tok32",
+                                        "int3.ch32+had", "int4.tok", "int6.ch16", "int8.tok16+had+had"};
+    for (int k = 0; k < 8; k++)
+        for (int v = 0; v < 8; v++) check_shape(specs[k], specs[v], 3, 1, 64, 260);
+}
+END_TEST
+
+START_TEST(attend__equals_reference_over_policies)
+{
+    static const kvc_token_policy policies[] = {{0, 0, 8}, {0, 64, 64}, {5, 0, 16},
+                                                {1, 7, 8}, {70, 3, 24}, {3, 200, 32}};
+    for (int p = 0; p < 6; p++)
+        for (uint32_t n = 1; n < 300; n += 37) {
+            rig r;
+            rig_config(&r, 1, 4, 2, 72, policies[p], "int8.ch8", "int4.tok8+had");
+            rig_cache(&r, 1, 512);
+            rig_rows(&r, n, n);
+            rig_append_all_layers(&r, 0, 0, n);
+            double worst = worst_error(&r, 0, 0, n, 1, kvc_tokens_compressed(&policies[p], n));
+            ck_assert_msg(worst < 2e-5, "policy %d, %u tokens: %g", p, n, worst);
+            rig_free(&r);
+        }
+}
+END_TEST
+
+/* Queries older than the newest page see a part of it, or none. */
+START_TEST(attend__is_causal_for_many_queries)
+{
+    static const uint32_t queries[] = {2, 5, 17, 64, 150, 300};
+    for (int i = 0; i < 6; i++) {
+        rig r;
+        rig_config(&r, 1, 6, 2, 64, usual, "int4.ch64", "int4.tok");
+        rig_cache(&r, 1, 512);
+        rig_rows(&r, 300, 5);
+        rig_append_all_layers(&r, 0, 0, 300);
+        ck_assert_double_lt(worst_error(&r, 0, 0, 300, queries[i], kvc_tokens_compressed(&usual, 300)), 2e-5);
+        rig_free(&r);
+    }
+}
+END_TEST
+
+/* Chunks as long as kvc_cache_chunk() allows: the same pages and the same outputs, bit for bit, as one token at a
+ * time. */
+static void check_chunks(kvc_token_policy policy, const char *key, const char *value)
+{
+    enum { N = 400, H = 6, D = 64 };
+    rig one, many;
+    float *q = malloc(N * H * D * sizeof *q), *a = malloc(N * H * D * sizeof *a), *b = malloc(N * H * D * sizeof *b);
+    rig_config(&one, 1, H, 2, D, policy, key, value);
+    rig_config(&many, 1, H, 2, D, policy, key, value);
+    rig_cache(&one, 1, 512);
+    rig_cache(&many, 1, 512);
+    rig_rows(&one, N, 3);
+    rig_rows(&many, N, 3);
+    rig_fill(q, N * H, D, 8);
+    for (uint32_t t = 0; t < N; t++) {
+        ck_assert_int_eq(rig_append(&one, 0, 0, t, 1), KVC_OK);
+        rig_attend(&one, 0, 0, 1, q + t * H * D, a + t * H * D);
+    }
+    for (uint32_t t = 0, n; t < N; t += n) {
+        n = kvc_cache_chunk(many.cache, 0, 0);
+        ck_assert_uint_ge(n, 1);
+        n = n < N - t ? n : N - t;
+        ck_assert_int_eq(rig_append(&many, 0, 0, t, n), KVC_OK);
+        rig_attend(&many, 0, 0, n, q + t * H * D, b + t * H * D);
+    }
+    ck_assert_int_eq(memcmp(a, b, N * H * D * sizeof *a), 0);
+    free(q);
+    free(a);
+    free(b);
+    rig_free(&one);
+    rig_free(&many);
+}
+
+START_TEST(attend__chunks_equal_single_tokens_bit_for_bit)
+{
+    static const kvc_token_policy policies[] = {{4, 64, 64}, {0, 0, 8}, {5, 0, 64}, {3, 10, 48}, {0, 100, 16}};
+    for (int i = 0; i < 5; i++) {
+        check_chunks(policies[i], "int4.ch8", "int4.tok+had");
+        check_chunks(policies[i], "fp16", "int3.tok16");
+    }
+}
+END_TEST
+
+START_TEST(attend__works_on_a_range_of_heads_and_a_given_scale)
+{
+    enum { H = 8, D = 64 };
+    rig r;
+    kvc_error err;
+    float q[H * D], whole[H * D], part[H * D], zero[H * D];
+    uint32_t sequence = 0, one = 1;
+    kvc_batch batch = {1, &sequence, &one};
+    rig_config(&r, 1, H, 4, D, usual, "int4.ch64", "int4.tok");
+    rig_cache(&r, 1, 512);
+    rig_rows(&r, 200, 5);
+    rig_append_all_layers(&r, 0, 0, 200);
+    rig_fill(q, H, D, 1);
+    rig_attend(&r, 0, 0, 1, q, whole);
+    void *work = aligned_alloc(64, (kvc_cache_attend_work(r.cache) + 63) / 64 * 64);
+    kvc_attend_options options = {.size = sizeof options, .kv_head_begin = 1, .kv_head_end = 3};
+    for (int i = 0; i < H * D; i++) part[i] = -9.0f;
+    ck_assert_int_eq(kvc_cache_attend(r.cache, 0, &batch, q, KVC_F32, part, work, &options, &err), KVC_OK);
+    for (int i = 0; i < H * D; i++) ck_assert(part[i] == (i / D / 2 == 1 || i / D / 2 == 2 ? whole[i] : -9.0f));
+    options = (kvc_attend_options){.size = sizeof options, .score_scale = 0.125f};
+    ck_assert_int_eq(kvc_cache_attend(r.cache, 0, &batch, q, KVC_F32, part, work, &options, &err), KVC_OK);
+    ck_assert_int_eq(memcmp(part, whole, sizeof part), 0); /* 1 / sqrt(64) */
+    options.score_scale = 1e-30f;                          /* all tokens weigh the same */
+    ck_assert_int_eq(kvc_cache_attend(r.cache, 0, &batch, q, KVC_F32, zero, work, &options, &err), KVC_OK);
+    double mean = 0.0;
+    double *values = rig_decoded(&r, &kvc_config_layer(r.cfg, 0)->value, r.values, 200, 128);
+    for (int t = 0; t < 200; t++) mean += values[t * 4 * D] / 200;
+    ck_assert_double_eq_tol(zero[0], mean, 1e-5);
+    free(values);
+    free(work);
+    rig_free(&r);
+}
+END_TEST
+
+START_TEST(attend__takes_queries_of_any_dtype_and_several_sequences)
+{
+    enum { H = 4, D = 64 };
+    rig r;
+    float q[3 * H * D], out[3 * H * D], alone[2 * H * D];
+    uint16_t halves[3 * H * D];
+    uint32_t sequences[] = {2, 0}, counts[] = {1, 2};
+    kvc_batch batch = {2, sequences, counts};
+    rig_config(&r, 1, H, 2, D, usual, "int4.ch64", "int4.tok");
+    rig_cache(&r, 3, 1024);
+    rig_rows(&r, 300, 5);
+    ck_assert_int_eq(rig_append(&r, 0, 0, 0, 300), KVC_OK);
+    ck_assert_int_eq(rig_append(&r, 0, 2, 100, 150), KVC_OK);
+    rig_fill(q, 3 * H, D, 1);
+    kvc_rows_to_fp16(q, 3 * H * D, halves);
+    void *work = aligned_alloc(64, (kvc_cache_attend_work(r.cache) + 63) / 64 * 64);
+    ck_assert_int_eq(kvc_cache_attend(r.cache, 0, &batch, halves, KVC_F16, out, work, NULL, NULL), KVC_OK);
+    rig_attend(&r, 0, 2, 1, q, alone);
+    ck_assert_int_eq(memcmp(out, alone, H * D * sizeof *out), 0);
+    rig_attend(&r, 0, 0, 2, q + H * D, alone);
+    ck_assert_int_eq(memcmp(out + H * D, alone, 2 * H * D * sizeof *out), 0);
+    free(work);
+    rig_free(&r);
+}
+END_TEST
+
+START_TEST(attend__survives_scores_far_apart)
+{
+    enum { D = 64 };
+    rig r;
+    float q[D], out[D];
+    rig_config(&r, 1, 1, 1, D, usual, "int8.tok", "int8.tok");
+    rig_cache(&r, 1, 512);
+    rig_rows(&r, 300, 5);
+    for (int i = 0; i < D; i++) r.keys[150 * D + i] = 60000.0f, r.keys[151 * D + i] = -60000.0f;
+    rig_append_all_layers(&r, 0, 0, 300);
+    for (int i = 0; i < D; i++) q[i] = 10000.0f;
+    rig_attend(&r, 0, 0, 1, q, out);
+    double *values = rig_decoded(&r, &kvc_config_layer(r.cfg, 0)->value, r.values, 300, 192);
+    for (int i = 0; i < D; i++) ck_assert_double_eq_tol(out[i], values[150 * D + i], 1e-5);
+    free(values);
+    rig_free(&r);
+}
+END_TEST
+
+START_TEST(attend__refuses_what_it_cannot_do)
+{
+    rig r;
+    float q[2 * 64] = {0}, out[2 * 64];
+    uint32_t sequence = 0, n = 1, far = 9;
+    rig_config(&r, 1, 2, 2, 64, usual, "fp16", "fp16");
+    rig_cache(&r, 1, 64);
+    rig_rows(&r, 8, 1);
+    uint8_t *work = aligned_alloc(64, (kvc_cache_attend_work(r.cache) + 127) / 64 * 64);
+    kvc_batch batch = {1, &sequence, &n};
+    ck_assert_int_eq(kvc_cache_attend(r.cache, 0, &batch, q, KVC_F32, out, work, NULL, NULL),
+                     KVC_INVALID); /* empty */
+    rig_append_all_layers(&r, 0, 0, 8);
+    ck_assert_int_eq(kvc_cache_attend(r.cache, 1, &batch, q, KVC_F32, out, work, NULL, NULL), KVC_INVALID);
+    ck_assert_int_eq(kvc_cache_attend(r.cache, 0, &batch, q, (kvc_dtype)7, out, work, NULL, NULL), KVC_INVALID);
+    ck_assert_int_eq(kvc_cache_attend(r.cache, 0, &batch, q, KVC_F32, out, work + 4, NULL, NULL), KVC_INVALID);
+    kvc_batch wrong = {1, &far, &n};
+    ck_assert_int_eq(kvc_cache_attend(r.cache, 0, &wrong, q, KVC_F32, out, work, NULL, NULL), KVC_INVALID);
+    kvc_attend_options options = {.size = sizeof options, .kv_head_begin = 1, .kv_head_end = 3};
+    ck_assert_int_eq(kvc_cache_attend(r.cache, 0, &batch, q, KVC_F32, out, work, &options, NULL), KVC_INVALID);
+    options = (kvc_attend_options){.size = 4};
+    ck_assert_int_eq(kvc_cache_attend(r.cache, 0, &batch, q, KVC_F32, out, work, &options, NULL), KVC_INVALID);
+    struct {
+        kvc_attend_options known;
+        uint32_t later;
+    } newer = {{.size = sizeof newer}, 1};
+    ck_assert_int_eq(kvc_cache_attend(r.cache, 0, &batch, q, KVC_F32, out, work, &newer.known, NULL),
+                     KVC_UNSUPPORTED);
+    newer.later = 0;
+    ck_assert_int_eq(kvc_cache_attend(r.cache, 0, &batch, q, KVC_F32, out, work, &newer.known, NULL), KVC_OK);
+    free(work);
+    rig_free(&r);
+}
+END_TEST
+
+CHECK_MAIN("attend", attend__equals_reference_over_shapes_and_lengths, attend__equals_reference_for_every_codec,
+           attend__equals_reference_over_policies, attend__is_causal_for_many_queries,
+           attend__chunks_equal_single_tokens_bit_for_bit, attend__works_on_a_range_of_heads_and_a_given_scale,
+           attend__takes_queries_of_any_dtype_and_several_sequences, attend__survives_scores_far_apart,
+           attend__refuses_what_it_cannot_do)
