@@ -1,4 +1,5 @@
-/* model_tiny.h - tiny random models for tests of the forward pass, made by tests/tiny_model.py in the build folder. */
+/* model_tiny.h - tiny random models for tests of the forward pass, made by tests/tiny_model.py in the build folder.
+ */
 #ifndef TESTS_UNIT_MODEL_TINY_H
 #define TESTS_UNIT_MODEL_TINY_H
 #include "model.h"
@@ -9,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OK(call)                                                                                                      \
-    do {                                                                                                              \
-        kvc_error ok_error = {""};                                                                                    \
-        kvc_error *err = &ok_error;                                                                                   \
-        kvc_status ok_status = (call);                                                                                \
-        ck_assert_msg(ok_status == KVC_OK, "%s: status %d: %s", #call, (int)ok_status, err->message);                 \
+#define OK(call)                                                                                                     \
+    do {                                                                                                             \
+        kvc_error ok_error = {""};                                                                                   \
+        kvc_error *err = &ok_error;                                                                                  \
+        kvc_status ok_status = (call);                                                                               \
+        ck_assert_msg(ok_status == KVC_OK, "%s: status %d: %s", #call, (int)ok_status, err->message);                \
     } while (0)
 
 /* Each test program has folders of its own, so that they may run side by side. */
@@ -54,7 +55,8 @@ static inline sequence_set tiny_tokens(const size_t *lengths, size_t n, uint32_t
 }
 
 /* All rows after the last layer, [tokens][hidden]. Owned: free(). */
-static inline float *tiny_stream(model *m, backend *b, const sequence_set *tokens, const forward_hooks *hooks, uint64_t memory)
+static inline float *tiny_stream(model *m, backend *b, const sequence_set *tokens, const forward_hooks *hooks,
+                                 uint64_t memory)
 {
     size_t n = tokens->first[tokens->n];
     hidden_states *hidden;

@@ -56,15 +56,30 @@ static void check_variant(const char *name)
     fclose(f);
 }
 
-START_TEST(logits__equal_transformers_plain) { check_variant("plain"); }
+START_TEST(logits__equal_transformers_plain)
+{
+    check_variant("plain");
+}
 END_TEST
-START_TEST(logits__equal_transformers_untied_f16_wide_heads) { check_variant("untied_f16"); }
+START_TEST(logits__equal_transformers_untied_f16_wide_heads)
+{
+    check_variant("untied_f16");
+}
 END_TEST
-START_TEST(logits__equal_transformers_biases_bf16_shards) { check_variant("bias_bf16"); }
+START_TEST(logits__equal_transformers_biases_bf16_shards)
+{
+    check_variant("bias_bf16");
+}
 END_TEST
-START_TEST(logits__equal_transformers_llama3_scaling) { check_variant("llama3"); }
+START_TEST(logits__equal_transformers_llama3_scaling)
+{
+    check_variant("llama3");
+}
 END_TEST
-START_TEST(logits__equal_transformers_linear_scaling) { check_variant("linear"); }
+START_TEST(logits__equal_transformers_linear_scaling)
+{
+    check_variant("linear");
+}
 END_TEST
 
 CHECK_MAIN("model golden", logits__equal_transformers_plain, logits__equal_transformers_untied_f16_wide_heads,
