@@ -43,7 +43,7 @@ static void print_stage(const char *stage, size_t n_tokens, double seconds)
 
 static void print_speed(const speeds *v, const char *device)
 {
-    printf("%-22s %.0f GFLOP/s measured on %s\n", "speed", v->flops / 1e9, device);
+    printf("%-22s %.3g GFLOP/s measured on %s\n", "speed", v->flops / 1e9, device);
 }
 
 typedef struct profile_cost {

@@ -23,7 +23,7 @@ static void put_option(FILE *out, const option_row *row)
     if (row->letter) snprintf(letter, sizeof letter, "-%c, ", row->letter);
     snprintf(left, sizeof left, "%s--%s%s%s", letter, row->name, row->argument ? " " : "",
              row->argument ? row->argument : "");
-    fprintf(out, "  %-34s %s%s%s%s\n", left, row->help, row->fallback ? " [" : "", row->fallback ? row->fallback : "",
+    fprintf(out, "  %-35s %s%s%s%s\n", left, row->help, row->fallback ? " [" : "", row->fallback ? row->fallback : "",
             row->fallback ? "]" : "");
 }
 

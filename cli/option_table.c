@@ -15,7 +15,7 @@
 
 const option_row option_table[] = {
     {"output", 'o', "output", OPTION_TEXT, ROLE_NONE, 0, 0, NULL, ON_WRITES, AT(output), "FILE",
-     "what to write (import: a folder)"},
+     "what to write; nothing is written unless the command succeeds"},
     {"bits", 0, "bits", OPTION_NUMBER, ROLE_PLAN, 0.01, 64, NULL, ON_PLAN, AT(bits), "B",
      "at most B true bits per value at --context, everything included"},
     {"max-loss", 0, "max_loss", OPTION_LOSS, ROLE_PLAN, 1e-9, 1e6, "1%", ON_PLAN, AT(max_loss), "X",

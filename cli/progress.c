@@ -90,8 +90,10 @@ static void draw_bar(double part, double seconds, double speed, double remaining
     }
 }
 
+/* Stages that are over in a moment need no line. */
 static void draw_plain(double part, double seconds, double speed, double remaining)
 {
+    if (seconds < 1) return;
     fprintf(stderr, "%s %.0f %%", bar.stage, 100 * part);
     put_rate(speed, seconds);
     if (part < 1) put_remaining(remaining);

@@ -46,20 +46,27 @@ kvc_status solution_front(solution *out, const profile *p, uint64_t context, kvc
     return fit_predictor(out, err);
 }
 
+/* Rounded up, so that the budget that a message names can be met. */
+static double round_up(double x, int digits)
+{
+    double unit = pow(10, floor(log10(x)) + 1 - digits);
+    return x > 0 ? ceil(x / unit) * unit : x;
+}
+
 static kvc_status infeasible_bits(const solution *s, double bits, kvc_error *err)
 {
     return kvc_fail(err, KVC_INFEASIBLE,
-                    "--bits %g cannot be reached: the least is %.4f bits per value at %llu tokens", bits,
-                    solution_bits(s, &s->front.points[0]), (unsigned long long)s->context);
+                    "--bits %g cannot be reached: the least is %.6g bits per value at %llu tokens", bits,
+                    round_up(solution_bits(s, &s->front.points[0]), 6), (unsigned long long)s->context);
 }
 
 static kvc_status infeasible_loss(const solution *s, double loss, kvc_error *err)
 {
     const front_point *best = &s->front.points[s->front.n - 1];
-    return kvc_fail(err, KVC_INFEASIBLE,
-                    "--max-loss %g%% cannot be reached: the smallest loss reachable is %.4g%%, at %.4f bits "
-                    "per value",
-                    100 * loss, 100 * expm1(solution_kl(s, best)), solution_bits(s, best));
+    return kvc_fail(
+        err, KVC_INFEASIBLE,
+        "--max-loss %g%% cannot be reached: the smallest loss reachable is %.4g%%, at %.4f bits per value",
+        100 * loss, round_up(100 * expm1(solution_kl(s, best)), 4), solution_bits(s, best));
 }
 
 static kvc_status take(solution *s, const front_point *point, kvc_error *err)
