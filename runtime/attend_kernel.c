@@ -2,7 +2,7 @@
 #include "attend_kernel.h"
 #include "simd.h"
 
-#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (v8i){__VA_ARGS__})
+#define SHUFFLE __builtin_shufflevector
 
 /* Lane i of the result is the sum of the lanes of a[i], added as ((0+1)+(2+3))+((4+5)+(6+7)). */
 KVC_INLINE v8 add_lanes(const v8 a[8])

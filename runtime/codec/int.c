@@ -181,7 +181,8 @@ KVC_INLINE v8i spread(const uint8_t *bytes)
     typedef int64_t v4l __attribute__((vector_size(32)));
     int64_t both;
     memcpy(&both, bytes, sizeof both);
-    return __builtin_shuffle((v8i)(v4l){both}, (v8i){0, 0, 0, 0, 1, 1, 1, 1});
+    v8i words = (v8i)(v4l){both};
+    return __builtin_shufflevector(words, words, 0, 0, 0, 0, 1, 1, 1, 1);
 }
 
 KVC_INLINE v8i field(v8i words, uint32_t shift, uint32_t width)

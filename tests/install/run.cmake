@@ -1,0 +1,70 @@
+# Install libkvc into a scratch prefix and use it from there, by pkg-config and by find_package. Only what a user would have:
+# the prefix, a compiler, the consumer's source.
+#   cmake -D BUILD=build -D SOURCE=tests/install -D SCRATCH=dir -D CC=cc -D CFG=file -D VERSION=0.1.0 -P run.cmake
+cmake_minimum_required(VERSION 3.25)
+set(prefix ${SCRATCH}/prefix)
+file(REMOVE_RECURSE ${SCRATCH})
+file(MAKE_DIRECTORY ${SCRATCH}/package)
+
+function(run)
+  execute_process(COMMAND ${ARGN} COMMAND_ECHO STDOUT OUTPUT_VARIABLE output COMMAND_ERROR_IS_FATAL ANY)
+  message("${output}")
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+# The consumer has to say which library and which file it has.
+function(check_consumer)
+  run(${CMAKE_COMMAND} -E env ${ARGN} ${CFG})
+  if(NOT output MATCHES "^libkvc ${VERSION}: thirty-two layers, 4.68 bits")
+    message(FATAL_ERROR "unexpected output: ${output}")
+  endif()
+endfunction()
+
+run(${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix} --component runtime)
+file(GLOB_RECURSE pc ${prefix}/*kvc.pc)
+get_filename_component(pc_dir ${pc} DIRECTORY)
+get_filename_component(lib_dir ${pc_dir} DIRECTORY)
+foreach(file ${lib_dir}/libkvc.a ${lib_dir}/libkvc.so ${lib_dir}/libkvc.so.0 ${prefix}/include/kvc/kvc.h)
+  if(NOT EXISTS ${file})
+    message(FATAL_ERROR "not installed: ${file}")
+  endif()
+endforeach()
+
+# pkg-config
+set(ENV{PKG_CONFIG_PATH} ${pc_dir})
+run(pkg-config --cflags --libs kvc)
+separate_arguments(flags UNIX_COMMAND "${output}")
+run(${CC} -std=c11 -Wall -Wextra -pedantic -Werror ${SOURCE}/consumer.c ${flags} -o ${SCRATCH}/consumer)
+check_consumer(LD_LIBRARY_PATH=${lib_dir} ${SCRATCH}/consumer)
+
+# find_package
+configure_file(${SOURCE}/consumer.cmake.in ${SCRATCH}/package/CMakeLists.txt COPYONLY)
+configure_file(${SOURCE}/consumer.c ${SCRATCH}/package/consumer.c COPYONLY)
+run(${CMAKE_COMMAND} -S ${SCRATCH}/package -B ${SCRATCH}/package/build -DCMAKE_PREFIX_PATH=${prefix} -DCMAKE_C_COMPILER=${CC})
+run(${CMAKE_COMMAND} --build ${SCRATCH}/package/build)
+check_consumer(${SCRATCH}/package/build/shared_consumer)
+check_consumer(${SCRATCH}/package/build/static_consumer)
+
+# The SONAME, and exports that are all in the headers.
+run(objdump -p ${lib_dir}/libkvc.so)
+if(NOT output MATCHES "SONAME +libkvc.so.0\n")
+  message(FATAL_ERROR "wrong SONAME")
+endif()
+file(GLOB headers ${prefix}/include/kvc/*.h)
+set(declared "")
+foreach(header ${headers})
+  file(READ ${header} text)
+  string(APPEND declared "${text}")
+endforeach()
+run(nm -D --defined-only --format=just-symbols ${lib_dir}/libkvc.so)
+string(REGEX REPLACE "\n$" "" output "${output}")
+string(REPLACE "\n" ";" symbols "${output}")
+foreach(symbol ${symbols})
+  string(REGEX REPLACE "@.*" "" symbol "${symbol}")
+  if(symbol STREQUAL "KVC_0")
+    continue()
+  endif()
+  if(NOT declared MATCHES "KVC_API[^;]*[ *]${symbol}\\(")
+    message(FATAL_ERROR "exported but not declared KVC_API: ${symbol}")
+  endif()
+endforeach()
