@@ -4,6 +4,7 @@
 #include "corpus.h"
 #include "solution.h"
 #include <math.h>
+#include <stdlib.h>
 
 enum { N_ANCHORS = 4 };
 
@@ -30,52 +31,58 @@ static size_t pick(const front *f, size_t picked[N_ANCHORS])
     return n;
 }
 
-static kvc_status add_anchor(profile *p, const solution *s, const front_point *point, const eval_result *r,
-                             kvc_error *err)
+/* Picks the plans and adds them to the profile, losses by measurement still zero. The front goes before the model
+ * comes. */
+static kvc_status choose(profile *p, uint64_t context, kvc_error *err)
 {
-    uint16_t choice[2][p->n_layers];
-    for (uint32_t i = 0; i < p->n_layers; i++)
-        for (int side = 0; side < 2; side++) choice[side][i] = solution_candidate(s, point, 2 * i + (uint32_t)side);
-    KVC_TRY(profile_add_anchor(p, choice[0], choice[1], err));
-    profile_anchor *a = &p->anchors[p->n_anchors - 1];
-    a->local_loss = point->loss;
-    a->kl = r->kl_mean;
-    a->kl_stderr = r->kl_stderr;
-    a->ppl_ref = r->ppl_ref;
-    a->ppl = r->ppl;
-    a->n_tokens = r->n_tokens;
-    return KVC_OK;
+    solution s;
+    size_t picked[N_ANCHORS];
+    uint16_t *choice = malloc(2 * p->n_layers * sizeof *choice);
+    kvc_status status = solution_front(&s, p, context, err);
+    if (status == KVC_OK && !choice) status = kvc_fail(err, KVC_NO_MEMORY, "out of memory for anchors");
+    size_t n = status == KVC_OK ? pick(&s.front, picked) : 0;
+    for (size_t i = 0; i < n && status == KVC_OK; i++) {
+        const front_point *point = &s.front.points[picked[i]];
+        for (uint32_t item = 0; item < 2 * p->n_layers; item++)
+            choice[item / 2 + item % 2 * p->n_layers] = solution_candidate(&s, point, item);
+        status = profile_add_anchor(p, choice, choice + p->n_layers, err);
+        if (status == KVC_OK) p->anchors[p->n_anchors - 1].local_loss = point->loss;
+    }
+    solution_free(&s);
+    free(choice);
+    return status;
 }
 
-static kvc_status measure(profile *p, const solution *s, const front_point *point, const settings *settings,
-                          const subject *subject, const sequence_set *tokens, hidden_states *final, kvc_error *err)
+static kvc_status measure(const profile *p, profile_anchor *a, const settings *s, const subject *subject,
+                          const sequence_set *tokens, hidden_states *final, kvc_error *err)
 {
-    plan plan;
     eval_result r;
-    KVC_TRY(solution_plan(s, point, &plan, err));
+    kvc_layer *layers = malloc(p->n_layers * sizeof *layers);
+    if (!layers) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for anchors");
+    for (uint32_t i = 0; i < p->n_layers; i++) layers[i] = (kvc_layer){p->keys[a->key[i]], p->values[a->value[i]]};
     console_units("tokens", (double)sequences_tokens(tokens));
-    kvc_status status = evaluate(subject->model, subject->backend, tokens, &p->tokens, plan.layers, NULL, 0,
-                                 settings->memory, final, &r, console_job(), "anchors", err);
-    plan_free(&plan);
+    kvc_status status = evaluate(subject->model, subject->backend, tokens, &p->tokens, layers, NULL, 0, s->memory,
+                                 final, &r, console_job(), "anchors", err);
+    free(layers);
     if (status != KVC_OK) return status;
-    console_detail("%.3f bits: local loss %.4g, KL %.4g +- %.2g", solution_bits(s, point), point->loss, r.kl_mean,
-                   r.kl_stderr);
-    return add_anchor(p, s, point, &r, err);
+    console_detail("anchor: local loss %.4g, KL %.4g +- %.2g", a->local_loss, r.kl_mean, r.kl_stderr);
+    a->kl = r.kl_mean;
+    a->kl_stderr = r.kl_stderr;
+    a->ppl_ref = r.ppl_ref;
+    a->ppl = r.ppl;
+    a->n_tokens = r.n_tokens;
+    return KVC_OK;
 }
 
 kvc_status anchors_measure(profile *p, const settings *s, const subject *subject, const sequence_set *tokens,
                            hidden_states *final, kvc_error *err)
 {
-    solution solution;
     sequence_set part = {0};
-    size_t picked[N_ANCHORS];
     if (s->anchor_tokens == 0) return KVC_OK;
-    kvc_status status = solution_front(&solution, p, s->context, err);
-    if (status == KVC_OK) status = sequences_slice(&part, tokens, 0, sequences_within(tokens, s->anchor_tokens), err);
-    size_t n = status == KVC_OK ? pick(&solution.front, picked) : 0;
-    for (size_t i = 0; i < n && status == KVC_OK; i++)
-        status = measure(p, &solution, &solution.front.points[picked[i]], s, subject, &part, final, err);
+    KVC_TRY(choose(p, s->context, err));
+    kvc_status status = sequences_slice(&part, tokens, 0, sequences_within(tokens, s->anchor_tokens), err);
+    for (uint32_t i = 0; i < p->n_anchors && status == KVC_OK; i++)
+        status = measure(p, &p->anchors[i], s, subject, &part, final, err);
     sequences_free(&part);
-    solution_free(&solution);
     return status;
 }

@@ -2,9 +2,9 @@
 #include "dry_run.h"
 #include "cost_model.h"
 #include "score.h"
+#include <stdio.h>
+#include <unistd.h>
 
-/* Code, libraries and their start-up allocations. */
-#define PROGRAM_BYTES ((uint64_t)24 << 20)
 enum { ANCHORS = 4 };
 
 typedef struct estimate {
@@ -29,6 +29,16 @@ static uint64_t eval_memory(const settings *s, const model_config *c, const sequ
     uint64_t page = (uint64_t)sequences_longest(tokens) * c->n_kv_heads * c->head_dim * sizeof(float);
     uint64_t one = model_memory(c, n_tokens, sequences_longest(tokens), s->memory);
     return compressed ? one + stream_bytes(s, c, n_tokens) + 4 * page : one;
+}
+
+/* What program, model and tokenizer take already, before any pass; 0 if it cannot be told. */
+static uint64_t resident_bytes(void)
+{
+    unsigned long long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f && fscanf(f, "%*u %llu", &pages) != 1) pages = 0;
+    if (f) fclose(f);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static void print_bytes(const char *what, uint64_t bytes)
@@ -92,11 +102,12 @@ static kvc_status dry_run(const settings *s, const subject *subject, const corpu
     kvc_token_policy policy = settings_tokens(s, NULL);
     profile_cost cost = cost_profile(s, subject, corpus, space);
     size_t n_held = sequences_tokens(held);
+    uint64_t resident = resident_bytes();
     speeds v;
     KVC_TRY(speeds_measure(&v, subject, &policy, space, err));
     uint64_t memory = cost.space.memory;
     if (measures) memory = most(memory, eval_memory(s, c, held, n_held, true));
-    print_bytes("peak memory", memory + PROGRAM_BYTES);
+    print_bytes("peak memory", resident + memory);
     print_bytes("work directory", cost.space.disk);
     print_speed(&v, subject->backend->name);
     print_profile_stages(s, subject, corpus, space, &v, &cost);
@@ -123,9 +134,10 @@ kvc_status dry_run_eval(const settings *s, const subject *subject, const sequenc
     const model_config *c = &subject->model->config;
     size_t n = sequences_tokens(tokens);
     int models = compressed ? 2 : 1;
+    uint64_t resident = resident_bytes();
     speeds v;
     KVC_TRY(speeds_measure(&v, subject, NULL, NULL, err));
-    print_bytes("peak memory", eval_memory(s, c, tokens, n, compressed) + PROGRAM_BYTES);
+    print_bytes("peak memory", resident + eval_memory(s, c, tokens, n, compressed));
     print_speed(&v, subject->backend->name);
     print_stage("eval", n, models * seconds_forward(&v, c, tokens, tokens->n) + seconds_logits(&v, c, n, models));
     return KVC_OK;

@@ -5,7 +5,12 @@
 #include "help.h"
 #include "recipe.h"
 #include "signals.h"
+#include <malloc.h>
 #include <string.h>
+
+/* Blocks from this size on are mapped and go back to the system when freed: passes over different amounts of text
+ * follow each other, and the heap would otherwise keep the holes between their buffers. */
+#define LARGE_BLOCK (1 << 20)
 
 static kvc_status run(settings *s, bool named, kvc_error *err)
 {
@@ -28,6 +33,7 @@ int main(int argc, char **argv)
 {
     settings s;
     kvc_error err = {0}, late = {0};
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
     signals_install();
     if (argc < 2) {
         help_general(stderr);
