@@ -41,6 +41,15 @@ typedef struct profile {
     profile_anchor *anchors;
 } profile;
 
+/* What decisions add up: |dO Wo|^2 of one side relative to |h|^2, the residual stream that it is added to. The stream is what later
+ * layers read, so this compares layers; relative to |O Wo|^2 alone, a layer that hardly writes would count like one that does. */
+static inline double profile_loss(const profile *p, int values, uint32_t layer, uint32_t candidate)
+{
+    double own = values ? p->value_loss[(size_t)layer * p->n_values + candidate]
+                        : p->key_loss[(size_t)layer * p->n_keys + candidate];
+    return p->residual_power[layer] > 0 ? own * p->output_power[layer] / p->residual_power[layer] : own;
+}
+
 /* All arrays allocated and zero; keys and values are copied and resolved against the model's shape (a candidate that
  * does not fit is named). Owned: profile_free(). */
 kvc_status profile_new(profile **out, const kvc_model_info *model, const kvc_token_policy *tokens,
