@@ -45,26 +45,30 @@ size_t sequences_within(const sequence_set *s, uint64_t n_tokens)
     return n;
 }
 
-/* How many sequences at the end of the first n hold at least `tokens`; one is left. */
-static size_t tail_of(const sequence_set *s, size_t n, uint64_t tokens)
+static uint64_t tokens_between(const sequence_set *s, size_t begin, size_t end)
 {
-    size_t tail = 1;
-    while (tail + 1 < n && s->first[n] - s->first[n - tail] < tokens) tail++;
-    return tail;
+    return s->first[end] - s->first[begin];
+}
+
+/* Sets [begin, end), the sequences that are held apart: those that follow the first calib_tokens, or, where too few
+ * are left, the last of all. At least one; at least one before them. */
+static void choose_holdout(const sequence_set *all, const settings *s, size_t *begin, size_t *end)
+{
+    uint64_t fifth = tokens_between(all, 0, all->n) / 5, want = fifth < s->holdout_tokens ? fifth : s->holdout_tokens;
+    *begin = *end = sequences_within(all, s->calib_tokens);
+    while (*end < all->n && (*end == *begin || tokens_between(all, *begin, *end) < want)) ++*end;
+    if (*end > *begin && tokens_between(all, *begin, *end) >= want) return;
+    *begin = *end - 1;
+    while (*begin > 1 && tokens_between(all, *begin, *end) < want) --*begin;
 }
 
 static kvc_status split(corpus *out, const sequence_set *all, const settings *s, bool hold_apart, kvc_error *err)
 {
-    bool from_end = hold_apart && s->holdout.n == 0;
-    size_t used = sequences_within(all, s->calib_tokens + (from_end ? s->holdout_tokens : 0)), held = 0;
-    if (from_end) {
-        if (used < 2) used = 2;
-        uint64_t fifth = all->first[used] / 5;
-        held = tail_of(all, used, fifth < s->holdout_tokens ? fifth : s->holdout_tokens);
-        KVC_TRY(sequences_slice(&out->holdout, all, used - held, used, err));
+    size_t calibrating = sequences_within(all, s->calib_tokens), end;
+    if (hold_apart && s->holdout.n == 0) {
+        choose_holdout(all, s, &calibrating, &end);
+        KVC_TRY(sequences_slice(&out->holdout, all, calibrating, end, err));
     }
-    size_t calibrating = sequences_within(all, s->calib_tokens);
-    if (calibrating > used - held) calibrating = used - held;
     return sequences_slice(&out->calibration, all, 0, calibrating, err);
 }
 

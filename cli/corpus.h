@@ -13,10 +13,10 @@ typedef struct corpus {
     uint32_t seq_len; /* --seq-len, or less where the text is short */
 } corpus;
 
-/* The sequences of all files in turn (sequences_mix). Without --holdout the last of the first calib_tokens +
- * holdout_tokens are held apart: holdout_tokens or a fifth, at least one sequence; so held-out text mixes the files
- * as well. hold_apart: there must be held-out text. A text too short for that is cut into shorter sequences, down to
- * what still fills a page. */
+/* The sequences of all files in turn (sequences_mix): the first calib_tokens calibrate. hold_apart: text to measure
+ * the result on is needed as well; without --holdout it is the sequences that follow, about holdout_tokens or a fifth
+ * of the text, so that it mixes the files too; where too few follow, the last ones. A text too short for that is cut
+ * into shorter sequences, down to what still fills a page. */
 kvc_status corpus_open(corpus *out, const settings *s, const subject *subject, bool hold_apart, kvc_error *err);
 void corpus_close(corpus *c);
 /* Sequences of `s` that hold at most n_tokens tokens, but at least one: their number. */
