@@ -6,27 +6,26 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { N_ANCHORS = 4 };
+/* True bits per value, window and sinks included, that people ask for: where a prediction has to be right. */
+static const double anchor_bits[] = {2.75, 3.5, 4.5, 6.0};
+enum { N_ANCHORS = sizeof anchor_bits / sizeof *anchor_bits };
 
-/* The front point whose loss is nearest to `target` on a logarithmic scale; points without loss are out of reach. */
-static size_t nearest(const front *f, double target)
+static size_t nearest(const solution *s, double bits)
 {
     size_t best = 0;
-    for (size_t i = 1; i < f->n; i++)
-        if (fabs(log(f->points[i].loss) - target) < fabs(log(f->points[best].loss) - target)) best = i;
+    for (size_t i = 1; i < s->front.n; i++)
+        if (fabs(solution_bits(s, &s->front.points[i]) - bits) < fabs(solution_bits(s, &s->front.points[best]) - bits))
+            best = i;
     return best;
 }
 
-/* Up to N_ANCHORS different points, at the middles of equal parts of the range. */
-static size_t pick(const front *f, size_t picked[N_ANCHORS])
+/* Up to N_ANCHORS different points of the front that lose something. */
+static size_t pick(const solution *s, size_t picked[N_ANCHORS])
 {
-    size_t n = 0, last = f->n - 1;
-    while (last > 0 && !(f->points[last].loss > 0)) last--;
-    double high = log(f->points[0].loss), low = log(f->points[last].loss);
-    if (!isfinite(high)) return 0;
+    size_t n = 0;
     for (int i = 0; i < N_ANCHORS; i++) {
-        size_t point = nearest(f, high + (low - high) * (i + 0.5) / N_ANCHORS);
-        if (n == 0 || picked[n - 1] != point) picked[n++] = point;
+        size_t point = nearest(s, anchor_bits[i]);
+        if (s->front.points[point].loss > 0 && (n == 0 || picked[n - 1] != point)) picked[n++] = point;
     }
     return n;
 }
@@ -40,7 +39,7 @@ static kvc_status choose(profile *p, uint64_t context, kvc_error *err)
     uint16_t *choice = malloc(2 * p->n_layers * sizeof *choice);
     kvc_status status = solution_front(&s, p, context, err);
     if (status == KVC_OK && !choice) status = kvc_fail(err, KVC_NO_MEMORY, "out of memory for anchors");
-    size_t n = status == KVC_OK ? pick(&s.front, picked) : 0;
+    size_t n = status == KVC_OK ? pick(&s, picked) : 0;
     for (size_t i = 0; i < n && status == KVC_OK; i++) {
         const front_point *point = &s.front.points[picked[i]];
         for (uint32_t item = 0; item < 2 * p->n_layers; item++)

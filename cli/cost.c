@@ -1,5 +1,5 @@
-/* cost.c - see cost.h. The loss of an item is the profile's |dO Wo|^2 / |O Wo|^2 of that side alone (methods.md
- * section 4); bytes are what libkvc's layout takes for one sequence of `context` tokens. */
+/* cost.c - see cost.h. The loss of an item is profile_loss(): |dO Wo|^2 of that side alone, relative to the residual
+ * stream; bytes are what libkvc's layout takes for one sequence of `context` tokens. */
 #include "cost.h"
 #include <stdbool.h>
 #include <stdlib.h>
@@ -20,12 +20,11 @@ static kvc_status price_side(cost_option *out, const profile *p, bool values, ui
 {
     uint32_t n = values ? p->n_values : p->n_keys;
     const kvc_codec *codecs = values ? p->values : p->keys;
-    const double *loss = (values ? p->value_loss : p->key_loss) + (size_t)layer * n;
     for (uint32_t i = 0; i < n; i++) {
         kvc_coder coder;
         KVC_TRY(
             kvc_coder_init(&coder, &codecs[i], NULL, p->model.n_kv_heads, p->model.head_dim, p->tokens.page, err));
-        out[i] = (cost_option){kvc_coder_bytes(&coder, &p->tokens, context), loss[i]};
+        out[i] = (cost_option){kvc_coder_bytes(&coder, &p->tokens, context), profile_loss(p, values, layer, i)};
     }
     return KVC_OK;
 }
