@@ -5,7 +5,7 @@
 
 typedef struct profile_anchor { /* a plan whose global loss was measured on calibration text */
     uint16_t *key, *value;      /* [n_layers] candidate indices */
-    double local_loss;          /* sum over items of key_loss, value_loss */
+    double local_loss;          /* sum over items of profile_loss() */
     double kl, kl_stderr;       /* mean over tokens, nats */
     double ppl_ref, ppl;
     uint64_t n_tokens;
