@@ -23,7 +23,7 @@ else
     [ -d demo/work ] && resume=(--resume)
     calib=()
     for file in demo/text/calib-*.txt; do calib+=(--prompts "$file"); done
-    "$KVCALIB" demo/model/model.safetensors -o demo/cfg.bin "${calib[@]}" --bits 4.5 --workdir demo/work "${resume[@]}"
+    "$KVCALIB" demo/model/model.safetensors -o demo/cfg.bin "${calib[@]}" --workdir demo/work "${resume[@]}"
 fi
 
 say "what was decided: kvcalib inspect demo/cfg.bin"
