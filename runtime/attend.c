@@ -150,12 +150,23 @@ static void attend_page_tile(const view *v, queries *b, uint64_t index, uint32_t
             kvci_kernel_accumulate(b->p + i * stride, b->tile, n_visible[i], values->latent_dim, b->latent + i * d);
 }
 
+/* A head's pages lie apart, so that the machine does not foresee the next one. */
+static void prefetch_page(const view *v, uint64_t index)
+{
+    const cache_layer *l = &v->cache->layers[v->layer];
+    const uint8_t *pair = cache_block(v->cache, v->layer, v->sequence, index, CACHE_KEYS, v->head);
+    size_t bytes = (size_t)l->coder[CACHE_KEYS].block_bytes + l->coder[CACHE_VALUES].block_bytes;
+    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(pair + i, 0, 2);
+}
+
 static void attend_tiles(const view *v, queries *b)
 {
     uint32_t tile = tile_rows(v->cache), page = v->cache->policy.page, n_exact = (uint32_t)(v->length - v->packed);
-    for (uint64_t index = 0; index < v->packed / page; index++)
+    for (uint64_t index = 0; index < v->packed / page; index++) {
+        if (index + 1 < v->packed / page) prefetch_page(v, index + 1);
         for (uint32_t row = 0; row < page; row += tile)
             attend_page_tile(v, b, index, row, page - row < tile ? page - row : tile);
+    }
     for (uint32_t row = 0; row < n_exact; row += tile)
         attend_exact_tile(v, b, row, n_exact - row < tile ? n_exact - row : tile);
 }

@@ -108,8 +108,8 @@ typedef struct kvc_section {
 
 typedef struct kvc_config kvc_config;
 
-/* Map and validate the file. After success no accessor can fail. On error *out is NULL and `err` names the FORMAT.md
- * rule that was broken. */
+/* Map and validate the file, which must not change until close. After success no accessor can fail. On error *out is
+ * NULL and `err` names the FORMAT.md rule that was broken. */
 KVC_API kvc_status kvc_config_open(kvc_config **out, const char *path, kvc_error *err);
 /* The same from memory. `bytes` is borrowed and must stay unchanged until close; any alignment will do. */
 KVC_API kvc_status kvc_config_open_memory(kvc_config **out, const void *bytes, size_t n_bytes, kvc_error *err);
@@ -121,7 +121,7 @@ KVC_API const kvc_layer *kvc_config_layer(const kvc_config *cfg, uint32_t layer)
 KVC_API const void *kvc_config_parameters(const kvc_config *cfg, size_t *n_bytes); /* NULL if none */
 KVC_API const char *kvc_config_provenance(const kvc_config *cfg, size_t *n_bytes); /* JSON, no NUL; NULL if none */
 KVC_API const uint8_t *kvc_config_id(const kvc_config *cfg); /* [32] SHA-256 of the decision sections, as stored */
-KVC_API uint32_t kvc_config_format(const kvc_config *cfg);   /* major * 1000 + minor */
+KVC_API uint32_t kvc_config_format(const kvc_config *cfg);   /* the writer's version, major * 1000 + minor */
 KVC_API size_t kvc_config_file_bytes(const kvc_config *cfg);
 KVC_API uint32_t kvc_config_sections(const kvc_config *cfg);
 KVC_API kvc_section kvc_config_section(const kvc_config *cfg, uint32_t index);
@@ -144,7 +144,7 @@ typedef struct kvc_allocator {
 typedef struct kvc_cache_options {
     uint32_t size;
     uint32_t max_sequences;
-    uint64_t max_tokens;            /* over all sequences; shared pages count once */
+    uint64_t max_tokens;            /* room for these, however sequences share them; shared pages count once */
     const kvc_allocator *allocator; /* NULL: aligned_alloc and free */
 } kvc_cache_options;
 
@@ -188,9 +188,9 @@ KVC_API kvc_status kvc_cache_attend(const kvc_cache *cache, uint32_t layer, cons
 
 KVC_API uint64_t kvc_cache_length(const kvc_cache *cache, uint32_t layer, uint32_t sequence); /* tokens appended */
 /* Drop all tokens from n_tokens on, in every layer. Where that cuts a compressed page, its remaining rows return to the
- * window as decoded values. */
+ * window as decoded values; pages that stay whole stay compressed. */
 KVC_API kvc_status kvc_cache_truncate(kvc_cache *cache, uint32_t sequence, uint64_t n_tokens, kvc_error *err);
-/* Make `to` (which must be empty) a copy of `from`; compressed pages are shared, not copied. */
+/* Make `to` (which must be empty) a copy of `from`, whose layers must be equally long; compressed pages are shared. */
 KVC_API kvc_status kvc_cache_fork(kvc_cache *cache, uint32_t from, uint32_t to, kvc_error *err);
 KVC_API kvc_status kvc_cache_reset(kvc_cache *cache, uint32_t sequence, kvc_error *err);
 
