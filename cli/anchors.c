@@ -7,14 +7,14 @@
 #include <stdlib.h>
 
 /* True bits per value, window and sinks included, that people ask for: where a prediction has to be right. */
-static const double anchor_bits[] = {2.75, 3.5, 4.5, 6.0};
-enum { N_ANCHORS = sizeof anchor_bits / sizeof *anchor_bits };
+static const double anchor_bits[N_ANCHORS] = {2.75, 3.5, 4.5, 6.0};
 
 static size_t nearest(const solution *s, double bits)
 {
     size_t best = 0;
     for (size_t i = 1; i < s->front.n; i++)
-        if (fabs(solution_bits(s, &s->front.points[i]) - bits) < fabs(solution_bits(s, &s->front.points[best]) - bits))
+        if (fabs(solution_bits(s, &s->front.points[i]) - bits) <
+            fabs(solution_bits(s, &s->front.points[best]) - bits))
             best = i;
     return best;
 }

@@ -6,8 +6,10 @@
 #include "settings.h"
 #include "subject.h"
 
-/* Adds up to four anchors to the profile, spread evenly over the logarithm of the local loss along the exact front.
- * final: the exact model's last hidden states of `tokens`. */
+enum { N_ANCHORS = 4 };
+
+/* Adds up to N_ANCHORS anchors to the profile, at budgets that people ask for, along the exact
+ * front. final: the exact model's last hidden states of `tokens`. */
 kvc_status anchors_measure(profile *p, const settings *s, const subject *subject, const sequence_set *tokens,
                            hidden_states *final, kvc_error *err);
 #endif

@@ -25,6 +25,7 @@ static kvc_status read_text(evaluation *x, const settings *s, kvc_error *err)
     int64_t prefix = subject->tokenizer ? tokenizer_prefix(subject->tokenizer) : -1;
     KVC_TRY(prompts_read(&x->file, s->text, subject->tokenizer, subject->model->config.vocab, err));
     KVC_TRY(sequences_cut(&x->tokens, &x->file, 0, (uint32_t)s->seq_len, prefix, s->max_tokens, err));
+    subject_note_length(subject, sequences_longest(&x->tokens));
     if (x->tokens.n) return KVC_OK;
     return kvc_fail(err, KVC_INPUT, "%s: less than 2 tokens of text", s->text);
 }

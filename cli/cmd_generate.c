@@ -102,6 +102,7 @@ static kvc_status prepare(generation *g, const settings *s, kvc_error *err)
 {
     KVC_TRY(subject_open(&g->subject, s, s->config != NULL, err));
     KVC_TRY(read_prompt(g, s, err));
+    subject_note_length(&g->subject, g->prompt.n + s->n_tokens);
     KVC_TRY(open_config(g, s, err));
     KVC_TRY(stop_tokens_read(&g->stop, g->subject.model, err));
     KVC_TRY(

@@ -25,16 +25,21 @@ typedef struct job_state {
     config_image image;
 } job_state;
 
-/* A budget that no candidate can meet is refused before the model runs: sizes need no losses. */
+/* What cannot come out is refused before the model runs: a loss without anything to predict it from, and a size that
+ * no candidates have, which needs no losses. */
 static kvc_status check_budget(const job_state *x, const settings *s, kvc_error *err)
 {
     profile *empty = NULL;
     solution cheapest = {0};
     kvc_token_policy tokens = settings_tokens(s, NULL);
     const codec_space *space = &x->space;
+    if (s->bits == 0 && s->anchor_tokens == 0)
+        return kvc_fail(err, KVC_INVALID,
+                        "--max-loss needs measured plans: not with --anchor-tokens 0; or use --bits");
+    if (s->bits == 0) return KVC_OK;
     kvc_status status = profile_new(&empty, &x->subject.model->info, &tokens, space->keys, space->n_keys,
                                     space->values, space->n_values, err);
-    if (status == KVC_OK && s->bits > 0) status = solution_find(&cheapest, empty, s, err);
+    if (status == KVC_OK) status = solution_find(&cheapest, empty, s, err);
     solution_free(&cheapest);
     profile_free(empty);
     return status;
@@ -47,7 +52,7 @@ static kvc_status prepare(job_state *x, const settings *s, kvc_error *err)
     KVC_TRY(corpus_open(&x->corpus, s, &x->subject, true, err));
     KVC_TRY(candidates_read(&x->space, s, &x->subject.model->info, err));
     KVC_TRY(check_budget(x, s, err));
-    if (s->dry_run) return dry_run_run(s, &x->subject, &x->corpus, &x->space, err);
+    if (s->dry_run) return dry_run_profile(s, &x->subject, &x->corpus, &x->space, err);
     return profile_fingerprint(&x->fingerprint, x->hex, s, &x->subject, &x->corpus, &x->space, err);
 }
 

@@ -123,6 +123,7 @@ kvc_status corpus_open(corpus *out, const settings *s, const subject *subject, b
     if (hold_apart && s->holdout.n) KVC_TRY(read_holdout(out, s, subject, err));
     KVC_TRY(cut(&all, out, s, subject, hold_apart && !s->holdout.n ? 2 : 1, err));
     kvc_status status = split(out, &all, s, hold_apart, err);
+    subject_note_length(subject, sequences_longest(&all));
     sequences_free(&all);
     if (status == KVC_OK)
         console_detail("%zu tokens in %zu sequences to calibrate on, %zu held apart",

@@ -1,37 +1,37 @@
 /* dry_run.c - see dry_run.h. */
 #include "dry_run.h"
+#include "anchors.h"
 #include "cost_model.h"
 #include "score.h"
+#include <jansson.h>
 #include <stdio.h>
 #include <unistd.h>
 
-enum { ANCHORS = 4 };
+typedef struct stage {
+    const char *name;
+    size_t n_tokens;
+    double seconds;
+} stage;
 
-typedef struct estimate {
-    uint64_t memory, disk;
-} estimate;
+typedef struct forecast {
+    uint64_t resident; /* what program, model and tokenizer take already, before any pass */
+    uint64_t memory;   /* the most that a stage adds */
+    uint64_t disk;     /* of the work directory */
+    speeds speeds;
+    stage stages[3];
+    size_t n_stages;
+} forecast;
 
-static uint64_t most(uint64_t a, uint64_t b)
+static void raise_memory(forecast *f, uint64_t bytes)
 {
-    return a > b ? a : b;
+    if (bytes > f->memory) f->memory = bytes;
 }
 
-static uint64_t stream_bytes(const settings *s, const model_config *c, size_t n_tokens)
+static void add_stage(forecast *f, const char *name, size_t n_tokens, double seconds)
 {
-    uint64_t bytes = (uint64_t)n_tokens * c->hidden * sizeof(float);
-    return s->memory && bytes > s->memory ? 0 : bytes;
+    f->stages[f->n_stages++] = (stage){name, n_tokens, seconds};
 }
 
-/* A pass over both models: the second stream, and exact and decoded pages of one sequence. */
-static uint64_t eval_memory(const settings *s, const model_config *c, const sequence_set *tokens, size_t n_tokens,
-                            bool compressed)
-{
-    uint64_t page = (uint64_t)sequences_longest(tokens) * c->n_kv_heads * c->head_dim * sizeof(float);
-    uint64_t one = model_memory(c, n_tokens, sequences_longest(tokens), s->memory);
-    return compressed ? one + stream_bytes(s, c, n_tokens) + 4 * page : one;
-}
-
-/* What program, model and tokenizer take already, before any pass; 0 if it cannot be told. */
 static uint64_t resident_bytes(void)
 {
     unsigned long long pages = 0;
@@ -41,104 +41,107 @@ static uint64_t resident_bytes(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static void print_bytes(const char *what, uint64_t bytes)
+/* The residual stream of n tokens, as far as it stays in memory. */
+static uint64_t stream_bytes(const settings *s, const model_config *c, size_t n_tokens)
 {
-    printf("%-22s %.1f MiB\n", what, (double)bytes / (1 << 20));
+    uint64_t bytes = (uint64_t)n_tokens * c->hidden * sizeof(float);
+    return s->memory && bytes > s->memory ? 0 : bytes;
 }
 
-static void print_stage(const char *stage, size_t n_tokens, double seconds)
+/* With a compressed model: its stream, and exact and decoded pages of one sequence. */
+static uint64_t eval_bytes(const settings *s, const model_config *c, const sequence_set *tokens, size_t n_tokens,
+                           bool compressed)
 {
-    printf("%-10s %8zu tokens  about %.*f s\n", stage, n_tokens, seconds < 10, seconds);
+    uint64_t page = (uint64_t)sequences_longest(tokens) * c->n_kv_heads * c->head_dim * sizeof(float);
+    uint64_t one = model_memory(c, n_tokens, sequences_longest(tokens), s->memory);
+    return compressed ? one + stream_bytes(s, c, n_tokens) + 4 * page : one;
 }
 
-static void print_speed(const speeds *v, const char *device)
-{
-    printf("%-22s %.3g GFLOP/s measured on %s\n", "speed", v->flops / 1e9, device);
-}
-
-typedef struct profile_cost {
-    estimate space;
-    size_t anchor_sequences, anchor_tokens;
-} profile_cost;
-
-static profile_cost cost_profile(const settings *s, const subject *subject, const corpus *corpus,
-                                 const codec_space *space)
+static void forecast_measuring(forecast *f, const settings *s, const subject *subject, const sequence_set *tokens,
+                               const codec_space *space)
 {
     const model_config *c = &subject->model->config;
-    const sequence_set *tokens = &corpus->calibration;
-    profile_cost cost = {0};
     size_t n = sequences_tokens(tokens), longest = sequences_longest(tokens);
-    if (s->anchor_tokens) cost.anchor_sequences = sequences_within(tokens, s->anchor_tokens);
-    cost.anchor_tokens = tokens->first[cost.anchor_sequences];
-    uint64_t measure =
-        model_memory(c, n, longest, s->memory) +
-        profile_memory(&subject->model->info, space->n_keys, space->n_values, (uint32_t)s->probe_rows, longest);
-    uint64_t anchors = stream_bytes(s, c, n) + eval_memory(s, c, tokens, cost.anchor_tokens, true);
     uint64_t stream = (uint64_t)n * c->hidden * sizeof(float);
-    cost.space.memory = most(measure, anchors);
-    cost.space.disk =
-        2 * stream + (stream_bytes(s, c, n) ? 0 : stream); /* an old and a new checkpoint, and the spilled stream */
-    return cost;
+    uint32_t rows = (uint32_t)s->probe_rows;
+    raise_memory(f, model_memory(c, n, longest, s->memory) +
+                        profile_memory(&subject->model->info, space->n_keys, space->n_values, rows, longest));
+    f->disk = 2 * stream + (stream_bytes(s, c, n) ? 0 : stream); /* an old and a new checkpoint; the spilled stream */
+    add_stage(f, "profile", n,
+              seconds_forward(&f->speeds, c, tokens, tokens->n) +
+                  seconds_probe(&f->speeds, c, tokens, space, s->probe_rows));
 }
 
-static void print_profile_stages(const settings *s, const subject *subject, const corpus *corpus,
-                                 const codec_space *space, const speeds *v, const profile_cost *cost)
+static void forecast_anchors(forecast *f, const settings *s, const subject *subject, const sequence_set *tokens)
 {
     const model_config *c = &subject->model->config;
-    const sequence_set *tokens = &corpus->calibration;
-    double forward = seconds_forward(v, c, tokens, tokens->n);
-    print_stage("profile", sequences_tokens(tokens), forward + seconds_probe(v, c, tokens, space, s->probe_rows));
-    if (!cost->anchor_sequences) return;
-    double anchor =
-        seconds_forward(v, c, tokens, cost->anchor_sequences) + seconds_logits(v, c, cost->anchor_tokens, 2);
-    print_stage("anchors", ANCHORS * cost->anchor_tokens, ANCHORS * anchor);
+    size_t n_sequences = sequences_within(tokens, s->anchor_tokens), n = tokens->first[n_sequences];
+    raise_memory(f, stream_bytes(s, c, sequences_tokens(tokens)) + eval_bytes(s, c, tokens, n, true));
+    double once = seconds_forward(&f->speeds, c, tokens, n_sequences) + seconds_logits(&f->speeds, c, n, 2);
+    add_stage(f, "anchors", N_ANCHORS * n, N_ANCHORS * once);
 }
 
-static kvc_status dry_run(const settings *s, const subject *subject, const corpus *corpus, const codec_space *space,
-                          bool measures, kvc_error *err)
+static void forecast_eval(forecast *f, const char *name, const settings *s, const subject *subject,
+                          const sequence_set *tokens, bool compressed)
 {
     const model_config *c = &subject->model->config;
-    const sequence_set *held = &corpus->holdout;
-    kvc_token_policy policy = settings_tokens(s, NULL);
-    profile_cost cost = cost_profile(s, subject, corpus, space);
-    size_t n_held = sequences_tokens(held);
-    uint64_t resident = resident_bytes();
-    speeds v;
-    KVC_TRY(speeds_measure(&v, subject, &policy, space, err));
-    uint64_t memory = cost.space.memory;
-    if (measures) memory = most(memory, eval_memory(s, c, held, n_held, true));
-    print_bytes("peak memory", resident + memory);
-    print_bytes("work directory", cost.space.disk);
-    print_speed(&v, subject->backend->name);
-    print_profile_stages(s, subject, corpus, space, &v, &cost);
-    if (measures)
-        print_stage("measure", n_held, 2 * seconds_forward(&v, c, held, held->n) + seconds_logits(&v, c, n_held, 2));
+    size_t n = sequences_tokens(tokens);
+    int models = compressed ? 2 : 1;
+    raise_memory(f, eval_bytes(s, c, tokens, n, compressed));
+    add_stage(f, name, n,
+              models * seconds_forward(&f->speeds, c, tokens, tokens->n) + seconds_logits(&f->speeds, c, n, models));
+}
+
+static void print_text(const forecast *f, const char *device)
+{
+    printf("peak memory            %.1f MiB\n", (double)(f->resident + f->memory) / (1 << 20));
+    if (f->disk) printf("work directory         %.1f MiB\n", (double)f->disk / (1 << 20));
+    printf("speed                  %.3g GFLOP/s measured on %s\n", f->speeds.flops / 1e9, device);
+    for (size_t i = 0; i < f->n_stages; i++)
+        printf("%-10s %8zu tokens  about %.*f s\n", f->stages[i].name, f->stages[i].n_tokens,
+               f->stages[i].seconds < 10, f->stages[i].seconds);
+}
+
+static kvc_status print_json(const forecast *f, const char *device, kvc_error *err)
+{
+    json_t *stages = json_array();
+    for (size_t i = 0; i < f->n_stages; i++)
+        json_array_append_new(stages, json_pack("{s:s,s:I,s:f}", "stage", f->stages[i].name, "tokens",
+                                                (json_int_t)f->stages[i].n_tokens, "seconds", f->stages[i].seconds));
+    json_t *o =
+        json_pack("{s:I,s:I,s:f,s:s,s:o}", "memory_bytes", (json_int_t)(f->resident + f->memory), "disk_bytes",
+                  (json_int_t)f->disk, "flops", f->speeds.flops, "device", device, "stages", stages);
+    if (!o) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the result");
+    json_dumpf(o, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    printf("\n");
+    json_decref(o);
     return KVC_OK;
 }
 
-kvc_status dry_run_run(const settings *s, const subject *subject, const corpus *corpus, const codec_space *space,
-                       kvc_error *err)
+static kvc_status print_forecast(const forecast *f, const settings *s, const subject *subject, kvc_error *err)
 {
-    return dry_run(s, subject, corpus, space, true, err);
+    if (s->json) return print_json(f, subject->backend->name, err);
+    print_text(f, subject->backend->name);
+    return KVC_OK;
 }
 
 kvc_status dry_run_profile(const settings *s, const subject *subject, const corpus *corpus, const codec_space *space,
                            kvc_error *err)
 {
-    return dry_run(s, subject, corpus, space, false, err);
+    forecast f = {.resident = resident_bytes()};
+    kvc_token_policy policy = settings_tokens(s, NULL);
+    KVC_TRY(speeds_measure(&f.speeds, subject, &policy, space, err));
+    forecast_measuring(&f, s, subject, &corpus->calibration, space);
+    if (s->anchor_tokens) forecast_anchors(&f, s, subject, &corpus->calibration);
+    if (corpus->holdout.n) forecast_eval(&f, "measure", s, subject, &corpus->holdout, true);
+    return print_forecast(&f, s, subject, err);
 }
 
 kvc_status dry_run_eval(const settings *s, const subject *subject, const sequence_set *tokens, bool compressed,
                         kvc_error *err)
 {
-    const model_config *c = &subject->model->config;
-    size_t n = sequences_tokens(tokens);
-    int models = compressed ? 2 : 1;
-    uint64_t resident = resident_bytes();
-    speeds v;
-    KVC_TRY(speeds_measure(&v, subject, NULL, NULL, err));
-    print_bytes("peak memory", resident + eval_memory(s, c, tokens, n, compressed));
-    print_speed(&v, subject->backend->name);
-    print_stage("eval", n, models * seconds_forward(&v, c, tokens, tokens->n) + seconds_logits(&v, c, n, models));
-    return KVC_OK;
+    forecast f = {.resident = resident_bytes()};
+    KVC_TRY(speeds_measure(&f.speeds, subject, NULL, NULL, err));
+    forecast_eval(&f, "eval", s, subject, tokens, compressed);
+    return print_forecast(&f, s, subject, err);
 }

@@ -6,8 +6,7 @@
 #include "plan.h"
 #include "subject.h"
 
-kvc_status dry_run_run(const settings *s, const subject *subject, const corpus *corpus, const codec_space *space,
-                       kvc_error *err);
+/* Of `profile`, and with held-out text of `run`. */
 kvc_status dry_run_profile(const settings *s, const subject *subject, const corpus *corpus, const codec_space *space,
                            kvc_error *err);
 kvc_status dry_run_eval(const settings *s, const subject *subject, const sequence_set *tokens, bool compressed,

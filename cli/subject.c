@@ -31,6 +31,14 @@ void subject_close(subject *subject)
     if (subject->backend) subject->backend->close(subject->backend);
 }
 
+void subject_note_length(const subject *subject, uint64_t n_tokens)
+{
+    uint32_t most = subject->model->config.max_positions;
+    if (n_tokens > most)
+        console_note("sequences of %llu tokens are longer than the %u that the model was made for",
+                     (unsigned long long)n_tokens, most);
+}
+
 static kvc_status match_number(const char *field, double a, const char *left, double b, const char *right,
                                kvc_error *err)
 {

@@ -15,6 +15,8 @@ typedef struct subject {
 /* hash: the SHA-256 of weights and tokenizer are needed. On failure `out` is empty but may be closed. */
 kvc_status subject_open(subject *out, const settings *s, bool hash, kvc_error *err);
 void subject_close(subject *subject);
+/* A note if sequences of n_tokens are longer than the model was made for. */
+void subject_note_length(const subject *subject, uint64_t n_tokens);
 /* Two model identities: shapes and weights. KVC_MISMATCH names the field; `left` and `right` name the sides. */
 kvc_status model_info_match(const kvc_model_info *a, const char *left, const kvc_model_info *b, const char *right,
                             kvc_error *err);

@@ -76,7 +76,7 @@ class Generate(Cli):
         self.fails(3, "generate", "model", "--prompt-file", "empty.txt")
 
     def test_interrupt(self):
-        process = self.start("generate", "model", "--prompt", "Hi", "-n", "1000000", "--temperature", "2")
+        process = self.start("generate", "model", "--prompt", "Hi", "-n", "1000000", "--temperature", "2", "-q")
         self.assertTrue(process.stdout.read(1))
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)

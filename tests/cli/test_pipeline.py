@@ -195,6 +195,7 @@ class Pipeline(Cli):
                                         "--holdout-tokens", "224", "--anchor-tokens", "0", "--space", "space.yaml")
         self.assertEqual(code, 0, err)
         self.assertIn("built-in text", err)
+        self.fails(2, "model", "-o", "no.bin", *SMALL, "--anchor-tokens", "0", says=["--anchor-tokens", "--bits"])
         self.fails(2, "solve", "builtin.bin.work/profile.h5", "-o", "no.yaml", says=["--anchor-tokens", "--bits"])
 
     # ---- eval ----
@@ -222,6 +223,10 @@ class Pipeline(Cli):
             out = self.ok(*command, "--dry-run")
             self.assertRegex(out, r"peak memory +[\d.]+ MiB")
             self.assertRegex(out, r"(profile|eval) +\d+ tokens +about [\d.]+ s")
+        forecast = self.json_of("model", *SMALL, "--dry-run", "--json", "-q")
+        self.assertEqual(set(forecast), {"memory_bytes", "disk_bytes", "flops", "device", "stages"})
+        self.assertEqual([s["stage"] for s in forecast["stages"]], ["profile", "anchors", "measure"])
+        self.assertEqual([s["tokens"] for s in forecast["stages"]], [1344, 4 * 224, 448])
         self.assertEqual(sorted(os.listdir(self.folder)), before)
 
     # ---- inspect, diff, verify ----
