@@ -3,6 +3,7 @@
 #include "console.h"
 #include "sha256.h"
 #include <stdlib.h>
+#include <string.h>
 
 static int64_t prefix_of(const subject *subject)
 {
@@ -114,6 +115,15 @@ static kvc_status read_holdout(corpus *out, const settings *s, const subject *su
     return status;
 }
 
+static void note_shared_files(const corpus *c)
+{
+    for (size_t i = 0; i < c->n_held_files; i++)
+        for (size_t j = 0; j < c->n_files; j++)
+            if (memcmp(c->held_files[i].sha256, c->files[j].sha256, 32) == 0)
+                console_note("%s is held out and calibrated on: the measured figures will flatter",
+                             c->held_files[i].name);
+}
+
 kvc_status corpus_open(corpus *out, const settings *s, const subject *subject, bool hold_apart, kvc_error *err)
 {
     sequence_set all = {0};
@@ -124,6 +134,7 @@ kvc_status corpus_open(corpus *out, const settings *s, const subject *subject, b
     KVC_TRY(cut(&all, out, s, subject, hold_apart && !s->holdout.n ? 2 : 1, err));
     kvc_status status = split(out, &all, s, hold_apart, err);
     subject_note_length(subject, sequences_longest(&all));
+    note_shared_files(out);
     sequences_free(&all);
     if (status == KVC_OK)
         console_detail("%zu tokens in %zu sequences to calibrate on, %zu held apart",

@@ -180,6 +180,11 @@ class Pipeline(Cli):
         for key in ("tokens", "ppl", "ppl_ref", "kl_mean", "kl_stderr", "top1_agreement"):
             self.assertEqual(measured[key], report["measured"][key], key)
 
+    def test_held_out_text_that_is_not(self):
+        code, _, err = self.run_quietly("model", "-o", "both.bin", "--bits", "5", *SMALL, "--holdout", "b.txt")
+        self.assertEqual(code, 0, err)
+        self.assertIn("b.txt is held out and calibrated on", err)
+
     def test_little_text_is_cut_shorter(self):
         write(self.path("short.txt"), read(self.path("a.txt"))[:700])
         code, _, err = self.run_quietly("model", "-o", "short.bin", "--bits", "5", "--prompts", "short.txt", "--space", "space.yaml",
