@@ -41,8 +41,9 @@ typedef struct profile {
     profile_anchor *anchors;
 } profile;
 
-/* What decisions add up: |dO Wo|^2 of one side relative to |h|^2, the residual stream that it is added to. The stream is what later
- * layers read, so this compares layers; relative to |O Wo|^2 alone, a layer that hardly writes would count like one that does. */
+/* What decisions add up: |dO Wo|^2 of one side relative to |h|^2, the residual stream that it is added to. The stream
+ * is what later layers read, so this compares layers; relative to |O Wo|^2 alone, a layer that hardly writes would
+ * count like one that does. */
 static inline double profile_loss(const profile *p, int values, uint32_t layer, uint32_t candidate)
 {
     double own = values ? p->value_loss[(size_t)layer * p->n_values + candidate]
