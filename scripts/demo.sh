@@ -19,11 +19,18 @@ if [ -f demo/cfg.bin ]; then
     say "demo/cfg.bin is there already"
 else
     say "the main job: kvcalib demo/model/model.safetensors -o demo/cfg.bin"
-    resume=()
-    [ -d demo/work ] && resume=(--resume)
-    calib=()
-    for file in demo/text/calib-*.txt; do calib+=(--prompts "$file"); done
-    "$KVCALIB" demo/model/model.safetensors -o demo/cfg.bin "${calib[@]}" --workdir demo/work "${resume[@]}"
+    main_job() {
+        local calib=()
+        for file in demo/text/calib-*.txt; do calib+=(--prompts "$file"); done
+        "$KVCALIB" demo/model/model.safetensors -o demo/cfg.bin "${calib[@]}" --workdir demo/work "$@"
+    }
+    if [ ! -d demo/work ]; then
+        main_job
+    elif ! main_job --resume; then
+        # The program has been built anew since, or the work is spoilt: begin again.
+        rm -rf demo/work
+        main_job
+    fi
 fi
 
 say "what was decided: kvcalib inspect demo/cfg.bin"

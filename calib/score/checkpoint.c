@@ -40,6 +40,12 @@ static hidden_header header_of(const profile *p, size_t n_tokens)
     return h;
 }
 
+static kvc_status put(output *o, const char *path, const void *bytes, size_t n, kvc_error *err)
+{
+    if (fwrite(bytes, 1, n, output_stream(o)) == n) return KVC_OK;
+    return kvc_fail(err, KVC_IO, "%s: cannot write: %s", path, strerror(errno));
+}
+
 static kvc_status save_hidden(const profile *p, hidden_states *hidden, size_t n_tokens, const char *workdir, kvc_error *err)
 {
     char path[4096];
@@ -51,11 +57,11 @@ static kvc_status save_hidden(const profile *p, hidden_states *hidden, size_t n_
     kvc_status status;
     if (!rows) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a checkpoint");
     if ((status = output_open(&o, path, err))) goto done;
-    fwrite(&header, sizeof header, 1, output_stream(o)); /* errors stay in the stream until output_commit */
+    if ((status = put(o, path, &header, sizeof header, err))) goto done;
     for (size_t i = 0; i < n_tokens; i += ROWS) {
         size_t n = n_tokens - i < ROWS ? n_tokens - i : ROWS;
         if ((status = hidden_read(hidden, i, n, rows, err))) goto done;
-        fwrite(rows, sizeof *rows, n * width, output_stream(o));
+        if ((status = put(o, path, rows, n * width * sizeof *rows, err))) goto done;
     }
     status = output_commit(o, err);
     o = NULL;
