@@ -43,7 +43,7 @@ static hidden_header header_of(const profile *p, size_t n_tokens)
 static kvc_status put(output *o, const char *path, const void *bytes, size_t n, kvc_error *err)
 {
     if (fwrite(bytes, 1, n, output_stream(o)) == n) return KVC_OK;
-    return kvc_fail(err, KVC_IO, "%s: cannot write: %s", path, strerror(errno));
+    return kvc_fail(err, KVC_IO, "%s: cannot be written: %s", path, strerror(errno));
 }
 
 static kvc_status save_hidden(const profile *p, hidden_states *hidden, size_t n_tokens, const char *workdir, kvc_error *err)
