@@ -49,10 +49,15 @@ print("perplexity %.3f exact, %.3f compressed; KL divergence %.5f +- %.5f nats p
 PY
 done
 
-prompt="Explain in three sentences what a key-value cache does in a language model."
+# A prompt much longer than the fp16 window, so that most of what the answer reads is compressed.
+{
+    echo "Here is a part of a manual."
+    sed -n 1,26p demo/text/eval-prose.txt
+    echo "Say in two or three sentences what this part is about."
+} >demo/prompt.txt
 for config in "" demo/cfg.bin; do
-    say "generation with ${config:-the exact fp16 cache}"
-    "$KVCALIB" generate demo/model --chat --prompt "$prompt" ${config:+--config "$config"} -n 120
+    say "an answer about a page of text, with ${config:-the exact fp16 cache}"
+    "$KVCALIB" generate demo/model --chat --prompt-file demo/prompt.txt ${config:+--config "$config"} -n 80
     echo
 done
 

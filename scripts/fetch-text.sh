@@ -25,11 +25,13 @@ take() {
     shift
     for file in "$@"; do zcat -f "$file" | sed -n "1,${lines}p"; done
 }
-take 2400 "$policy/policy.txt.gz" >"$folder/calib-prose.txt"
+# body LINES FILE: the same behind the table of contents of a manual
+body() { zcat -f "$2" | sed -n '/^1\. /,$p' | sed -n "1,${1}p"; }
+body 2400 "$policy/policy.txt.gz" >"$folder/calib-prose.txt"
 take 900 "$policy/perl-policy.txt.gz" "$policy/debconf_specification.txt.gz" >"$folder/calib-manual.txt"
 take 900 "$modules/Net/Ping.pm" "$modules/Archive/Tar.pm" >"$folder/calib-perl.txt"
 take 900 "$tree/include/stdio.h" "$tree/include/string.h" "$tree/include/netdb.h" >"$folder/calib-c.txt"
-take 2400 "$tree/share/developers-reference/developers-reference.txt.gz" >"$folder/eval-prose.txt"
+body 2400 "$tree/share/developers-reference/developers-reference.txt.gz" >"$folder/eval-prose.txt"
 take 900 "$modules/Math/BigFloat.pm" "$modules/Text/Balanced.pm" >"$folder/eval-perl.txt"
 take 900 "$tree/include/stdlib.h" "$tree/include/pthread.h" "$tree/include/math.h" >"$folder/eval-c.txt"
 for file in "$folder"/calib-*.txt "$folder"/eval-*.txt; do
