@@ -1,5 +1,6 @@
 /* page.cu - one thread block encodes or decodes one page of one head in shared memory (page.h).
- * Bound by memory: 4 bytes a value on one side, its code on the other. To add a codec: a .cuh beside the others, a case below. */
+ * Bound by memory: 4 bytes a value on one side, its code on the other. To add a codec: a .cuh beside the others, a
+ * case below. */
 #include "page.h"
 
 #include <math.h>
@@ -8,7 +9,7 @@
 #include "codec/had.cuh"
 #include "codec/int.cuh"
 
-enum symbol { SYMBOL_FP16 = 1, SYMBOL_INT = 2 };  /* wire ids, runtime/codec/codec_list.h */
+enum symbol { SYMBOL_FP16 = 1, SYMBOL_INT = 2 }; /* wire ids, runtime/codec/codec_list.h */
 enum transform { TRANSFORM_HAD = 1 };
 
 static const int THREADS = 256;
@@ -56,8 +57,16 @@ static cudaError_t shape_of(const kvc_coder *coder, page_shape *s)
                 (c->n_transforms == 0 || c->transform[0] == TRANSFORM_HAD);
     if (!known) return cudaErrorNotSupported;
     uint32_t block = c->n_transforms ? coder->head_dim & -coder->head_dim : 0;
-    *s = page_shape{coder->n_kv_heads,  coder->head_dim,   coder->page, c->bits, c->group, coder->block_bytes,
-                    coder->code_bytes, c->scale == KVC_SCALE_TOK, block, block ? (float)(1.0 / sqrt((double)block)) : 0};
+    *s = page_shape{coder->n_kv_heads,
+                    coder->head_dim,
+                    coder->page,
+                    c->bits,
+                    c->group,
+                    coder->block_bytes,
+                    coder->code_bytes,
+                    c->scale == KVC_SCALE_TOK,
+                    block,
+                    block ? (float)(1.0 / sqrt((double)block)) : 0};
     return cudaSuccess;
 }
 
@@ -65,10 +74,12 @@ static cudaError_t shape_of(const kvc_coder *coder, page_shape *s)
 template <typename kernel> static cudaError_t prepare(kernel k, const page_shape &s, size_t *bytes)
 {
     *bytes = (size_t)s.page * s.d * sizeof(float);
-    return *bytes > 48 * 1024 ? cudaFuncSetAttribute(k, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)*bytes) : cudaSuccess;
+    return *bytes > 48 * 1024 ? cudaFuncSetAttribute(k, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)*bytes)
+                              : cudaSuccess;
 }
 
-extern "C" cudaError_t kernel_encode_pages(const kvc_coder *coder, const float *rows, size_t n_pages, void *blocks, cudaStream_t stream)
+extern "C" cudaError_t kernel_encode_pages(const kvc_coder *coder, const float *rows, size_t n_pages, void *blocks,
+                                           cudaStream_t stream)
 {
     page_shape s;
     size_t bytes;
@@ -80,7 +91,8 @@ extern "C" cudaError_t kernel_encode_pages(const kvc_coder *coder, const float *
     return cudaGetLastError();
 }
 
-extern "C" cudaError_t kernel_decode_pages(const kvc_coder *coder, const void *blocks, size_t n_pages, float *rows, cudaStream_t stream)
+extern "C" cudaError_t kernel_decode_pages(const kvc_coder *coder, const void *blocks, size_t n_pages, float *rows,
+                                           cudaStream_t stream)
 {
     page_shape s;
     size_t bytes;

@@ -11,10 +11,13 @@ extern "C" {
 
 /*  rows   [n_pages * P][n_kv_heads][d]  in, finite
  *  blocks [n_pages][n_kv_heads][block_bytes]  out, every byte written
- * cudaErrorNotSupported for a codec that has no kernel; cudaErrorInvalidValue where a page does not fit shared memory. */
-cudaError_t kernel_encode_pages(const kvc_coder *coder, const float *rows, size_t n_pages, void *blocks, cudaStream_t stream);
+ * cudaErrorNotSupported for a codec that has no kernel; cudaErrorInvalidValue where a page does not fit shared
+ * memory. */
+cudaError_t kernel_encode_pages(const kvc_coder *coder, const float *rows, size_t n_pages, void *blocks,
+                                cudaStream_t stream);
 /* The other way. */
-cudaError_t kernel_decode_pages(const kvc_coder *coder, const void *blocks, size_t n_pages, float *rows, cudaStream_t stream);
+cudaError_t kernel_decode_pages(const kvc_coder *coder, const void *blocks, size_t n_pages, float *rows,
+                                cudaStream_t stream);
 
 #ifdef __cplusplus
 }

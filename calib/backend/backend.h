@@ -1,18 +1,18 @@
 /* backend.h - the operations that a forward pass and its measurements need, as one flat table of function pointers.
  *
- * Pointers named dev_* are the backend's memory (plain memory on the CPU); others are host memory. All arithmetic is fp32
- * unless said; rows are row-major. Calls may be asynchronous until sync(). An operation that a backend lacks returns
- * KVC_UNSUPPORTED with its name: there is no silent fallback. Results never depend on the number of threads: work is cut
- * into fixed blocks and every reduction has a fixed order. */
+ * Pointers named dev_* are the backend's memory (plain memory on the CPU); others are host memory. All arithmetic is
+ * fp32 unless said; rows are row-major. Calls may be asynchronous until sync(). An operation that a backend lacks
+ * returns KVC_UNSUPPORTED with its name: there is no silent fallback. Results never depend on the number of threads:
+ * work is cut into fixed blocks and every reduction has a fixed order. */
 #ifndef CALIB_BACKEND_BACKEND_H
 #define CALIB_BACKEND_BACKEND_H
 #include "kvc/codec.h"
 
 /* Causal attention of one sequence.
  *   q [T][n_heads][d], k v [T][n_kv_heads][d], after RoPE; out [n_rows][n_heads][d]
- * With k_page and v_page (what the cache's pages decode to, [T][n_kv_heads][d]) it is decode-faithful: query t reads token j
- * from k_page, v_page where j lies in a page that is compressed when t + 1 tokens are present, i.e.
- * sinks <= j < sinks + kvc_tokens_compressed(policy, t + 1), and from k, v elsewhere. Either may be NULL: exact. */
+ * With k_page and v_page (what the cache's pages decode to, [T][n_kv_heads][d]) it is decode-faithful: query t reads
+ * token j from k_page, v_page where j lies in a page that is compressed when t + 1 tokens are present, i.e. sinks <=
+ * j < sinks + kvc_tokens_compressed(policy, t + 1), and from k, v elsewhere. Either may be NULL: exact. */
 typedef struct attention_args {
     uint32_t n_tokens, n_heads, n_kv_heads, head_dim;
     float scale; /* of the scores; 1 / sqrt(d) */
@@ -39,24 +39,25 @@ typedef struct logit_sums {
 void logit_sums_start(size_t rows, logit_sums *sums);
 logit_row logit_sums_finish(const logit_sums *s);
 
-/* What candidate codecs do to sampled query rows of one sequence, everything else exact. Only rows in compressed pages differ
- * from k and v. D = n_heads * d. A candidate's delta is its attention output minus the exact one, before W_o. */
+/* What candidate codecs do to sampled query rows of one sequence, everything else exact. Only rows in compressed
+ * pages differ from k and v. D = n_heads * d. A candidate's delta is its attention output minus the exact one, before
+ * W_o. */
 typedef struct probe_args {
     uint32_t n_tokens, n_heads, n_kv_heads, head_dim;
     float scale;
     kvc_token_policy policy;
-    const float *q, *k, *v;       /* as in attention_args */
+    const float *q, *k, *v; /* as in attention_args */
     uint32_t n_rows;
-    const uint32_t *rows;         /* host [n_rows], ascending positions */
+    const uint32_t *rows; /* host [n_rows], ascending positions */
     uint32_t n_keys, n_values;
-    const float *const *k_page;   /* host array of [T][n_kv_heads][d] in backend memory */
+    const float *const *k_page; /* host array of [T][n_kv_heads][d] in backend memory */
     const float *const *v_page;
-    float *out;                   /* [n_rows][D] exact attention output */
-    float *const *delta_key;      /* [n_keys] -> [n_rows][D], values exact */
-    float *const *delta_value;    /* [n_values] -> [n_rows][D], keys exact */
-    double *score_error;          /* host [n_keys], added to: sum of |a - a^| over visible (query, key) pairs */
-    double *output_error;         /* host [n_keys][n_values], added to: sum of |o - o^| / |o| over rows and D */
-    double *n_scores;             /* host, added to: number of pairs behind score_error */
+    float *out;                /* [n_rows][D] exact attention output */
+    float *const *delta_key;   /* [n_keys] -> [n_rows][D], values exact */
+    float *const *delta_value; /* [n_values] -> [n_rows][D], keys exact */
+    double *score_error;       /* host [n_keys], added to: sum of |a - a^| over visible (query, key) pairs */
+    double *output_error;      /* host [n_keys][n_values], added to: sum of |o - o^| / |o| over rows and D */
+    double *n_scores;          /* host, added to: number of pairs behind score_error */
 } probe_args;
 
 typedef struct backend backend;
@@ -70,31 +71,41 @@ struct backend {
     kvc_status (*download)(backend *b, void *dst, const void *dev_src, size_t bytes, kvc_error *err);
     kvc_status (*sync)(backend *b, kvc_error *err);
     /* y[m][n] = x[m][k] w[n][k]^T (+ bias[n]) (+ y if accumulate); w is a weight as stored: [out][in] */
-    kvc_status (*gemm)(backend *b, size_t m, size_t n, size_t k, const float *dev_x, const float *dev_w, const float *dev_bias, int accumulate, float *dev_y, kvc_error *err);
+    kvc_status (*gemm)(backend *b, size_t m, size_t n, size_t k, const float *dev_x, const float *dev_w,
+                       const float *dev_bias, int accumulate, float *dev_y, kvc_error *err);
     /* y = x / sqrt(mean(x^2) + eps) * w per row of `dim` */
-    kvc_status (*rmsnorm)(backend *b, size_t rows, size_t dim, const float *dev_x, const float *dev_w, double eps, float *dev_y, kvc_error *err);
-    /* rotate x [rows][n_heads][d] in place; channel i pairs with i + d/2 (Hugging Face order); cos, sin [rows][d/2] */
-    kvc_status (*rope)(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *dev_cos, const float *dev_sin, float *dev_x, kvc_error *err);
+    kvc_status (*rmsnorm)(backend *b, size_t rows, size_t dim, const float *dev_x, const float *dev_w, double eps,
+                          float *dev_y, kvc_error *err);
+    /* rotate x [rows][n_heads][d] in place; channel i pairs with i + d/2 (Hugging Face order); cos, sin [rows][d/2]
+     */
+    kvc_status (*rope)(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *dev_cos,
+                       const float *dev_sin, float *dev_x, kvc_error *err);
     /* gate = silu(gate) * up, n values */
     kvc_status (*silu_mul)(backend *b, size_t n, float *dev_gate, const float *dev_up, kvc_error *err);
     kvc_status (*attention)(backend *b, const attention_args *args, kvc_error *err);
-    /* What a cache holds of rows x [T][n_kv_heads][d]: y_exact = x rounded to fp16; y_page = the decoded pages for tokens in
-     * whole pages (from `sinks` on), equal to y_exact elsewhere. coder->page is policy.page. */
-    kvc_status (*transcode)(backend *b, const kvc_coder *coder, const kvc_token_policy *policy, size_t n_tokens, const float *dev_x, float *dev_exact, float *dev_page, kvc_error *err);
-    /* logits [rows][n] of both models for the vocabulary entries [first, first + n), which come in ascending order; targets
-     * [rows] host; sums [rows] host, from logit_sums_start(). dev_ref and dev_cfg may be the same. */
-    kvc_status (*compare_logits)(backend *b, size_t rows, size_t first, size_t n, const float *dev_ref, const float *dev_cfg, const uint32_t *targets, logit_sums *sums, kvc_error *err);
+    /* What a cache holds of rows x [T][n_kv_heads][d]: y_exact = x rounded to fp16; y_page = the decoded pages for
+     * tokens in whole pages (from `sinks` on), equal to y_exact elsewhere. coder->page is policy.page. */
+    kvc_status (*transcode)(backend *b, const kvc_coder *coder, const kvc_token_policy *policy, size_t n_tokens,
+                            const float *dev_x, float *dev_exact, float *dev_page, kvc_error *err);
+    /* logits [rows][n] of both models for the vocabulary entries [first, first + n), which come in ascending order;
+     * targets [rows] host; sums [rows] host, from logit_sums_start(). dev_ref and dev_cfg may be the same. */
+    kvc_status (*compare_logits)(backend *b, size_t rows, size_t first, size_t n, const float *dev_ref,
+                                 const float *dev_cfg, const uint32_t *targets, logit_sums *sums, kvc_error *err);
     kvc_status (*probe)(backend *b, const probe_args *args, kvc_error *err);
     /* out[r] = sum of squares of row r, in double; host [rows] */
     kvc_status (*row_power)(backend *b, size_t rows, size_t width, const float *dev_x, double *out, kvc_error *err);
     /* *sum += sum of |x - y| / |x| over n values (those with x = 0 are left out), *count += their number */
-    kvc_status (*relative_error)(backend *b, size_t n, const float *dev_x, const float *dev_y, double *sum, double *count, kvc_error *err);
-    /* per column of x [rows][width], added to: sum, square; lowered and raised: min, max; host [width] each (NULL: not wanted) */
-    kvc_status (*column_stats)(backend *b, size_t rows, size_t width, const float *dev_x, double *sum, double *square, double *min, double *max, kvc_error *err);
+    kvc_status (*relative_error)(backend *b, size_t n, const float *dev_x, const float *dev_y, double *sum,
+                                 double *count, kvc_error *err);
+    /* per column of x [rows][width], added to: sum, square; lowered and raised: min, max; host [width] each (NULL:
+     * not wanted) */
+    kvc_status (*column_stats)(backend *b, size_t rows, size_t width, const float *dev_x, double *sum, double *square,
+                               double *min, double *max, kvc_error *err);
 };
 
-/* threads 0: as many as the machine has. The number holds for all OpenMP regions that the calling thread starts from then on.
- * Owned: (*b)->close(b). */
+/* threads 0: as many as the machine has. The number holds for all OpenMP regions that the calling thread starts from
+ * then on. Owned: (*b)->close(b). */
 kvc_status backend_open_cpu(backend **out, int threads, kvc_error *err);
-kvc_status backend_open(backend **out, const char *device /* "auto", "cpu", "cuda[:N]" */, int threads, kvc_error *err);
+kvc_status backend_open(backend **out, const char *device /* "auto", "cpu", "cuda[:N]" */, int threads,
+                        kvc_error *err);
 #endif

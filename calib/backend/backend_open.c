@@ -6,7 +6,8 @@
 #include <string.h>
 
 /* "cuda" or "cuda:N"; -1: neither */
-static int cuda_device(const char *device) {
+static int cuda_device(const char *device)
+{
     if (strcmp(device, "cuda") == 0) return 0;
     if (strncmp(device, "cuda:", 5) != 0 || device[5] < '0' || device[5] > '9') return -1;
     char *end;
@@ -14,7 +15,8 @@ static int cuda_device(const char *device) {
     return *end || n > 1023 ? -1 : (int)n;
 }
 
-kvc_status backend_open(backend **out, const char *device, int threads, kvc_error *err) {
+kvc_status backend_open(backend **out, const char *device, int threads, kvc_error *err)
+{
     *out = NULL;
     if (strcmp(device, "cpu") == 0) return backend_open_cpu(out, threads, err);
     if (strcmp(device, "auto") == 0) return backend_open_auto(out, threads, err);

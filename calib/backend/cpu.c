@@ -7,29 +7,34 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void cpu_close(backend *b) {
+static void cpu_close(backend *b)
+{
     free(b);
 }
 
-static kvc_status cpu_buffer_new(backend *b, size_t bytes, void **out, kvc_error *err) {
+static kvc_status cpu_buffer_new(backend *b, size_t bytes, void **out, kvc_error *err)
+{
     (void)b;
     size_t rounded = (bytes + 63) & ~(size_t)63;
     *out = rounded >= bytes ? aligned_alloc(64, rounded ? rounded : 64) : NULL;
     return *out ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for a buffer of %zu bytes", bytes);
 }
 
-static void cpu_buffer_free(backend *b, void *memory) {
+static void cpu_buffer_free(backend *b, void *memory)
+{
     (void)b;
     free(memory);
 }
 
-static kvc_status cpu_copy(backend *b, void *dst, const void *src, size_t bytes, kvc_error *err) {
+static kvc_status cpu_copy(backend *b, void *dst, const void *src, size_t bytes, kvc_error *err)
+{
     (void)b, (void)err;
     memcpy(dst, src, bytes);
     return KVC_OK;
 }
 
-static kvc_status cpu_sync(backend *b, kvc_error *err) {
+static kvc_status cpu_sync(backend *b, kvc_error *err)
+{
     (void)b, (void)err;
     return KVC_OK;
 }
@@ -55,7 +60,8 @@ static const backend cpu_table = {
     .column_stats = cpu_column_stats,
 };
 
-kvc_status backend_open_cpu(backend **out, int threads, kvc_error *err) {
+kvc_status backend_open_cpu(backend **out, int threads, kvc_error *err)
+{
     *out = NULL;
     if (threads < 0 || threads > 4096)
         return kvc_fail(err, KVC_INVALID, "%d threads: expected 0 (all) to 4096", threads);

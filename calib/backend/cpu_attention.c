@@ -28,14 +28,17 @@ typedef struct scratch {
     float *q, *o, *s, *max, *sum;
 } scratch;
 
-static size_t group_of(const attention_args *a) {
+static size_t group_of(const attention_args *a)
+{
     return a->n_heads / a->n_kv_heads;
 }
-static size_t tile_queries(const attention_args *a) {
+static size_t tile_queries(const attention_args *a)
+{
     return cpu_max(8, ROWS / group_of(a));
 }
 
-static float *scratch_new(const attention_args *a, scratch *w) {
+static float *scratch_new(const attention_args *a, scratch *w)
+{
     size_t M = tile_queries(a) * group_of(a), d = a->head_dim;
     float *block = aligned_alloc(64, (M * (2 * d + KEYS + 2) * sizeof *block + 63) & ~(size_t)63);
     if (!block) return NULL;
@@ -45,17 +48,19 @@ static float *scratch_new(const attention_args *a, scratch *w) {
     return block;
 }
 
-static size_t tile_end(const attention_args *a, size_t first) {
+static size_t tile_end(const attention_args *a, size_t first)
+{
     size_t end = cpu_min(first + tile_queries(a), a->n_tokens);
     if (!a->k_page && !a->v_page) return end;
-    size_t step = (size_t)a->policy.sinks + a->policy.window + a->policy.page -
-                  1; /* the first query that sees a page */
+    size_t step =
+        (size_t)a->policy.sinks + a->policy.window + a->policy.page - 1; /* the first query that sees a page */
     if (first >= step) step += ((first - step) / a->policy.page + 1) * a->policy.page;
     return cpu_min(end, step);
 }
 
 /* Where tiles start; the last entry is n_tokens. Owned: free(). */
-static size_t *cut_tiles(const attention_args *a, size_t *n) {
+static size_t *cut_tiles(const attention_args *a, size_t *n)
+{
     size_t most = 1;
     for (size_t at = 0; at < a->n_tokens; at = tile_end(a, at)) most++;
     size_t *first = malloc(most * sizeof *first);
@@ -66,12 +71,14 @@ static size_t *cut_tiles(const attention_args *a, size_t *n) {
     return first;
 }
 
-static tile make_tile(const attention_args *a, size_t head, size_t first, size_t end) {
+static tile make_tile(const attention_args *a, size_t head, size_t first, size_t end)
+{
     size_t compressed = a->k_page || a->v_page ? kvc_tokens_compressed(&a->policy, first + 1) : 0;
     return (tile){head, first, end, a->policy.sinks, a->policy.sinks + compressed};
 }
 
-static void load_queries(const attention_args *a, const tile *t, scratch *w) {
+static void load_queries(const attention_args *a, const tile *t, scratch *w)
+{
     size_t d = a->head_dim, G = group_of(a), M = (t->end - t->first) * G;
     for (size_t m = 0; m < M; m++) {
         const float *q = a->q + ((t->first + m / G) * a->n_heads + t->head * G + m % G) * d;
@@ -84,8 +91,9 @@ static void load_queries(const attention_args *a, const tile *t, scratch *w) {
 
 /* Rows of this KV head from token j on, as far as *end (lowered from `limit`) in one source: exact or pages
  * (NULL: all exact). */
-static const float *rows_from(const attention_args *a, const tile *t, const float *exact, const float *page,
-                              size_t j, size_t limit, size_t *end) {
+static const float *rows_from(const attention_args *a, const tile *t, const float *exact, const float *page, size_t j,
+                              size_t limit, size_t *end)
+{
     bool inside = page && j >= t->page_begin && j < t->page_end;
     *end = limit;
     if (inside) *end = cpu_min(limit, t->page_end);
@@ -94,26 +102,29 @@ static const float *rows_from(const attention_args *a, const tile *t, const floa
 }
 
 /* s = q k^T for keys [begin, limit) */
-static void score_block(const attention_args *a, const tile *t, size_t begin, size_t limit, scratch *w) {
+static void score_block(const attention_args *a, const tile *t, size_t begin, size_t limit, scratch *w)
+{
     int M = (int)((t->end - t->first) * group_of(a)), d = (int)a->head_dim, stride = d * (int)a->n_kv_heads;
     for (size_t j = begin, end; j < limit; j = end) {
         const float *k = rows_from(a, t, a->k, a->k_page, j, limit, &end);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, M, (int)(end - j), d, 1.0f, w->q, d, k, stride,
-                    0.0f, w->s + (j - begin), KEYS);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, M, (int)(end - j), d, 1.0f, w->q, d, k, stride, 0.0f,
+                    w->s + (j - begin), KEYS);
     }
 }
 
 /* o += s v for keys [begin, limit) */
-static void value_block(const attention_args *a, const tile *t, size_t begin, size_t limit, scratch *w) {
+static void value_block(const attention_args *a, const tile *t, size_t begin, size_t limit, scratch *w)
+{
     int M = (int)((t->end - t->first) * group_of(a)), d = (int)a->head_dim, stride = d * (int)a->n_kv_heads;
     for (size_t j = begin, end; j < limit; j = end) {
         const float *v = rows_from(a, t, a->v, a->v_page, j, limit, &end);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, M, d, (int)(end - j), 1.0f, w->s + (j - begin),
-                    KEYS, v, stride, 1.0f, w->o, d);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, M, d, (int)(end - j), 1.0f, w->s + (j - begin), KEYS,
+                    v, stride, 1.0f, w->o, d);
     }
 }
 
-static void softmax_block(const attention_args *a, const tile *t, size_t begin, size_t limit, scratch *w) {
+static void softmax_block(const attention_args *a, const tile *t, size_t begin, size_t limit, scratch *w)
+{
     size_t d = a->head_dim, G = group_of(a), M = (t->end - t->first) * G;
     for (size_t m = 0; m < M; m++) {
         size_t seen = t->first + m / G + 1, n = seen <= begin ? 0 : cpu_min(seen, limit) - begin;
@@ -125,16 +136,17 @@ static void softmax_block(const attention_args *a, const tile *t, size_t begin, 
     }
 }
 
-static void store_outputs(const attention_args *a, const tile *t, const scratch *w) {
+static void store_outputs(const attention_args *a, const tile *t, const scratch *w)
+{
     size_t d = a->head_dim, G = group_of(a), M = (t->end - t->first) * G;
     for (size_t m = 0; m < M; m++) {
-        float *out = a->out + ((t->first + m / G) * a->n_heads + t->head * G + m % G) * d,
-              scale = 1.0f / w->sum[m];
+        float *out = a->out + ((t->first + m / G) * a->n_heads + t->head * G + m % G) * d, scale = 1.0f / w->sum[m];
         for (size_t i = 0; i < d; i++) out[i] = w->o[m * d + i] * scale;
     }
 }
 
-static void attend_tile(const attention_args *a, const tile *t, scratch *w) {
+static void attend_tile(const attention_args *a, const tile *t, scratch *w)
+{
     load_queries(a, t, w);
     for (size_t begin = 0; begin < t->end; begin += KEYS) {
         size_t limit = cpu_min(begin + KEYS, t->end);
@@ -145,11 +157,11 @@ static void attend_tile(const attention_args *a, const tile *t, scratch *w) {
     store_outputs(a, t, w);
 }
 
-kvc_status cpu_attention(backend *b, const attention_args *a, kvc_error *err) {
+kvc_status cpu_attention(backend *b, const attention_args *a, kvc_error *err)
+{
     (void)b;
     size_t n_tiles, failed = 0, *first = cut_tiles(a, &n_tiles);
-    if (!first)
-        return kvc_fail(err, KVC_NO_MEMORY, "out of memory for attention over %u tokens", a->n_tokens);
+    if (!first) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for attention over %u tokens", a->n_tokens);
 #pragma omp parallel reduction(+ : failed)
     {
         scratch w = {0};

@@ -21,7 +21,8 @@ typedef struct product {
 } product;
 
 /* What the product is added to; returns beta. */
-static float start_block(const product *p, size_t row, size_t rows, size_t column, size_t columns) {
+static float start_block(const product *p, size_t row, size_t rows, size_t column, size_t columns)
+{
     if (!p->bias) return p->accumulate ? 1.0f : 0.0f;
     const float *bias = p->bias + column;
     for (size_t r = row; r < row + rows; r++) {
@@ -34,20 +35,21 @@ static float start_block(const product *p, size_t row, size_t rows, size_t colum
     return 1.0f;
 }
 
-static void multiply_block(const product *p, size_t row, size_t rows, size_t column, size_t columns) {
+static void multiply_block(const product *p, size_t row, size_t rows, size_t column, size_t columns)
+{
     float beta = start_block(p, row, rows, column, columns);
     const float *x = p->x + row * p->k, *w = p->w + column * p->k;
     float *y = p->y + row * p->n + column;
     if (rows == 1)
-        cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)columns, (int)p->k, 1.0f, w, (int)p->k, x, 1, beta, y,
-                    1);
+        cblas_sgemv(CblasRowMajor, CblasNoTrans, (int)columns, (int)p->k, 1.0f, w, (int)p->k, x, 1, beta, y, 1);
     else
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)columns, (int)p->k, 1.0f, x,
-                    (int)p->k, w, (int)p->k, beta, y, (int)p->n);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)columns, (int)p->k, 1.0f, x, (int)p->k,
+                    w, (int)p->k, beta, y, (int)p->n);
 }
 
-kvc_status cpu_gemm(backend *b, size_t m, size_t n, size_t k, const float *x, const float *w,
-                    const float *bias, int accumulate, float *y, kvc_error *err) {
+kvc_status cpu_gemm(backend *b, size_t m, size_t n, size_t k, const float *x, const float *w, const float *bias,
+                    int accumulate, float *y, kvc_error *err)
+{
     (void)b, (void)err;
     product p = {m, n, k, x, w, bias, accumulate, y};
     size_t rows = m >= 4 * ROWS ? ROWS : cpu_max(32, cpu_min(ROWS, cpu_blocks(m, 4)));

@@ -19,13 +19,16 @@
 /* Less than this many operations are not worth waking threads for. */
 #define CPU_SMALL 50000
 
-static inline size_t cpu_min(size_t a, size_t b) {
+static inline size_t cpu_min(size_t a, size_t b)
+{
     return a < b ? a : b;
 }
-static inline size_t cpu_max(size_t a, size_t b) {
+static inline size_t cpu_max(size_t a, size_t b)
+{
     return a > b ? a : b;
 }
-static inline size_t cpu_blocks(size_t n, size_t block) {
+static inline size_t cpu_blocks(size_t n, size_t block)
+{
     return (n + block - 1) / block;
 }
 
@@ -41,22 +44,22 @@ float cpu_row_max(const float *x, size_t n);
 /* *sum += sum of exp(x - max), *cross += sum of exp(x - max) (x - y), in double */
 void cpu_exp_sums(const float *x, const float *y, size_t n, float max, double *sum, double *cross);
 
-kvc_status cpu_gemm(backend *b, size_t m, size_t n, size_t k, const float *x, const float *w,
-                    const float *bias, int accumulate, float *y, kvc_error *err);
-kvc_status cpu_rmsnorm(backend *b, size_t rows, size_t dim, const float *x, const float *w, double eps,
-                       float *y, kvc_error *err);
-kvc_status cpu_rope(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *cosine,
-                    const float *sine, float *x, kvc_error *err);
+kvc_status cpu_gemm(backend *b, size_t m, size_t n, size_t k, const float *x, const float *w, const float *bias,
+                    int accumulate, float *y, kvc_error *err);
+kvc_status cpu_rmsnorm(backend *b, size_t rows, size_t dim, const float *x, const float *w, double eps, float *y,
+                       kvc_error *err);
+kvc_status cpu_rope(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *cosine, const float *sine,
+                    float *x, kvc_error *err);
 kvc_status cpu_silu_mul(backend *b, size_t n, float *gate, const float *up, kvc_error *err);
 kvc_status cpu_attention(backend *b, const attention_args *args, kvc_error *err);
 kvc_status cpu_transcode(backend *b, const kvc_coder *coder, const kvc_token_policy *policy, size_t n_tokens,
                          const float *x, float *exact, float *page, kvc_error *err);
-kvc_status cpu_compare_logits(backend *b, size_t rows, size_t first, size_t n, const float *ref,
-                              const float *cfg, const uint32_t *targets, logit_sums *sums, kvc_error *err);
+kvc_status cpu_compare_logits(backend *b, size_t rows, size_t first, size_t n, const float *ref, const float *cfg,
+                              const uint32_t *targets, logit_sums *sums, kvc_error *err);
 kvc_status cpu_probe(backend *b, const probe_args *a, kvc_error *err);
 kvc_status cpu_row_power(backend *b, size_t rows, size_t width, const float *x, double *out, kvc_error *err);
-kvc_status cpu_relative_error(backend *b, size_t n, const float *x, const float *y, double *sum,
-                              double *count, kvc_error *err);
-kvc_status cpu_column_stats(backend *b, size_t rows, size_t width, const float *x, double *sum,
-                            double *square, double *min, double *max, kvc_error *err);
+kvc_status cpu_relative_error(backend *b, size_t n, const float *x, const float *y, double *sum, double *count,
+                              kvc_error *err);
+kvc_status cpu_column_stats(backend *b, size_t rows, size_t width, const float *x, double *sum, double *square,
+                            double *min, double *max, kvc_error *err);
 #endif

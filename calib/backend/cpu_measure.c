@@ -1,7 +1,7 @@
 /* cpu_measure.c - sums that the profile pass takes over rows and columns, in double.
  *
- * Every sum is cut into PARTS fixed parts that are added in order, or runs along one row or column, so that the number of threads
- * changes nothing. All are bound by memory reads: 4 bytes per value and operand. */
+ * Every sum is cut into PARTS fixed parts that are added in order, or runs along one row or column, so that the
+ * number of threads changes nothing. All are bound by memory reads: 4 bytes per value and operand. */
 #include "cpu_internal.h"
 
 #include <math.h>
@@ -22,7 +22,8 @@ kvc_status cpu_row_power(backend *b, size_t rows, size_t width, const float *x, 
     return KVC_OK;
 }
 
-kvc_status cpu_relative_error(backend *b, size_t n, const float *x, const float *y, double *sum, double *count, kvc_error *err)
+kvc_status cpu_relative_error(backend *b, size_t n, const float *x, const float *y, double *sum, double *count,
+                              kvc_error *err)
 {
     (void)b, (void)err;
     double sums[PARTS], counts[PARTS];
@@ -45,8 +46,8 @@ kvc_status cpu_relative_error(backend *b, size_t n, const float *x, const float 
     return KVC_OK;
 }
 
-static void stats_columns(size_t rows, size_t width, size_t first, size_t n, const float *x, double *sum, double *square,
-                          double *min, double *max)
+static void stats_columns(size_t rows, size_t width, size_t first, size_t n, const float *x, double *sum,
+                          double *square, double *min, double *max)
 {
     for (size_t r = 0; r < rows; r++) {
         const float *row = x + r * width + first;
@@ -60,8 +61,8 @@ static void stats_columns(size_t rows, size_t width, size_t first, size_t n, con
     }
 }
 
-kvc_status cpu_column_stats(backend *b, size_t rows, size_t width, const float *x, double *sum, double *square, double *min,
-                            double *max, kvc_error *err)
+kvc_status cpu_column_stats(backend *b, size_t rows, size_t width, const float *x, double *sum, double *square,
+                            double *min, double *max, kvc_error *err)
 {
     (void)b, (void)err;
 #pragma omp parallel for schedule(static)

@@ -1,12 +1,12 @@
 /* cpu_probe.c - what every candidate codec does to sampled query rows (backend.h, probe).
  *
- * A task is one KV head and TILE query rows: with the G query heads of the group stacked it works on M = TILE * G rows. Letters:
- *     S [M][T] exact scores, A = softmax(S), O = A V; for key candidate c: P = softmax with the compressed range's scores replaced;
- *     A', P' the part of A, P inside each row's compressed range (zero elsewhere), dV_v = V^_v - V over that range
- *     delta_key_c = (P - A) V      delta_value_v = A' dV_v      pair (c, v): (P - A) V + P' dV_v
- * All values' dV lie side by side, so a pair costs one column block of a single product.
- * Sums go to the task's own slots and are added in task order: threads change nothing.
- * Cost: (n_keys + 1) products M x T x d, as many M x C x (n_values d), and n_keys + 1 exponentials per score. */
+ * A task is one KV head and TILE query rows: with the G query heads of the group stacked it works on M = TILE * G
+ * rows. Letters: S [M][T] exact scores, A = softmax(S), O = A V; for key candidate c: P = softmax with the compressed
+ * range's scores replaced; A', P' the part of A, P inside each row's compressed range (zero elsewhere), dV_v = V^_v -
+ * V over that range delta_key_c = (P - A) V      delta_value_v = A' dV_v      pair (c, v): (P - A) V + P' dV_v All
+ * values' dV lie side by side, so a pair costs one column block of a single product. Sums go to the task's own slots
+ * and are added in task order: threads change nothing. Cost: (n_keys + 1) products M x T x d, as many M x C x
+ * (n_values d), and n_keys + 1 exponentials per score. */
 #include "cpu_internal.h"
 
 #include <cblas.h>
@@ -21,11 +21,12 @@ typedef struct probe_shape {
     size_t group, rows; /* G, M = TILE * G */
     size_t compressed;  /* C: most compressed tokens any row sees */
     size_t n_tiles;
-    const float *dv;    /* [n_kv_heads][C][n_values * d] */
+    const float *dv; /* [n_kv_heads][C][n_values * d] */
 } probe_shape;
 
 /* Scratch of one task; drawn as offsets into one block:
- *     q [M][d] | scores [M][T] | exact [M][T] | other [M][T] | inside [M][C] | pair [M][n_values d] | out [M][d] | delta [M][d] */
+ *     q [M][d] | scores [M][T] | exact [M][T] | other [M][T] | inside [M][C] | pair [M][n_values d] | out [M][d] |
+ * delta [M][d] */
 typedef struct probe_scratch {
     float *q, *scores, *exact, *other, *inside, *pair, *out, *delta;
 } probe_scratch;
@@ -36,8 +37,14 @@ static size_t scratch_layout(const probe_shape *s, float *base, probe_scratch *w
     struct {
         float **to;
         size_t n;
-    } parts[] = {{&w->q, M * d},      {&w->scores, M * T},           {&w->exact, M * T}, {&w->other, M * T},
-                 {&w->inside, M * s->compressed}, {&w->pair, M * s->a->n_values * d}, {&w->out, M * d},   {&w->delta, M * d}};
+    } parts[] = {{&w->q, M * d},
+                 {&w->scores, M * T},
+                 {&w->exact, M * T},
+                 {&w->other, M * T},
+                 {&w->inside, M * s->compressed},
+                 {&w->pair, M * s->a->n_values * d},
+                 {&w->out, M * d},
+                 {&w->delta, M * d}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (base) *parts[i].to = base + at;
         at += (parts[i].n + 15) & ~(size_t)15;
@@ -45,18 +52,18 @@ static size_t scratch_layout(const probe_shape *s, float *base, probe_scratch *w
     return at;
 }
 
-static void product(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *y, size_t ldy, int transpose_y,
-                    float *out, size_t ldo)
+static void product(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *y, size_t ldy,
+                    int transpose_y, float *out, size_t ldo)
 {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, transpose_y ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k, 1.0f, x, (int)ldx, y,
-                (int)ldy, 0.0f, out, (int)ldo);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, transpose_y ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k, 1.0f, x,
+                (int)ldx, y, (int)ldy, 0.0f, out, (int)ldo);
 }
 
 /* What the rows of one task have in common. */
 typedef struct probe_tile {
-    size_t head, first, n, M;  /* KV head, first probe row, their number, n * G */
-    size_t visible;            /* keys that the last row sees */
-    size_t compressed;         /* of them compressed */
+    size_t head, first, n, M; /* KV head, first probe row, their number, n * G */
+    size_t visible;           /* keys that the last row sees */
+    size_t compressed;        /* of them compressed */
 } probe_tile;
 
 static size_t row_length(const probe_args *a, const probe_tile *t, size_t m, size_t group)
@@ -117,7 +124,8 @@ static void exact_rows(const probe_shape *s, const probe_tile *t, probe_scratch 
     product(t->M, d, t->visible, w->exact, T, a->v + t->head * d, kv, 0, w->out, d);
     store_rows(s, t, w->out, d, a->out);
     keep_inside(s, t, w->exact, w->inside);
-    product(t->M, wide, t->compressed, w->inside, t->compressed, s->dv + t->head * s->compressed * wide, wide, 0, w->pair, wide);
+    product(t->M, wide, t->compressed, w->inside, t->compressed, s->dv + t->head * s->compressed * wide, wide, 0,
+            w->pair, wide);
     for (size_t v = 0; v < a->n_values; v++) store_rows(s, t, w->pair + v * d, wide, a->delta_value[v]);
 }
 
@@ -178,8 +186,8 @@ static void probe_task(const probe_shape *s, const probe_tile *t, probe_scratch 
         sums[c] = subtract_rows(t, T, w->exact, w->other);
         product(t->M, d, t->visible, w->other, T, a->v + t->head * d, kv, 0, w->delta, d);
         store_rows(s, t, w->delta, d, a->delta_key[c]);
-        product(t->M, wide, t->compressed, w->inside, t->compressed, s->dv + t->head * s->compressed * wide, wide, 0, w->pair,
-                wide);
+        product(t->M, wide, t->compressed, w->inside, t->compressed, s->dv + t->head * s->compressed * wide, wide, 0,
+                w->pair, wide);
         for (size_t v = 0; v < a->n_values; v++) sums[a->n_keys + c * a->n_values + v] = relative_rows(s, t, w, v);
     }
 }
@@ -255,6 +263,7 @@ kvc_status cpu_probe(backend *b, const probe_args *a, kvc_error *err)
 done:
     free(dv);
     free(sums);
-    return failed ? kvc_fail(err, KVC_NO_MEMORY, "out of memory for the losses of %u x %u candidates", a->n_keys, a->n_values)
+    return failed ? kvc_fail(err, KVC_NO_MEMORY, "out of memory for the losses of %u x %u candidates", a->n_keys,
+                             a->n_values)
                   : KVC_OK;
 }

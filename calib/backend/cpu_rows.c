@@ -5,7 +5,8 @@
 
 #define SILU_BLOCK 8192
 
-CPU_CLONES static void norm_row(size_t dim, const float *x, const float *w, double eps, float *y) {
+CPU_CLONES static void norm_row(size_t dim, const float *x, const float *w, double eps, float *y)
+{
     double square = 0;
 #pragma omp simd reduction(+ : square)
     for (size_t i = 0; i < dim; i++) square += (double)x[i] * x[i];
@@ -13,8 +14,9 @@ CPU_CLONES static void norm_row(size_t dim, const float *x, const float *w, doub
     for (size_t i = 0; i < dim; i++) y[i] = x[i] * scale * w[i];
 }
 
-kvc_status cpu_rmsnorm(backend *b, size_t rows, size_t dim, const float *x, const float *w, double eps,
-                       float *y, kvc_error *err) {
+kvc_status cpu_rmsnorm(backend *b, size_t rows, size_t dim, const float *x, const float *w, double eps, float *y,
+                       kvc_error *err)
+{
     (void)b, (void)err;
 #pragma omp parallel for schedule(static) if (rows * dim > CPU_SMALL)
     for (size_t r = 0; r < rows; r++) norm_row(dim, x + r * dim, w, eps, y + r * dim);
@@ -22,8 +24,8 @@ kvc_status cpu_rmsnorm(backend *b, size_t rows, size_t dim, const float *x, cons
 }
 
 /* One row: all heads turn by the same angles. */
-CPU_CLONES static void rope_row(size_t n_heads, size_t half, const float *cosine, const float *sine,
-                                float *x) {
+CPU_CLONES static void rope_row(size_t n_heads, size_t half, const float *cosine, const float *sine, float *x)
+{
     for (size_t h = 0; h < n_heads; h++) {
         float *low = x + h * 2 * half, *high = low + half;
 #pragma omp simd
@@ -35,8 +37,9 @@ CPU_CLONES static void rope_row(size_t n_heads, size_t half, const float *cosine
     }
 }
 
-kvc_status cpu_rope(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *cosine,
-                    const float *sine, float *x, kvc_error *err) {
+kvc_status cpu_rope(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *cosine, const float *sine,
+                    float *x, kvc_error *err)
+{
     (void)b, (void)err;
     size_t half = head_dim / 2;
 #pragma omp parallel for schedule(static) if (rows * n_heads * head_dim > CPU_SMALL)
@@ -45,7 +48,8 @@ kvc_status cpu_rope(backend *b, size_t rows, size_t n_heads, size_t head_dim, co
     return KVC_OK;
 }
 
-kvc_status cpu_silu_mul(backend *b, size_t n, float *gate, const float *up, kvc_error *err) {
+kvc_status cpu_silu_mul(backend *b, size_t n, float *gate, const float *up, kvc_error *err)
+{
     (void)b, (void)err;
 #pragma omp parallel for schedule(static) if (n > CPU_SMALL)
     for (size_t i = 0; i < n; i += SILU_BLOCK) cpu_silu_mul_row(cpu_min(SILU_BLOCK, n - i), gate + i, up + i);

@@ -10,7 +10,8 @@
 #include <math.h>
 #include <string.h>
 
-static inline __attribute__((always_inline)) float fast_exp(float x) {
+static inline __attribute__((always_inline)) float fast_exp(float x)
+{
     const float log2e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
     const float shift = 0x1.8p23f; /* adding it rounds to an integer, which then is in the low bits */
     x = x < -87.0f ? -87.0f : x;
@@ -31,14 +32,16 @@ static inline __attribute__((always_inline)) float fast_exp(float x) {
     return y;
 }
 
-CPU_CLONES float cpu_row_max(const float *x, size_t n) {
+CPU_CLONES float cpu_row_max(const float *x, size_t n)
+{
     float max = -INFINITY;
 #pragma omp simd reduction(max : max)
     for (size_t i = 0; i < n; i++) max = x[i] > max ? x[i] : max;
     return max;
 }
 
-CPU_CLONES static float exp_row(float *x, size_t n, float max) {
+CPU_CLONES static float exp_row(float *x, size_t n, float max)
+{
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (size_t i = 0; i < n; i++) {
@@ -49,7 +52,8 @@ CPU_CLONES static float exp_row(float *x, size_t n, float max) {
     return sum;
 }
 
-float cpu_softmax_step(float *x, size_t n, float *max, float *sum) {
+float cpu_softmax_step(float *x, size_t n, float *max, float *sum)
+{
     float block = cpu_row_max(x, n), next = block > *max ? block : *max;
     float keep = *max == next ? 1.0f : fast_exp(*max - next);
     *sum = *sum * keep + exp_row(x, n, next);
@@ -57,21 +61,24 @@ float cpu_softmax_step(float *x, size_t n, float *max, float *sum) {
     return keep;
 }
 
-CPU_CLONES static void scale_row(float *x, size_t n, float scale) {
+CPU_CLONES static void scale_row(float *x, size_t n, float scale)
+{
     for (size_t i = 0; i < n; i++) x[i] *= scale;
 }
 
-void cpu_softmax(float *x, size_t n) {
+void cpu_softmax(float *x, size_t n)
+{
     scale_row(x, n, 1.0f / exp_row(x, n, cpu_row_max(x, n)));
 }
 
-CPU_CLONES void cpu_silu_mul_row(size_t n, float *x, const float *up) {
+CPU_CLONES void cpu_silu_mul_row(size_t n, float *x, const float *up)
+{
 #pragma omp simd
     for (size_t i = 0; i < n; i++) x[i] = x[i] / (1.0f + fast_exp(-x[i])) * up[i];
 }
 
-CPU_CLONES void cpu_exp_sums(const float *x, const float *y, size_t n, float max, double *sum,
-                             double *cross) {
+CPU_CLONES void cpu_exp_sums(const float *x, const float *y, size_t n, float max, double *sum, double *cross)
+{
     double s = 0, c = 0;
 #pragma omp simd reduction(+ : s, c)
     for (size_t i = 0; i < n; i++) {

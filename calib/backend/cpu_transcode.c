@@ -8,7 +8,8 @@
 
 #define ROUND_BLOCK 4096
 
-static bool all_finite(const float *x, size_t n) {
+static bool all_finite(const float *x, size_t n)
+{
     uint32_t bad = 0, bits;
     for (size_t i = 0; i < n; i++) {
         memcpy(&bits, x + i, sizeof bits);
@@ -18,7 +19,8 @@ static bool all_finite(const float *x, size_t n) {
 }
 
 /* Returns how many blocks hold a value that is not finite. */
-static size_t round_rows(size_t n, const float *x, float *exact) {
+static size_t round_rows(size_t n, const float *x, float *exact)
+{
     size_t bad = 0;
 #pragma omp parallel for schedule(static) reduction(+ : bad)
     for (size_t i = 0; i < n; i += ROUND_BLOCK) {
@@ -32,7 +34,8 @@ static size_t round_rows(size_t n, const float *x, float *exact) {
 }
 
 /* Returns how many threads found no memory. */
-static size_t code_pages(const kvc_coder *c, size_t sinks, size_t n_pages, const float *exact, float *page) {
+static size_t code_pages(const kvc_coder *c, size_t sinks, size_t n_pages, const float *exact, float *page)
+{
     size_t stride = (size_t)c->n_kv_heads * c->head_dim, failed = 0;
     size_t block_bytes = (c->block_bytes + 63u) & ~(size_t)63;
 #pragma omp parallel reduction(+ : failed)
@@ -53,7 +56,8 @@ static size_t code_pages(const kvc_coder *c, size_t sinks, size_t n_pages, const
 }
 
 kvc_status cpu_transcode(backend *b, const kvc_coder *coder, const kvc_token_policy *policy, size_t n_tokens,
-                         const float *x, float *exact, float *page, kvc_error *err) {
+                         const float *x, float *exact, float *page, kvc_error *err)
+{
     (void)b;
     size_t width = (size_t)coder->n_kv_heads * coder->head_dim, sinks = cpu_min(policy->sinks, n_tokens);
     size_t n_pages = (n_tokens - sinks) / policy->page, end = sinks + n_pages * policy->page;

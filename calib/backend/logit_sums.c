@@ -4,11 +4,13 @@
 
 #include <math.h>
 
-void logit_sums_start(size_t rows, logit_sums *sums) {
+void logit_sums_start(size_t rows, logit_sums *sums)
+{
     for (size_t r = 0; r < rows; r++) sums[r] = (logit_sums){.max_ref = -INFINITY, .max_cfg = -INFINITY};
 }
 
-logit_row logit_sums_finish(const logit_sums *s) {
+logit_row logit_sums_finish(const logit_sums *s)
+{
     double lse_ref = s->max_ref + log(s->sum_ref), lse_cfg = s->max_cfg + log(s->sum_cfg);
     return (logit_row){
         .nll_ref = lse_ref - s->target_ref,

@@ -58,7 +58,7 @@ kvc_status h5_get(h5_file *file, const h5_field *field, kvc_error *err);
 void h5_close(h5_file *file); /* closing twice is fine */
 
 /* Shared by both directions. */
-#define H5_NO_FILE "/dev/null/image" /* the name of an image; HDF5 refuses one that a file has */
+#define H5_NO_FILE "/dev/null/image"  /* the name of an image; HDF5 refuses one that a file has */
 hid_t h5_type(const h5_field *field); /* close with H5Tclose() */
 void h5_quiet(h5_file *file);         /* until h5_close(), the library prints nothing */
 #endif

@@ -142,8 +142,10 @@ kvc_status h5_open(h5_file *out, const char *name, void *bytes, size_t n, const 
     herr_t given = H5Pset_file_image(access, bytes, n);
     if (given >= 0) out->id = H5Fopen(H5_NO_FILE, H5F_ACC_RDONLY, access);
     kvc_status status = KVC_OK;
-    if (given < 0) status = h5_fail(KVC_NO_MEMORY, out, "out of memory", err);
-    else if (out->id < 0) status = h5_fail(KVC_FORMAT, out, "is not an HDF5 file, or a damaged one", err);
+    if (given < 0)
+        status = h5_fail(KVC_NO_MEMORY, out, "out of memory", err);
+    else if (out->id < 0)
+        status = h5_fail(KVC_FORMAT, out, "is not an HDF5 file, or a damaged one", err);
     H5Pclose(access);
     KVC_TRY(status);
     h5_field kind_field = {.path = "kind", .kind = H5_TEXT, .text_bytes = strlen(kind) + 1};

@@ -11,5 +11,8 @@ static inline void job_progress(const job *j, const char *stage, double done, do
 {
     if (j && j->progress) j->progress(j->context, stage, done, total);
 }
-static inline bool job_cancelled(const job *j) { return j && j->cancelled && j->cancelled(j->context); }
+static inline bool job_cancelled(const job *j)
+{
+    return j && j->cancelled && j->cancelled(j->context);
+}
 #endif

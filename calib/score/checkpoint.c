@@ -1,4 +1,5 @@
-/* checkpoint.c - see checkpoint.h. hidden-<layer>.bin: 128-byte header (struct below), then n_tokens * width floats. */
+/* checkpoint.c - see checkpoint.h. hidden-<layer>.bin: 128-byte header (struct below), then n_tokens * width floats.
+ */
 #include "checkpoint.h"
 #include "output.h"
 #include "score.h"
@@ -32,10 +33,8 @@ static void partial_path(char *buf, size_t n, const char *workdir)
 
 static hidden_header header_of(const profile *p, size_t n_tokens)
 {
-    hidden_header h = {.magic = "kvcalib-hidden1",
-                       .n_tokens = n_tokens,
-                       .width = p->model.hidden_size,
-                       .layer = p->layers_done};
+    hidden_header h = {
+        .magic = "kvcalib-hidden1", .n_tokens = n_tokens, .width = p->model.hidden_size, .layer = p->layers_done};
     memcpy(h.fingerprint, p->fingerprint, sizeof p->fingerprint);
     return h;
 }
@@ -46,7 +45,8 @@ static kvc_status put(output *o, const char *path, const void *bytes, size_t n, 
     return kvc_fail(err, KVC_IO, "%s: cannot be written: %s", path, strerror(errno));
 }
 
-static kvc_status save_hidden(const profile *p, hidden_states *hidden, size_t n_tokens, const char *workdir, kvc_error *err)
+static kvc_status save_hidden(const profile *p, hidden_states *hidden, size_t n_tokens, const char *workdir,
+                              kvc_error *err)
 {
     char path[4096];
     hidden_path(path, sizeof path, workdir, p->layers_done);
@@ -71,7 +71,8 @@ done:
     return status;
 }
 
-static kvc_status load_hidden(const profile *p, hidden_states *hidden, size_t n_tokens, const char *workdir, kvc_error *err)
+static kvc_status load_hidden(const profile *p, hidden_states *hidden, size_t n_tokens, const char *workdir,
+                              kvc_error *err)
 {
     char path[4096];
     hidden_path(path, sizeof path, workdir, p->layers_done);
@@ -103,8 +104,8 @@ done:
     return status;
 }
 
-kvc_status checkpoint_save(const profile *p, hidden_states *hidden, size_t n_tokens, const char *workdir, uint32_t previous,
-                           kvc_error *err)
+kvc_status checkpoint_save(const profile *p, hidden_states *hidden, size_t n_tokens, const char *workdir,
+                           uint32_t previous, kvc_error *err)
 {
     char path[4096];
     KVC_TRY(save_hidden(p, hidden, n_tokens, workdir, err));
@@ -148,7 +149,8 @@ static void copy_losses(profile *to, const profile *from)
     to->layers_done = from->layers_done;
 }
 
-kvc_status checkpoint_load(profile *p, hidden_states *hidden, size_t n_tokens, const char *workdir, bool *found, kvc_error *err)
+kvc_status checkpoint_load(profile *p, hidden_states *hidden, size_t n_tokens, const char *workdir, bool *found,
+                           kvc_error *err)
 {
     char path[4096];
     profile *saved = NULL;
@@ -157,8 +159,8 @@ kvc_status checkpoint_load(profile *p, hidden_states *hidden, size_t n_tokens, c
     *found = access(path, F_OK) == 0;
     if (!*found) return KVC_OK;
     KVC_TRY(profile_load(&saved, path, err));
-    if (strcmp(saved->fingerprint, p->fingerprint) != 0 || saved->n_layers != p->n_layers || saved->n_keys != p->n_keys ||
-        saved->n_values != p->n_values) {
+    if (strcmp(saved->fingerprint, p->fingerprint) != 0 || saved->n_layers != p->n_layers ||
+        saved->n_keys != p->n_keys || saved->n_values != p->n_values) {
         status = kvc_fail(err, KVC_MISMATCH, "%s: made from another model, text, recipe or build", path);
         goto done;
     }

@@ -1,10 +1,11 @@
-/* evaluate.c - the global loss of a plan: how far the next-token distribution moves when the whole cache is compressed.
+/* evaluate.c - the global loss of a plan: how far the next-token distribution moves when the whole cache is
+ * compressed.
  *
- * Teacher forcing that decodes: every position of a sequence is computed at once, yet query t reads fp16 rows in sinks and
- * window and decoded rows in the pages that are compressed when t + 1 tokens are present (methods.md sections 2 and 4), which
- * is what a runtime cache fed token by token would hold. Errors accumulate through the layers.
- * Cost: one forward pass per model plus two logit products per scored position; memory: two residual streams and five
- * buffers of one sequence. */
+ * Teacher forcing that decodes: every position of a sequence is computed at once, yet query t reads fp16 rows in
+ * sinks and window and decoded rows in the pages that are compressed when t + 1 tokens are present (methods.md
+ * sections 2 and 4), which is what a runtime cache fed token by token would hold. Errors accumulate through the
+ * layers. Cost: one forward pass per model plus two logit products per scored position; memory: two residual streams
+ * and five buffers of one sequence. */
 #include "score.h"
 
 #include <math.h>
@@ -12,7 +13,7 @@
 
 typedef struct compressed_attention { /* context of the attention hook */
     const kvc_token_policy *policy;
-    kvc_coder *coders;  /* [n_layers][2]: keys, values */
+    kvc_coder *coders;                          /* [n_layers][2]: keys, values */
     float *k_exact, *k_page, *v_exact, *v_page; /* backend memory, [longest][n_kv_heads][d] */
 } compressed_attention;
 
@@ -42,8 +43,8 @@ static kvc_status attend_compressed(void *context, const layer_view *view, kvc_e
 }
 
 /* Codecs of a plan, bound to the model's shape. coders [n_layers][2]. */
-static kvc_status bind_coders(kvc_coder *coders, const model_config *m, const kvc_token_policy *policy, const kvc_layer *layers,
-                              const void *params, size_t params_bytes, kvc_error *err)
+static kvc_status bind_coders(kvc_coder *coders, const model_config *m, const kvc_token_policy *policy,
+                              const kvc_layer *layers, const void *params, size_t params_bytes, kvc_error *err)
 {
     for (uint32_t i = 0; i < 2 * m->n_layers; i++) {
         const kvc_codec *codec = i % 2 ? &layers[i / 2].value : &layers[i / 2].key;
@@ -52,8 +53,7 @@ static kvc_status bind_coders(kvc_coder *coders, const model_config *m, const kv
                             (unsigned long long)codec->param_offset + codec->param_bytes, params_bytes);
         const void *own = codec->param_bytes ? (const char *)params + codec->param_offset : NULL;
         kvc_error why;
-        kvc_status status =
-            kvc_coder_init(&coders[i], codec, own, m->n_kv_heads, m->head_dim, policy->page, &why);
+        kvc_status status = kvc_coder_init(&coders[i], codec, own, m->n_kv_heads, m->head_dim, policy->page, &why);
         if (status) return kvc_fail(err, status, "layer %u %s: %s", i / 2, i % 2 ? "values" : "keys", why.message);
     }
     return KVC_OK;
@@ -100,17 +100,18 @@ static void summarise(const logit_row *rows, size_t n, bool compressed, eval_res
     out->top1_agreement = agree / n;
 }
 
-static kvc_status run_pass(hidden_states **out, model *m, backend *b, const sequence_set *tokens, const forward_hooks *hooks,
-                           uint64_t memory_limit, const job *job, const char *stage, kvc_error *err)
+static kvc_status run_pass(hidden_states **out, model *m, backend *b, const sequence_set *tokens,
+                           const forward_hooks *hooks, uint64_t memory_limit, const job *job, const char *stage,
+                           kvc_error *err)
 {
     KVC_TRY(hidden_new(out, sequences_tokens(tokens), m->config.hidden, memory_limit, NULL, err));
     KVC_TRY(model_embed(m, tokens, *out, err));
     return model_layers(m, b, tokens, *out, 0, m->config.n_layers, hooks, job, stage, err);
 }
 
-kvc_status evaluate(model *m, backend *b, const sequence_set *tokens, const kvc_token_policy *policy, const kvc_layer *layers,
-                    const void *params, size_t params_bytes, uint64_t memory_limit, hidden_states *ref, eval_result *out,
-                    const job *job, const char *stage, kvc_error *err)
+kvc_status evaluate(model *m, backend *b, const sequence_set *tokens, const kvc_token_policy *policy,
+                    const kvc_layer *layers, const void *params, size_t params_bytes, uint64_t memory_limit,
+                    hidden_states *ref, eval_result *out, const job *job, const char *stage, kvc_error *err)
 {
     size_t n_rows = sequences_tokens(tokens) - tokens->n;
     compressed_attention compressed = {0};
@@ -129,7 +130,8 @@ kvc_status evaluate(model *m, backend *b, const sequence_set *tokens, const kvc_
     }
     if (layers) {
         size_t longest = sequences_longest(tokens);
-        if ((status = compressed_new(&compressed, m, b, policy, layers, params, params_bytes, longest, err))) goto done;
+        if ((status = compressed_new(&compressed, m, b, policy, layers, params, params_bytes, longest, err)))
+            goto done;
         if ((status = run_pass(&cfg, m, b, tokens, &hooks, memory_limit, job, stage, err))) goto done;
     }
     if ((status = model_compare(m, b, tokens, ref, cfg ? cfg : ref, rows, job, err))) goto done;

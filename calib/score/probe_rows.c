@@ -1,5 +1,5 @@
-/* probe_rows.c - stratified rows by a counter-based generator: SplitMix64's finaliser over (seed, sequence, stratum), so that no
- * draw depends on another and resuming needs no state. */
+/* probe_rows.c - stratified rows by a counter-based generator: SplitMix64's finaliser over (seed, sequence, stratum),
+ * so that no draw depends on another and resuming needs no state. */
 #include "probe_rows.h"
 
 static uint64_t mix(uint64_t x)
@@ -10,10 +10,11 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
-uint32_t probe_rows_draw(uint32_t *rows, const kvc_token_policy *policy, uint32_t n_tokens, uint32_t wanted, uint64_t seed,
-                         uint64_t sequence)
+uint32_t probe_rows_draw(uint32_t *rows, const kvc_token_policy *policy, uint32_t n_tokens, uint32_t wanted,
+                         uint64_t seed, uint64_t sequence)
 {
-    uint64_t first = (uint64_t)policy->sinks + policy->window + policy->page - 1; /* the first row that reads a page */
+    uint64_t first =
+        (uint64_t)policy->sinks + policy->window + policy->page - 1; /* the first row that reads a page */
     if (n_tokens <= first) return 0;
     uint64_t range = n_tokens - first;
     uint32_t n = wanted == 0 || wanted > range ? (uint32_t)range : wanted;

@@ -1,10 +1,12 @@
-/* profile.c - one layer-streamed pass that measures what every candidate codec does to every layer (methods.md section 4, local).
+/* profile.c - one layer-streamed pass that measures what every candidate codec does to every layer (methods.md
+ * section 4, local).
  *
- * At each layer the exact queries, keys and values of a sequence are in memory. Every candidate is encoded and decoded by libkvc's
- * own codec, and its effect on sampled query rows is measured as decoding would see it: pages decoded, sinks and window exact.
- * Nothing accumulates from layer to layer: the residual stream stays that of the exact model.
- * Sums are in double, in the order of sequences, so that neither threads nor resuming change them.
- * Cost per layer and sequence, R rows, T tokens, K and V candidates: about (K + 1) (1 + V / 2) products of R x T x d per head. */
+ * At each layer the exact queries, keys and values of a sequence are in memory. Every candidate is encoded and
+ * decoded by libkvc's own codec, and its effect on sampled query rows is measured as decoding would see it: pages
+ * decoded, sinks and window exact. Nothing accumulates from layer to layer: the residual stream stays that of the
+ * exact model. Sums are in double, in the order of sequences, so that neither threads nor resuming change them. Cost
+ * per layer and sequence, R rows, T tokens, K and V candidates: about (K + 1) (1 + V / 2) products of R x T x d per
+ * head. */
 #include "checkpoint.h"
 #include "probe_rows.h"
 #include "score.h"
@@ -30,12 +32,12 @@ typedef struct measurement {
     profile *p;
     backend *b;
     const profile_options *options;
-    size_t n_tokens; /* of all sequences */
-    kvc_coder *keys, *values;                       /* [K], [V] */
-    float *exact;                                   /* backend memory [T][H][d], not read */
-    float **k_page, **v_page;                       /* [K], [V] of [T][H][d] */
-    float *out, **delta_key, **delta_value;         /* [rows][D] */
-    float *projected;                               /* [rows][hidden] */
+    size_t n_tokens;                        /* of all sequences */
+    kvc_coder *keys, *values;               /* [K], [V] */
+    float *exact;                           /* backend memory [T][H][d], not read */
+    float **k_page, **v_page;               /* [K], [V] of [T][H][d] */
+    float *out, **delta_key, **delta_value; /* [rows][D] */
+    float *projected;                       /* [rows][hidden] */
     uint32_t *rows;
     double *power; /* [longest] */
     double *memory;
@@ -54,9 +56,9 @@ static size_t sums_layout(measurement *m, double *base)
     struct {
         double **to;
         size_t n;
-    } parts[] = {{&m->sums.key_error, K},       {&m->sums.key_count, K},    {&m->sums.value_error, V},
-                 {&m->sums.value_count, V},     {&m->sums.score_error, K},  {&m->sums.output_error, K * V},
-                 {&m->sums.key_power, K},       {&m->sums.value_power, V},  {&m->column_sum, columns},
+    } parts[] = {{&m->sums.key_error, K},     {&m->sums.key_count, K},   {&m->sums.value_error, V},
+                 {&m->sums.value_count, V},   {&m->sums.score_error, K}, {&m->sums.output_error, K * V},
+                 {&m->sums.key_power, K},     {&m->sums.value_power, V}, {&m->column_sum, columns},
                  {&m->column_square, columns}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (base) *parts[i].to = base + at;
@@ -92,7 +94,8 @@ static kvc_status projected_power(measurement *m, const layer_view *view, size_t
                                   kvc_error *err)
 {
     const model_config *c = view->config;
-    KVC_TRY(m->b->gemm(m->b, rows, c->hidden, (size_t)c->n_heads * c->head_dim, x, view->wo, NULL, 0, m->projected, err));
+    KVC_TRY(
+        m->b->gemm(m->b, rows, c->hidden, (size_t)c->n_heads * c->head_dim, x, view->wo, NULL, 0, m->projected, err));
     KVC_TRY(m->b->row_power(m->b, rows, c->hidden, m->projected, m->power, err));
     *sum += total(m->power, rows);
     return KVC_OK;
@@ -107,7 +110,8 @@ static kvc_status collect_statistics(measurement *m, const layer_view *view, kvc
     size_t rows = view->n_tokens - skip, kv = (size_t)p->model.n_kv_heads * p->model.head_dim;
     size_t q = (size_t)p->model.n_query_heads * p->model.head_dim, at = view->layer * kv;
     double *sum = m->column_sum, *square = m->column_square;
-    KVC_TRY(m->b->column_stats(m->b, rows, kv, view->k + skip * kv, sum, square, p->key_min + at, p->key_max + at, err));
+    KVC_TRY(
+        m->b->column_stats(m->b, rows, kv, view->k + skip * kv, sum, square, p->key_min + at, p->key_max + at, err));
     KVC_TRY(m->b->column_stats(m->b, rows, kv, view->v + skip * kv, sum + kv, square + kv, p->value_min + at,
                                p->value_max + at, err));
     KVC_TRY(m->b->column_stats(m->b, rows, q, view->q + skip * q, sum + 2 * kv, square + 2 * kv, NULL, NULL, err));
@@ -127,7 +131,8 @@ static kvc_status decode_candidates(measurement *m, const layer_view *view, kvc_
                                      &m->sums.key_count[i], err));
     }
     for (uint32_t i = 0; i < p->n_values; i++) {
-        KVC_TRY(m->b->transcode(m->b, &m->values[i], &p->tokens, view->n_tokens, view->v, m->exact, m->v_page[i], err));
+        KVC_TRY(
+            m->b->transcode(m->b, &m->values[i], &p->tokens, view->n_tokens, view->v, m->exact, m->v_page[i], err));
         KVC_TRY(m->b->relative_error(m->b, n, view->v + skip, m->v_page[i] + skip, &m->sums.value_error[i],
                                      &m->sums.value_count[i], err));
     }
@@ -181,7 +186,8 @@ static kvc_status observe(void *context, const layer_view *view, kvc_error *err)
     KVC_TRY(collect_statistics(m, view, err));
     if (n_rows == 0) return KVC_OK;
     size_t first = m->rows[0], rest = view->n_tokens - first;
-    KVC_TRY(m->b->row_power(m->b, rest, view->config->hidden, view->residual + first * view->config->hidden, m->power, err));
+    KVC_TRY(m->b->row_power(m->b, rest, view->config->hidden, view->residual + first * view->config->hidden, m->power,
+                            err));
     m->sums.residual_power += total(m->power, rest);
     m->sums.n_residual += rest;
     KVC_TRY(decode_candidates(m, view, err));
@@ -196,7 +202,10 @@ static void finish_columns(const double *sum, const double *square, size_t width
     }
 }
 
-static double ratio(double a, double b) { return b > 0 ? a / b : 0; }
+static double ratio(double a, double b)
+{
+    return b > 0 ? a / b : 0;
+}
 
 static void finish_losses(measurement *m, uint32_t layer)
 {
@@ -228,10 +237,12 @@ static kvc_status layer_done(void *context, uint32_t layer, hidden_states *hidde
 {
     measurement *m = context;
     profile *p = m->p;
-    size_t kv = (size_t)p->model.n_kv_heads * p->model.head_dim, q = (size_t)p->model.n_query_heads * p->model.head_dim;
+    size_t kv = (size_t)p->model.n_kv_heads * p->model.head_dim,
+           q = (size_t)p->model.n_query_heads * p->model.head_dim;
     double n = (double)m->n_positions;
     finish_columns(m->column_sum, m->column_square, kv, n, p->key_mean + layer * kv, p->key_rms + layer * kv);
-    finish_columns(m->column_sum + kv, m->column_square + kv, kv, n, p->value_mean + layer * kv, p->value_rms + layer * kv);
+    finish_columns(m->column_sum + kv, m->column_square + kv, kv, n, p->value_mean + layer * kv,
+                   p->value_rms + layer * kv);
     finish_columns(m->column_sum + 2 * kv, m->column_square + 2 * kv, q, n, NULL, p->query_rms + layer * q);
     finish_losses(m, layer);
     p->layers_done = layer + 1;
@@ -264,7 +275,8 @@ static kvc_status coders_new(kvc_coder **out, const profile *p, const kvc_codec 
     *out = malloc(n * sizeof **out);
     if (!*out) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u candidates", n);
     for (uint32_t i = 0; i < n; i++)
-        KVC_TRY(kvc_coder_init(&(*out)[i], &codecs[i], NULL, p->model.n_kv_heads, p->model.head_dim, p->tokens.page, err));
+        KVC_TRY(kvc_coder_init(&(*out)[i], &codecs[i], NULL, p->model.n_kv_heads, p->model.head_dim, p->tokens.page,
+                               err));
     return KVC_OK;
 }
 
@@ -285,7 +297,10 @@ static void measurement_free(measurement *m)
 }
 
 /* Rows that a sequence of n tokens is probed on, at most. */
-static size_t most_rows(const profile_options *o, size_t n) { return o->probe_rows && o->probe_rows < n ? o->probe_rows : n; }
+static size_t most_rows(const profile_options *o, size_t n)
+{
+    return o->probe_rows && o->probe_rows < n ? o->probe_rows : n;
+}
 
 static kvc_status measurement_new(measurement *m, size_t longest, kvc_error *err)
 {
@@ -308,7 +323,8 @@ static kvc_status measurement_new(measurement *m, size_t longest, kvc_error *err
     return KVC_OK;
 }
 
-uint64_t profile_memory(const kvc_model_info *model, uint32_t n_keys, uint32_t n_values, uint32_t probe_rows, size_t longest)
+uint64_t profile_memory(const kvc_model_info *model, uint32_t n_keys, uint32_t n_values, uint32_t probe_rows,
+                        size_t longest)
 {
     profile_options o = {.probe_rows = probe_rows};
     uint64_t page = (uint64_t)longest * model->n_kv_heads * model->head_dim, n = n_keys + n_values;
@@ -316,8 +332,8 @@ uint64_t profile_memory(const kvc_model_info *model, uint32_t n_keys, uint32_t n
     return sizeof(float) * ((n + 1) * page + (n + 1) * out + most_rows(&o, longest) * model->hidden_size);
 }
 
-kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set *tokens, const profile_options *options,
-                           hidden_states **final, const job *job, kvc_error *err)
+kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set *tokens,
+                           const profile_options *options, hidden_states **final, const job *job, kvc_error *err)
 {
     measurement state = {.p = p, .b = b, .options = options, .saved = UINT32_MAX};
     forward_hooks hooks = {.observe = observe, .layer_done = layer_done, .context = &state};
@@ -327,7 +343,8 @@ kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set 
     kvc_status status;
     if (kvc_tokens_compressed(&p->tokens, longest) == 0)
         return kvc_fail(err, KVC_INPUT,
-                        "the longest calibration sequence has %zu tokens and the cache keeps the first %u and newest %u to %u exact: "
+                        "the longest calibration sequence has %zu tokens and the cache keeps the first %u and newest "
+                        "%u to %u exact: "
                         "nothing to measure",
                         longest, p->tokens.sinks, p->tokens.window, p->tokens.window + p->tokens.page - 1);
     state.n_tokens = sequences_tokens(tokens);
@@ -337,7 +354,9 @@ kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set 
     p->probe_rows = options->probe_rows;
     p->seed = options->seed;
     if ((status = measurement_new(&state, longest, err))) goto done;
-    if ((status = hidden_new(&hidden, state.n_tokens, m->config.hidden, options->memory_limit, options->workdir, err))) goto done;
+    if ((status =
+             hidden_new(&hidden, state.n_tokens, m->config.hidden, options->memory_limit, options->workdir, err)))
+        goto done;
     if (options->resume && options->workdir &&
         (status = checkpoint_load(p, hidden, state.n_tokens, options->workdir, &resumed, err)))
         goto done;

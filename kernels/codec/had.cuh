@@ -1,5 +1,5 @@
-/* had.cuh - the Walsh-Hadamard transform of a page in shared memory (runtime/codec/had.c): the same butterflies in the same order,
- * so the same bits. Called by all threads of the block. */
+/* had.cuh - the Walsh-Hadamard transform of a page in shared memory (runtime/codec/had.c): the same butterflies in
+ * the same order, so the same bits. Called by all threads of the block. */
 #ifndef KERNELS_CODEC_HAD_CUH
 #define KERNELS_CODEC_HAD_CUH
 #include "codec/page_shape.cuh"

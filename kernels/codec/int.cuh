@@ -1,5 +1,5 @@
-/* int.cuh - symbol int: asymmetric uniform codes in bit planes (runtime/codec/int.c has the layout and the arithmetic).
- * One thread per scale group, then one per packed byte; a page lies in shared memory. */
+/* int.cuh - symbol int: asymmetric uniform codes in bit planes (runtime/codec/int.c has the layout and the
+ * arithmetic). One thread per scale group, then one per packed byte; a page lies in shared memory. */
 #ifndef KERNELS_CODEC_INT_CUH
 #define KERNELS_CODEC_INT_CUH
 #include <cuda_fp16.h>

@@ -5,9 +5,9 @@
 
 struct page_shape {
     uint32_t n_heads, d, page, bits, group, block_bytes, code_bytes;
-    uint32_t by_token;   /* scales per token (tok) rather than per channel (ch) */
-    uint32_t had_block;  /* size of one Walsh-Hadamard block, 0: no transform */
-    float had_factor;    /* 1 / sqrt(had_block) */
+    uint32_t by_token;  /* scales per token (tok) rather than per channel (ch) */
+    uint32_t had_block; /* size of one Walsh-Hadamard block, 0: no transform */
+    float had_factor;   /* 1 / sqrt(had_block) */
 };
 
 __device__ inline float clamp_fp16(float x)

@@ -1,5 +1,6 @@
 /* test_gpu_page.c - pages encoded on the GPU have the bytes that libkvc writes, and decode to the same floats.
- * A table of codecs and shapes; rows are random with outliers, constants, zeros of both signs and values beyond fp16. */
+ * A table of codecs and shapes; rows are random with outliers, constants, zeros of both signs and values beyond fp16.
+ */
 #include <cuda_runtime_api.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,9 +9,9 @@
 
 #define N_PAGES 37
 
-static const char *specs[] = {"fp16",       "int8.ch",       "int6.ch64",      "int4.ch64",      "int4.ch32", "int3.ch32",
-                              "int2.ch16",  "int1.ch64",     "int8.tok",       "int6.tok16",     "int4.tok",  "int3.tok8",
-                              "int2.tok",   "int1.tok",      "int4.tok+had",   "int2.ch64+had",  "fp16+had",  "int3.tok+had"};
+static const char *specs[] = {"fp16",      "int8.ch",   "int6.ch64",    "int4.ch64",     "int4.ch32", "int3.ch32",
+                              "int2.ch16", "int1.ch64", "int8.tok",     "int6.tok16",    "int4.tok",  "int3.tok8",
+                              "int2.tok",  "int1.tok",  "int4.tok+had", "int2.ch64+had", "fp16+had",  "int3.tok+had"};
 static const uint32_t dims[] = {64, 80, 96, 128, 256};
 
 static void cuda_check(cudaError_t status, const char *what)
@@ -20,7 +21,10 @@ static void cuda_check(cudaError_t status, const char *what)
     exit(1);
 }
 
-static uint32_t next(uint32_t *state) { return *state = *state * 1664525u + 1013904223u; }
+static uint32_t next(uint32_t *state)
+{
+    return *state = *state * 1664525u + 1013904223u;
+}
 
 static void fill(float *x, size_t n, uint32_t seed)
 {
@@ -86,7 +90,8 @@ static int run_case(const char *spec, uint32_t d)
     cuda_check(kernel_decode_pages(&c, dev_blocks, N_PAGES, dev_rows, 0), "decode");
     cuda_check(cudaMemcpy(gpu_blocks, dev_blocks, n_blocks, cudaMemcpyDeviceToHost), "copy");
     cuda_check(cudaMemcpy(from_gpu, dev_rows, n_rows, cudaMemcpyDeviceToHost), "copy");
-    int failed = compare(spec, d, "blocks", blocks, gpu_blocks, n_blocks) + compare(spec, d, "rows", back, from_gpu, n_rows);
+    int failed =
+        compare(spec, d, "blocks", blocks, gpu_blocks, n_blocks) + compare(spec, d, "rows", back, from_gpu, n_rows);
     cudaFree(dev_rows);
     cudaFree(dev_blocks);
     free(rows), free(back), free(from_gpu), free(work), free(blocks), free(gpu_blocks);

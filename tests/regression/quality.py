@@ -2,7 +2,7 @@
 """quality.py MODEL TEXT... --profile profile.h5 - what each uniform pair and each solved plan costs, as tests/regression/results.csv.
 
 Every row is one `kvcalib eval` per text (decode-faithful, sequences of 2048), averaged over the texts by tokens. Takes about a
-minute a row on two cores. The commands it runs are the ones a user would run; figures go to docs/quality.md by hand."""
+minute a row on two cores; rows that the output has already are not measured again. The commands it runs are the ones a user would run; figures go to docs/quality.md by hand."""
 import argparse
 import csv
 import json
@@ -55,27 +55,32 @@ def main():
     p.add_argument("text", nargs="+")
     p.add_argument("--kvcalib", default="build/cli/kvcalib")
     p.add_argument("--profile")
+    p.add_argument("--name", help="of the model, for the table; default: its folder's")
     p.add_argument("--bits", default="3.25,3.75,4.75", help="true bits, window included, at which to solve")
     p.add_argument("--max-tokens", type=int, default=4096, help="per text")
     p.add_argument("-o", "--output", default="results.csv")
     a = p.parse_args()
-    name = os.path.basename(os.path.normpath(a.model))
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
+    name = a.name or os.path.basename(os.path.normpath(a.model))
+    done = list(csv.DictReader(open(a.output))) if os.path.exists(a.output) else []
+    known = {(row["model"], row["keys"], row["values"]) for row in done}
+    with open(a.output, "a", newline="") as f, tempfile.TemporaryDirectory() as folder:
         plan = os.path.join(folder, "plan.yaml")
+        writer = csv.DictWriter(f, FIELDS)
+        if not done:
+            writer.writeheader()
+
+        def row(keys, values):
+            if (name, keys, values) not in known:
+                writer.writerow({"model": name, "keys": keys, "values": values, **evaluate(a, plan)})
+                f.flush()
+
         for keys, values in UNIFORM:
-            with open(plan, "w") as f:
-                f.write("tokens: {sinks: 4, window: 64, page: 64}\ndefault: {key: %s, value: %s}\n" % (keys, values))
-            rows.append({"model": name, "keys": keys, "values": values, **evaluate(a, plan)})
-            print(rows[-1], flush=True)
+            with open(plan, "w") as p:
+                p.write("tokens: {sinks: 4, window: 64, page: 64}\ndefault: {key: %s, value: %s}\n" % (keys, values))
+            row(keys, values)
         for bits in a.bits.split(",") if a.profile else []:
             call([a.kvcalib, "solve", a.profile, "--bits", bits, "-o", plan])
-            rows.append({"model": name, "keys": "solve", "values": "--bits " + bits, **evaluate(a, plan)})
-            print(rows[-1], flush=True)
-    with open(a.output, "w", newline="") as f:
-        writer = csv.DictWriter(f, FIELDS)
-        writer.writeheader()
-        writer.writerows(rows)
+            row("solve", "--bits " + bits)
 
 
 if __name__ == "__main__":

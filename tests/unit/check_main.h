@@ -7,19 +7,19 @@
 #include <check.h>
 #include <stdlib.h>
 
-#define CHECK_MAIN(suite_name, ...)                                                                                   \
-    int main(void)                                                                                                    \
-    {                                                                                                                 \
-        const TTest *tests[] = {__VA_ARGS__};                                                                         \
-        Suite *suite = suite_create(suite_name);                                                                      \
-        TCase *group = tcase_create("all");                                                                           \
-        tcase_set_timeout(group, 240);                                                                                \
-        for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) tcase_add_test(group, tests[i]);                    \
-        suite_add_tcase(suite, group);                                                                                \
-        SRunner *runner = srunner_create(suite);                                                                      \
-        srunner_run_all(runner, CK_NORMAL);                                                                           \
-        int failed = srunner_ntests_failed(runner);                                                                   \
-        srunner_free(runner);                                                                                         \
-        return failed ? EXIT_FAILURE : EXIT_SUCCESS;                                                                  \
+#define CHECK_MAIN(suite_name, ...)                                                                                  \
+    int main(void)                                                                                                   \
+    {                                                                                                                \
+        const TTest *tests[] = {__VA_ARGS__};                                                                        \
+        Suite *suite = suite_create(suite_name);                                                                     \
+        TCase *group = tcase_create("all");                                                                          \
+        tcase_set_timeout(group, 240);                                                                               \
+        for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) tcase_add_test(group, tests[i]);                   \
+        suite_add_tcase(suite, group);                                                                               \
+        SRunner *runner = srunner_create(suite);                                                                     \
+        srunner_run_all(runner, CK_NORMAL);                                                                          \
+        int failed = srunner_ntests_failed(runner);                                                                  \
+        srunner_free(runner);                                                                                        \
+        return failed ? EXIT_FAILURE : EXIT_SUCCESS;                                                                 \
     }
 #endif

@@ -26,7 +26,8 @@ static void fill(probe_case *c)
 {
     uint32_t seed = 7;
     float *exact = &c->q[0][0][0];
-    for (size_t i = 0; i < (sizeof c->q + sizeof c->k + sizeof c->v) / sizeof(float); i++) exact[i] = 1.5f * noise(&seed);
+    for (size_t i = 0; i < (sizeof c->q + sizeof c->k + sizeof c->v) / sizeof(float); i++)
+        exact[i] = 1.5f * noise(&seed);
     for (size_t i = 0; i < NK; i++)
         for (size_t j = 0; j < T * HKV * D; j++)
             (&c->k_page[i][0][0][0])[j] = (&c->k[0][0][0])[j] + 0.2f * (float)(i + 1) * noise(&seed);
@@ -68,11 +69,27 @@ static void run(probe_case *c, int threads)
     for (size_t i = 0; i < NK; i++) k_page[i] = &c->k_page[i][0][0][0], delta_key[i] = &c->delta_key[i][0][0][0];
     for (size_t i = 0; i < NV; i++) v_page[i] = &c->v_page[i][0][0][0], delta_value[i] = &c->delta_value[i][0][0][0];
     probe_args args = {
-        .n_tokens = T, .n_heads = HQ, .n_kv_heads = HKV, .head_dim = D, .scale = 0.25f, .policy = policy,
-        .q = &c->q[0][0][0], .k = &c->k[0][0][0], .v = &c->v[0][0][0], .n_rows = ROWS, .rows = c->rows,
-        .n_keys = NK, .n_values = NV, .k_page = k_page, .v_page = v_page, .out = &c->out[0][0][0],
-        .delta_key = delta_key, .delta_value = delta_value, .score_error = c->score_error,
-        .output_error = &c->output_error[0][0], .n_scores = &c->n_scores,
+        .n_tokens = T,
+        .n_heads = HQ,
+        .n_kv_heads = HKV,
+        .head_dim = D,
+        .scale = 0.25f,
+        .policy = policy,
+        .q = &c->q[0][0][0],
+        .k = &c->k[0][0][0],
+        .v = &c->v[0][0][0],
+        .n_rows = ROWS,
+        .rows = c->rows,
+        .n_keys = NK,
+        .n_values = NV,
+        .k_page = k_page,
+        .v_page = v_page,
+        .out = &c->out[0][0][0],
+        .delta_key = delta_key,
+        .delta_value = delta_value,
+        .score_error = c->score_error,
+        .output_error = &c->output_error[0][0],
+        .n_scores = &c->n_scores,
     };
     ck_assert_msg(backend_open_cpu(&b, threads, &err) == KVC_OK, "%s", err.message);
     ck_assert_msg(b->probe(b, &args, &err) == KVC_OK, "%s", err.message);
@@ -147,7 +164,8 @@ START_TEST(column_stats_and_relative_error__equal_plain_sums)
     ck_assert_double_eq_tol(error / want, 1, 1e-5);
     for (size_t i = 0; i < W; i++) {
         double s = 0, q = 0, lo = INFINITY, hi = -INFINITY;
-        for (size_t r = 0; r < N; r++) s += x[r][i], q += (double)x[r][i] * x[r][i], lo = fmin(lo, x[r][i]), hi = fmax(hi, x[r][i]);
+        for (size_t r = 0; r < N; r++)
+            s += x[r][i], q += (double)x[r][i] * x[r][i], lo = fmin(lo, x[r][i]), hi = fmax(hi, x[r][i]);
         ck_assert_double_eq_tol(sum[i], s, 1e-12);
         ck_assert_double_eq_tol(square[i], q, 1e-12);
         ck_assert_double_eq(min[i], lo);

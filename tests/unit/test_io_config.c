@@ -123,7 +123,7 @@ START_TEST(read__refuses_wrong_fields)
         {"{" SHAPES ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8}}", KVC_FORMAT,
          "\"low_freq_factor\": is missing"},
         {"{" SHAPES ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, "
-                    "\"high_freq_factor\": 4}}",
+         "\"high_freq_factor\": 4}}",
          KVC_FORMAT, "\"high_freq_factor\""},
         {"{" SHAPES ", \"tie_word_embeddings\": 1}", KVC_FORMAT, "\"tie_word_embeddings\": is neither"},
         {"{" SHAPES ", \"hidden_act\": \"gelu\"}", KVC_UNSUPPORTED, "\"gelu\""},

@@ -69,7 +69,8 @@ START_TEST(evaluate__ranks_widths_and_is_nearly_exact_in_fp16)
     model *m = tiny_model("score", "eval", "--layers 3");
     backend *b = cpu_backend(2);
     eval_result fp16 = evaluate_pair(m, b, "fp16", "fp16"), int8 = evaluate_pair(m, b, "int8.ch16", "int8.tok");
-    eval_result int4 = evaluate_pair(m, b, "int4.ch16", "int4.tok+had"), int2 = evaluate_pair(m, b, "int2.ch16", "int2.tok");
+    eval_result int4 = evaluate_pair(m, b, "int4.ch16", "int4.tok+had"),
+                int2 = evaluate_pair(m, b, "int2.ch16", "int2.tok");
     ck_assert_uint_eq(fp16.n_tokens, 150 + 97 + 40 + 20 - 4);
     ck_assert_double_lt(fp16.kl_mean, 1e-6);
     ck_assert_double_eq_tol(fp16.ppl / fp16.ppl_ref, 1, 1e-4);
@@ -127,7 +128,8 @@ enum { N_KEYS = 4, N_VALUES = 3 };
 
 static profile *new_profile(const model *m)
 {
-    kvc_codec keys[N_KEYS] = {codec_of("fp16"), codec_of("int8.ch16"), codec_of("int4.ch16"), codec_of("int2.tok+had")};
+    kvc_codec keys[N_KEYS] = {codec_of("fp16"), codec_of("int8.ch16"), codec_of("int4.ch16"),
+                              codec_of("int2.tok+had")};
     kvc_codec values[N_VALUES] = {codec_of("int8.tok"), codec_of("int4.tok+had"), codec_of("int2.tok")};
     profile *p;
     OK(profile_new(&p, &m->info, &policy, keys, N_KEYS, values, N_VALUES, err));
@@ -172,7 +174,8 @@ START_TEST(profile_measure__ranks_candidates_and_keeps_pairs_consistent)
     OK(profile_measure(p, m, b, &tokens, &options, NULL, NULL, err));
     ck_assert_uint_eq(p->layers_done, 3);
     for (uint32_t l = 0; l < 3; l++) {
-        const double *k = p->key_loss + l * N_KEYS, *v = p->value_loss + l * N_VALUES, *o = p->e_o + l * N_KEYS * N_VALUES;
+        const double *k = p->key_loss + l * N_KEYS, *v = p->value_loss + l * N_VALUES,
+                     *o = p->e_o + l * N_KEYS * N_VALUES;
         ck_assert_double_lt(k[0], 1e-6);
         for (int i = 1; i < N_KEYS; i++) ck_assert_double_gt(k[i], 4 * k[i - 1]);
         for (int i = 1; i < N_VALUES; i++) ck_assert_double_gt(v[i], 4 * v[i - 1]);
@@ -297,8 +300,9 @@ START_TEST(profile_measure__refuses_text_that_never_leaves_the_window)
 END_TEST
 
 CHECK_MAIN("score", probe_rows__are_a_stratified_sample_of_rows_that_read_a_page,
-           probe_rows__of_all_begin_with_the_first_compressed_page, evaluate__ranks_widths_and_is_nearly_exact_in_fp16,
-           evaluate__reuses_a_reference_pass, evaluate__names_the_layer_whose_codec_does_not_fit,
+           probe_rows__of_all_begin_with_the_first_compressed_page,
+           evaluate__ranks_widths_and_is_nearly_exact_in_fp16, evaluate__reuses_a_reference_pass,
+           evaluate__names_the_layer_whose_codec_does_not_fit,
            profile_measure__ranks_candidates_and_keeps_pairs_consistent,
            profile_measure__gives_the_same_bytes_for_any_number_of_threads,
            profile_measure__resumes_to_the_same_bytes_wherever_it_stops,

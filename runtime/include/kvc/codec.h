@@ -3,13 +3,12 @@
  * Extension level: what calibrators, kernels and tools need besides kvc.h; it may change between minor versions.
  * The codec that is scored by a calibrator is the one that serves: both call the functions below.
  *
- * A codec is a chain  symbol . scale + transforms  (FORMAT.md, "spec strings"). Transforms map a row x [d] of one head
- * to latent channels y [d'], which the symbol codec packs, a page of P rows at a time, into one 16-byte aligned block.
- * Transforms never run per cached token when attending:
- *     keys    q.k = q'.y + bias,   q' and bias from kvc_coder_fold_query(), once per query
- *     values  o = sum_j a_j v_j,   from o' = sum_j a_j y_j and the mass sum_j a_j by kvc_coder_unfold_output(), once
- * No function here allocates; scratch comes from the caller. Encoding is bit-exact IEEE arithmetic without contraction,
- * so every backend must produce the same bytes. */
+ * A codec is a chain  symbol . scale + transforms  (FORMAT.md, "spec strings"). Transforms map a row x [d] of one
+ * head to latent channels y [d'], which the symbol codec packs, a page of P rows at a time, into one 16-byte aligned
+ * block. Transforms never run per cached token when attending: keys    q.k = q'.y + bias,   q' and bias from
+ * kvc_coder_fold_query(), once per query values  o = sum_j a_j v_j,   from o' = sum_j a_j y_j and the mass sum_j a_j
+ * by kvc_coder_unfold_output(), once No function here allocates; scratch comes from the caller. Encoding is bit-exact
+ * IEEE arithmetic without contraction, so every backend must produce the same bytes. */
 #ifndef KVC_CODEC_H
 #define KVC_CODEC_H
 
@@ -21,25 +20,30 @@ extern "C" {
 
 #define KVC_SPEC_MAX 96 /* longest spec string with its NUL */
 
-typedef enum kvc_scale_kind { KVC_SCALE_NONE = 0, KVC_SCALE_TOK = 1, KVC_SCALE_CH = 2, KVC_SCALE_STATIC = 3 } kvc_scale_kind;
+typedef enum kvc_scale_kind {
+    KVC_SCALE_NONE = 0,
+    KVC_SCALE_TOK = 1,
+    KVC_SCALE_CH = 2,
+    KVC_SCALE_STATIC = 3
+} kvc_scale_kind;
 
 /* Read "int4.ch64", "int4.tok+had", "fp16", ... The message of a failure says what was not understood and where.
- * Specs of the grammar that this version has no codec for are KVC_UNSUPPORTED, named. "int4" means "int4.tok"; group 0
- * stands for the default: the whole head (tok) or the page (ch). */
+ * Specs of the grammar that this version has no codec for are KVC_UNSUPPORTED, named. "int4" means "int4.tok"; group
+ * 0 stands for the default: the whole head (tok) or the page (ch). */
 KVC_API kvc_status kvc_codec_parse(kvc_codec *out, const char *spec, kvc_error *err);
 /* The canonical spec; group 0 prints without a number. */
 KVC_API void kvc_codec_format(const kvc_codec *codec, char out[KVC_SPEC_MAX]);
 
 /* A codec bound to a shape and to its parameters. Plain data, copied freely. */
 typedef struct kvc_coder {
-    kvc_codec codec;    /* group resolved */
-    const void *params; /* [codec.param_bytes], borrowed; NULL where the codec has none */
-    uint32_t head_dim;  /* d, a multiple of 8, at most KVC_MAX_HEAD_DIM */
+    kvc_codec codec;     /* group resolved */
+    const void *params;  /* [codec.param_bytes], borrowed; NULL where the codec has none */
+    uint32_t head_dim;   /* d, a multiple of 8, at most KVC_MAX_HEAD_DIM */
     uint32_t latent_dim; /* d' <= d */
     uint32_t n_kv_heads;
-    uint32_t page;      /* P, a multiple of 8 */
+    uint32_t page;        /* P, a multiple of 8 */
     uint32_t block_bytes; /* one page of one head, one side; a multiple of 16 */
-    uint32_t code_bytes; /* the codes' share of it, before scales and padding */
+    uint32_t code_bytes;  /* the codes' share of it, before scales and padding */
 } kvc_coder;
 
 #define KVC_MAX_HEAD_DIM 512u
@@ -54,16 +58,19 @@ KVC_API size_t kvc_coder_work(const kvc_coder *coder);
 
 /*  rows  [P][d]  in, finite; row r starts at rows + r * stride
  *  block [block_bytes] out, every byte written (padding zero) */
-KVC_API void kvc_coder_encode(const kvc_coder *coder, uint32_t head, const float *rows, size_t stride, void *block, float *work);
+KVC_API void kvc_coder_encode(const kvc_coder *coder, uint32_t head, const float *rows, size_t stride, void *block,
+                              float *work);
 /*  rows  [P][d]  out, in the domain that encode took */
-KVC_API void kvc_coder_decode(const kvc_coder *coder, uint32_t head, const void *block, float *rows, size_t stride, float *work);
+KVC_API void kvc_coder_decode(const kvc_coder *coder, uint32_t head, const void *block, float *rows, size_t stride,
+                              float *work);
 
 /*  y [P][d']  out, contiguous: the latent rows, transforms not undone */
 KVC_API void kvc_coder_decode_latent(const kvc_coder *coder, uint32_t head, const void *block, float *y);
 /*  q [d] in, q_latent [d'] out; returns the bias. Keys only. */
 KVC_API float kvc_coder_fold_query(const kvc_coder *coder, uint32_t head, const float *q, float *q_latent);
 /*  o_latent [d'] in, out [d] is added to. Values only. */
-KVC_API void kvc_coder_unfold_output(const kvc_coder *coder, uint32_t head, const float *o_latent, float mass, float *out, float *work);
+KVC_API void kvc_coder_unfold_output(const kvc_coder *coder, uint32_t head, const float *o_latent, float mass,
+                                     float *out, float *work);
 
 /* c(n): how many of n tokens are compressed. */
 static inline uint64_t kvc_tokens_compressed(const kvc_token_policy *p, uint64_t n)

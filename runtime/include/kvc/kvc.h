@@ -1,9 +1,10 @@
 /* kvc.h - the compiled KV cache of a language model: open a cfg.bin, append keys and values, attend with queries.
  *
  * A configuration is opened once and shared between threads; every pointer it returns is borrowed and lives until
- * kvc_config_close(). A cache holds several sequences in memory that is allocated by kvc_cache_create() and at no other
- * time. Functions never print, never exit and keep no globals. Calls that change a cache (append, truncate, fork, reset)
- * must be serialised by the caller; kvc_cache_attend() only reads and may run on several threads at once.
+ * kvc_config_close(). A cache holds several sequences in memory that is allocated by kvc_cache_create() and at no
+ * other time. Functions never print, never exit and keep no globals. Calls that change a cache (append, truncate,
+ * fork, reset) must be serialised by the caller; kvc_cache_attend() only reads and may run on several threads at
+ * once.
  *
  * Shapes are written [rows][columns], row-major. Layers, sequences and heads count from 0. */
 #ifndef KVC_KVC_H
@@ -27,19 +28,19 @@ extern "C" {
 /* ---- errors ------------------------------------------------------------------------------------------------- */
 
 /* X(name, sentence). Values are stable: append only. */
-#define KVC_STATUS_LIST(X)                                                                                            \
-    X(KVC_OK, "success")                                                                                              \
-    X(KVC_INVALID, "an argument is out of range or inconsistent")                                                     \
-    X(KVC_INPUT, "an input file is missing or cannot be read")                                                        \
-    X(KVC_FORMAT, "an input is malformed")                                                                            \
-    X(KVC_UNSUPPORTED, "the input asks for something that this build does not have")                                  \
-    X(KVC_MISMATCH, "two inputs do not belong together")                                                              \
-    X(KVC_NONFINITE, "a value is NaN or infinite")                                                                    \
-    X(KVC_NO_MEMORY, "out of memory")                                                                                 \
-    X(KVC_FULL, "the cache has no free page")                                                                         \
-    X(KVC_IO, "an output cannot be written")                                                                          \
-    X(KVC_INFEASIBLE, "no plan meets the request")                                                                    \
-    X(KVC_INTERRUPTED, "interrupted; the work so far is kept")                                                        \
+#define KVC_STATUS_LIST(X)                                                                                           \
+    X(KVC_OK, "success")                                                                                             \
+    X(KVC_INVALID, "an argument is out of range or inconsistent")                                                    \
+    X(KVC_INPUT, "an input file is missing or cannot be read")                                                       \
+    X(KVC_FORMAT, "an input is malformed")                                                                           \
+    X(KVC_UNSUPPORTED, "the input asks for something that this build does not have")                                 \
+    X(KVC_MISMATCH, "two inputs do not belong together")                                                             \
+    X(KVC_NONFINITE, "a value is NaN or infinite")                                                                   \
+    X(KVC_NO_MEMORY, "out of memory")                                                                                \
+    X(KVC_FULL, "the cache has no free page")                                                                        \
+    X(KVC_IO, "an output cannot be written")                                                                         \
+    X(KVC_INFEASIBLE, "no plan meets the request")                                                                   \
+    X(KVC_INTERRUPTED, "interrupted; the work so far is kept")                                                       \
     X(KVC_LOSSY, "the target cannot represent the configuration")
 
 #define KVC_STATUS_ENUM(name, text) name,
@@ -55,10 +56,10 @@ KVC_API const char *kvc_status_text(kvc_status status);
 /* Writes the message (if err is not NULL) and returns `status`. */
 KVC_API kvc_status kvc_fail(kvc_error *err, kvc_status status, const char *format, ...) KVC_PRINTF(3, 4);
 
-#define KVC_TRY(call)                                                                                                 \
-    do {                                                                                                              \
-        kvc_status kvc_try_ = (call);                                                                                 \
-        if (kvc_try_ != KVC_OK) return kvc_try_;                                                                      \
+#define KVC_TRY(call)                                                                                                \
+    do {                                                                                                             \
+        kvc_status kvc_try_ = (call);                                                                                \
+        if (kvc_try_ != KVC_OK) return kvc_try_;                                                                     \
     } while (0)
 
 /* ---- what a configuration holds ------------------------------------------------------------------------------ */
@@ -77,7 +78,7 @@ typedef struct kvc_codec {
     uint8_t reserved[4];   /* zero */
     uint32_t param_offset; /* into the parameters section, 64-byte aligned; 0 with param_bytes 0 */
     uint32_t param_bytes;
-    uint8_t segment[8];    /* bits of each segment of latent channels ("seg[...]"), else zero */
+    uint8_t segment[8]; /* bits of each segment of latent channels ("seg[...]"), else zero */
 } kvc_codec;
 
 typedef struct kvc_layer {
@@ -117,7 +118,7 @@ KVC_API void kvc_config_close(kvc_config *cfg); /* NULL is fine */
 
 KVC_API const kvc_model_info *kvc_config_model(const kvc_config *cfg);
 KVC_API const kvc_token_policy *kvc_config_tokens(const kvc_config *cfg);
-KVC_API const kvc_layer *kvc_config_layer(const kvc_config *cfg, uint32_t layer); /* NULL if out of range */
+KVC_API const kvc_layer *kvc_config_layer(const kvc_config *cfg, uint32_t layer);  /* NULL if out of range */
 KVC_API const void *kvc_config_parameters(const kvc_config *cfg, size_t *n_bytes); /* NULL if none */
 KVC_API const char *kvc_config_provenance(const kvc_config *cfg, size_t *n_bytes); /* JSON, no NUL; NULL if none */
 KVC_API const uint8_t *kvc_config_id(const kvc_config *cfg); /* [32] SHA-256 of the decision sections, as stored */
@@ -127,8 +128,8 @@ KVC_API uint32_t kvc_config_sections(const kvc_config *cfg);
 KVC_API kvc_section kvc_config_section(const kvc_config *cfg, uint32_t index);
 /* Bytes that a cache of this configuration occupies for one sequence of n_tokens: codes, scales, sinks and window. */
 KVC_API uint64_t kvc_config_bytes(const kvc_config *cfg, uint64_t n_tokens);
-KVC_API double kvc_config_bytes_per_token(const kvc_config *cfg, uint64_t context);  /* kvc_config_bytes / context */
-KVC_API double kvc_config_bits_per_value(const kvc_config *cfg, uint64_t context);   /* 8 bytes / (2 L H d N) */
+KVC_API double kvc_config_bytes_per_token(const kvc_config *cfg, uint64_t context); /* kvc_config_bytes / context */
+KVC_API double kvc_config_bits_per_value(const kvc_config *cfg, uint64_t context);  /* 8 bytes / (2 L H d N) */
 
 /* ---- the cache ----------------------------------------------------------------------------------------------- */
 
@@ -158,8 +159,9 @@ typedef struct kvc_batch {
 typedef struct kvc_cache kvc_cache;
 
 /* The configuration is borrowed and must outlive the cache. */
-KVC_API kvc_status kvc_cache_create(kvc_cache **out, const kvc_config *cfg, const kvc_cache_options *options, kvc_error *err);
-KVC_API void kvc_cache_destroy(kvc_cache *cache); /* NULL is fine */
+KVC_API kvc_status kvc_cache_create(kvc_cache **out, const kvc_config *cfg, const kvc_cache_options *options,
+                                    kvc_error *err);
+KVC_API void kvc_cache_destroy(kvc_cache *cache);       /* NULL is fine */
 KVC_API size_t kvc_cache_bytes(const kvc_cache *cache); /* all memory that create allocated */
 
 /* Append rows of one layer: keys after RoPE, values as they are, both [sum of n_tokens][n_kv_heads][head_dim].
@@ -167,30 +169,31 @@ KVC_API size_t kvc_cache_bytes(const kvc_cache *cache); /* all memory that creat
 KVC_API kvc_status kvc_cache_append(kvc_cache *cache, uint32_t layer, const kvc_batch *batch, const void *keys,
                                     const void *values, kvc_dtype dtype, kvc_error *err);
 
-/* How many tokens may be appended to this layer of a sequence before attending, so that every one of their queries sees
- * the cache as it would be if they came one by one (pages move at most with the first of them). At least 1. */
+/* How many tokens may be appended to this layer of a sequence before attending, so that every one of their queries
+ * sees the cache as it would be if they came one by one (pages move at most with the first of them). At least 1. */
 KVC_API uint32_t kvc_cache_chunk(const kvc_cache *cache, uint32_t layer, uint32_t sequence);
 
 typedef struct kvc_attend_options {
-    uint32_t size;                            /* sizeof(kvc_attend_options) */
-    float score_scale;                        /* 0: 1 / sqrt(head_dim) */
-    uint32_t kv_head_begin, kv_head_end;      /* only these KV heads; 0, 0: all. Other columns of `out` are not touched */
+    uint32_t size;                       /* sizeof(kvc_attend_options) */
+    float score_scale;                   /* 0: 1 / sqrt(head_dim) */
+    uint32_t kv_head_begin, kv_head_end; /* only these KV heads; 0, 0: all. Other columns of `out` are not touched */
 } kvc_attend_options;
 
 /* Causal attention of the newest n_tokens rows of each sequence (row j of n_tokens queries is token
- * n - n_tokens + j and sees tokens 0 .. n - n_tokens + j), by online softmax over sinks, compressed pages and window in
- * their present state.  queries, out [sum of n_tokens][n_query_heads][head_dim]; `out` is fp32.
- * work: kvc_cache_attend_work() bytes, 64-byte aligned, private to the call. `options` may be NULL. */
+ * n - n_tokens + j and sees tokens 0 .. n - n_tokens + j), by online softmax over sinks, compressed pages and window
+ * in their present state.  queries, out [sum of n_tokens][n_query_heads][head_dim]; `out` is fp32. work:
+ * kvc_cache_attend_work() bytes, 64-byte aligned, private to the call. `options` may be NULL. */
 KVC_API size_t kvc_cache_attend_work(const kvc_cache *cache);
-KVC_API kvc_status kvc_cache_attend(const kvc_cache *cache, uint32_t layer, const kvc_batch *batch, const void *queries,
-                                    kvc_dtype dtype, float *out, void *work, const kvc_attend_options *options,
-                                    kvc_error *err);
+KVC_API kvc_status kvc_cache_attend(const kvc_cache *cache, uint32_t layer, const kvc_batch *batch,
+                                    const void *queries, kvc_dtype dtype, float *out, void *work,
+                                    const kvc_attend_options *options, kvc_error *err);
 
 KVC_API uint64_t kvc_cache_length(const kvc_cache *cache, uint32_t layer, uint32_t sequence); /* tokens appended */
-/* Drop all tokens from n_tokens on, in every layer. Where that cuts a compressed page, its remaining rows return to the
- * window as decoded values; pages that stay whole stay compressed. */
+/* Drop all tokens from n_tokens on, in every layer. Where that cuts a compressed page, its remaining rows return to
+ * the window as decoded values; pages that stay whole stay compressed. */
 KVC_API kvc_status kvc_cache_truncate(kvc_cache *cache, uint32_t sequence, uint64_t n_tokens, kvc_error *err);
-/* Make `to` (which must be empty) a copy of `from`, whose layers must be equally long; compressed pages are shared. */
+/* Make `to` (which must be empty) a copy of `from`, whose layers must be equally long; compressed pages are shared.
+ */
 KVC_API kvc_status kvc_cache_fork(kvc_cache *cache, uint32_t from, uint32_t to, kvc_error *err);
 KVC_API kvc_status kvc_cache_reset(kvc_cache *cache, uint32_t sequence, kvc_error *err);
 
