@@ -18,10 +18,31 @@ static uint32_t drop_unfit(kvc_codec *codecs, uint32_t n, const kvc_model_info *
     return kept;
 }
 
+/* Every candidate of a file has to fit the model; of the built-in space those that do are taken. */
+static kvc_status check_fit(codec_space *space, const settings *s, const kvc_model_info *model, kvc_error *err)
+{
+    for (uint32_t i = 0; i < space->n_keys + space->n_values; i++) {
+        const kvc_codec *codec = i < space->n_keys ? &space->keys[i] : &space->values[i - space->n_keys];
+        kvc_coder coder;
+        kvc_error why;
+        kvc_status status =
+            kvc_coder_init(&coder, codec, NULL, model->n_kv_heads, model->head_dim, (uint32_t)s->page, &why);
+        if (status == KVC_OK) continue;
+        char spec[KVC_SPEC_MAX];
+        kvc_codec_format(codec, spec);
+        space_free(space);
+        return kvc_fail(err, status == KVC_INVALID ? KVC_FORMAT : status, "%s: %s: %s", s->space, spec, why.message);
+    }
+    return KVC_OK;
+}
+
 kvc_status candidates_read(codec_space *out, const settings *s, const kvc_model_info *model, kvc_error *err)
 {
     size_t n;
-    if (s->space) return space_read(out, s->space, err);
+    if (s->space) {
+        KVC_TRY(space_read(out, s->space, err));
+        return check_fit(out, s, model, err);
+    }
     const char *text = builtin_space(&n);
     KVC_TRY(space_read_memory(out, text, n, "built-in space", err));
     out->n_keys = drop_unfit(out->keys, out->n_keys, model, (uint32_t)s->page);

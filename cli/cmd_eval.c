@@ -46,6 +46,11 @@ static kvc_status read_config(evaluation *x, const settings *s, kvc_error *err)
     if (s->config && s->plan) return kvc_fail(err, KVC_INVALID, "--config and --plan exclude each other");
     if (s->plan) return read_plan(x, s, err);
     if (!s->config) return KVC_OK;
+    static const char *const policy[] = {"sinks", "window", "page"};
+    for (size_t i = 0; i < 3; i++)
+        if (settings_asked(s, policy[i]))
+            return kvc_fail(err, KVC_INVALID, "--%s has no effect with --config: the configuration says it",
+                            policy[i]);
     KVC_TRY(config_image_read(&x->image, s->config, err));
     return model_info_match(kvc_config_model(x->image.config), s->config, &x->subject.model->info, s->operands[0],
                             err);

@@ -1,4 +1,5 @@
 /* cmd_solve.c - kvcalib solve profile.h5 -o plan.yaml */
+#include "inspect_json.h"
 #include "command.h"
 #include "console.h"
 #include "json.h"
@@ -26,7 +27,7 @@ static void report(const settings *s, const solution *found)
     double bits = solution_bits(found, &found->chosen), kl = solution_kl(found, &found->chosen);
     if (s->json) {
         printf("{\"output\":");
-        json_t *name = json_string(s->output);
+        json_t *name = text_json(s->output);
         json_dumpf(name, stdout, JSON_ENCODE_ANY);
         json_decref(name);
         printf(

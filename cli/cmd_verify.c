@@ -1,6 +1,7 @@
 /* cmd_verify.c - kvcalib verify cfg.bin [--model MODEL]: opening checks structure and XXH3 of every section; here the
  * SHA-256 of the decisions is computed anew, and the model's identity compared. A file that is no configuration is
  * bad input (exit 3). */
+#include "inspect_json.h"
 #include "cfg_write.h"
 #include "command.h"
 #include "config_image.h"
@@ -41,8 +42,9 @@ static void report(const config_image *image, const settings *s, const kvc_error
     char id[65];
     sha256_hex(kvc_config_id(image->config), id);
     if (s->json) {
-        json_t *o = json_pack("{s:s,s:b,s:o,s:s*}", "id", id, "matches", !s->differs, "model",
-                              json_boolean(s->model != NULL), "reason", s->differs ? why->message : NULL);
+        json_t *o =
+            json_pack("{s:s,s:b,s:o,s:o}", "id", id, "matches", !s->differs, "model", json_boolean(s->model != NULL),
+                      "reason", s->differs ? text_json(why->message) : json_null());
         json_dumpf(o, stdout, JSON_COMPACT);
         printf("\n");
         json_decref(o);

@@ -41,8 +41,10 @@ kvc_status config_image_compile(config_image *out, const kvc_model_info *model, 
     char *text = provenance ? json_canonical(provenance) : NULL;
     if (provenance && !text) return kvc_fail(err, KVC_NO_MEMORY, "out of memory");
     cfg_source source = {.model = model, .tokens = plan->tokens, .layers = plan->layers, .provenance = text};
-    kvc_status status = cfg_write(&source, &out->bytes, &out->n, err);
+    kvc_error why;
+    kvc_status status = cfg_write(&source, &out->bytes, &out->n, &why);
     free(text);
+    if (status) status = kvc_fail(err, status == KVC_INVALID ? KVC_FORMAT : status, "%s: %s", plan_name, why.message);
     if (status == KVC_OK) status = kvc_config_open_memory(&out->config, out->bytes, out->n, err);
     if (status != KVC_OK) config_image_free(out);
     return status;

@@ -18,7 +18,7 @@ static json_t *hex_json(const uint8_t *hash)
 }
 
 /* Names come from a file: what is not UTF-8 is shown as such. */
-static json_t *text_json(const char *text)
+json_t *text_json(const char *text)
 {
     json_t *o = json_string(text);
     return o ? o : json_string("(no UTF-8)");

@@ -79,7 +79,7 @@ const option_row option_table[] = {
      AT(seed), "N", "of everything that is drawn at random"},
     {"front", 0, "front", OPTION_TEXT, ROLE_NONE, 0, 0, NULL, ON_SOLVE, AT(front), "FILE",
      "also write the front of best plans, as JSON"},
-    {"memory", 0, "memory", OPTION_SIZE, ROLE_NONE, 0, 1e18, NULL, ON_LONG, AT(memory), "SIZE",
+    {"memory", 0, "memory", OPTION_SIZE, ROLE_NONE, 1, 1e18, NULL, ON_LONG, AT(memory), "SIZE",
      "keep hidden states above SIZE (512M, 2G) in a temporary file"},
     {"workdir", 0, "workdir", OPTION_TEXT, ROLE_NONE, 0, 0, NULL, ON_RUN | ON_PROFILE, AT(workdir), "DIR",
      "checkpoints and intermediate files (without: OUTPUT.work)"},

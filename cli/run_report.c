@@ -1,3 +1,4 @@
+#include "inspect_json.h"
 #include "run_report.h"
 #include "console.h"
 #include "provenance.h"
@@ -9,12 +10,12 @@ static void report_json(const settings *s, const config_image *image, double pre
 {
     char id[65];
     sha256_hex(kvc_config_id(image->config), id);
-    json_t *o = json_pack("{s:s,s:s,s:I,s:I,s:f,s:f,s:o,s:o,s:s}", "output", s->output, "id", id, "file_bytes",
-                          (json_int_t)image->n, "context", (json_int_t)s->context, "bits_per_value",
+    json_t *o = json_pack("{s:o,s:s,s:I,s:I,s:f,s:f,s:o,s:o,s:o}", "output", text_json(s->output), "id", id,
+                          "file_bytes", (json_int_t)image->n, "context", (json_int_t)s->context, "bits_per_value",
                           kvc_config_bits_per_value(image->config, s->context), "bytes_per_token",
                           kvc_config_bytes_per_token(image->config, s->context), "predicted_kl",
                           isfinite(predicted) ? json_real(predicted) : json_null(), "measured", eval_result_json(r),
-                          "workdir", w->path);
+                          "workdir", text_json(w->path));
     json_dumpf(o, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
     printf("\n");
     json_decref(o);

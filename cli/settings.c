@@ -163,7 +163,10 @@ static kvc_status find_command(settings *s, int *argc, char ***argv, kvc_error *
         ++*argv, --*argc;
         return KVC_OK;
     }
-    const char *near = word && word[0] != '-' && access(word, F_OK) != 0 ? command_suggest(word) : NULL;
+    bool missing = word && word[0] != '-' && access(word, F_OK) != 0;
+    const char *near = missing ? command_suggest(word) : NULL;
+    if (missing && !near && !strchr(word, '/') && !strchr(word, '.'))
+        return kvc_fail(err, KVC_INVALID, "\"%s\" is neither a command nor a model; see kvcalib --help", word);
     if (near) return kvc_fail(err, KVC_INVALID, "unknown command \"%s\"; did you mean \"%s\"?", word, near);
     s->command = command_find("run");
     return KVC_OK;
@@ -191,10 +194,14 @@ void settings_free(settings *s)
     yaml_close(&s->recipe_file);
 }
 
+bool settings_asked(const settings *s, const char *name)
+{
+    return s->source[option_find(name, strlen(name)) - option_table] > FROM_DEFAULT;
+}
+
 static uint32_t chosen_or(const settings *s, const char *name, uint64_t value, const uint32_t *fallback)
 {
-    bool asked = s->source[option_find(name, strlen(name)) - option_table] > FROM_DEFAULT;
-    return asked || !fallback ? (uint32_t)value : *fallback;
+    return settings_asked(s, name) || !fallback ? (uint32_t)value : *fallback;
 }
 
 kvc_token_policy settings_tokens(const settings *s, const kvc_token_policy *defaults)

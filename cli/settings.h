@@ -39,5 +39,7 @@ typedef struct settings {
 kvc_status settings_parse(settings *out, int argc, char **argv, kvc_error *err);
 void settings_free(settings *s);
 /* --sinks, --window and --page; what was left at its default comes from `defaults` where that is not NULL. */
+/* Given on the command line or in a recipe, by recipe key. */
+bool settings_asked(const settings *s, const char *name);
 kvc_token_policy settings_tokens(const settings *s, const kvc_token_policy *defaults);
 #endif

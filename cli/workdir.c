@@ -76,8 +76,7 @@ static kvc_status check_same(const workdir *w, const json_t *fingerprint, kvc_er
     if (!same) describe_difference(saved, fingerprint, what, sizeof what);
     json_decref(saved);
     if (same) return KVC_OK;
-    return kvc_fail(err, KVC_MISMATCH,
-                    "%s: made with %s; without --resume, or with another --workdir, work begins anew", w->path, what);
+    return kvc_fail(err, KVC_MISMATCH, "%s: made with %s; remove it or give another --workdir", w->path, what);
 }
 
 static kvc_status check_contents(const workdir *w, const settings *s, const json_t *fingerprint, kvc_error *err)

@@ -187,7 +187,9 @@ static void load_query(const view *v, queries *b, uint32_t i, const void *src, k
     rescale(q, d, score_scale);
     b->bias[i] = kvc_coder_fold_query(&v->cache->layers[v->layer].coder[0], v->head, q, b->folded + i * d);
     b->max[i] = -FLT_MAX;
-    b->sum[i] = b->mass[i] = 0.0f;
+    b->mass[i] = 0.0f;
+    b->sum[i] = 0.0f; /* stays so for finite queries; a NaN or infinity makes this query's output NaN, and no other */
+    for (uint32_t c = 0; c < d; c++) b->sum[i] += q[c] - q[c];
     memset(b->o + i * d, 0, d * sizeof *b->o);
     memset(b->latent + i * d, 0, d * sizeof *b->latent);
 }

@@ -24,13 +24,16 @@ else
         for file in demo/text/calib-*.txt; do calib+=(--prompts "$file"); done
         "$KVCALIB" demo/model/model.safetensors -o demo/cfg.bin "${calib[@]}" --workdir demo/work "$@"
     }
-    if [ ! -d demo/work ]; then
-        main_job
-    elif ! main_job --resume; then
-        # The program has been built anew since, or the work is spoilt: begin again.
+    rm -f demo/eval-*.json
+    status=0
+    if [ -d demo/work ]; then main_job --resume || status=$?; else main_job || status=$?; fi
+    if [ "$status" -eq 3 ] && [ -d demo/work ]; then
+        say "demo/work was begun by another build of kvcalib: beginning again"
         rm -rf demo/work
-        main_job
+        status=0
+        main_job || status=$?
     fi
+    [ "$status" -eq 0 ] || exit "$status" # 6: interrupted; run this script again to go on
 fi
 
 say "what was decided: kvcalib inspect demo/cfg.bin"

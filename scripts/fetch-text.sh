@@ -5,19 +5,19 @@ folder=$(realpath -m "${1:?usage: fetch-text.sh FOLDER}")
 . "$(dirname "$0")/common.sh"
 
 [ -f "$folder/done" ] && exit 0
-mkdir -p "$folder/packages"
 perl=$(apt-cache depends --important perl 2>/dev/null | sed -n 's/.*\(perl-modules-[0-9.]*\).*/\1/p' | head -n 1)
 packages=(debian-policy developers-reference libc6-dev "${perl:-perl-modules-5.36}")
-if ! compgen -G "$folder/packages/*.deb" >/dev/null; then
-    # Plain users may not refresh the lists; what is there then has to do.
-    apt-get update >/dev/null 2>&1 || true
-    (cd "$folder/packages" && apt-get download -q "${packages[@]}" >download.log 2>&1) ||
-        die "cannot download ${packages[*]}: $(tail -n 1 "$folder/packages/download.log")"
-fi
+rm -rf "$folder/packages"
+mkdir -p "$folder/packages"
+# Plain users may not refresh the lists; what is there then has to do.
+apt-get update >/dev/null 2>&1 || true
+(cd "$folder/packages" && apt-get download -q "${packages[@]}" >download.log 2>&1) ||
+    die "cannot download ${packages[*]}: $(tail -n 1 "$folder/packages/download.log")"
 for deb in "$folder"/packages/*.deb; do dpkg-deb -x "$deb" "$folder/packages/tree"; done
 
 tree=$folder/packages/tree/usr
-modules=$(find "$tree/share/perl" -mindepth 1 -maxdepth 1 -type d | head -n 1)
+modules=$(find "$tree/share/perl" -mindepth 1 -maxdepth 1 -type d | head -n 1) && [ -n "$modules" ] ||
+    die "the Perl package has changed: no usr/share/perl in it"
 policy=$tree/share/doc/debian-policy
 # take LINES FILE...: the first lines of each file, plain or gzipped, in the order given
 take() {

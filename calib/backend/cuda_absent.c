@@ -5,7 +5,7 @@ kvc_status backend_open_cuda(backend **out, int ordinal, int threads, kvc_error 
 {
     (void)threads;
     *out = NULL;
-    return kvc_fail(err, KVC_UNSUPPORTED, "device cuda:%d: this build has no CUDA backend", ordinal);
+    return kvc_fail(err, KVC_INVALID, "device cuda:%d: this build has no CUDA backend", ordinal);
 }
 
 kvc_status backend_open_auto(backend **out, int threads, kvc_error *err)

@@ -135,6 +135,17 @@ static kvc_status write_folder(const translation *t, const file_map *map, const 
     return status;
 }
 
+/* A folder that this import made, with what was renamed into it before the failure. */
+static void remove_folder(const char *folder)
+{
+    for (int i = 0; i < N_TEXTS; i++) {
+        char *path = path_in(folder, text_names[i]);
+        if (path) unlink(path);
+        free(path);
+    }
+    rmdir(folder);
+}
+
 static kvc_status make_folder(const char *folder, bool *made, kvc_error *err)
 {
     struct stat st;
@@ -153,7 +164,7 @@ kvc_status gguf_import(const char *path, const char *folder, kvc_dtype dtype, co
     if (status == KVC_OK) {
         status = make_folder(folder, &made, err);
         if (status == KVC_OK) status = write_folder(&t, &map, folder, dtype, job, err);
-        if (status != KVC_OK && made) rmdir(folder);
+        if (status != KVC_OK && made) remove_folder(folder);
         translation_free(&t);
     }
     file_map_close(&map);

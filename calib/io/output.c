@@ -63,23 +63,35 @@ static kvc_status resolve_target(char **target, const char *path, kvc_error *err
     return KVC_OK;
 }
 
+/* A new file beside the target. A name may be taken by what a killed process of the same number left behind. */
+static int open_temp(output *o)
+{
+    for (int tries = 0; tries < 1000; tries++) {
+        unsigned number = atomic_fetch_add(&next_number, 1);
+        free(o->temp);
+        if (asprintf(&o->temp, "%s.tmp-%ld-%u", o->target, (long)getpid(), number) < 0) {
+            o->temp = NULL;
+            errno = ENOMEM;
+            return -1;
+        }
+        int fd = open(o->temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0 || errno != EEXIST) return fd;
+    }
+    return -1;
+}
+
 static kvc_status create_temp(output *o, const char *path, kvc_error *err)
 {
-    unsigned number = atomic_fetch_add(&next_number, 1);
-    if (asprintf(&o->temp, "%s.tmp-%ld-%u", o->target, (long)getpid(), number) < 0) {
-        o->temp = NULL;
-        return kvc_fail(err, KVC_NO_MEMORY, "%s: out of memory", path);
-    }
-    o->slot = slot_take(o->temp);
-    if (o->slot < 0) return kvc_fail(err, KVC_IO, "%s: more than %d outputs are open", path, MAX_OPEN);
-    int fd = open(o->temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    int fd = open_temp(o);
     if (fd < 0) return kvc_fail(err, KVC_IO, "%s: cannot be written: %s", path, strerror(errno));
-    o->stream = fdopen(fd, "w+");
+    o->slot = slot_take(o->temp);
+    o->stream = o->slot < 0 ? NULL : fdopen(fd, "w+");
     if (o->stream) return KVC_OK;
     int cause = errno;
     close(fd);
     unlink(o->temp);
-    return kvc_fail(err, KVC_IO, "%s: %s", path, strerror(cause));
+    if (o->slot < 0) return kvc_fail(err, KVC_IO, "%s: more than %d outputs are open", path, MAX_OPEN);
+    return kvc_fail(err, KVC_IO, "%s: cannot be written: %s", path, strerror(cause));
 }
 
 kvc_status output_open(output **out, const char *path, kvc_error *err)
@@ -119,6 +131,15 @@ static int sync_named(const char *path)
     return result;
 }
 
+/* So that files renamed one after the other also survive a power cut in that order. Not every file system can. */
+static void sync_folder(const char *target)
+{
+    const char *slash = strrchr(target, '/');
+    char *folder = slash ? strndup(target, slash == target ? 1 : (size_t)(slash - target)) : strdup(".");
+    if (folder) sync_named(folder);
+    free(folder);
+}
+
 static int finish(output *o)
 {
     errno = 0;
@@ -128,6 +149,7 @@ static int finish(output *o)
     o->stream = NULL;
     if (failed) return cause;
     if (sync_named(o->temp) || rename(o->temp, o->target)) return errno;
+    sync_folder(o->target);
     return 0;
 }
 
@@ -151,15 +173,19 @@ void output_discard(output *o)
     output_free(o);
 }
 
+kvc_status output_put(output *o, const void *bytes, size_t n, kvc_error *err)
+{
+    errno = 0;
+    if (n == 0 || fwrite(bytes, 1, n, o->stream) == n) return KVC_OK;
+    return kvc_fail(err, KVC_IO, "%s: cannot be written: %s", o->target, strerror(errno));
+}
+
 kvc_status output_write(const char *path, const void *bytes, size_t n, kvc_error *err)
 {
     output *o;
     KVC_TRY(output_open(&o, path, err));
-    errno = 0;
-    if (n && fwrite(bytes, 1, n, o->stream) != n) {
-        kvc_status status = kvc_fail(err, KVC_IO, "%s: cannot be written: %s", path, strerror(errno));
-        output_discard(o);
-        return status;
-    }
-    return output_commit(o, err);
+    kvc_status status = output_put(o, bytes, n, err);
+    if (status == KVC_OK) return output_commit(o, err);
+    output_discard(o);
+    return status;
 }

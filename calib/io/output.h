@@ -8,6 +8,8 @@
 typedef struct output output;
 kvc_status output_open(output **out, const char *path, kvc_error *err);
 FILE *output_stream(output *o);
+/* n bytes to the stream; KVC_IO names the target and the cause. */
+kvc_status output_put(output *o, const void *bytes, size_t n, kvc_error *err);
 const char *output_temp_path(const output *o); /* for libraries that open files by name (HDF5) */
 /* Flush, fsync, rename; consumes `o` whatever the result. A full disk is KVC_IO and leaves no file. */
 kvc_status output_commit(output *o, kvc_error *err);

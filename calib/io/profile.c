@@ -113,3 +113,17 @@ void profile_free(profile *p)
     free(p->value_block);
     free(p);
 }
+
+kvc_status profile_copy_measurements(profile *to, profile *from, kvc_error *err)
+{
+    profile_array a[PROFILE_ARRAYS], b[PROFILE_ARRAYS];
+    profile_arrays(to, a);
+    profile_arrays(from, b);
+    for (size_t i = 0; i < PROFILE_ARRAYS; i++)
+        if (a[i].rank != b[i].rank || memcmp(a[i].dims, b[i].dims, sizeof a[i].dims) != 0)
+            return kvc_fail(err, KVC_MISMATCH, "%s has another shape", a[i].path);
+    for (size_t i = 0; i < PROFILE_ARRAYS; i++)
+        memcpy(*a[i].data, *b[i].data, profile_array_count(&a[i]) * sizeof(double));
+    to->layers_done = from->layers_done;
+    return KVC_OK;
+}

@@ -31,7 +31,7 @@ typedef struct profile {
     double *key_loss;                  /* [L][K] |dO Wo|^2 / |O Wo|^2, values exact */
     double *value_loss;                /* [L][V] the same, keys exact */
     double *output_power;              /* [L] mean over probe rows of |O Wo|^2 */
-    double *residual_power; /* [L] mean over probe rows of |h|^2, h the residual stream that O Wo is added to */
+    double *residual_power; /* [L] mean of |h|^2, the residual stream that O Wo is added to, over rows from the first probed on */
     /* statistics over all compressed-range tokens (sinks left out), post-RoPE: [L][H][d] for keys, values;
      * queries [L][Hq][d] */
     double *key_mean, *key_rms, *key_min, *key_max;
@@ -58,6 +58,8 @@ kvc_status profile_new(profile **out, const kvc_model_info *model, const kvc_tok
                        kvc_error *err);
 /* Copies both; the new one is p->anchors[n_anchors - 1], its losses are zero. */
 kvc_status profile_add_anchor(profile *p, const uint16_t *key, const uint16_t *value, kvc_error *err);
+/* Losses, statistics and layers_done of `from`, which must have the same shapes: KVC_MISMATCH otherwise. */
+kvc_status profile_copy_measurements(profile *to, profile *from, kvc_error *err);
 void profile_free(profile *p); /* NULL is fine */
 /* Byte-identical for identical contents. Whole or absent. A NaN or infinity is KVC_NONFINITE with the dataset's name.
  */

@@ -59,8 +59,26 @@ static bool is_ascii(const char *s, size_t n)
     return any < 0x80;
 }
 
+/* utf8proc orders combining marks in time quadratic in their run: no text needs runs this long. */
+enum { MARKS_MAX = 4096 };
+
+static kvc_status check_marks(const char *text, size_t n, kvc_error *err)
+{
+    size_t run = 0;
+    for (size_t i = 0; i < n;) {
+        utf8proc_int32_t c;
+        utf8proc_ssize_t step = utf8proc_iterate((const utf8proc_uint8_t *)text + i, (utf8proc_ssize_t)(n - i), &c);
+        if (step <= 0) return KVC_OK; /* not UTF-8: utf8proc_map says so */
+        run = utf8proc_get_property(c)->combining_class ? run + 1 : 0;
+        if (run > MARKS_MAX) return kvc_fail(err, KVC_FORMAT, "more than %d combining marks in a row", MARKS_MAX);
+        i += (size_t)step;
+    }
+    return KVC_OK;
+}
+
 static kvc_status append_form(text_buffer *out, int options, const char *text, size_t n, kvc_error *err)
 {
+    KVC_TRY(check_marks(text, n, err));
     utf8proc_uint8_t *form;
     utf8proc_ssize_t got =
         utf8proc_map((const utf8proc_uint8_t *)text, (utf8proc_ssize_t)n, &form, (utf8proc_option_t)options);

@@ -46,7 +46,7 @@ static kvc_status fail_tensor(const header *h, const char *name, const char *wha
     return kvc_fail(err, KVC_FORMAT, "%s: header: tensor '%.120s': %s", h->file, name, what);
 }
 
-static bool is_printable(const char *s)
+bool tensor_name_is_printable(const char *s)
 {
     for (; *s; s++)
         if ((unsigned char)*s < 0x20 || *s == 0x7f) return false;
@@ -114,7 +114,7 @@ static kvc_status read_dtype(const header *h, const char *name, const json_t *va
 static kvc_status read_entry(header *h, const char *name, const json_t *value, kvc_error *err)
 {
     entry *e = &h->entries[h->n];
-    if (!is_printable(name))
+    if (!tensor_name_is_printable(name))
         return kvc_fail(err, KVC_FORMAT, "%s: header: a tensor's name holds control characters", h->file);
     if (!json_is_object(value)) return fail_tensor(h, name, "is no object", err);
     KVC_TRY(read_shape(h, name, json_object_get(value, "shape"), &e->t, err));

@@ -87,6 +87,8 @@ static kvc_status list_shards(json_t *map, const char *path, const char **shards
     json_object_foreach(map, key, value)
     {
         const char *name = json_string_value(value);
+        if (!tensor_name_is_printable(key))
+            return kvc_fail(err, KVC_FORMAT, "%s: weight_map: a tensor's name has control characters", path);
         if (!name || !is_plain_name(name))
             return kvc_fail(err, KVC_FORMAT,
                             "%s: weight_map: '%.120s': the shard is not the name of a file beside the index", path,

@@ -24,6 +24,9 @@ struct weights {
 /* Append the tensors of one mapped file to w->tensors, checked but not sorted. */
 kvc_status safetensors_parse(weights *w, const weights_file *file, kvc_error *err);
 
+/* No control characters: the name can stand in a message. */
+bool tensor_name_is_printable(const char *s);
+
 static inline size_t dtype_bytes(kvc_dtype dtype)
 {
     return dtype == KVC_F32 ? 4 : 2;

@@ -1,6 +1,5 @@
 /* weights_write.c - a safetensors file, tensor after tensor. The header is padded with spaces so that data
  * starts at a multiple of 8; tensors follow each other in the order declared. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "json.h"
@@ -43,13 +42,6 @@ static json_t *describe_all(const tensor *list, size_t n, uint64_t *data_bytes)
     return root;
 }
 
-static kvc_status put(weights_writer *w, const void *data, size_t bytes, kvc_error *err)
-{
-    errno = 0;
-    if (!bytes || fwrite(data, 1, bytes, output_stream(w->out)) == bytes) return KVC_OK;
-    return kvc_fail(err, KVC_IO, "%s: cannot be written: %s", w->path, strerror(errno));
-}
-
 static kvc_status put_header(weights_writer *w, const json_t *root, kvc_error *err)
 {
     char *text = json_dumps(root, JSON_COMPACT);
@@ -57,9 +49,9 @@ static kvc_status put_header(weights_writer *w, const json_t *root, kvc_error *e
     size_t n = strlen(text), padded = (n + 7) / 8 * 8;
     uint8_t length[8];
     for (int i = 0; i < 8; i++) length[i] = (uint8_t)((uint64_t)padded >> 8 * i);
-    kvc_status status = put(w, length, sizeof length, err);
-    if (status == KVC_OK) status = put(w, text, n, err);
-    if (status == KVC_OK) status = put(w, "        ", padded - n, err);
+    kvc_status status = output_put(w->out, length, sizeof length, err);
+    if (status == KVC_OK) status = output_put(w->out, text, n, err);
+    if (status == KVC_OK) status = output_put(w->out, "        ", padded - n, err);
     free(text);
     return status;
 }
@@ -90,7 +82,7 @@ kvc_status weights_write(weights_writer *w, const void *data, size_t bytes, kvc_
     if (bytes > w->expected - w->written)
         return kvc_fail(err, KVC_INVALID, "%s: more data than was declared", w->path);
     w->written += bytes;
-    return put(w, data, bytes, err);
+    return output_put(w->out, data, bytes, err);
 }
 
 kvc_status weights_finish(weights_writer *w, kvc_error *err)

@@ -39,12 +39,6 @@ static hidden_header header_of(const profile *p, size_t n_tokens)
     return h;
 }
 
-static kvc_status put(output *o, const char *path, const void *bytes, size_t n, kvc_error *err)
-{
-    if (fwrite(bytes, 1, n, output_stream(o)) == n) return KVC_OK;
-    return kvc_fail(err, KVC_IO, "%s: cannot be written: %s", path, strerror(errno));
-}
-
 static kvc_status save_hidden(const profile *p, hidden_states *hidden, size_t n_tokens, const char *workdir,
                               kvc_error *err)
 {
@@ -57,11 +51,11 @@ static kvc_status save_hidden(const profile *p, hidden_states *hidden, size_t n_
     kvc_status status;
     if (!rows) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a checkpoint");
     if ((status = output_open(&o, path, err))) goto done;
-    if ((status = put(o, path, &header, sizeof header, err))) goto done;
+    if ((status = output_put(o, &header, sizeof header, err))) goto done;
     for (size_t i = 0; i < n_tokens; i += ROWS) {
         size_t n = n_tokens - i < ROWS ? n_tokens - i : ROWS;
         if ((status = hidden_read(hidden, i, n, rows, err))) goto done;
-        if ((status = put(o, path, rows, n * width * sizeof *rows, err))) goto done;
+        if ((status = output_put(o, rows, n * width * sizeof *rows, err))) goto done;
     }
     status = output_commit(o, err);
     o = NULL;
@@ -118,37 +112,6 @@ kvc_status checkpoint_save(const profile *p, hidden_states *hidden, size_t n_tok
     return KVC_OK;
 }
 
-static void copy_losses(profile *to, const profile *from)
-{
-    size_t L = to->n_layers, K = to->n_keys, V = to->n_values, d = to->model.head_dim;
-    size_t kv = L * to->model.n_kv_heads * d, q = L * to->model.n_query_heads * d;
-    struct {
-        double *to, *from;
-        size_t n;
-    } arrays[] = {
-        {to->e_k, from->e_k, L * K},
-        {to->e_v, from->e_v, L * V},
-        {to->e_a, from->e_a, L * K},
-        {to->e_o, from->e_o, L * K * V},
-        {to->key_loss, from->key_loss, L * K},
-        {to->value_loss, from->value_loss, L * V},
-        {to->output_power, from->output_power, L},
-        {to->residual_power, from->residual_power, L},
-        {to->key_mean, from->key_mean, kv},
-        {to->key_rms, from->key_rms, kv},
-        {to->key_min, from->key_min, kv},
-        {to->key_max, from->key_max, kv},
-        {to->value_mean, from->value_mean, kv},
-        {to->value_rms, from->value_rms, kv},
-        {to->value_min, from->value_min, kv},
-        {to->value_max, from->value_max, kv},
-        {to->query_rms, from->query_rms, q},
-    };
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++)
-        memcpy(arrays[i].to, arrays[i].from, arrays[i].n * sizeof(double));
-    to->layers_done = from->layers_done;
-}
-
 kvc_status checkpoint_load(profile *p, hidden_states *hidden, size_t n_tokens, const char *workdir, bool *found,
                            kvc_error *err)
 {
@@ -159,14 +122,12 @@ kvc_status checkpoint_load(profile *p, hidden_states *hidden, size_t n_tokens, c
     *found = access(path, F_OK) == 0;
     if (!*found) return KVC_OK;
     KVC_TRY(profile_load(&saved, path, err));
-    if (strcmp(saved->fingerprint, p->fingerprint) != 0 || saved->n_layers != p->n_layers ||
-        saved->n_keys != p->n_keys || saved->n_values != p->n_values) {
+    kvc_error why;
+    if (strcmp(saved->fingerprint, p->fingerprint) != 0)
         status = kvc_fail(err, KVC_MISMATCH, "%s: made from another model, text, recipe or build", path);
-        goto done;
-    }
-    copy_losses(p, saved);
-    status = load_hidden(p, hidden, n_tokens, workdir, err);
-done:
+    else if ((status = profile_copy_measurements(p, saved, &why)))
+        kvc_fail(err, status, "%s: %s", path, why.message);
+    if (status == KVC_OK) status = load_hidden(p, hidden, n_tokens, workdir, err);
     profile_free(saved);
     return status;
 }

@@ -120,6 +120,11 @@ kvc_status evaluate(model *m, backend *b, const sequence_set *tokens, const kvc_
     logit_row *rows = NULL;
     kvc_status status = KVC_OK;
     if (n_rows == 0) return kvc_fail(err, KVC_INPUT, "the text has no position to score: it needs at least 2 tokens");
+    if (layers && kvc_tokens_compressed(policy, sequences_longest(tokens)) == 0)
+        return kvc_fail(
+            err, KVC_INPUT,
+            "the longest sequence has %zu tokens, fewer than sinks + window + page = %u: nothing would be compressed",
+            sequences_longest(tokens), policy->sinks + policy->window + policy->page);
     if (!(rows = malloc(n_rows * sizeof *rows))) {
         status = kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu scored positions", n_rows);
         goto done;

@@ -329,7 +329,10 @@ uint64_t profile_memory(const kvc_model_info *model, uint32_t n_keys, uint32_t n
     profile_options o = {.probe_rows = probe_rows};
     uint64_t page = (uint64_t)longest * model->n_kv_heads * model->head_dim, n = n_keys + n_values;
     uint64_t out = (uint64_t)most_rows(&o, longest) * model->n_query_heads * model->head_dim;
-    return sizeof(float) * ((n + 1) * page + (n + 1) * out + most_rows(&o, longest) * model->hidden_size);
+    uint64_t errors = n_values * page, tile = 16 * (model->n_query_heads / model->n_kv_heads); /* cpu_probe.c */
+    uint64_t scratch = tile * (4 * (uint64_t)longest + (uint64_t)n_values * model->head_dim);
+    return sizeof(float) *
+           ((n + 1) * page + (n + 1) * out + most_rows(&o, longest) * model->hidden_size + errors + 2 * scratch);
 }
 
 kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set *tokens,

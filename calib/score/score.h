@@ -15,7 +15,7 @@ typedef struct profile_options {
 
 /* Fill p (from profile_new, with fingerprint set) from calibration sequences: statistics and local losses of all
  * candidates at every layer. *final (may be NULL) receives the last hidden states, for measuring plans on the same
- * text. KVC_INTERRUPTED leaves a checkpoint in the workdir. */
+ * text. KVC_INTERRUPTED keeps the last checkpoint that was due. */
 kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set *tokens,
                            const profile_options *options, hidden_states **final, const job *job, kvc_error *err);
 

@@ -108,6 +108,24 @@ START_TEST(open__follows_a_link)
 }
 END_TEST
 
+START_TEST(open__passes_over_what_a_killed_process_left_behind)
+{
+    char leftover[1200];
+    const char *path = scratch_path("survivor");
+    for (unsigned i = 0; i < 40; i++) {
+        snprintf(leftover, sizeof leftover, "%s.tmp-%ld-%u", path, (long)getpid(), i);
+        FILE *f = fopen(leftover, "w");
+        ck_assert_ptr_nonnull(f);
+        fclose(f);
+    }
+    ck_assert_int_eq(output_write(path, "x", 1, NULL), KVC_OK);
+    for (unsigned i = 0; i < 40; i++) {
+        snprintf(leftover, sizeof leftover, "%s.tmp-%ld-%u", path, (long)getpid(), i);
+        unlink(leftover);
+    }
+}
+END_TEST
+
 START_TEST(open__refuses_more_than_the_table_holds)
 {
     output *open_ones[64], *one_more;
@@ -157,5 +175,5 @@ END_TEST
 
 CHECK_MAIN("io_output", commit__replaces_the_file_at_once, discard__leaves_nothing,
            commit__reports_a_full_disk_and_leaves_no_file, open__refuses_what_it_would_destroy, open__follows_a_link,
-           open__refuses_more_than_the_table_holds, input_read__refuses_folders_and_large_files,
-           sha256__agrees_with_published_vectors)
+           open__passes_over_what_a_killed_process_left_behind, open__refuses_more_than_the_table_holds,
+           input_read__refuses_folders_and_large_files, sha256__agrees_with_published_vectors)

@@ -203,6 +203,33 @@ START_TEST(attend__takes_queries_of_any_dtype_and_several_sequences)
 }
 END_TEST
 
+START_TEST(attend__keeps_a_nan_query_in_its_own_row)
+{
+    enum { N = 200, D = 64, HEADS = 3 };
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    float q[2 * HEADS * D], out[2 * HEADS * D], clean[2 * HEADS * D];
+    rig r;
+    rig_config(&r, 1, HEADS, 1, D, usual, "int4.ch64+had", "int4.tok");
+    rig_cache(&r, 1, 512);
+    rig_rows(&r, N, 5);
+    rig_append_all_layers(&r, 0, 0, N);
+    rig_fill(q, 2 * HEADS, D, 6);
+    rig_attend(&r, 0, 0, 2, q, clean);
+    for (int i = 0; i < 3; i++) {
+        rig_fill(q, 2 * HEADS, D, 6);
+        q[D + 7] = bad[i]; /* first token, second head */
+        rig_attend(&r, 0, 0, 2, q, out);
+        for (int c = 0; c < 2 * HEADS * D; c++) {
+            if (c / D == 1)
+                ck_assert_msg(isnan(out[c]), "a query with %g gave %g", bad[i], out[c]);
+            else
+                ck_assert_float_eq(out[c], clean[c]);
+        }
+    }
+    rig_free(&r);
+}
+END_TEST
+
 START_TEST(attend__survives_scores_far_apart)
 {
     enum { D = 64 };
@@ -261,4 +288,4 @@ CHECK_MAIN("attend", attend__equals_reference_over_shapes_and_lengths, attend__e
            attend__equals_reference_over_policies, attend__is_causal_for_many_queries,
            attend__chunks_equal_single_tokens_bit_for_bit, attend__works_on_a_range_of_heads_and_a_given_scale,
            attend__takes_queries_of_any_dtype_and_several_sequences, attend__survives_scores_far_apart,
-           attend__refuses_what_it_cannot_do)
+           attend__keeps_a_nan_query_in_its_own_row, attend__refuses_what_it_cannot_do)

@@ -283,6 +283,50 @@ START_TEST(profile_measure__refuses_a_checkpoint_of_something_else)
 }
 END_TEST
 
+START_TEST(profile_measure__refuses_a_checkpoint_of_another_shape)
+{
+    char workdir[600];
+    model *wide = tiny_model("score", "wide", "--layers 2 --kv-heads 4"),
+          *narrow = tiny_model("score", "narrow", "--layers 2");
+    backend *b = cpu_backend(1);
+    sequence_set tokens = some_tokens(narrow);
+    profile_options options = {.probe_rows = 8, .workdir = workdir};
+    snprintf(workdir, sizeof workdir, "%s/score-shape-work", getenv("KVC_TEST_BUILD"));
+    mkdir(workdir, 0777);
+    profile *p = new_profile(narrow);
+    OK(profile_measure(p, narrow, b, &tokens, &options, NULL, NULL, err));
+    profile_free(p);
+    p = new_profile(wide); /* with the same fingerprint */
+    options.resume = true;
+    kvc_error why;
+    ck_assert_int_eq(profile_measure(p, wide, b, &tokens, &options, NULL, NULL, &why), KVC_MISMATCH);
+    ck_assert_ptr_nonnull(strstr(why.message, "shape"));
+    profile_free(p);
+    profile_forget(workdir, 2);
+    sequences_free(&tokens);
+    b->close(b);
+    model_close(wide);
+    model_close(narrow);
+}
+END_TEST
+
+START_TEST(evaluate__refuses_text_that_nothing_compresses)
+{
+    model *m = tiny_model("score", "window", "--layers 2");
+    backend *b = cpu_backend(1);
+    kvc_layer layers[2] = {{codec_of("int4.ch16"), codec_of("int4.tok")},
+                           {codec_of("int4.ch16"), codec_of("int4.tok")}};
+    sequence_set tokens = tiny_tokens((const size_t[]){35}, 1, m->config.vocab);
+    eval_result r;
+    kvc_error why;
+    ck_assert_int_eq(evaluate(m, b, &tokens, &policy, layers, NULL, 0, 0, NULL, &r, NULL, "test", &why), KVC_INPUT);
+    ck_assert_ptr_nonnull(strstr(why.message, "35 tokens"));
+    sequences_free(&tokens);
+    b->close(b);
+    model_close(m);
+}
+END_TEST
+
 START_TEST(profile_measure__refuses_text_that_never_leaves_the_window)
 {
     model *m = tiny_model("score", "short", "--layers 2");
@@ -307,4 +351,5 @@ CHECK_MAIN("score", probe_rows__are_a_stratified_sample_of_rows_that_read_a_page
            profile_measure__gives_the_same_bytes_for_any_number_of_threads,
            profile_measure__resumes_to_the_same_bytes_wherever_it_stops,
            profile_measure__refuses_a_checkpoint_of_something_else,
+           profile_measure__refuses_a_checkpoint_of_another_shape, evaluate__refuses_text_that_nothing_compresses,
            profile_measure__refuses_text_that_never_leaves_the_window)

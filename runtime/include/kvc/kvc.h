@@ -181,8 +181,8 @@ typedef struct kvc_attend_options {
 
 /* Causal attention of the newest n_tokens rows of each sequence (row j of n_tokens queries is token
  * n - n_tokens + j and sees tokens 0 .. n - n_tokens + j), by online softmax over sinks, compressed pages and window
- * in their present state.  queries, out [sum of n_tokens][n_query_heads][head_dim]; `out` is fp32. work:
- * kvc_cache_attend_work() bytes, 64-byte aligned, private to the call. `options` may be NULL. */
+ * in their present state.  queries, out [sum of n_tokens][n_query_heads][head_dim]; `out` is fp32; a query with a NaN or infinity
+ * gives NaN in its own row and head. work: kvc_cache_attend_work() bytes, 64-byte aligned, private to the call. `options` may be NULL. */
 KVC_API size_t kvc_cache_attend_work(const kvc_cache *cache);
 KVC_API kvc_status kvc_cache_attend(const kvc_cache *cache, uint32_t layer, const kvc_batch *batch,
                                     const void *queries, kvc_dtype dtype, float *out, void *work,
