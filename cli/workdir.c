@@ -82,6 +82,9 @@ static kvc_status check_same(const workdir *w, const json_t *fingerprint, kvc_er
 static kvc_status check_contents(const workdir *w, const settings *s, const json_t *fingerprint, kvc_error *err)
 {
     bool known = holds(w, FINGERPRINT), unfinished = holds(w, "profile.partial.h5");
+    if (!known && (holds(w, "profile.h5") || holds(w, "plan.yaml")))
+        return kvc_fail(err, KVC_INVALID, "%s holds a profile.h5 or plan.yaml of its own: give another --workdir",
+                        w->path);
     if (!s->resume) {
         if (!unfinished) return KVC_OK;
         return kvc_fail(err, KVC_INVALID,

@@ -4,6 +4,7 @@
  * mapped must not be changed while it is open. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -165,8 +166,11 @@ uint64_t kvc_config_bytes(const kvc_config *cfg, uint64_t n_tokens)
     const kvc_model_info *model = cfg->model;
     const kvc_token_policy *policy = &cfg->tokens->policy;
     uint64_t compressed = kvc_tokens_compressed(policy, n_tokens);
-    uint64_t row_bytes = 2ull * model->n_layers * model->head_dim * 2u;
-    return model->n_kv_heads * (compressed / policy->page * cfg->page_bytes + (n_tokens - compressed) * row_bytes);
+    uint64_t row_bytes = 2ull * model->n_layers * model->head_dim * 2u, pages, rows, bytes;
+    bool beyond = __builtin_mul_overflow(compressed / policy->page, cfg->page_bytes, &pages);
+    beyond |= __builtin_mul_overflow(n_tokens - compressed, row_bytes, &rows);
+    beyond |= __builtin_add_overflow(pages, rows, &bytes) || __builtin_mul_overflow(bytes, model->n_kv_heads, &bytes);
+    return beyond ? UINT64_MAX : bytes;
 }
 
 double kvc_config_bytes_per_token(const kvc_config *cfg, uint64_t context)

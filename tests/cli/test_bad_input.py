@@ -110,6 +110,19 @@ class Models(Cli):
         self.absent("no.bin", "no.bin.work")
 
 
+    def test_codecs_that_do_not_fit_the_model(self):
+        write(self.path("wide.yaml"), "keys: [int4.ch]\nvalues: [int4.tok64]\n")
+        self.fails(3, "run", "model", "-o", "no.bin", *SMALL, "--space", "wide.yaml", says=["wide.yaml", "int4.tok64"])
+        write(self.path("bad.yaml"), "default: {key: int4.ch, value: int4.tok64}\n")
+        self.fails(3, "compile", "bad.yaml", "--model", "model", "-o", "no.bin", says=["bad.yaml", "layer 0 value"])
+        self.fails(3, "eval", "model", "--text", "a.txt", "--plan", "bad.yaml", says=["bad.yaml", "layer 0 value"])
+        self.absent("no.bin")
+
+    def test_devices_and_words_that_are_nothing(self):
+        self.fails(2, "eval", "model", "--text", "a.txt", "--device", "cuda:7", says="cuda:7")
+        self.fails(2, "frobnicate", says="neither a command nor a model")
+
+
 class Configs(Cli):
     @classmethod
     def setUpClass(cls):
@@ -117,6 +130,11 @@ class Configs(Cli):
         write(cls.path("plan.yaml"), "default: {key: int4.ch32, value: int4.tok}\n")
         code, _, err = cls.run_quietly("compile", "plan.yaml", "-o", "cfg.bin", "--model", "model")
         assert code == 0, err
+
+    def test_options_that_the_configuration_decides(self):
+        self.fails(2, "eval", "model", "--text", "a.txt", "--config", "cfg.bin", "--window", "8", says="--window")
+        self.fails(3, "eval", "model", "--text", "a.txt", "--config", "cfg.bin", "--seq-len", "20",
+                   says=["20 tokens", "nothing would be compressed"])
 
     def test_any_flipped_byte(self):
         whole, draw = read(self.path("cfg.bin")), random.Random(4)

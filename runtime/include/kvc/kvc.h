@@ -126,7 +126,8 @@ KVC_API uint32_t kvc_config_format(const kvc_config *cfg);   /* the writer's ver
 KVC_API size_t kvc_config_file_bytes(const kvc_config *cfg);
 KVC_API uint32_t kvc_config_sections(const kvc_config *cfg);
 KVC_API kvc_section kvc_config_section(const kvc_config *cfg, uint32_t index);
-/* Bytes that a cache of this configuration occupies for one sequence of n_tokens: codes, scales, sinks and window. */
+/* Bytes that a cache of this configuration occupies for one sequence of n_tokens: codes, scales, sinks and
+ * window; UINT64_MAX where that does not fit 64 bits. */
 KVC_API uint64_t kvc_config_bytes(const kvc_config *cfg, uint64_t n_tokens);
 KVC_API double kvc_config_bytes_per_token(const kvc_config *cfg, uint64_t context); /* kvc_config_bytes / context */
 KVC_API double kvc_config_bits_per_value(const kvc_config *cfg, uint64_t context);  /* 8 bytes / (2 L H d N) */
@@ -181,8 +182,9 @@ typedef struct kvc_attend_options {
 
 /* Causal attention of the newest n_tokens rows of each sequence (row j of n_tokens queries is token
  * n - n_tokens + j and sees tokens 0 .. n - n_tokens + j), by online softmax over sinks, compressed pages and window
- * in their present state.  queries, out [sum of n_tokens][n_query_heads][head_dim]; `out` is fp32; a query with a NaN or infinity
- * gives NaN in its own row and head. work: kvc_cache_attend_work() bytes, 64-byte aligned, private to the call. `options` may be NULL. */
+ * in their present state.  queries, out [sum of n_tokens][n_query_heads][head_dim]; `out` is fp32; a query with a NaN
+ * or infinity gives NaN in its own row and head. work: kvc_cache_attend_work() bytes, 64-byte aligned, private to the
+ * call. `options` may be NULL. */
 KVC_API size_t kvc_cache_attend_work(const kvc_cache *cache);
 KVC_API kvc_status kvc_cache_attend(const kvc_cache *cache, uint32_t layer, const kvc_batch *batch,
                                     const void *queries, kvc_dtype dtype, float *out, void *work,
