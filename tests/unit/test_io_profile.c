@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* HDF5 1.10 loses a few hundred bytes where a checksum fails; sanitized builds ask here what to overlook. */
-const char *__lsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
     return "leak:libhdf5";
