@@ -3,14 +3,19 @@
 #include "console.h"
 #include <string.h>
 
+static kvc_status fit(const kvc_codec *codec, const kvc_model_info *model, uint32_t page, kvc_error *why)
+{
+    kvc_coder coder;
+    return kvc_coder_init(&coder, codec, NULL, model->n_kv_heads, model->head_dim, page, why);
+}
+
 /* Keep the codecs that the shape allows, in their order; returns their number. */
 static uint32_t drop_unfit(kvc_codec *codecs, uint32_t n, const kvc_model_info *model, uint32_t page)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < n; i++) {
-        kvc_coder coder;
         kvc_error why = {0};
-        if (kvc_coder_init(&coder, &codecs[i], NULL, model->n_kv_heads, model->head_dim, page, &why) == KVC_OK)
+        if (fit(&codecs[i], model, page, &why) == KVC_OK)
             codecs[kept++] = codecs[i];
         else
             console_detail("built-in space: left out: %s", why.message);
@@ -23,10 +28,8 @@ static kvc_status check_fit(codec_space *space, const settings *s, const kvc_mod
 {
     for (uint32_t i = 0; i < space->n_keys + space->n_values; i++) {
         const kvc_codec *codec = i < space->n_keys ? &space->keys[i] : &space->values[i - space->n_keys];
-        kvc_coder coder;
         kvc_error why;
-        kvc_status status =
-            kvc_coder_init(&coder, codec, NULL, model->n_kv_heads, model->head_dim, (uint32_t)s->page, &why);
+        kvc_status status = fit(codec, model, (uint32_t)s->page, &why);
         if (status == KVC_OK) continue;
         char spec[KVC_SPEC_MAX];
         kvc_codec_format(codec, spec);
