@@ -3,7 +3,7 @@
 . "$(dirname "$0")/common.sh"
 
 packages=(build-essential cmake ninja-build pkg-config git ca-certificates
-    libyaml-dev libhdf5-dev libopenblas-pthread-dev libjansson-dev libpcre2-dev libutf8proc-dev
+    libyaml-dev libhdf5-dev libopenblas-pthread-dev liblapacke-dev libjansson-dev libpcre2-dev libutf8proc-dev
     libxxhash-dev libssl-dev check
     python3 python3-pip unzip)
 

@@ -60,6 +60,26 @@ typedef struct probe_args {
     double *n_scores;          /* host, added to: number of pairs behind score_error */
 } probe_args;
 
+/* Second-order sensitivity of one sequence's keys and values (methods.md section 3). With exact attention A and outputs
+ * O, m_ij = 1 where key j lies in a page that is compressed when i + 1 tokens are present (as in attention_args), and
+ *     r_ij = (V_j - O_i)' M_h (V_j - O_i),
+ * for every KV head, h over the query heads of its group:
+ *     value_weight[j] = sum_h sum_i m_ij A_ij^2          key_weight[j] = sum_h sum_i m_ij A_ij^2 r_ij
+ *     query_weight[i] = sum_j m_ij A_ij^2 r_ij  (per query head)
+ *     anchor_score[j] = sum_h sum_i m_ij A_ij |V_j - O_i|_1 |q_i|_2 scale     (AnTKV's first-power score; NULL: not wanted)
+ * Sums in double, in a fixed order. Never holds T x T. */
+typedef struct sensitivity_args {
+    uint32_t n_tokens, n_heads, n_kv_heads, head_dim;
+    float scale;
+    kvc_token_policy policy;
+    const float *q, *k, *v;     /* as in attention_args, backend memory */
+    const float *output_metric; /* host [n_heads][d][d]: M_h = W_O,h' W_O,h, W_O,h [hidden][d] the head's columns of W_o */
+    double *key_weight;         /* host [n_kv_heads][T], written */
+    double *value_weight;       /* host [n_kv_heads][T], written */
+    double *query_weight;       /* host [n_heads][T], written */
+    double *anchor_score;       /* host [n_kv_heads][T], written; NULL: not wanted */
+} sensitivity_args;
+
 typedef struct backend backend;
 struct backend {
     char name[16]; /* "cpu" */
@@ -101,6 +121,13 @@ struct backend {
      * not wanted) */
     kvc_status (*column_stats)(backend *b, size_t rows, size_t width, const float *dev_x, double *sum, double *square,
                                double *min, double *max, kvc_error *err);
+    kvc_status (*sensitivity)(backend *b, const sensitivity_args *args, kvc_error *err);
+    /* Weighted moments per head of rows x [rows][n_heads][d], weights host [n_heads][weight_stride] of which the first
+     * `rows` are read; added to, host, in double: weight [n_heads] sum of w; first [n_heads][d] sum of w x; second
+     * [n_heads][d][d] sum of w x x' (full, symmetric). */
+    kvc_status (*moments)(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *dev_x,
+                          const double *weights, size_t weight_stride, double *weight, double *first, double *second,
+                          kvc_error *err);
 };
 
 /* threads 0: as many as the machine has. The number holds for all OpenMP regions that the calling thread starts from

@@ -62,4 +62,7 @@ kvc_status cpu_relative_error(backend *b, size_t n, const float *x, const float 
                               kvc_error *err);
 kvc_status cpu_column_stats(backend *b, size_t rows, size_t width, const float *x, double *sum, double *square,
                             double *min, double *max, kvc_error *err);
+kvc_status cpu_sensitivity(backend *b, const sensitivity_args *a, kvc_error *err);
+kvc_status cpu_moments(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *x, const double *weights,
+                       size_t weight_stride, double *weight, double *first, double *second, kvc_error *err);
 #endif

@@ -37,4 +37,33 @@ typedef struct eval_result {
 kvc_status evaluate(model *m, backend *b, const sequence_set *tokens, const kvc_token_policy *policy,
                     const kvc_layer *layers, const void *params, size_t params_bytes, uint64_t memory_limit,
                     hidden_states *ref, eval_result *out, const job *job, const char *stage, kvc_error *err);
+
+/* Isolated global losses: what one changed item (a layer's keys or values) costs, everything else as in a base plan.
+ * The streams that enter each layer under the base plan are kept, so that only the changed layer and later ones are
+ * computed. */
+typedef struct pricing pricing;
+
+typedef struct plan_ref { /* a plan with its parameters; borrowed */
+    const kvc_layer *layers; /* [n_layers]; NULL: the exact model */
+    const void *params;
+    size_t params_bytes;
+} plan_ref;
+
+/* Runs the base plan (and the exact model, where `exact` is not the base) over the tokens and keeps what later calls
+ * need. score_rows: positions per sequence whose next-token distributions are compared, evenly spread over those that
+ * see compressed pages; 0: all. */
+kvc_status pricing_new(pricing **out, model *m, backend *b, const sequence_set *tokens, const kvc_token_policy *policy,
+                       const plan_ref *base, uint32_t score_rows, uint64_t memory_limit, const job *job,
+                       kvc_error *err);
+void pricing_free(pricing *p); /* NULL is fine */
+/* *kl: mean KL(exact || base with the item changed), *stderr over positions. *delta (may be NULL) its difference from
+ * the base plan's KL, *delta_stderr by pairs of positions. sequence_kl (may be NULL) [tokens->n]: mean of each. */
+typedef struct price {
+    double kl, kl_stderr, delta, delta_stderr;
+} price;
+kvc_status pricing_item(pricing *p, uint32_t layer, bool values, const kvc_codec *codec, const void *params, price *out,
+                        double *sequence_kl, const job *job, kvc_error *err);
+/* The same measure for a whole plan. */
+kvc_status pricing_plan(pricing *p, const plan_ref *plan, price *out, double *sequence_kl, const job *job,
+                        kvc_error *err);
 #endif

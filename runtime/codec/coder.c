@@ -112,7 +112,12 @@ kvc_status kvc_coder_init(kvc_coder *out, const kvc_codec *codec, const void *pa
         return kvc_fail(err, KVC_INVALID, "page %u is not a multiple of 8 up to %u", page, KVC_MAX_PAGE);
     if (n_kv_heads == 0) return kvc_fail(err, KVC_INVALID, "no KV heads");
     KVC_TRY(kvci_codec_check(codec, err));
-    kvc_coder coder = {*codec, codec->param_bytes ? params : NULL, head_dim, head_dim, n_kv_heads, page, 0, 0};
+    kvc_coder coder = {.codec = *codec,
+                       .params = codec->param_bytes ? params : NULL,
+                       .head_dim = head_dim,
+                       .latent_dim = head_dim,
+                       .n_kv_heads = n_kv_heads,
+                       .page = page};
     KVC_TRY(resolve_group(&coder, err));
     kvci_symbol_find(codec->symbol)->layout(&coder);
     coder.block_bytes = (coder.block_bytes + 15u) & ~15u;
@@ -136,7 +141,7 @@ KVC_CLONES static void clamp_row(const float *x, uint32_t n, float *y)
 
 static kvc_stage stage_of(const kvc_coder *coder, uint32_t head)
 {
-    return (kvc_stage){coder, head, coder->head_dim};
+    return (kvc_stage){.coder = coder, .head = head, .dim = coder->head_dim};
 }
 
 static void forward_row(const kvc_coder *coder, uint32_t head, const float *x, float *y)

@@ -28,4 +28,4 @@ static void decode(const kvc_coder *coder, uint32_t head, const uint8_t *block, 
     kvc_rows_to_float((const uint16_t *)block + first_row * d, KVC_F16, n_rows * d, y);
 }
 
-const kvc_symbol kvci_symbol_fp16 = {check, layout, encode, decode};
+const kvc_symbol kvci_symbol_fp16 = {.check = check, .layout = layout, .encode = encode, .decode = decode};

@@ -42,4 +42,4 @@ static float fold(kvc_stage stage, const float *q, float *folded)
     return 0.0f;
 }
 
-const kvc_transform kvci_transform_had = {forward, inverse, fold};
+const kvc_transform kvci_transform_had = {.forward = forward, .inverse = inverse, .fold = fold};

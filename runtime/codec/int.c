@@ -291,4 +291,4 @@ static void decode(const kvc_coder *coder, uint32_t head, const uint8_t *block, 
     decode_rows(coder, block, first_row, n_rows, y);
 }
 
-const kvc_symbol kvci_symbol_int = {check, layout, encode, decode};
+const kvc_symbol kvci_symbol_int = {.check = check, .layout = layout, .encode = encode, .decode = decode};

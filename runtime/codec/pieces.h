@@ -10,6 +10,8 @@
 
 #define KVC_FP16_MAX 65504.0f
 
+struct kvc_transform;
+
 typedef struct kvc_symbol {
     /* Are bits, scale kind and dims what this symbol can do? Knows no shape. */
     kvc_status (*check)(const kvc_codec *codec, kvc_error *err);
@@ -21,6 +23,14 @@ typedef struct kvc_symbol {
     /*  y     [n_rows][d']  out: rows first_row .. first_row + n_rows - 1 of the page */
     void (*decode)(const kvc_coder *coder, uint32_t head, const uint8_t *block, uint32_t first_row, uint32_t n_rows,
                    float *y);
+    /* The rest is for symbols with fitted constants, NULL elsewhere.
+     * Bytes of them; may depend on everything but group. */
+    size_t (*param_bytes)(const kvc_coder *coder);
+    /* Are they finite and in range? */
+    kvc_status (*param_check)(const kvc_coder *coder, const void *params, kvc_error *err);
+    /* The order and scale in which it takes latent rows: runs behind the last transform and folds like one, so that it
+     * costs nothing per cached token. Its stage has the symbol's params. */
+    const struct kvc_transform *frame;
 } kvc_symbol;
 
 /* Where in a chain a transform runs. */
@@ -28,6 +38,7 @@ typedef struct kvc_stage {
     const kvc_coder *coder;
     uint32_t head;
     uint32_t dim; /* of the row that forward() reads */
+    const void *params; /* of this piece */
 } kvc_stage;
 
 typedef struct kvc_transform {
@@ -37,6 +48,9 @@ typedef struct kvc_transform {
     void (*inverse)(kvc_stage stage, const float *y, float mass, float *x);
     /* q' and the bias that is returned, such that q.x = q'.(T x) + bias */
     float (*fold)(kvc_stage stage, const float *q, float *folded);
+    /* As in kvc_symbol; NULL without constants. */
+    size_t (*param_bytes)(const kvc_coder *coder);
+    kvc_status (*param_check)(const kvc_coder *coder, const void *params, kvc_error *err);
 } kvc_transform;
 
 #define KVC_SYMBOL_DECLARE(name, wire_id, since_format) extern const kvc_symbol kvci_symbol_##name;

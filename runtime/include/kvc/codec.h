@@ -20,11 +20,13 @@ extern "C" {
 
 #define KVC_SPEC_MAX 96 /* longest spec string with its NUL */
 
+/* Which values share a scale or a table. Tables (lut, vq) are fitted offline: NONE is one for the layer's side. */
 typedef enum kvc_scale_kind {
     KVC_SCALE_NONE = 0,
     KVC_SCALE_TOK = 1,
     KVC_SCALE_CH = 2,
-    KVC_SCALE_STATIC = 3
+    KVC_SCALE_STATIC = 3, /* a table for each sub-vector (channel) of each head */
+    KVC_SCALE_HEAD = 4    /* a table for each head */
 } kvc_scale_kind;
 
 /* Read "int4.ch64", "int4.tok+had", "fp16", ... The message of a failure says what was not understood and where.
@@ -37,7 +39,8 @@ KVC_API void kvc_codec_format(const kvc_codec *codec, char out[KVC_SPEC_MAX]);
 /* A codec bound to a shape and to its parameters. Plain data, copied freely. */
 typedef struct kvc_coder {
     kvc_codec codec;     /* group resolved */
-    const void *params;  /* [codec.param_bytes], borrowed; NULL where the codec has none */
+    const void *params;  /* [codec.param_bytes], borrowed; NULL where the codec has none, or for its layout alone */
+    const void *part[5]; /* in it: the constants of transform[0..3] and, last, of the symbol; NULL where none */
     uint32_t head_dim;   /* d, a multiple of 8, at most KVC_MAX_HEAD_DIM */
     uint32_t latent_dim; /* d' <= d */
     uint32_t n_kv_heads;
@@ -49,9 +52,18 @@ typedef struct kvc_coder {
 #define KVC_MAX_HEAD_DIM 512u
 #define KVC_MAX_PAGE 1024u
 
-/* Resolve defaults, check the codec against the shape, compute the layout. */
+/* Resolve defaults, check the codec against the shape, compute the layout and codec.param_bytes. A codec that says 0
+ * parameter bytes is given the number; any other number must be right. With params (64-byte aligned) their values are
+ * checked; without them a fitted codec has its layout and may not encode, decode or fold. Parameters are the parts of
+ * the pieces in order (transforms, symbol), each at a multiple of 16 (FORMAT.md, "parameters"). */
 KVC_API kvc_status kvc_coder_init(kvc_coder *out, const kvc_codec *codec, const void *params, uint32_t n_kv_heads,
                                   uint32_t head_dim, uint32_t page, kvc_error *err);
+
+/* Bytes of the constants of a piece, 0 .. 3 the transforms, 4 the symbol, and where they lie in params. */
+KVC_API size_t kvc_coder_part_bytes(const kvc_coder *coder, uint32_t piece);
+KVC_API size_t kvc_coder_part_offset(const kvc_coder *coder, uint32_t piece);
+/* The rows that a symbol is fitted to: y [d'] = the transforms of x [d], before the symbol's own frame. */
+KVC_API void kvc_coder_transform(const kvc_coder *coder, uint32_t head, const float *x, float *y);
 
 /* Floats of scratch that the four functions below need, alike for all of them. */
 KVC_API size_t kvc_coder_work(const kvc_coder *coder);

@@ -1,0 +1,22 @@
+/* kmeans.h - weighted k-means for codebooks. */
+#ifndef CALIB_FIT_KMEANS_H
+#define CALIB_FIT_KMEANS_H
+#include <stddef.h>
+#include <stdint.h>
+#include "kvc/kvc.h"
+
+typedef struct kmeans_options {
+    uint32_t k, dims; /* centroids, at most 4096; values of a point, 1 .. 16 */
+    uint32_t iterations, restarts;
+    uint64_t seed;
+} kmeans_options;
+
+/*  x         [n][dims]  in
+ *  w         [n]        in, >= 0; points of weight 0 count for nothing
+ *  centroids [k][dims]  out, all finite; sorted so that equal inputs give equal tables
+ *  *distortion          out: sum of w |x - centroid|^2 / sum of w
+ * k-means++ start, Lloyd's iterations, empty clusters take the point that costs most. Fewer distinct points than k:
+ * the rest repeat the last. Fixed partitions and order of sums: threads change nothing. */
+kvc_status kmeans(const kmeans_options *o, size_t n, const float *x, const float *w, float *centroids,
+                  double *distortion, kvc_error *err);
+#endif
