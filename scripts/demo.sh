@@ -12,7 +12,7 @@ mkdir -p demo
 
 say "the model: SmolLM2-135M-Instruct (demo/model)"
 scripts/fetch-model.sh demo/model
-say "text: Debian policy, Perl modules and C headers to calibrate on; other documents to evaluate on (demo/text)"
+say "text: manuals, answers, licences, Perl, Python, shell and C to calibrate on; other documents to evaluate on (demo/text)"
 scripts/fetch-text.sh demo/text
 
 if [ -f demo/cfg.bin ]; then
