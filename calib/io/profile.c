@@ -50,7 +50,10 @@ static kvc_status allocate_arrays(profile *p, kvc_error *err)
         *arrays[i].data = calloc(profile_array_count(&arrays[i]), sizeof(double));
         if (!*arrays[i].data) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a profile");
     }
-    return KVC_OK;
+    size_t n = (size_t)p->n_layers * PROFILE_PIECES;
+    p->key_parts = calloc(n * p->n_keys, sizeof *p->key_parts);
+    p->value_parts = calloc(n * p->n_values, sizeof *p->value_parts);
+    return p->key_parts && p->value_parts ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for a profile");
 }
 
 kvc_status profile_new(profile **out, const kvc_model_info *model, const kvc_token_policy *tokens,
@@ -95,6 +98,15 @@ kvc_status profile_add_anchor(profile *p, const uint16_t *key, const uint16_t *v
     return KVC_OK;
 }
 
+kvc_status profile_add_price(profile *p, const profile_price *price, kvc_error *err)
+{
+    profile_price *larger = realloc(p->prices, (p->n_prices + 1u) * sizeof *larger);
+    if (!larger) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a profile");
+    p->prices = larger;
+    larger[p->n_prices++] = *price;
+    return KVC_OK;
+}
+
 void profile_free(profile *p)
 {
     profile_array arrays[PROFILE_ARRAYS];
@@ -106,6 +118,10 @@ void profile_free(profile *p)
         free(p->anchors[i].value);
     }
     free(p->anchors);
+    free(p->prices);
+    free(p->params);
+    free(p->key_parts);
+    free(p->value_parts);
     free(p->recipe);
     free(p->keys);
     free(p->values);
@@ -124,6 +140,7 @@ kvc_status profile_copy_measurements(profile *to, profile *from, kvc_error *err)
             return kvc_fail(err, KVC_MISMATCH, "%s has another shape", a[i].path);
     for (size_t i = 0; i < PROFILE_ARRAYS; i++)
         memcpy(*a[i].data, *b[i].data, profile_array_count(&a[i]) * sizeof(double));
+    KVC_TRY(profile_copy_params(to, from, err));
     to->layers_done = from->layers_done;
     return KVC_OK;
 }

@@ -1,6 +1,7 @@
 /* profile.h - what the profile pass measured, in memory and as profile.h5 (schema: docs/profile-h5.md). */
 #ifndef CALIB_IO_PROFILE_H
 #define CALIB_IO_PROFILE_H
+#include <stdbool.h>
 #include "kvc/codec.h"
 
 typedef struct profile_anchor { /* a plan whose global loss was measured on calibration text */
@@ -10,6 +11,15 @@ typedef struct profile_anchor { /* a plan whose global loss was measured on cali
     double ppl_ref, ppl;
     uint64_t n_tokens;
 } profile_anchor;
+
+typedef struct profile_price { /* one item changed, everything else exact: what the whole model loses */
+    uint32_t layer;
+    uint16_t values;      /* 0: keys, 1: values */
+    uint16_t candidate;   /* of that side */
+    double kl, kl_stderr; /* mean over the scored positions, nats */
+} profile_price;
+
+enum { PROFILE_PIECES = 5 }; /* of a codec: four transforms and the symbol */
 
 /* Arrays are [n_layers][...], row-major, in double; K = n_keys, V = n_values candidates. */
 typedef struct profile {
@@ -31,14 +41,22 @@ typedef struct profile {
     double *key_loss;                  /* [L][K] |dO Wo|^2 / |O Wo|^2, values exact */
     double *value_loss;                /* [L][V] the same, keys exact */
     double *output_power;              /* [L] mean over probe rows of |O Wo|^2 */
-    double *residual_power; /* [L] mean of |h|^2, the residual stream that O Wo is added to, over rows from the first probed on */
+    double *residual_power; /* [L] mean of |h|^2, the residual stream that O Wo is added to, over rows from the first
+                               probed on */
     /* statistics over all compressed-range tokens (sinks left out), post-RoPE: [L][H][d] for keys, values;
      * queries [L][Hq][d] */
     double *key_mean, *key_rms, *key_min, *key_max;
     double *value_mean, *value_rms, *value_min, *value_max;
     double *query_rms;
+    /* Constants of fitted candidates: a heap of parts, equal ones stored once, and where each piece's part begins
+     * (0 where it has none; its bytes follow from the codec). */
+    uint8_t *params;
+    uint64_t n_params;                 /* bytes */
+    uint64_t *key_parts, *value_parts; /* [L][K][PROFILE_PIECES], [L][V][PROFILE_PIECES] */
     uint32_t n_anchors;
     profile_anchor *anchors;
+    uint32_t n_prices;
+    profile_price *prices;
 } profile;
 
 /* What decisions add up: |dO Wo|^2 of one side relative to |h|^2, the residual stream that it is added to. The stream
@@ -58,7 +76,20 @@ kvc_status profile_new(profile **out, const kvc_model_info *model, const kvc_tok
                        kvc_error *err);
 /* Copies both; the new one is p->anchors[n_anchors - 1], its losses are zero. */
 kvc_status profile_add_anchor(profile *p, const uint16_t *key, const uint16_t *value, kvc_error *err);
-/* Losses, statistics and layers_done of `from`, which must have the same shapes: KVC_MISMATCH otherwise. */
+kvc_status profile_add_price(profile *p, const profile_price *price, kvc_error *err);
+/* Keep the parameter block of a candidate at a layer (codec.param_bytes of it; 0: nothing to keep). */
+kvc_status profile_keep_params(profile *p, bool values, uint32_t layer, uint32_t candidate, const void *params,
+                               kvc_error *err);
+/* The block again, put together: *params is owned (free()), 64-byte aligned, NULL where the candidate has none. */
+kvc_status profile_get_params(const profile *p, bool values, uint32_t layer, uint32_t candidate, void **params,
+                              kvc_error *err);
+/* The parameters section for a plan: layers [n_layers] get groups, param_offset and param_bytes; *params (owned) is
+ * NULL where no codec has any. A fitted codec that the profile (may be NULL) has no fit of is KVC_INPUT, with layer,
+ * side and spec named. */
+kvc_status profile_bind_params(const profile *p, const kvc_model_info *model, uint32_t page, kvc_layer *layers,
+                               void **params, size_t *n, kvc_error *err);
+/* Losses, statistics, parameters and layers_done of `from`, which must have the same shapes: KVC_MISMATCH otherwise.
+ */
 kvc_status profile_copy_measurements(profile *to, profile *from, kvc_error *err);
 void profile_free(profile *p); /* NULL is fine */
 /* Byte-identical for identical contents. Whole or absent. A NaN or infinity is KVC_NONFINITE with the dataset's name.

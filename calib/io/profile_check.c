@@ -51,6 +51,35 @@ static kvc_status check_anchors(const checking *c, const profile *p)
     return KVC_OK;
 }
 
+static kvc_status check_prices(const checking *c, const profile *p)
+{
+    for (uint32_t i = 0; i < p->n_prices; i++) {
+        const profile_price *price = &p->prices[i];
+        if (price->layer >= p->n_layers || price->values > 1 ||
+            price->candidate >= (price->values ? p->n_values : p->n_keys))
+            return kvc_fail(c->err, c->bad, "%s: prices: entry %u names layer %u, side %u, candidate %u", c->name, i,
+                            price->layer, price->values, price->candidate);
+        KVC_TRY(check_value(c, "prices/kl", i, price->kl, true));
+        KVC_TRY(check_value(c, "prices/kl_stderr", i, price->kl_stderr, false));
+    }
+    return KVC_OK;
+}
+
+/* Every part of every candidate at the layers done lies in the heap, and what it holds is usable. */
+static kvc_status check_fit(const checking *c, const profile *p, bool values)
+{
+    uint32_t n = values ? p->n_values : p->n_keys;
+    for (uint32_t i = 0; i < p->layers_done * n; i++) {
+        kvc_error why;
+        kvc_status status = profile_check_params(p, values, i / n, i % n, &why);
+        if (status == KVC_NO_MEMORY) return kvc_fail(c->err, status, "%s: %s", c->name, why.message);
+        if (status != KVC_OK)
+            return kvc_fail(c->err, c->bad, "%s: fit/%s_parts: layer %u, candidate %u: %s", c->name,
+                            values ? "value" : "key", i / n, i % n, why.message);
+    }
+    return KVC_OK;
+}
+
 kvc_status profile_check(profile *p, const char *name, kvc_status nonfinite, kvc_status bad, kvc_error *err)
 {
     const checking c = {name, nonfinite, bad, err};
@@ -61,5 +90,8 @@ kvc_status profile_check(profile *p, const char *name, kvc_status nonfinite, kvc
         return kvc_fail(err, bad, "%s: provenance/fingerprint: is not 64 hexadecimal digits", name);
     KVC_TRY(check_value(&c, "model/rope_theta", 0, p->model.rope_theta, false));
     KVC_TRY(check_arrays(&c, p));
-    return check_anchors(&c, p);
+    KVC_TRY(check_anchors(&c, p));
+    KVC_TRY(check_prices(&c, p));
+    KVC_TRY(check_fit(&c, p, false));
+    return check_fit(&c, p, true);
 }

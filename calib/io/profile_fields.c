@@ -139,14 +139,50 @@ static bool allocate(void *slot, uint64_t n, size_t size)
     return memory != NULL;
 }
 
-kvc_status profile_columns_new(profile_columns *c, uint64_t K, uint64_t V, uint64_t A, uint64_t L, kvc_error *err)
+void profile_prices(profile_columns *c, uint64_t N, h5_field out[PROFILE_PRICE_FIELDS])
 {
+    const h5_field list[] = {
+        {"prices/layer", H5_U32, 0, 1, {N}, c->price_layer, "layer of the item that is changed"},
+        {"prices/side", H5_U16, 0, 1, {N}, c->price_side, "0: its keys, 1: its values"},
+        {"prices/candidate", H5_U16, 0, 1, {N}, c->price_candidate, "index of the candidate that it is changed to"},
+        {"prices/kl", H5_F64, 0, 1, {N}, c->price_kl, "mean KL(p_ref | p) of the model with this item alone, nats"},
+        {"prices/kl_stderr", H5_F64, 0, 1, {N}, c->price_stderr, "standard error of kl over positions, nats"},
+    };
+    _Static_assert(sizeof list / sizeof *list == PROFILE_PRICE_FIELDS, "PROFILE_PRICE_FIELDS");
+    memcpy(out, list, sizeof list);
+}
+
+void profile_fit(profile *p, h5_field out[PROFILE_FIT_FIELDS])
+{
+    const uint64_t L = p->n_layers, n = PROFILE_PIECES;
+    const h5_field list[] = {
+        {"fit/parameters",
+         H5_U8,
+         0,
+         1,
+         {p->n_params},
+         p->params,
+         "constants of fitted codecs, as FORMAT.md lays them out"},
+        {"fit/key_parts", H5_U64, 0, 3, {L, p->n_keys, n}, p->key_parts, "[layer][key][piece] where a part begins"},
+        {"fit/value_parts", H5_U64, 0, 3, {L, p->n_values, n}, p->value_parts, "[layer][value][piece] the same"},
+    };
+    _Static_assert(sizeof list / sizeof *list == PROFILE_FIT_FIELDS, "PROFILE_FIT_FIELDS");
+    memcpy(out, list, sizeof list);
+}
+
+kvc_status profile_columns_new(profile_columns *c, const profile_counts *n, kvc_error *err)
+{
+    uint64_t plans = n->anchors * n->layers;
     *c = (profile_columns){0};
-    bool ok = allocate(&c->keys, K, KVC_SPEC_MAX) && allocate(&c->values, V, KVC_SPEC_MAX) &&
-              allocate(&c->key_block, K, 4) && allocate(&c->value_block, V, 4) &&
-              allocate(&c->anchor_key, A * L, 2) && allocate(&c->anchor_value, A * L, 2) &&
-              allocate(&c->local_loss, A, 8) && allocate(&c->kl, A, 8) && allocate(&c->kl_stderr, A, 8) &&
-              allocate(&c->ppl_ref, A, 8) && allocate(&c->ppl, A, 8) && allocate(&c->n_tokens, A, 8);
+    bool ok = allocate(&c->keys, n->keys, KVC_SPEC_MAX) && allocate(&c->values, n->values, KVC_SPEC_MAX) &&
+              allocate(&c->key_block, n->keys, 4) && allocate(&c->value_block, n->values, 4) &&
+              allocate(&c->anchor_key, plans, 2) && allocate(&c->anchor_value, plans, 2) &&
+              allocate(&c->local_loss, n->anchors, 8) && allocate(&c->kl, n->anchors, 8) &&
+              allocate(&c->kl_stderr, n->anchors, 8) && allocate(&c->ppl_ref, n->anchors, 8) &&
+              allocate(&c->ppl, n->anchors, 8) && allocate(&c->n_tokens, n->anchors, 8) &&
+              allocate(&c->price_layer, n->prices, 4) && allocate(&c->price_side, n->prices, 2) &&
+              allocate(&c->price_candidate, n->prices, 2) && allocate(&c->price_kl, n->prices, 8) &&
+              allocate(&c->price_stderr, n->prices, 8);
     if (ok) return KVC_OK;
     profile_columns_free(c);
     return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a profile");
@@ -154,8 +190,9 @@ kvc_status profile_columns_new(profile_columns *c, uint64_t K, uint64_t V, uint6
 
 void profile_columns_free(profile_columns *c)
 {
-    void *all[] = {c->keys,       c->values, c->key_block, c->value_block, c->anchor_key, c->anchor_value,
-                   c->local_loss, c->kl,     c->kl_stderr, c->ppl_ref,     c->ppl,        c->n_tokens};
+    void *all[] = {c->keys,        c->values,     c->key_block,       c->value_block, c->anchor_key,  c->anchor_value,
+                   c->local_loss,  c->kl,         c->kl_stderr,       c->ppl_ref,     c->ppl,         c->n_tokens,
+                   c->price_layer, c->price_side, c->price_candidate, c->price_kl,    c->price_stderr};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     *c = (profile_columns){0};
 }

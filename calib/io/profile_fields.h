@@ -5,7 +5,7 @@
 #include "profile.h"
 
 #define PROFILE_KIND "kvcalib profile"
-#define PROFILE_SCHEMA 1u
+#define PROFILE_SCHEMA 2u
 
 /* Arrays of doubles, allocated by profile_new(). */
 typedef struct profile_array {
@@ -32,19 +32,30 @@ typedef struct profile_columns {
     uint16_t *anchor_key, *anchor_value;                 /* [A][L] */
     double *local_loss, *kl, *kl_stderr, *ppl_ref, *ppl; /* [A] */
     uint64_t *n_tokens;                                  /* [A] */
+    uint32_t *price_layer;                               /* [N] */
+    uint16_t *price_side, *price_candidate;              /* [N] */
+    double *price_kl, *price_stderr;                     /* [N] */
 } profile_columns;
-enum { PROFILE_CANDIDATE_FIELDS = 4, PROFILE_ANCHOR_FIELDS = 8 };
-kvc_status profile_columns_new(profile_columns *out, uint64_t n_keys, uint64_t n_values, uint64_t n_anchors,
-                               uint64_t n_layers, kvc_error *err);
+enum { PROFILE_CANDIDATE_FIELDS = 4, PROFILE_ANCHOR_FIELDS = 8, PROFILE_PRICE_FIELDS = 5, PROFILE_FIT_FIELDS = 3 };
+typedef struct profile_counts {
+    uint64_t keys, values, anchors, layers, prices;
+} profile_counts;
+kvc_status profile_columns_new(profile_columns *out, const profile_counts *n, kvc_error *err);
 void profile_columns_free(profile_columns *c);
 void profile_candidates(profile_columns *c, uint64_t n_keys, uint64_t n_values,
                         h5_field out[PROFILE_CANDIDATE_FIELDS]);
+void profile_prices(profile_columns *c, uint64_t n_prices, h5_field out[PROFILE_PRICE_FIELDS]);
+void profile_fit(profile *p, h5_field out[PROFILE_FIT_FIELDS]);
 void profile_anchors(profile_columns *c, uint64_t n_anchors, uint64_t n_layers, h5_field out[PROFILE_ANCHOR_FIELDS]);
 
 #define PROFILE_RECIPE "provenance/recipe"
 
 /* Shapes of which no array's size can overflow. */
 kvc_status profile_check_shape(const kvc_model_info *m, uint64_t n_keys, uint64_t n_values, kvc_error *err);
+/* The parts of a candidate at a layer lie in the heap and libkvc takes them. */
+kvc_status profile_check_params(const profile *p, bool values, uint32_t layer, uint32_t candidate, kvc_error *err);
+/* The heap and the places of its parts; the shapes are the same. */
+kvc_status profile_copy_params(profile *to, const profile *from, kvc_error *err);
 /* Finite, in range, consistent; `nonfinite` is the status of a NaN or infinity, `bad` of everything else. */
 kvc_status profile_check(profile *p, const char *name, kvc_status nonfinite, kvc_status bad, kvc_error *err);
 #endif

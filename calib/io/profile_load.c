@@ -1,6 +1,7 @@
 /* profile_load.c - profile.h5, read and validated. Objects that the schema does not name are ignored. */
 #include "output.h"
 #include "profile_fields.h"
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +10,7 @@
 typedef struct loading {
     h5_file file;
     profile head; /* fixed fields only; owns nothing */
-    uint64_t n_keys, n_values, n_anchors;
+    uint64_t n_keys, n_values, n_anchors, n_prices, n_params;
     profile_columns columns;
     kvc_codec *keys, *values;
     profile *profile;
@@ -36,6 +37,8 @@ static kvc_status get_shapes(loading *l)
     KVC_TRY(h5_length(&l->file, "candidates/keys", &l->n_keys, l->err));
     KVC_TRY(h5_length(&l->file, "candidates/values", &l->n_values, l->err));
     KVC_TRY(h5_length(&l->file, "anchors/kl", &l->n_anchors, l->err));
+    KVC_TRY(h5_length(&l->file, "prices/kl", &l->n_prices, l->err));
+    KVC_TRY(h5_length(&l->file, "fit/parameters", &l->n_params, l->err));
     if (profile_check_shape(&l->head.model, l->n_keys, l->n_values, &inner) != KVC_OK) return bad(l, inner.message);
     return KVC_OK;
 }
@@ -50,8 +53,9 @@ static kvc_status check_size(loading *l)
     l->head.n_values = (uint32_t)l->n_values;
     profile_arrays(&l->head, arrays);
     for (int i = 0; i < PROFILE_ARRAYS; i++) need += 8 * (uint64_t)profile_array_count(&arrays[i]);
-    need += (l->n_keys + l->n_values) * KVC_SPEC_MAX;
-    if (need > l->file.bytes || l->n_anchors > l->file.bytes / (4 * (uint64_t)l->head.n_layers))
+    need += (l->n_keys + l->n_values) * (KVC_SPEC_MAX + (uint64_t)l->head.n_layers * PROFILE_PIECES * 8);
+    bool lists_fit = l->n_prices <= l->file.bytes / 8 && l->n_params <= l->file.bytes;
+    if (need > l->file.bytes || !lists_fit || l->n_anchors > l->file.bytes / (4 * (uint64_t)l->head.n_layers))
         return bad(l, "model/n_layers: the file is too small for the shapes that it claims");
     return KVC_OK;
 }
@@ -152,16 +156,45 @@ static kvc_status get_anchors(loading *l)
     return KVC_OK;
 }
 
+static kvc_status get_prices(loading *l)
+{
+    h5_field fields[PROFILE_PRICE_FIELDS];
+    profile_columns *c = &l->columns;
+    profile_prices(c, l->n_prices, fields);
+    KVC_TRY(get_all(l, fields, PROFILE_PRICE_FIELDS));
+    for (size_t i = 0; i < l->n_prices; i++) {
+        profile_price price = {c->price_layer[i], c->price_side[i], c->price_candidate[i], c->price_kl[i],
+                               c->price_stderr[i]};
+        KVC_TRY(profile_add_price(l->profile, &price, l->err));
+    }
+    return KVC_OK;
+}
+
+static kvc_status get_fit(loading *l)
+{
+    h5_field fields[PROFILE_FIT_FIELDS];
+    profile *p = l->profile;
+    p->params = malloc(l->n_params ? l->n_params : 1);
+    if (!p->params) return kvc_fail(l->err, KVC_NO_MEMORY, "%s: out of memory", l->file.name);
+    p->n_params = l->n_params;
+    profile_fit(p, fields);
+    return get_all(l, fields, PROFILE_FIT_FIELDS);
+}
+
 static kvc_status load(loading *l)
 {
+    profile_counts counts;
     KVC_TRY(get_shapes(l));
     KVC_TRY(check_size(l));
-    KVC_TRY(profile_columns_new(&l->columns, l->n_keys, l->n_values, l->n_anchors, l->head.n_layers, l->err));
+    counts = (profile_counts){l->n_keys, l->n_values, l->n_anchors, l->head.n_layers, l->n_prices};
+    KVC_TRY(profile_columns_new(&l->columns, &counts, l->err));
     KVC_TRY(get_candidates(l));
     copy_head(l->profile, &l->head);
     KVC_TRY(get_recipe(l));
     KVC_TRY(get_arrays(l));
     KVC_TRY(get_anchors(l));
+    KVC_TRY(get_prices(l));
+    KVC_TRY(get_fit(l));
     return profile_check(l->profile, l->file.name, KVC_FORMAT, KVC_FORMAT, l->err);
 }
 

@@ -22,6 +22,14 @@ static void fill_columns(const profile *p, profile_columns *c)
         c->ppl[i] = a->ppl;
         c->n_tokens[i] = a->n_tokens;
     }
+    for (uint32_t i = 0; i < p->n_prices; i++) {
+        const profile_price *price = &p->prices[i];
+        c->price_layer[i] = price->layer;
+        c->price_side[i] = price->values;
+        c->price_candidate[i] = price->candidate;
+        c->price_kl[i] = price->kl;
+        c->price_stderr[i] = price->kl_stderr;
+    }
 }
 
 static kvc_status add_all(h5_file *file, const h5_field *fields, size_t n, kvc_error *err)
@@ -46,6 +54,7 @@ static void clear_tails(profile *p)
 static kvc_status add_profile(h5_file *file, profile *p, profile_columns *c, kvc_error *err)
 {
     h5_field head[PROFILE_HEAD], candidates[PROFILE_CANDIDATE_FIELDS], anchors[PROFILE_ANCHOR_FIELDS];
+    h5_field prices[PROFILE_PRICE_FIELDS], fit[PROFILE_FIT_FIELDS];
     profile_array arrays[PROFILE_ARRAYS];
     char *text = p->recipe ? p->recipe : "";
     const h5_field recipe = {
@@ -53,6 +62,8 @@ static kvc_status add_profile(h5_file *file, profile *p, profile_columns *c, kvc
     profile_head(p, head);
     profile_candidates(c, p->n_keys, p->n_values, candidates);
     profile_anchors(c, p->n_anchors, p->n_layers, anchors);
+    profile_prices(c, p->n_prices, prices);
+    profile_fit(p, fit);
     profile_arrays(p, arrays);
     KVC_TRY(add_all(file, head, PROFILE_HEAD, err));
     KVC_TRY(h5_add(file, &recipe, err));
@@ -61,14 +72,17 @@ static kvc_status add_profile(h5_file *file, profile *p, profile_columns *c, kvc
         h5_field f = profile_array_field(&arrays[i]);
         KVC_TRY(h5_add(file, &f, err));
     }
-    return add_all(file, anchors, PROFILE_ANCHOR_FIELDS, err);
+    KVC_TRY(add_all(file, anchors, PROFILE_ANCHOR_FIELDS, err));
+    KVC_TRY(add_all(file, prices, PROFILE_PRICE_FIELDS, err));
+    return add_all(file, fit, PROFILE_FIT_FIELDS, err);
 }
 
 static kvc_status make_image(profile *p, const char *path, void **bytes, size_t *n, kvc_error *err)
 {
     profile_columns c;
     h5_file file;
-    KVC_TRY(profile_columns_new(&c, p->n_keys, p->n_values, p->n_anchors, p->n_layers, err));
+    profile_counts counts = {p->n_keys, p->n_values, p->n_anchors, p->n_layers, p->n_prices};
+    KVC_TRY(profile_columns_new(&c, &counts, err));
     fill_columns(p, &c);
     kvc_status status = h5_create(&file, path, PROFILE_KIND, PROFILE_SCHEMA, err);
     if (status == KVC_OK) status = add_profile(&file, p, &c, err);

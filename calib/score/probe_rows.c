@@ -1,6 +1,7 @@
 /* probe_rows.c - stratified rows by a counter-based generator: SplitMix64's finaliser over (seed, sequence, stratum),
  * so that no draw depends on another and resuming needs no state. */
 #include "probe_rows.h"
+#include "kvc/codec.h"
 
 static uint64_t mix(uint64_t x)
 {
@@ -10,18 +11,35 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
+/* One row of each of `wanted` strata of `range` rows from `first` on; all of them where there are no more. */
+static uint32_t draw(uint32_t *rows, uint64_t first, uint64_t range, uint32_t wanted, uint64_t key)
+{
+    uint32_t n = wanted == 0 || wanted > range ? (uint32_t)range : wanted;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t begin = range * i / n, end = range * (i + 1) / n;
+        rows[i] = (uint32_t)(first + begin + mix(key ^ i) % (end - begin));
+    }
+    return n;
+}
+
 uint32_t probe_rows_draw(uint32_t *rows, const kvc_token_policy *policy, uint32_t n_tokens, uint32_t wanted,
                          uint64_t seed, uint64_t sequence)
 {
     uint64_t first =
         (uint64_t)policy->sinks + policy->window + policy->page - 1; /* the first row that reads a page */
     if (n_tokens <= first) return 0;
-    uint64_t range = n_tokens - first;
-    uint32_t n = wanted == 0 || wanted > range ? (uint32_t)range : wanted;
-    for (uint32_t i = 0; i < n; i++) {
-        uint64_t begin = range * i / n, end = range * (i + 1) / n;
-        uint64_t draw = mix(mix(mix(seed) ^ sequence) ^ i);
-        rows[i] = (uint32_t)(first + begin + draw % (end - begin));
-    }
-    return n;
+    return draw(rows, first, n_tokens - first, wanted, mix(mix(seed) ^ sequence));
+}
+
+uint32_t compressed_rows_draw(uint32_t *rows, const kvc_token_policy *policy, uint32_t n_tokens, uint32_t wanted,
+                              uint64_t seed, uint64_t sequence)
+{
+    return draw(rows, policy->sinks, kvc_tokens_compressed(policy, n_tokens), wanted,
+                mix(mix(seed ^ 0x66697473) ^ sequence)); /* another stream than the probe rows' */
+}
+
+bool sequence_is_probed(size_t sequence, size_t n, size_t wanted)
+{
+    if (wanted == 0 || wanted >= n) return true;
+    return sequence * wanted / n != (sequence + 1) * wanted / n;
 }

@@ -1,13 +1,15 @@
-/* profile.c - one layer-streamed pass that measures what every candidate codec does to every layer (methods.md
- * section 4, local).
+/* profile.c - one layer-streamed pass that fits every candidate codec at every layer and measures what it does there
+ * (methods.md sections 3 and 4).
  *
- * At each layer the exact queries, keys and values of a sequence are in memory. Every candidate is encoded and
- * decoded by libkvc's own codec, and its effect on sampled query rows is measured as decoding would see it: pages
- * decoded, sinks and window exact. Nothing accumulates from layer to layer: the residual stream stays that of the
- * exact model. Sums are in double, in the order of sequences, so that neither threads nor resuming change them. Cost
- * per layer and sequence, R rows, T tokens, K and V candidates: about (K + 1) (1 + V / 2) products of R x T x d per
- * head. */
+ * While a layer's sequences pass, statistics are collected (gather.c) and the sequences that losses are measured on
+ * are kept (kept.c); then the candidates are fitted (calib/fit) and measured (local_loss.c). Nothing accumulates from
+ * layer to layer: the residual stream stays that of the exact model. Sums are in double, in the order of sequences,
+ * so that neither threads nor resuming change them. */
 #include "checkpoint.h"
+#include "fit.h"
+#include "gather.h"
+#include "kept.h"
+#include "local_loss.h"
 #include "probe_rows.h"
 #include "score.h"
 
@@ -17,54 +19,26 @@
 #include <string.h>
 #include <time.h>
 
-/* Sums over the sequences of one layer. */
-typedef struct layer_sums {
-    double *key_error, *key_count;     /* [K] */
-    double *value_error, *value_count; /* [V] */
-    double *score_error;               /* [K] */
-    double *output_error;              /* [K][V] */
-    double *key_power, *value_power;   /* [K], [V]: |dO Wo|^2 */
-    double n_scores, n_outputs, n_probed, n_residual;
-    double output_power, residual_power;
-} layer_sums;
-
 typedef struct measurement {
     profile *p;
     backend *b;
     const profile_options *options;
-    size_t n_tokens;                        /* of all sequences */
-    kvc_coder *keys, *values;               /* [K], [V] */
-    float *exact;                           /* backend memory [T][H][d], not read */
-    float **k_page, **v_page;               /* [K], [V] of [T][H][d] */
-    float *out, **delta_key, **delta_value; /* [rows][D] */
-    float *projected;                       /* [rows][hidden] */
-    uint32_t *rows;
-    double *power; /* [longest] */
-    double *memory;
-    layer_sums sums;
+    size_t n_tokens, n_sequences;
+    local_loss *losses;
+    kept *kept;
+    gather *gather;                     /* NULL: no candidate is fitted */
     double *column_sum, *column_square; /* [H d] three times: keys, values, queries */
-    size_t n_positions;                 /* rows behind the column statistics */
-    uint32_t saved;                     /* layers done in the last checkpoint, UINT32_MAX: none */
+    double residual_power, n_residual;
+    size_t n_positions; /* rows behind the column statistics */
+    uint32_t *rows;     /* [longest] */
+    double *power;      /* [longest] */
+    uint32_t saved;     /* layers done in the last checkpoint, UINT32_MAX: none */
     struct timespec saved_at;
 } measurement;
 
-/* One allocation for all sums; zeroed at the start of every layer. */
-static size_t sums_layout(measurement *m, double *base)
+static size_t columns(const profile *p)
 {
-    size_t K = m->p->n_keys, V = m->p->n_values, d = m->p->model.head_dim, at = 0;
-    size_t columns = (2 * (size_t)m->p->model.n_kv_heads + m->p->model.n_query_heads) * d;
-    struct {
-        double **to;
-        size_t n;
-    } parts[] = {{&m->sums.key_error, K},     {&m->sums.key_count, K},   {&m->sums.value_error, V},
-                 {&m->sums.value_count, V},   {&m->sums.score_error, K}, {&m->sums.output_error, K * V},
-                 {&m->sums.key_power, K},     {&m->sums.value_power, V}, {&m->column_sum, columns},
-                 {&m->column_square, columns}};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        if (base) *parts[i].to = base + at;
-        at += parts[i].n;
-    }
-    return at;
+    return (2 * (size_t)p->model.n_kv_heads + p->model.n_query_heads) * p->model.head_dim;
 }
 
 /* Sums at zero, ranges of the layer empty. */
@@ -76,29 +50,12 @@ static void begin_layer(measurement *m, uint32_t layer)
         p->key_min[i] = p->value_min[i] = INFINITY;
         p->key_max[i] = p->value_max[i] = -INFINITY;
     }
-    memset(m->memory, 0, sums_layout(m, m->memory) * sizeof(double));
-    m->sums.n_scores = m->sums.n_outputs = m->sums.n_probed = m->sums.n_residual = 0;
-    m->sums.output_power = m->sums.residual_power = 0;
+    memset(m->column_sum, 0, columns(p) * sizeof *m->column_sum);
+    memset(m->column_square, 0, columns(p) * sizeof *m->column_square);
+    m->residual_power = m->n_residual = 0;
     m->n_positions = 0;
-}
-
-static double total(const double *x, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) sum += x[i];
-    return sum;
-}
-
-/* |x Wo^T|^2 summed over the probed rows */
-static kvc_status projected_power(measurement *m, const layer_view *view, size_t rows, const float *x, double *sum,
-                                  kvc_error *err)
-{
-    const model_config *c = view->config;
-    KVC_TRY(
-        m->b->gemm(m->b, rows, c->hidden, (size_t)c->n_heads * c->head_dim, x, view->wo, NULL, 0, m->projected, err));
-    KVC_TRY(m->b->row_power(m->b, rows, c->hidden, m->projected, m->power, err));
-    *sum += total(m->power, rows);
-    return KVC_OK;
+    kept_clear(m->kept);
+    if (m->gather) gather_begin(m->gather, layer);
 }
 
 /* Mean, rms and range of each channel, sinks left out. */
@@ -119,80 +76,29 @@ static kvc_status collect_statistics(measurement *m, const layer_view *view, kvc
     return KVC_OK;
 }
 
-/* Every candidate's pages, and how far they are from the rows they stand for (KVTuner's e_k and e_v). */
-static kvc_status decode_candidates(measurement *m, const layer_view *view, kvc_error *err)
+/* The residual stream's power from the first row on that reads a page. */
+static kvc_status collect_residual(measurement *m, const layer_view *view, kvc_error *err)
 {
-    profile *p = m->p;
-    size_t width = (size_t)p->model.n_kv_heads * p->model.head_dim, skip = p->tokens.sinks * width;
-    size_t n = kvc_tokens_compressed(&p->tokens, view->n_tokens) * width;
-    for (uint32_t i = 0; i < p->n_keys; i++) {
-        KVC_TRY(m->b->transcode(m->b, &m->keys[i], &p->tokens, view->n_tokens, view->k, m->exact, m->k_page[i], err));
-        KVC_TRY(m->b->relative_error(m->b, n, view->k + skip, m->k_page[i] + skip, &m->sums.key_error[i],
-                                     &m->sums.key_count[i], err));
-    }
-    for (uint32_t i = 0; i < p->n_values; i++) {
-        KVC_TRY(
-            m->b->transcode(m->b, &m->values[i], &p->tokens, view->n_tokens, view->v, m->exact, m->v_page[i], err));
-        KVC_TRY(m->b->relative_error(m->b, n, view->v + skip, m->v_page[i] + skip, &m->sums.value_error[i],
-                                     &m->sums.value_count[i], err));
-    }
-    return KVC_OK;
-}
-
-static kvc_status probe_candidates(measurement *m, const layer_view *view, uint32_t n_rows, kvc_error *err)
-{
-    profile *p = m->p;
-    const model_config *c = view->config;
-    probe_args args = {
-        .n_tokens = (uint32_t)view->n_tokens,
-        .n_heads = c->n_heads,
-        .n_kv_heads = c->n_kv_heads,
-        .head_dim = c->head_dim,
-        .scale = 1.0f / sqrtf((float)c->head_dim),
-        .policy = p->tokens,
-        .q = view->q,
-        .k = view->k,
-        .v = view->v,
-        .n_rows = n_rows,
-        .rows = m->rows,
-        .n_keys = p->n_keys,
-        .n_values = p->n_values,
-        .k_page = (const float *const *)m->k_page,
-        .v_page = (const float *const *)m->v_page,
-        .out = m->out,
-        .delta_key = m->delta_key,
-        .delta_value = m->delta_value,
-        .score_error = m->sums.score_error,
-        .output_error = m->sums.output_error,
-        .n_scores = &m->sums.n_scores,
-    };
-    KVC_TRY(m->b->probe(m->b, &args, err));
-    m->sums.n_outputs += (double)n_rows * c->n_heads * c->head_dim;
-    m->sums.n_probed += n_rows;
-    KVC_TRY(projected_power(m, view, n_rows, m->out, &m->sums.output_power, err));
-    for (uint32_t i = 0; i < p->n_keys; i++)
-        KVC_TRY(projected_power(m, view, n_rows, m->delta_key[i], &m->sums.key_power[i], err));
-    for (uint32_t i = 0; i < p->n_values; i++)
-        KVC_TRY(projected_power(m, view, n_rows, m->delta_value[i], &m->sums.value_power[i], err));
+    size_t first = (size_t)m->p->tokens.sinks + m->p->tokens.window + m->p->tokens.page - 1;
+    if (view->n_tokens <= first) return KVC_OK;
+    size_t width = view->config->hidden, rest = view->n_tokens - first;
+    KVC_TRY(m->b->row_power(m->b, rest, width, view->residual + first * width, m->power, err));
+    for (size_t i = 0; i < rest; i++) m->residual_power += m->power[i];
+    m->n_residual += (double)rest;
     return KVC_OK;
 }
 
 static kvc_status observe(void *context, const layer_view *view, kvc_error *err)
 {
     measurement *m = context;
-    profile *p = m->p;
-    uint32_t n_rows = probe_rows_draw(m->rows, &p->tokens, (uint32_t)view->n_tokens, m->options->probe_rows,
-                                      m->options->seed, view->sequence);
     KVC_TRY(collect_statistics(m, view, err));
-    if (n_rows == 0) return KVC_OK;
-    size_t first = m->rows[0], rest = view->n_tokens - first;
-    KVC_TRY(m->b->row_power(m->b, rest, view->config->hidden, view->residual + first * view->config->hidden, m->power,
-                            err));
-    m->sums.residual_power += total(m->power, rest);
-    m->sums.n_residual += rest;
-    KVC_TRY(decode_candidates(m, view, err));
-    return probe_candidates(m, view, n_rows, err);
+    KVC_TRY(collect_residual(m, view, err));
+    if (m->gather) KVC_TRY(gather_add(m->gather, view, err));
+    if (!sequence_is_probed(view->sequence, m->n_sequences, m->options->probe_sequences)) return KVC_OK;
+    return kept_add(m->kept, view, err);
 }
+
+/* ---- at the end of a layer ---- */
 
 static void finish_columns(const double *sum, const double *square, size_t width, double n, double *mean, double *rms)
 {
@@ -202,28 +108,64 @@ static void finish_columns(const double *sum, const double *square, size_t width
     }
 }
 
-static double ratio(double a, double b)
-{
-    return b > 0 ? a / b : 0;
-}
-
-static void finish_losses(measurement *m, uint32_t layer)
+static void finish_statistics(measurement *m, uint32_t layer)
 {
     profile *p = m->p;
-    const layer_sums *s = &m->sums;
-    size_t K = p->n_keys, V = p->n_values;
-    for (size_t i = 0; i < K; i++) {
-        p->e_k[layer * K + i] = ratio(s->key_error[i], s->key_count[i]);
-        p->e_a[layer * K + i] = ratio(s->score_error[i], s->n_scores);
-        p->key_loss[layer * K + i] = ratio(s->key_power[i], s->output_power);
+    size_t kv = (size_t)p->model.n_kv_heads * p->model.head_dim,
+           q = (size_t)p->model.n_query_heads * p->model.head_dim;
+    double n = (double)m->n_positions;
+    finish_columns(m->column_sum, m->column_square, kv, n, p->key_mean + layer * kv, p->key_rms + layer * kv);
+    finish_columns(m->column_sum + kv, m->column_square + kv, kv, n, p->value_mean + layer * kv,
+                   p->value_rms + layer * kv);
+    finish_columns(m->column_sum + 2 * kv, m->column_square + 2 * kv, q, n, NULL, p->query_rms + layer * q);
+    p->residual_power[layer] = m->n_residual > 0 ? m->residual_power / m->n_residual : 0;
+}
+
+/* One candidate of a side: its constants go into the profile. */
+static kvc_status fit_candidate(measurement *m, fit *f, bool values, uint32_t layer, uint32_t candidate,
+                                kvc_error *err)
+{
+    const kvc_codec *codec = values ? &m->p->values[candidate] : &m->p->keys[candidate];
+    void *params = NULL;
+    size_t n = 0;
+    kvc_error why;
+    if (codec->param_bytes == 0) return KVC_OK;
+    kvc_status status = fit_codec(f, codec, m->p->tokens.page, &params, &n, &why);
+    if (status != KVC_OK) {
+        char spec[KVC_SPEC_MAX];
+        kvc_codec_format(codec, spec);
+        return kvc_fail(err, status, "layer %u %s: %s: %s", layer, values ? "values" : "keys", spec, why.message);
     }
-    for (size_t i = 0; i < V; i++) {
-        p->e_v[layer * V + i] = ratio(s->value_error[i], s->value_count[i]);
-        p->value_loss[layer * V + i] = ratio(s->value_power[i], s->output_power);
+    status = profile_keep_params(m->p, values, layer, candidate, params, err);
+    free(params);
+    return status;
+}
+
+static kvc_status fit_side(measurement *m, bool values, uint32_t layer, kvc_error *err)
+{
+    fit_data data;
+    fit *f;
+    gather_side(m->gather, values, &data);
+    KVC_TRY(fit_new(&f, &data, &m->options->fit, err));
+    kvc_status status = KVC_OK;
+    for (uint32_t i = 0; status == KVC_OK && i < (values ? m->p->n_values : m->p->n_keys); i++)
+        status = fit_candidate(m, f, values, layer, i, err);
+    fit_free(f);
+    return status;
+}
+
+static kvc_status measure_layer(measurement *m, uint32_t layer, kvc_error *err)
+{
+    KVC_TRY(local_loss_begin(m->losses, layer, err));
+    for (size_t i = 0; i < kept_count(m->kept); i++) {
+        layer_view view;
+        KVC_TRY(kept_view(m->kept, i, &view, err));
+        uint32_t n = probe_rows_draw(m->rows, &m->p->tokens, (uint32_t)view.n_tokens, m->options->probe_rows,
+                                     m->options->seed, view.sequence);
+        KVC_TRY(local_loss_add(m->losses, &view, m->rows, n, err));
     }
-    for (size_t i = 0; i < K * V; i++) p->e_o[layer * K * V + i] = ratio(s->output_error[i], s->n_outputs);
-    p->output_power[layer] = ratio(s->output_power, s->n_probed);
-    p->residual_power[layer] = ratio(s->residual_power, s->n_residual);
+    local_loss_finish(m->losses);
+    return KVC_OK;
 }
 
 static double seconds_since(const struct timespec *t)
@@ -237,14 +179,12 @@ static kvc_status layer_done(void *context, uint32_t layer, hidden_states *hidde
 {
     measurement *m = context;
     profile *p = m->p;
-    size_t kv = (size_t)p->model.n_kv_heads * p->model.head_dim,
-           q = (size_t)p->model.n_query_heads * p->model.head_dim;
-    double n = (double)m->n_positions;
-    finish_columns(m->column_sum, m->column_square, kv, n, p->key_mean + layer * kv, p->key_rms + layer * kv);
-    finish_columns(m->column_sum + kv, m->column_square + kv, kv, n, p->value_mean + layer * kv,
-                   p->value_rms + layer * kv);
-    finish_columns(m->column_sum + 2 * kv, m->column_square + 2 * kv, q, n, NULL, p->query_rms + layer * q);
-    finish_losses(m, layer);
+    finish_statistics(m, layer);
+    if (m->gather) {
+        KVC_TRY(fit_side(m, false, layer, err));
+        KVC_TRY(fit_side(m, true, layer, err));
+    }
+    KVC_TRY(measure_layer(m, layer, err));
     p->layers_done = layer + 1;
     bool due = seconds_since(&m->saved_at) >= m->options->checkpoint_seconds || p->layers_done == p->n_layers;
     if (m->options->workdir && due) {
@@ -256,83 +196,51 @@ static kvc_status layer_done(void *context, uint32_t layer, hidden_states *hidde
     return KVC_OK;
 }
 
-static kvc_status buffers_new(backend *b, float ***out, uint32_t n, size_t floats, kvc_error *err)
-{
-    *out = calloc(n, sizeof **out);
-    if (!*out) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u candidates", n);
-    for (uint32_t i = 0; i < n; i++) KVC_TRY(b->buffer_new(b, floats * sizeof(float), (void **)&(*out)[i], err));
-    return KVC_OK;
-}
+/* ---- the pass ---- */
 
-static void buffers_free(backend *b, float **list, uint32_t n)
+static bool any_fitted(const profile *p)
 {
-    for (uint32_t i = 0; list && i < n; i++) b->buffer_free(b, list[i]);
-    free(list);
-}
-
-static kvc_status coders_new(kvc_coder **out, const profile *p, const kvc_codec *codecs, uint32_t n, kvc_error *err)
-{
-    *out = malloc(n * sizeof **out);
-    if (!*out) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u candidates", n);
-    for (uint32_t i = 0; i < n; i++)
-        KVC_TRY(kvc_coder_init(&(*out)[i], &codecs[i], NULL, p->model.n_kv_heads, p->model.head_dim, p->tokens.page,
-                               err));
-    return KVC_OK;
+    for (uint32_t i = 0; i < p->n_keys; i++)
+        if (p->keys[i].param_bytes) return true;
+    for (uint32_t i = 0; i < p->n_values; i++)
+        if (p->values[i].param_bytes) return true;
+    return false;
 }
 
 static void measurement_free(measurement *m)
 {
-    free(m->keys);
-    free(m->values);
-    m->b->buffer_free(m->b, m->exact);
-    m->b->buffer_free(m->b, m->out);
-    m->b->buffer_free(m->b, m->projected);
-    buffers_free(m->b, m->k_page, m->p->n_keys);
-    buffers_free(m->b, m->v_page, m->p->n_values);
-    buffers_free(m->b, m->delta_key, m->p->n_keys);
-    buffers_free(m->b, m->delta_value, m->p->n_values);
+    local_loss_free(m->losses);
+    kept_free(m->kept);
+    gather_free(m->gather);
+    free(m->column_sum);
     free(m->rows);
     free(m->power);
-    free(m->memory);
 }
 
-/* Rows that a sequence of n tokens is probed on, at most. */
-static size_t most_rows(const profile_options *o, size_t n)
-{
-    return o->probe_rows && o->probe_rows < n ? o->probe_rows : n;
-}
-
-static kvc_status measurement_new(measurement *m, size_t longest, kvc_error *err)
+static kvc_status measurement_new(measurement *m, const model_config *c, const sequence_set *tokens, kvc_error *err)
 {
     profile *p = m->p;
-    size_t width = longest * p->model.n_kv_heads * p->model.head_dim;
-    size_t rows = most_rows(m->options, longest), out = rows * p->model.n_query_heads * p->model.head_dim;
-    KVC_TRY(coders_new(&m->keys, p, p->keys, p->n_keys, err));
-    KVC_TRY(coders_new(&m->values, p, p->values, p->n_values, err));
-    KVC_TRY(m->b->buffer_new(m->b, width * sizeof(float), (void **)&m->exact, err));
-    KVC_TRY(m->b->buffer_new(m->b, out * sizeof(float), (void **)&m->out, err));
-    KVC_TRY(m->b->buffer_new(m->b, rows * p->model.hidden_size * sizeof(float), (void **)&m->projected, err));
-    KVC_TRY(buffers_new(m->b, &m->k_page, p->n_keys, width, err));
-    KVC_TRY(buffers_new(m->b, &m->v_page, p->n_values, width, err));
-    KVC_TRY(buffers_new(m->b, &m->delta_key, p->n_keys, out, err));
-    KVC_TRY(buffers_new(m->b, &m->delta_value, p->n_values, out, err));
+    const profile_options *o = m->options;
+    size_t longest = sequences_longest(tokens);
+    m->column_sum = malloc(2 * columns(p) * sizeof *m->column_sum);
     m->rows = malloc(longest * sizeof *m->rows);
     m->power = malloc(longest * sizeof *m->power);
-    m->memory = malloc(sums_layout(m, NULL) * sizeof *m->memory);
-    if (!m->rows || !m->power || !m->memory) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the losses");
-    return KVC_OK;
+    if (!m->column_sum || !m->rows || !m->power) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the losses");
+    m->column_square = m->column_sum + columns(p);
+    KVC_TRY(local_loss_new(&m->losses, m->b, p, o->probe_rows, longest, err));
+    KVC_TRY(kept_new(&m->kept, m->b, c, tokens, o->probe_sequences, err));
+    return any_fitted(p) ? gather_new(&m->gather, m->b, p, tokens, o->fit_rows, err) : KVC_OK;
 }
 
-uint64_t profile_memory(const kvc_model_info *model, uint32_t n_keys, uint32_t n_values, uint32_t probe_rows,
-                        size_t longest)
+uint64_t profile_memory(const kvc_model_info *model, const kvc_codec *keys, uint32_t n_keys, const kvc_codec *values,
+                        uint32_t n_values, const profile_options *o, size_t n_sequences, size_t longest)
 {
-    profile_options o = {.probe_rows = probe_rows};
-    uint64_t page = (uint64_t)longest * model->n_kv_heads * model->head_dim, n = n_keys + n_values;
-    uint64_t out = (uint64_t)most_rows(&o, longest) * model->n_query_heads * model->head_dim;
-    uint64_t errors = n_values * page, tile = 16 * (model->n_query_heads / model->n_kv_heads); /* cpu_probe.c */
-    uint64_t scratch = tile * (4 * (uint64_t)longest + (uint64_t)n_values * model->head_dim);
-    return sizeof(float) *
-           ((n + 1) * page + (n + 1) * out + most_rows(&o, longest) * model->hidden_size + errors + 2 * scratch);
+    size_t probed = o->probe_sequences && o->probe_sequences < n_sequences ? o->probe_sequences : n_sequences;
+    uint64_t bytes =
+        local_loss_memory(model, n_keys, n_values, o->probe_rows, longest) + kept_memory(model, probed, longest);
+    const profile shape = {
+        .n_keys = n_keys, .n_values = n_values, .keys = (kvc_codec *)keys, .values = (kvc_codec *)values};
+    return any_fitted(&shape) ? bytes + gather_memory(model, longest, o->fit_rows) : bytes;
 }
 
 kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set *tokens,
@@ -351,12 +259,13 @@ kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set 
                         "nothing to measure",
                         longest, p->tokens.sinks, p->tokens.window, p->tokens.window + p->tokens.page - 1);
     state.n_tokens = sequences_tokens(tokens);
+    state.n_sequences = tokens->n;
     clock_gettime(CLOCK_MONOTONIC, &state.saved_at);
     snprintf(p->backend, sizeof p->backend, "%s", b->name);
     p->n_tokens = state.n_tokens;
     p->probe_rows = options->probe_rows;
     p->seed = options->seed;
-    if ((status = measurement_new(&state, longest, err))) goto done;
+    if ((status = measurement_new(&state, &m->config, tokens, err))) goto done;
     if ((status =
              hidden_new(&hidden, state.n_tokens, m->config.hidden, options->memory_limit, options->workdir, err)))
         goto done;

@@ -1,11 +1,15 @@
 /* score.h - what a model loses under a codec: local losses of every candidate, and the global loss of a plan. */
 #ifndef CALIB_SCORE_SCORE_H
 #define CALIB_SCORE_SCORE_H
+#include "fit.h"
 #include "model.h"
 #include "profile.h"
 
 typedef struct profile_options {
-    uint32_t probe_rows; /* query rows per sequence (0: all) */
+    uint32_t probe_rows;      /* query rows per sequence that losses are measured on (0: all) */
+    uint32_t probe_sequences; /* of how many sequences, evenly spread (0: of all) */
+    size_t fit_rows;          /* tokens that tables are fitted to, sampled from all sequences */
+    fit_options fit;
     uint64_t seed;
     uint64_t memory_limit;     /* of the hidden states, 0: none */
     const char *workdir;       /* checkpoints; NULL: none */
@@ -19,9 +23,9 @@ typedef struct profile_options {
 kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set *tokens,
                            const profile_options *options, hidden_states **final, const job *job, kvc_error *err);
 
-/* Bytes of the buffers that profile_measure adds to the forward pass. */
-uint64_t profile_memory(const kvc_model_info *model, uint32_t n_keys, uint32_t n_values, uint32_t probe_rows,
-                        size_t longest);
+/* Bytes of the buffers that profile_measure adds to the forward pass; of the codecs param_bytes is read. */
+uint64_t profile_memory(const kvc_model_info *model, const kvc_codec *keys, uint32_t n_keys, const kvc_codec *values,
+                        uint32_t n_values, const profile_options *o, size_t n_sequences, size_t longest);
 /* Remove the checkpoints of a finished profile. */
 void profile_forget(const char *workdir, uint32_t n_layers);
 
@@ -43,7 +47,7 @@ kvc_status evaluate(model *m, backend *b, const sequence_set *tokens, const kvc_
  * computed. */
 typedef struct pricing pricing;
 
-typedef struct plan_ref { /* a plan with its parameters; borrowed */
+typedef struct plan_ref {    /* a plan with its parameters; borrowed */
     const kvc_layer *layers; /* [n_layers]; NULL: the exact model */
     const void *params;
     size_t params_bytes;
@@ -51,19 +55,28 @@ typedef struct plan_ref { /* a plan with its parameters; borrowed */
 
 /* Runs the base plan (and the exact model, where `exact` is not the base) over the tokens and keeps what later calls
  * need. score_rows: positions per sequence whose next-token distributions are compared, evenly spread over those that
- * see compressed pages; 0: all. */
-kvc_status pricing_new(pricing **out, model *m, backend *b, const sequence_set *tokens, const kvc_token_policy *policy,
-                       const plan_ref *base, uint32_t score_rows, uint64_t memory_limit, const job *job,
-                       kvc_error *err);
+ * see compressed pages; 0: all. m, b, tokens and the base's parameters are borrowed until pricing_free(); policy and
+ * layers are copied. */
+kvc_status pricing_new(pricing **out, model *m, backend *b, const sequence_set *tokens,
+                       const kvc_token_policy *policy, const plan_ref *base, uint32_t score_rows,
+                       uint64_t memory_limit, const job *job, kvc_error *err);
+/* Another base plan, computed from the first layer in which it differs. After a failure (KVC_INTERRUPTED too) `p` is
+ * good for pricing_rebase() and pricing_free() only. */
+kvc_status pricing_rebase(pricing *p, const plan_ref *base, const job *job, kvc_error *err);
 void pricing_free(pricing *p); /* NULL is fine */
-/* *kl: mean KL(exact || base with the item changed), *stderr over positions. *delta (may be NULL) its difference from
- * the base plan's KL, *delta_stderr by pairs of positions. sequence_kl (may be NULL) [tokens->n]: mean of each. */
+/* kl: mean KL(exact || base with the item changed) over the scored positions, with its standard error; delta: its
+ * difference from the base plan's KL, whose standard error is that of the differences, position by position.
+ * sequence_kl (may be NULL) [tokens->n]: mean of each, 0 where none of its positions is scored. */
 typedef struct price {
     double kl, kl_stderr, delta, delta_stderr;
 } price;
-kvc_status pricing_item(pricing *p, uint32_t layer, bool values, const kvc_codec *codec, const void *params, price *out,
-                        double *sequence_kl, const job *job, kvc_error *err);
-/* The same measure for a whole plan. */
+/* params: the item's own block (codec->param_offset counts for nothing), read during the call. */
+kvc_status pricing_item(pricing *p, uint32_t layer, bool values, const kvc_codec *codec, const void *params,
+                        price *out, double *sequence_kl, const job *job, kvc_error *err);
+/* The same measure for a whole plan, computed from the first layer in which it differs from the base. */
 kvc_status pricing_plan(pricing *p, const plan_ref *plan, price *out, double *sequence_kl, const job *job,
                         kvc_error *err);
+/* Peak bytes that a pricing adds to the forward pass (model_memory()). */
+uint64_t pricing_memory(const model_config *c, size_t n_tokens, size_t n_sequences, size_t longest,
+                        uint32_t score_rows, uint64_t memory_limit);
 #endif

@@ -1,0 +1,25 @@
+/* gather.h - what one layer's keys and values look like over all calibration text, for fitting codecs to them.
+ *
+ * Per sequence: sensitivity weights (methods.md section 3; capped at CAP times the sequence's mean, so that no token
+ * rules a fit), weighted moments in double, and a stratified sample of rows of the range that gets compressed. Memory
+ * does not grow with the text, only with the rows sampled. */
+#ifndef CALIB_SCORE_GATHER_H
+#define CALIB_SCORE_GATHER_H
+#include "fit.h"
+#include "model.h"
+#include "profile.h"
+
+typedef struct gather gather;
+
+/* fit_rows: tokens sampled from all sequences together, about. */
+kvc_status gather_new(gather **out, backend *b, const profile *p, const sequence_set *tokens, size_t fit_rows,
+                      kvc_error *err);
+void gather_free(gather *g); /* NULL is fine */
+void gather_begin(gather *g, uint32_t layer);
+/* The sequences of a layer, in order. */
+kvc_status gather_add(gather *g, const layer_view *view, kvc_error *err);
+/* What was gathered of one side; valid until the next gather_begin(). */
+void gather_side(gather *g, bool values, fit_data *out);
+/* Bytes of all this. */
+uint64_t gather_memory(const kvc_model_info *m, size_t longest, size_t fit_rows);
+#endif

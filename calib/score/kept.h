@@ -1,0 +1,19 @@
+/* kept.h - queries, keys and values of a layer's probed sequences, held back until its codecs are fitted. */
+#ifndef CALIB_SCORE_KEPT_H
+#define CALIB_SCORE_KEPT_H
+#include "model.h"
+
+typedef struct kept kept;
+
+/* Room for the sequences of `tokens` that are probed (probe_rows.h), `wanted` of them. */
+kvc_status kept_new(kept **out, backend *b, const model_config *c, const sequence_set *tokens, size_t wanted,
+                    kvc_error *err);
+void kept_free(kept *k); /* NULL is fine */
+void kept_clear(kept *k);
+kvc_status kept_add(kept *k, const layer_view *view, kvc_error *err);
+size_t kept_count(const kept *k);
+/* Sequence `index` in the order of adding, as when it was added but without residual and out; valid until the next
+ * call. */
+kvc_status kept_view(kept *k, size_t index, layer_view *out, kvc_error *err);
+uint64_t kept_memory(const kvc_model_info *m, size_t n_sequences, size_t longest);
+#endif
