@@ -114,3 +114,30 @@ kvc_status hidden_write(hidden_states *h, size_t first, size_t n, const float *s
     }
     return KVC_OK;
 }
+
+kvc_status hidden_gather(hidden_states *to, hidden_states *from, const size_t *rows, size_t n, kvc_error *err)
+{
+    float *row = malloc(from->row_bytes);
+    kvc_status status = row ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for hidden states");
+    for (size_t i = 0; i < n && status == KVC_OK; i++) {
+        status = hidden_read(from, rows[i], 1, row, err);
+        if (status == KVC_OK) status = hidden_write(to, i, 1, row, err);
+    }
+    free(row);
+    return status;
+}
+
+kvc_status hidden_copy(hidden_states *to, hidden_states *from, kvc_error *err)
+{
+    enum { CHUNK = 1 << 20 };
+    size_t most = from->row_bytes < CHUNK ? CHUNK / from->row_bytes : 1;
+    float *rows = malloc(most * from->row_bytes);
+    kvc_status status = rows ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for hidden states");
+    for (size_t at = 0; at < from->n_tokens && status == KVC_OK; at += most) {
+        size_t n = min_size(most, from->n_tokens - at);
+        status = hidden_read(from, at, n, rows, err);
+        if (status == KVC_OK) status = hidden_write(to, at, n, rows, err);
+    }
+    free(rows);
+    return status;
+}

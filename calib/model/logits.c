@@ -2,7 +2,8 @@
  *
  * Neither all logits of a row nor the vocabulary matrix are ever held: LOGIT_ROWS tokens at a time, the matrix passes
  * by in blocks of LOGIT_COLUMNS entries converted to fp32, and each row keeps running maxima and sums (logit_sums).
- * Converting the matrix once per 2048 rows is below 1 % of the products. Memory for a vocabulary of any size (576
+ * Converting the matrix once per 2048 rows is below 1 % of the products. A reference that is compared again and again
+ * is computed anew each time: its logits would take 4 V bytes a row. Memory for a vocabulary of any size (576
  * wide: 48 MB): stage [STAGE_FLOATS] | x [R][hidden] host | ref, cfg [R][hidden] | w [C][hidden] | a, b [R][C] */
 #include "model_private.h"
 
@@ -101,8 +102,9 @@ kvc_status model_logits(model *m, backend *b, size_t n, const float *x, float *l
 
 typedef struct comparison {
     head head;
-    int n_models; /* 1: both are the same */
-    const sequence_set *tokens;
+    int n_models;               /* 1: both are the same */
+    size_t total;               /* rows of both */
+    const sequence_set *tokens; /* that the rows belong to; NULL: rows without a next token, each of which counts */
     hidden_states *hidden[2];
     uint32_t *targets; /* [rows]; of a sequence's last token 0, its row is dropped */
     logit_sums *sums;  /* [rows] */
@@ -113,14 +115,15 @@ typedef struct comparison {
 static kvc_status compare_block(comparison *c, size_t first, size_t n, kvc_error *err)
 {
     head *h = &c->head;
-    size_t vocab = h->m->config.vocab, total = c->tokens->first[c->tokens->n];
+    size_t vocab = h->m->config.vocab;
     int cfg = c->n_models - 1;
     for (int i = 0; i < c->n_models; i++) {
         KVC_TRY(hidden_read(c->hidden[i], first, n, h->x, err));
         KVC_TRY(head_norm(h, i, n, h->x, err));
         KVC_TRY(h->b->sync(h->b, err));
     }
-    for (size_t i = 0; i < n; i++) c->targets[i] = first + i + 1 < total ? c->tokens->ids[first + i + 1] : 0;
+    for (size_t i = 0; i < n; i++)
+        c->targets[i] = c->tokens && first + i + 1 < c->total ? c->tokens->ids[first + i + 1] : 0;
     logit_sums_start(n, c->sums);
     for (size_t at = 0; at < vocab; at += h->columns) {
         size_t count = min_size(h->columns, vocab - at);
@@ -131,15 +134,23 @@ static kvc_status compare_block(comparison *c, size_t first, size_t n, kvc_error
     return h->b->sync(h->b, err);
 }
 
-/* Rows [first, first + n) without the last of each sequence, which predicts nothing. */
+/* The last row of a sequence predicts nothing that is known. */
+static bool ends_sequence(comparison *c, size_t row)
+{
+    if (!c->tokens) return false;
+    while (row >= c->tokens->first[c->sequence + 1]) c->sequence++;
+    return row + 1 == c->tokens->first[c->sequence + 1];
+}
+
+/* Rows [first, first + n) without the last of each sequence. */
 static kvc_status emit_rows(comparison *c, size_t first, size_t n, kvc_error *err)
 {
     for (size_t i = 0; i < n; i++) {
-        while (first + i >= c->tokens->first[c->sequence + 1]) c->sequence++;
-        if (first + i + 1 == c->tokens->first[c->sequence + 1]) continue;
+        if (ends_sequence(c, first + i)) continue;
         logit_row row = logit_sums_finish(&c->sums[i]);
         if (!isfinite(row.nll_ref) || !isfinite(row.nll_cfg) || !isfinite(row.kl))
-            return kvc_fail(err, KVC_NONFINITE, "token %zu: the model's logits are not finite", first + i);
+            return kvc_fail(err, KVC_NONFINITE, "%s %zu: the model's logits are not finite",
+                            c->tokens ? "token" : "scored row", first + i);
         *c->next++ = row;
     }
     return KVC_OK;
@@ -147,8 +158,8 @@ static kvc_status emit_rows(comparison *c, size_t first, size_t n, kvc_error *er
 
 static kvc_status compare_all(comparison *c, const job *job, kvc_error *err)
 {
-    size_t total = c->tokens->first[c->tokens->n];
-    KVC_TRY(check_ids(c->head.m, c->tokens->ids, total, err));
+    size_t total = c->total;
+    if (c->tokens) KVC_TRY(check_ids(c->head.m, c->tokens->ids, total, err));
     KVC_TRY(head_new(&c->head, c->n_models, err));
     c->targets = malloc(c->head.rows * sizeof *c->targets);
     c->sums = malloc(c->head.rows * sizeof *c->sums);
@@ -157,7 +168,7 @@ static kvc_status compare_all(comparison *c, const job *job, kvc_error *err)
     for (size_t first = 0; first < total; first += c->head.rows) {
         size_t n = min_size(c->head.rows, total - first);
         if (job_cancelled(job))
-            return kvc_fail(err, KVC_INTERRUPTED, "interrupted at token %zu of %zu", first, total);
+            return kvc_fail(err, KVC_INTERRUPTED, "interrupted at row %zu of %zu of the logits", first, total);
         KVC_TRY(compare_block(c, first, n, err));
         KVC_TRY(emit_rows(c, first, n, err));
         job_progress(job, "logits", (double)(first + n), (double)total);
@@ -165,17 +176,32 @@ static kvc_status compare_all(comparison *c, const job *job, kvc_error *err)
     return KVC_OK;
 }
 
+static kvc_status compare(comparison *c, model *m, backend *b, const job *job, kvc_error *err)
+{
+    if (c->total == 0) return KVC_OK;
+    c->head = (head){
+        .m = m, .b = b, .rows = min_size(LOGIT_ROWS, c->total), .columns = min_size(LOGIT_COLUMNS, m->config.vocab)};
+    kvc_status status = compare_all(c, job, err);
+    head_free(&c->head);
+    free(c->targets);
+    free(c->sums);
+    return status;
+}
+
 kvc_status model_compare(model *m, backend *b, const sequence_set *tokens, hidden_states *ref, hidden_states *cfg,
                          logit_row *rows, const job *job, kvc_error *err)
 {
-    comparison c = {.tokens = tokens, .hidden = {ref, cfg}, .n_models = ref == cfg ? 1 : 2, .next = rows};
-    size_t total = tokens->first[tokens->n];
-    if (total == 0) return KVC_OK;
-    c.head = (head){
-        .m = m, .b = b, .rows = min_size(LOGIT_ROWS, total), .columns = min_size(LOGIT_COLUMNS, m->config.vocab)};
-    kvc_status status = compare_all(&c, job, err);
-    head_free(&c.head);
-    free(c.targets);
-    free(c.sums);
-    return status;
+    comparison c = {.tokens = tokens,
+                    .total = tokens->first[tokens->n],
+                    .hidden = {ref, cfg},
+                    .n_models = ref == cfg ? 1 : 2,
+                    .next = rows};
+    return compare(&c, m, b, job, err);
+}
+
+kvc_status model_compare_rows(model *m, backend *b, size_t n, hidden_states *ref, hidden_states *cfg, logit_row *rows,
+                              const job *job, kvc_error *err)
+{
+    comparison c = {.total = n, .hidden = {ref, cfg}, .n_models = ref == cfg ? 1 : 2, .next = rows};
+    return compare(&c, m, b, job, err);
 }

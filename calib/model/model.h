@@ -32,6 +32,11 @@ void hidden_free(hidden_states *h);
 kvc_status hidden_read(hidden_states *h, size_t first, size_t n, float *dst, kvc_error *err);
 kvc_status hidden_write(hidden_states *h, size_t first, size_t n, const float *src, kvc_error *err);
 
+/* Row i of `to` becomes row rows[i] of `from`; n rows. */
+kvc_status hidden_gather(hidden_states *to, hidden_states *from, const size_t *rows, size_t n, kvc_error *err);
+/* All rows of `from`, which has as many of the same width. */
+kvc_status hidden_copy(hidden_states *to, hidden_states *from, kvc_error *err);
+
 /* One sequence inside one layer, after RoPE and before attention. All pointers are backend memory and valid during
  * the call. */
 typedef struct layer_view {
@@ -70,6 +75,10 @@ kvc_status model_logits(model *m, backend *b, size_t n, const float *x, float *l
  * streams the vocabulary matrix. */
 kvc_status model_compare(model *m, backend *b, const sequence_set *tokens, hidden_states *ref, hidden_states *cfg,
                          logit_row *rows, const job *job, kvc_error *err);
+/* The same for n rows that were picked (hidden_gather): all of them are scored, and as their next tokens are not
+ * known, negative log likelihoods say nothing. rows [n]. */
+kvc_status model_compare_rows(model *m, backend *b, size_t n, hidden_states *ref, hidden_states *cfg, logit_row *rows,
+                              const job *job, kvc_error *err);
 
 /* One decoder step, for generation through a kvc_cache: all weights held as fp32 in memory. */
 typedef struct decoder decoder;

@@ -6,80 +6,14 @@
  * sections 2 and 4), which is what a runtime cache fed token by token would hold. Errors accumulate through the
  * layers. Cost: one forward pass per model plus two logit products per scored position; memory: two residual streams
  * and five buffers of one sequence. */
-#include "score.h"
+#include "compressed_layers.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-typedef struct compressed_attention { /* context of the attention hook */
-    const kvc_token_policy *policy;
-    kvc_coder *coders;                          /* [n_layers][2]: keys, values */
-    float *k_exact, *k_page, *v_exact, *v_page; /* backend memory, [longest][n_kv_heads][d] */
-} compressed_attention;
-
-static kvc_status attend_compressed(void *context, const layer_view *view, kvc_error *err)
+static kvc_status attend(void *context, const layer_view *view, kvc_error *err)
 {
-    compressed_attention *c = context;
-    backend *b = view->backend;
-    const kvc_coder *coder = c->coders + 2 * view->layer;
-    const model_config *m = view->config;
-    KVC_TRY(b->transcode(b, &coder[0], c->policy, view->n_tokens, view->k, c->k_exact, c->k_page, err));
-    KVC_TRY(b->transcode(b, &coder[1], c->policy, view->n_tokens, view->v, c->v_exact, c->v_page, err));
-    attention_args args = {
-        .n_tokens = (uint32_t)view->n_tokens,
-        .n_heads = m->n_heads,
-        .n_kv_heads = m->n_kv_heads,
-        .head_dim = m->head_dim,
-        .scale = 1.0f / sqrtf((float)m->head_dim),
-        .q = view->q,
-        .k = c->k_exact,
-        .v = c->v_exact,
-        .k_page = c->k_page,
-        .v_page = c->v_page,
-        .policy = *c->policy,
-        .out = view->out,
-    };
-    return b->attention(b, &args, err);
-}
-
-/* Codecs of a plan, bound to the model's shape. coders [n_layers][2]. */
-static kvc_status bind_coders(kvc_coder *coders, const model_config *m, const kvc_token_policy *policy,
-                              const kvc_layer *layers, const void *params, size_t params_bytes, kvc_error *err)
-{
-    for (uint32_t i = 0; i < 2 * m->n_layers; i++) {
-        const kvc_codec *codec = i % 2 ? &layers[i / 2].value : &layers[i / 2].key;
-        if ((uint64_t)codec->param_offset + codec->param_bytes > params_bytes)
-            return kvc_fail(err, KVC_INVALID, "layer %u: codec parameters end at byte %llu of %zu", i / 2,
-                            (unsigned long long)codec->param_offset + codec->param_bytes, params_bytes);
-        const void *own = codec->param_bytes ? (const char *)params + codec->param_offset : NULL;
-        kvc_error why;
-        kvc_status status = kvc_coder_init(&coders[i], codec, own, m->n_kv_heads, m->head_dim, policy->page, &why);
-        if (status) return kvc_fail(err, status, "layer %u %s: %s", i / 2, i % 2 ? "values" : "keys", why.message);
-    }
-    return KVC_OK;
-}
-
-static void compressed_free(compressed_attention *c, backend *b)
-{
-    free(c->coders);
-    b->buffer_free(b, c->k_exact);
-    b->buffer_free(b, c->k_page);
-    b->buffer_free(b, c->v_exact);
-    b->buffer_free(b, c->v_page);
-}
-
-static kvc_status compressed_new(compressed_attention *c, model *m, backend *b, const kvc_token_policy *policy,
-                                 const kvc_layer *layers, const void *params, size_t params_bytes, size_t longest,
-                                 kvc_error *err)
-{
-    size_t bytes = longest * m->config.n_kv_heads * m->config.head_dim * sizeof(float);
-    float **buffers[] = {&c->k_exact, &c->k_page, &c->v_exact, &c->v_page};
-    c->policy = policy;
-    c->coders = malloc(2 * (size_t)m->config.n_layers * sizeof *c->coders);
-    if (!c->coders) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u layers", m->config.n_layers);
-    KVC_TRY(bind_coders(c->coders, &m->config, policy, layers, params, params_bytes, err));
-    for (size_t i = 0; i < 4; i++) KVC_TRY(b->buffer_new(b, bytes, (void **)buffers[i], err));
-    return KVC_OK;
+    return compressed_layers_attend(context, view, err);
 }
 
 static void summarise(const logit_row *rows, size_t n, bool compressed, eval_result *out)
@@ -114,8 +48,9 @@ kvc_status evaluate(model *m, backend *b, const sequence_set *tokens, const kvc_
                     hidden_states *ref, eval_result *out, const job *job, const char *stage, kvc_error *err)
 {
     size_t n_rows = sequences_tokens(tokens) - tokens->n;
-    compressed_attention compressed = {0};
-    forward_hooks hooks = {.attention = attend_compressed, .context = &compressed};
+    compressed_layers compressed = {0};
+    forward_hooks hooks = {.attention = attend, .context = &compressed};
+    plan_ref plan = {layers, params, params_bytes};
     hidden_states *own_ref = NULL, *cfg = NULL;
     logit_row *rows = NULL;
     kvc_status status = KVC_OK;
@@ -134,15 +69,14 @@ kvc_status evaluate(model *m, backend *b, const sequence_set *tokens, const kvc_
         ref = own_ref;
     }
     if (layers) {
-        size_t longest = sequences_longest(tokens);
-        if ((status = compressed_new(&compressed, m, b, policy, layers, params, params_bytes, longest, err)))
-            goto done;
+        if ((status = compressed_layers_new(&compressed, m, b, policy, sequences_longest(tokens), err))) goto done;
+        if ((status = compressed_layers_bind(&compressed, &plan, compressed.sides, err))) goto done;
         if ((status = run_pass(&cfg, m, b, tokens, &hooks, memory_limit, job, stage, err))) goto done;
     }
     if ((status = model_compare(m, b, tokens, ref, cfg ? cfg : ref, rows, job, err))) goto done;
     summarise(rows, n_rows, layers != NULL, out);
 done:
-    compressed_free(&compressed, b);
+    compressed_layers_free(&compressed);
     hidden_free(own_ref);
     hidden_free(cfg);
     free(rows);

@@ -1,0 +1,307 @@
+/* pricing.c - isolated global loss: mean KL of next-token distributions when one item of a base plan changes
+ * (methods.md section 4).
+ *
+ * A change in layer l leaves everything before l as it is, so the stream that enters each layer under the base plan
+ * is kept and a price begins at the changed layer. Attention is evaluate()'s. Distributions are compared at the
+ * scored positions alone, against the exact model's final rows there; its logits are recomputed for every price,
+ * since the product costs as much as half a layer at an eighth of the positions (SmolLM2-135M), and keeping it 200 KB
+ * a position. Cost of an item: the layers from l on, and two vocabulary products per scored position. A KL is good to
+ * some 1e-9 (sums of logit_sums are double and exponentials of both models have the same errors).
+ *
+ * Memory: n_layers + 1 residual streams, as many of them as memory_limit allows, the others in unlinked files. */
+#include "compressed_layers.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct pricing {
+    model *m;
+    backend *b;
+    const sequence_set *tokens;
+    kvc_token_policy policy;
+    compressed_layers layers;  /* its sides are the base plan's, but for the time of a price */
+    cache_side *other;         /* [n_layers][2] sides of another plan */
+    hidden_states **entering;  /* [n_layers] the stream that enters each layer under the base plan */
+    hidden_states *work;       /* the stream that runs */
+    hidden_states *ref, *cfg;  /* [n_rows] final rows at the scored positions: exact, changed */
+    size_t *rows, n_rows;      /* scored positions, as rows of the stream, ascending */
+    size_t *first;             /* [tokens->n + 1] each sequence's among them */
+    logit_row *scored;         /* [n_rows] */
+    double *kl, *base_kl;      /* [n_rows] */
+    bool keep_streams, usable; /* of the pass that runs; of the base */
+};
+
+/* ---- scored positions ---- */
+
+/* Middles of `wanted` equal parts of the positions that see a page and predict a token; rows may be NULL. */
+static size_t pick_rows(size_t *rows, const kvc_token_policy *policy, size_t n_tokens, uint32_t wanted)
+{
+    size_t first = (size_t)policy->sinks + policy->window + policy->page - 1; /* the first that sees a page */
+    if (n_tokens <= first + 1) return 0;
+    size_t range = n_tokens - 1 - first, n = wanted && wanted < range ? wanted : range;
+    for (size_t i = 0; rows && i < n; i++) rows[i] = first + (2 * i + 1) * range / (2 * n);
+    return n;
+}
+
+static kvc_status pick_all(pricing *p, uint32_t wanted, kvc_error *err)
+{
+    const sequence_set *t = p->tokens;
+    p->rows = malloc((sequences_tokens(t) + 1) * sizeof *p->rows);
+    p->first = calloc(t->n + 1, sizeof *p->first);
+    if (!p->rows || !p->first) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for scored positions");
+    for (size_t s = 0; s < t->n; s++) {
+        size_t *own = p->rows + p->first[s], n = pick_rows(own, &p->policy, t->first[s + 1] - t->first[s], wanted);
+        for (size_t i = 0; i < n; i++) own[i] += t->first[s];
+        p->n_rows = p->first[s + 1] = p->first[s] + n;
+    }
+    if (p->n_rows) return KVC_OK;
+    return kvc_fail(err, KVC_INPUT,
+                    "the longest sequence has %zu tokens; from sinks + window + page + 1 = %u on there is a position "
+                    "to score",
+                    sequences_longest(t), p->policy.sinks + p->policy.window + p->policy.page + 1);
+}
+
+/* ---- passes ---- */
+
+static kvc_status attend(void *context, const layer_view *view, kvc_error *err)
+{
+    pricing *p = context;
+    return compressed_layers_attend(&p->layers, view, err);
+}
+
+static kvc_status layer_done(void *context, uint32_t layer, hidden_states *hidden, kvc_error *err)
+{
+    pricing *p = context;
+    if (!p->keep_streams || layer + 1 == p->m->config.n_layers) return KVC_OK;
+    return hidden_copy(p->entering[layer + 1], hidden, err);
+}
+
+/* The present sides from a layer on; the scored rows of the result go to `final`. */
+static kvc_status run_from(pricing *p, uint32_t layer, bool keep_streams, hidden_states *final, const job *job,
+                           const char *stage, kvc_error *err)
+{
+    forward_hooks hooks = {.attention = attend, .layer_done = layer_done, .context = p};
+    p->keep_streams = keep_streams;
+    KVC_TRY(hidden_copy(p->work, p->entering[layer], err));
+    KVC_TRY(model_layers(p->m, p->b, p->tokens, p->work, layer, p->m->config.n_layers, &hooks, job, stage, err));
+    return hidden_gather(final, p->work, p->rows, p->n_rows, err);
+}
+
+/* KL at the scored positions; progress is that of the layers alone. */
+static kvc_status compare(pricing *p, double *kl, const job *job, kvc_error *err)
+{
+    struct job quiet = job ? *job : (struct job){0};
+    quiet.progress = NULL;
+    KVC_TRY(model_compare_rows(p->m, p->b, p->n_rows, p->ref, p->cfg, p->scored, &quiet, err));
+    for (size_t i = 0; i < p->n_rows; i++) kl[i] = p->scored[i].kl;
+    return KVC_OK;
+}
+
+/* ---- plans ---- */
+
+static bool same_side(const cache_side *x, const cache_side *y)
+{
+    kvc_codec a = x->coder.codec, b = y->coder.codec;
+    if (x->exact || y->exact) return x->exact && y->exact;
+    a.param_offset = b.param_offset = 0; /* where parameters lie does not matter, what they are does */
+    if (memcmp(&a, &b, sizeof a) != 0) return false;
+    return a.param_bytes == 0 || memcmp(x->coder.params, y->coder.params, a.param_bytes) == 0;
+}
+
+/* The first layer in which p->other is not the base; n_layers: none. */
+static uint32_t first_difference(const pricing *p)
+{
+    uint32_t i = 0, n = 2 * p->m->config.n_layers;
+    while (i < n && same_side(&p->layers.sides[i], &p->other[i])) i++;
+    return i / 2;
+}
+
+static void swap_sides(pricing *p)
+{
+    cache_side *sides = p->layers.sides;
+    p->layers.sides = p->other;
+    p->other = sides;
+}
+
+static kvc_status rebase(pricing *p, const job *job, kvc_error *err)
+{
+    uint32_t layer = p->usable ? first_difference(p) : 0;
+    swap_sides(p); /* even where nothing differs: parameters are borrowed from the new plan */
+    if (layer == p->m->config.n_layers) return KVC_OK;
+    p->usable = false;
+    KVC_TRY(run_from(p, layer, true, p->cfg, job, "base plan", err));
+    KVC_TRY(compare(p, p->base_kl, job, err));
+    p->usable = true;
+    return KVC_OK;
+}
+
+kvc_status pricing_rebase(pricing *p, const plan_ref *base, const job *job, kvc_error *err)
+{
+    KVC_TRY(compressed_layers_bind(&p->layers, base, p->other, err));
+    return rebase(p, job, err);
+}
+
+/* ---- prices ---- */
+
+static double mean_of(const double *kl, const double *less, size_t begin, size_t end)
+{
+    double sum = 0;
+    for (size_t i = begin; i < end; i++) sum += kl[i] - (less ? less[i] : 0);
+    return end > begin ? sum / (double)(end - begin) : 0;
+}
+
+/* Mean of kl - less and its standard error. */
+static double summarise(const double *kl, const double *less, size_t n, double *standard_error)
+{
+    double mean = mean_of(kl, less, 0, n), square = 0;
+    for (size_t i = 0; i < n; i++) {
+        double d = kl[i] - (less ? less[i] : 0) - mean;
+        square += d * d;
+    }
+    *standard_error = n > 1 ? sqrt(square / ((double)n - 1) / (double)n) : 0;
+    return mean;
+}
+
+static void report(const pricing *p, const double *kl, price *out, double *sequence_kl)
+{
+    out->kl = fmax(0, summarise(kl, NULL, p->n_rows, &out->kl_stderr));
+    out->delta = summarise(kl, p->base_kl, p->n_rows, &out->delta_stderr);
+    for (size_t s = 0; sequence_kl && s < p->tokens->n; s++)
+        sequence_kl[s] = mean_of(kl, NULL, p->first[s], p->first[s + 1]);
+}
+
+/* The price of p->other, which goes in for the time of a pass. */
+static kvc_status price_other(pricing *p, price *out, double *sequence_kl, const job *job, kvc_error *err)
+{
+    uint32_t layer = first_difference(p);
+    if (layer == p->m->config.n_layers) {
+        report(p, p->base_kl, out, sequence_kl);
+        return KVC_OK;
+    }
+    swap_sides(p);
+    kvc_status status = run_from(p, layer, false, p->cfg, job, "price", err);
+    swap_sides(p);
+    if (status == KVC_OK) status = compare(p, p->kl, job, err);
+    if (status == KVC_OK) report(p, p->kl, out, sequence_kl);
+    return status;
+}
+
+static kvc_status check_usable(const pricing *p, kvc_error *err)
+{
+    return p->usable ? KVC_OK : kvc_fail(err, KVC_INVALID, "pricing: the base plan was not computed to its end");
+}
+
+kvc_status pricing_item(pricing *p, uint32_t layer, bool values, const kvc_codec *codec, const void *params,
+                        price *out, double *sequence_kl, const job *job, kvc_error *err)
+{
+    uint32_t n_layers = p->m->config.n_layers;
+    KVC_TRY(check_usable(p, err));
+    if (layer >= n_layers) return kvc_fail(err, KVC_INVALID, "pricing: layer %u of %u", layer, n_layers);
+    memcpy(p->other, p->layers.sides, 2 * (size_t)n_layers * sizeof *p->other);
+    KVC_TRY(compressed_layers_side(&p->layers, layer, values, codec, params, &p->other[2 * layer + values], err));
+    return price_other(p, out, sequence_kl, job, err);
+}
+
+kvc_status pricing_plan(pricing *p, const plan_ref *plan, price *out, double *sequence_kl, const job *job,
+                        kvc_error *err)
+{
+    KVC_TRY(check_usable(p, err));
+    KVC_TRY(compressed_layers_bind(&p->layers, plan, p->other, err));
+    return price_other(p, out, sequence_kl, job, err);
+}
+
+/* ---- beginning and end ---- */
+
+/* How many of the n_layers + 1 streams lie in memory. */
+static size_t streams_held(uint64_t stream_bytes, uint32_t n_layers, uint64_t memory_limit)
+{
+    uint64_t most = (uint64_t)n_layers + 1;
+    if (memory_limit == 0 || stream_bytes == 0 || memory_limit / stream_bytes >= most) return most;
+    return memory_limit / stream_bytes;
+}
+
+static kvc_status allocate_streams(pricing *p, uint64_t memory_limit, kvc_error *err)
+{
+    const model_config *c = &p->m->config;
+    size_t n = sequences_tokens(p->tokens),
+           held = streams_held(n * sizeof(float) * c->hidden, c->n_layers, memory_limit);
+    p->entering = calloc(c->n_layers, sizeof(hidden_states *));
+    if (!p->entering) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u layers", c->n_layers);
+    KVC_TRY(hidden_new(&p->work, n, c->hidden, held > 0 ? 0 : 1, NULL, err));
+    for (uint32_t i = 0; i < c->n_layers; i++)
+        KVC_TRY(hidden_new(&p->entering[i], n, c->hidden, i + 1 < held ? 0 : 1, NULL, err));
+    KVC_TRY(hidden_new(&p->ref, p->n_rows, c->hidden, 0, NULL, err));
+    return hidden_new(&p->cfg, p->n_rows, c->hidden, 0, NULL, err);
+}
+
+static kvc_status allocate(pricing *p, uint64_t memory_limit, kvc_error *err)
+{
+    KVC_TRY(allocate_streams(p, memory_limit, err));
+    KVC_TRY(compressed_layers_new(&p->layers, p->m, p->b, &p->policy, sequences_longest(p->tokens), err));
+    p->other = calloc(2 * (size_t)p->m->config.n_layers, sizeof *p->other);
+    p->scored = calloc(p->n_rows, sizeof *p->scored);
+    p->kl = calloc(p->n_rows, sizeof *p->kl);
+    p->base_kl = calloc(p->n_rows, sizeof *p->base_kl);
+    if (p->other && p->scored && p->kl && p->base_kl) return KVC_OK;
+    return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu scored positions", p->n_rows);
+}
+
+static kvc_status begin(pricing *p, const plan_ref *base, uint32_t score_rows, uint64_t memory_limit, const job *job,
+                        kvc_error *err)
+{
+    KVC_TRY(pick_all(p, score_rows, err));
+    KVC_TRY(allocate(p, memory_limit, err));
+    KVC_TRY(compressed_layers_bind(&p->layers, base, p->other, err)); /* refused before anything runs */
+    KVC_TRY(model_embed(p->m, p->tokens, p->entering[0], err));
+    KVC_TRY(run_from(p, 0, !base->layers, p->ref, job, "reference", err));
+    p->usable = true;
+    return rebase(p, job, err);
+}
+
+kvc_status pricing_new(pricing **out, model *m, backend *b, const sequence_set *tokens,
+                       const kvc_token_policy *policy, const plan_ref *base, uint32_t score_rows,
+                       uint64_t memory_limit, const job *job, kvc_error *err)
+{
+    pricing *p = *out = calloc(1, sizeof *p);
+    if (!p) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for pricing");
+    p->m = m;
+    p->b = b;
+    p->tokens = tokens;
+    p->policy = *policy;
+    kvc_status status = begin(p, base, score_rows, memory_limit, job, err);
+    if (status != KVC_OK) {
+        pricing_free(p);
+        *out = NULL;
+    }
+    return status;
+}
+
+void pricing_free(pricing *p)
+{
+    if (!p) return;
+    for (uint32_t i = 0; p->entering && i < p->m->config.n_layers; i++) hidden_free(p->entering[i]);
+    hidden_free(p->work);
+    hidden_free(p->ref);
+    hidden_free(p->cfg);
+    compressed_layers_free(&p->layers);
+    free(p->entering);
+    free(p->other);
+    free(p->rows);
+    free(p->first);
+    free(p->scored);
+    free(p->kl);
+    free(p->base_kl);
+    free(p);
+}
+
+uint64_t pricing_memory(const model_config *c, size_t n_tokens, size_t n_sequences, size_t longest,
+                        uint32_t score_rows, uint64_t memory_limit)
+{
+    uint64_t stream = n_tokens * sizeof(float) * (uint64_t)c->hidden,
+             held = streams_held(stream, c->n_layers, memory_limit);
+    uint64_t rows = n_tokens, pages = 4 * sizeof(float) * (uint64_t)longest * c->n_kv_heads * c->head_dim;
+    if (score_rows && n_sequences < n_tokens / score_rows) rows = n_sequences * (uint64_t)score_rows;
+    uint64_t row = 2 * sizeof(float) * (uint64_t)c->hidden + sizeof(logit_row) + 2 * sizeof(double);
+    return (held ? held - 1 : 0) * stream + rows * row + n_tokens * sizeof(size_t) + pages;
+}
