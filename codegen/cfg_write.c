@@ -38,7 +38,7 @@ static kvc_status hash_decisions(const part *parts, size_t n, uint8_t out[32], k
     return ok ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "SHA-256 failed");
 }
 
-/* The layer table with every group written out. */
+/* The layer table with every group and every size of parameters written out. */
 static kvc_status resolve_layers(const cfg_source *source, kvc_layer **out, kvc_error *err)
 {
     const kvc_model_info *m = source->model;
@@ -60,11 +60,23 @@ static kvc_status resolve_layers(const cfg_source *source, kvc_layer **out, kvc_
     return KVC_OK;
 }
 
+/* The oldest readers that have every codec of the table. */
+static uint32_t oldest_reader(const kvc_layer *layers, uint32_t n_layers)
+{
+    uint32_t version = KVC_FORMAT_FIRST;
+    for (uint32_t i = 0; i < 2 * n_layers; i++) {
+        uint32_t since = kvc_codec_since(i % 2 ? &layers[i / 2].value : &layers[i / 2].key);
+        if (since > version) version = since;
+    }
+    return version;
+}
+
 /* Sections one after another behind the table; then the table's own hash. */
-static void fill_image(uint8_t *image, size_t n_bytes, const part *parts, uint32_t n, const uint8_t identity[32])
+static void fill_image(uint8_t *image, size_t n_bytes, uint32_t reader_min, const part *parts, uint32_t n,
+                       const uint8_t identity[32])
 {
     kvc_file_header header = {
-        .reader_min = KVC_FORMAT_VERSION, .writer = KVC_FORMAT_VERSION, .file_bytes = n_bytes, .n_sections = n};
+        .reader_min = reader_min, .writer = KVC_FORMAT_VERSION, .file_bytes = n_bytes, .n_sections = n};
     uint64_t table_end = sizeof header + n * sizeof(kvc_file_section), offset = table_end + sizeof(uint64_t);
     memcpy(header.magic, KVC_FILE_MAGIC, sizeof header.magic);
     memcpy(header.identity, identity, sizeof header.identity);
@@ -81,7 +93,8 @@ static void fill_image(uint8_t *image, size_t n_bytes, const part *parts, uint32
     memcpy(image + table_end, &hash, sizeof hash);
 }
 
-static kvc_status assemble(const part *parts, uint32_t n, void **bytes, size_t *n_bytes, kvc_error *err)
+static kvc_status assemble(const part *parts, uint32_t n, uint32_t reader_min, void **bytes, size_t *n_bytes,
+                           kvc_error *err)
 {
     uint8_t identity[32];
     kvc_config *check;
@@ -91,7 +104,7 @@ static kvc_status assemble(const part *parts, uint32_t n, void **bytes, size_t *
     uint8_t *image = aligned_alloc(KVC_FILE_ALIGNMENT, round_up(end));
     if (!image) return kvc_fail(err, KVC_NO_MEMORY, "no memory for a cfg.bin of %llu bytes", (unsigned long long)end);
     memset(image, 0, round_up(end));
-    fill_image(image, end, parts, n, identity);
+    fill_image(image, end, reader_min, parts, n, identity);
     kvc_status status = kvc_config_open_memory(&check, image, end, err);
     if (status != KVC_OK) {
         free(image);
@@ -118,7 +131,7 @@ kvc_status cfg_write(const cfg_source *source, void **bytes, size_t *n_bytes, kv
         parts[n++] = (part){KVC_SECTION_parameters, KVC_SECTION_REQUIRED, source->params, source->params_bytes};
     if (source->provenance)
         parts[n++] = (part){KVC_SECTION_provenance, 0, source->provenance, strlen(source->provenance)};
-    kvc_status status = assemble(parts, n, bytes, n_bytes, err);
+    kvc_status status = assemble(parts, n, oldest_reader(layers, source->model->n_layers), bytes, n_bytes, err);
     free(layers);
     return status;
 }

@@ -6,8 +6,8 @@
 typedef struct cfg_source {
     const kvc_model_info *model;
     kvc_token_policy tokens;
-    const kvc_layer *layers; /* [model->n_layers]; groups may still be 0 = default: they are resolved here */
-    const void *params;      /* the parameters section, or NULL */
+    const kvc_layer *layers; /* [model->n_layers]; groups and param_bytes may still be 0: they are resolved here */
+    const void *params;      /* the parameters section, or NULL; descriptors say where theirs lie in it */
     size_t params_bytes;
     const char *provenance; /* canonical JSON, or NULL: no section */
 } cfg_source;

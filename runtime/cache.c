@@ -51,6 +51,16 @@ static void *place(arena *a, uint64_t count, uint64_t size)
     return a->base ? a->base + at : NULL;
 }
 
+/* The checked configuration's codec, while planning for its layout alone. */
+static kvc_coder coder_of(const kvc_config *cfg, const kvc_codec *codec, const arena *a)
+{
+    kvc_coder coder;
+    const void *params = a->base ? kvci_config_params(cfg, codec) : NULL;
+    kvc_coder_init(&coder, codec, params, cfg->model->n_kv_heads, cfg->model->head_dim, cfg->tokens->policy.page,
+                   NULL);
+    return coder;
+}
+
 /* Twice with the same order: once to count, once to hand out. `shape` has every number but no pointer. */
 static void place_all(arena *a, const kvc_cache *shape, const kvc_config *cfg, kvc_cache *cache)
 {
@@ -67,11 +77,8 @@ static void place_all(arena *a, const kvc_cache *shape, const kvc_config *cfg, k
     cache->page_rows = place(a, page_values, sizeof(float));
     cache->work = place(a, page_values + shape->head_dim, sizeof(float));
     for (uint32_t i = 0; i < shape->n_layers; i++) {
-        cache_layer layer = {0};
-        kvc_coder_init(&layer.coder[0], &cfg->layers[i].key, NULL, shape->n_kv_heads, shape->head_dim,
-                       shape->policy.page, NULL);
-        kvc_coder_init(&layer.coder[1], &cfg->layers[i].value, NULL, shape->n_kv_heads, shape->head_dim,
-                       shape->policy.page, NULL);
+        cache_layer layer = {
+            .coder = {coder_of(cfg, &cfg->layers[i].key, a), coder_of(cfg, &cfg->layers[i].value, a)}};
         uint64_t pair = (uint64_t)layer.coder[0].block_bytes + layer.coder[1].block_bytes;
         layer.length = place(a, n_sequences, sizeof *layer.length);
         layer.packed = place(a, n_sequences, sizeof *layer.packed);

@@ -183,7 +183,8 @@ static kvc_status check_tokens(const kvc_file_tokens *t, kvc_error *err)
 
 /* ---- layers ---- */
 
-static kvc_status check_parameters(const kvc_config *cfg, const kvc_codec *codec, kvc_error *err)
+/* Where a descriptor's parameters are; NULL without any. */
+static kvc_status find_parameters(const kvc_config *cfg, const kvc_codec *codec, const void **params, kvc_error *err)
 {
     const kvc_file_section *s = kvci_config_find(cfg, KVC_SECTION_parameters);
     uint64_t room = s ? s->bytes : 0, end = (uint64_t)codec->param_offset + codec->param_bytes;
@@ -191,33 +192,63 @@ static kvc_status check_parameters(const kvc_config *cfg, const kvc_codec *codec
     if (codec->param_offset % KVC_FILE_ALIGNMENT || end > room || (empty && codec->param_offset))
         return kvc_fail(err, KVC_FORMAT, "[F-45] %u bytes of parameters at %u of %llu", codec->param_bytes,
                         codec->param_offset, (unsigned long long)room);
+    *params = empty ? NULL : cfg->image + s->offset + codec->param_offset;
     return KVC_OK;
 }
 
-static kvc_status check_codec(kvc_config *cfg, const kvc_codec *codec, kvc_error *err)
+/* The descriptor by itself, then with the model's shape. */
+static kvc_status check_codec(kvc_config *cfg, const kvc_codec *codec, kvc_coder *coder, kvc_error *err)
 {
     const kvc_model_info *m = cfg->model;
-    kvc_coder coder;
+    kvc_codec bare = *codec; /* its parameters are looked at later */
     kvc_error why;
-    KVC_TRY(check_parameters(cfg, codec, err));
     kvc_status status = kvci_codec_check(codec, &why);
     if (status != KVC_OK) return kvc_fail(err, status, "[F-%d] %s", status == KVC_UNSUPPORTED ? 41 : 42, why.message);
-    if (codec->scale != KVC_SCALE_NONE && codec->group == 0)
+    if ((codec->scale == KVC_SCALE_TOK || codec->scale == KVC_SCALE_CH) && codec->group == 0)
         return kvc_fail(err, KVC_FORMAT, "[F-43] the scale group is not written out");
-    if (kvci_codec_since(codec) > cfg->header->reader_min)
+    if (kvc_codec_since(codec) > cfg->header->reader_min)
         return kvc_fail(err, KVC_FORMAT, "[F-46] the codec is newer than the file's reader version");
-    status = kvc_coder_init(&coder, codec, NULL, m->n_kv_heads, m->head_dim, cfg->tokens->policy.page, &why);
-    if (status != KVC_OK) return kvc_fail(err, KVC_FORMAT, "[F-44] %s", why.message);
+    bare.param_bytes = bare.param_offset = 0;
+    status = kvc_coder_init(coder, &bare, NULL, m->n_kv_heads, m->head_dim, cfg->tokens->policy.page, &why);
+    return status == KVC_OK ? KVC_OK : kvc_fail(err, KVC_FORMAT, "[F-44] %s", why.message);
+}
+
+/* `room` is what the section has left: it bounds the time that a file can take. */
+static kvc_status check_values(const kvc_config *cfg, const kvc_codec *codec, const kvc_coder *layout,
+                               const void *params, uint64_t *room, kvc_error *err)
+{
+    kvc_coder coder;
+    kvc_error why;
+    uint32_t needed = layout->codec.param_bytes;
+    if (codec->param_bytes != needed)
+        return kvc_fail(err, KVC_FORMAT, "[F-47] %u bytes of parameters, the codec takes %u", codec->param_bytes,
+                        needed);
+    if (needed > *room) return kvc_fail(err, KVC_FORMAT, "[F-48] parameters overlap those of another descriptor");
+    *room -= needed;
+    kvc_status status = kvc_coder_init(&coder, codec, params, cfg->model->n_kv_heads, cfg->model->head_dim,
+                                       cfg->tokens->policy.page, &why);
+    return status == KVC_OK ? KVC_OK : kvc_fail(err, KVC_FORMAT, "[F-49] %s", why.message);
+}
+
+static kvc_status check_side(kvc_config *cfg, const kvc_codec *codec, uint64_t *room, kvc_error *err)
+{
+    const void *params = NULL;
+    kvc_coder coder;
+    KVC_TRY(find_parameters(cfg, codec, &params, err));
+    KVC_TRY(check_codec(cfg, codec, &coder, err));
+    KVC_TRY(check_values(cfg, codec, &coder, params, room, err));
     cfg->page_bytes += coder.block_bytes;
     return KVC_OK;
 }
 
 static kvc_status check_layers(kvc_config *cfg, kvc_error *err)
 {
+    const kvc_file_section *parameters = kvci_config_find(cfg, KVC_SECTION_parameters);
+    uint64_t room = parameters ? parameters->bytes : 0;
     for (uint32_t i = 0; i < 2 * cfg->model->n_layers; i++) {
         const kvc_layer *layer = &cfg->layers[i / 2];
         kvc_error why;
-        kvc_status status = check_codec(cfg, i % 2 ? &layer->value : &layer->key, &why);
+        kvc_status status = check_side(cfg, i % 2 ? &layer->value : &layer->key, &room, &why);
         if (status == KVC_OK) continue;
         const char *rule_end = strchr(why.message, ' '); /* the rule number stays in front */
         return kvc_fail(err, status, "%.*s layer %u %s: %s", (int)(rule_end - why.message), why.message, i / 2,

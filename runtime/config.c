@@ -98,6 +98,13 @@ static const void *section_bytes(const kvc_config *cfg, uint32_t type, size_t *n
     return section ? cfg->image + section->offset : NULL;
 }
 
+const void *kvci_config_params(const kvc_config *cfg, const kvc_codec *codec)
+{
+    size_t n_bytes;
+    const uint8_t *params = section_bytes(cfg, KVC_SECTION_parameters, &n_bytes);
+    return codec->param_bytes ? params + codec->param_offset : NULL;
+}
+
 static const char *section_name(uint32_t type)
 {
 #define SECTION_NAME(name, type)                                                                                     \

@@ -20,5 +20,7 @@ struct kvc_config {
 kvc_status kvci_config_check(kvc_config *cfg, kvc_error *err);
 /* The section's table entry, or NULL. */
 const kvc_file_section *kvci_config_find(const kvc_config *cfg, uint32_t type);
+/* Parameters of a descriptor of a checked configuration; NULL if it has none. */
+const void *kvci_config_params(const kvc_config *cfg, const kvc_codec *codec);
 
 #endif

@@ -1,104 +1,97 @@
-/* coder.c - a codec bound to a shape: the chain of transforms around a symbol, and the checks of both.
+/* coder.c - a codec bound to a shape and to its constants: the chain of transforms around a symbol.
  *
- * Every function walks the chain  x -> T1 -> T2 -> ... -> y -> symbol  or back. Values are clamped to the
- * fp16 range before the first transform and after the last, so that no finite input can overflow into a NaN.
- */
+ * Every function walks the chain  x -> T1 -> T2 -> ... -> frame of the symbol -> symbol  or back. Values are
+ * clamped to the fp16 range before the first stage and after each, so that no finite input can overflow into a NaN.
+ * codec_check.c judges descriptors. */
 #include <assert.h>
-#include <math.h>
 #include <string.h>
 #include "codec/pieces.h"
 #include "simd.h"
-
-const kvc_symbol *kvci_symbol_find(uint8_t wire_id)
-{
-#define SYMBOL_ENTRY(name, wire_id, since_format) [wire_id] = &kvci_symbol_##name,
-    static const kvc_symbol *const table[256] = {KVC_SYMBOL_LIST(SYMBOL_ENTRY)};
-#undef SYMBOL_ENTRY
-    return table[wire_id];
-}
-
-const kvc_transform *kvci_transform_find(uint8_t wire_id)
-{
-#define TRANSFORM_ENTRY(name, wire_id, since_format) [wire_id] = &kvci_transform_##name,
-    static const kvc_transform *const table[256] = {KVC_TRANSFORM_LIST(TRANSFORM_ENTRY)};
-#undef TRANSFORM_ENTRY
-    return table[wire_id];
-}
-
-static uint32_t symbol_since(uint8_t wire_id)
-{
-#define SYMBOL_SINCE(name, wire_id, since_format) [wire_id] = since_format,
-    static const uint16_t since[256] = {KVC_SYMBOL_LIST(SYMBOL_SINCE)};
-#undef SYMBOL_SINCE
-    return since[wire_id];
-}
-
-static uint32_t transform_since(uint8_t wire_id)
-{
-#define TRANSFORM_SINCE(name, wire_id, since_format) [wire_id] = since_format,
-    static const uint16_t since[256] = {KVC_TRANSFORM_LIST(TRANSFORM_SINCE)};
-#undef TRANSFORM_SINCE
-    return since[wire_id];
-}
-
-uint32_t kvci_codec_since(const kvc_codec *codec)
-{
-    uint32_t since = symbol_since(codec->symbol);
-    for (uint32_t i = 0; i < codec->n_transforms; i++) {
-        uint32_t other = transform_since(codec->transform[i]);
-        if (other > since) since = other;
-    }
-    return since;
-}
-
-static int all_zero(const uint8_t *bytes, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (bytes[i]) return 0;
-    return 1;
-}
-
-static kvc_status check_transforms(const kvc_codec *codec, kvc_error *err)
-{
-    if (codec->n_transforms > sizeof codec->transform)
-        return kvc_fail(err, KVC_FORMAT, "%u transforms, at most %zu", codec->n_transforms, sizeof codec->transform);
-    for (uint32_t i = 0; i < codec->n_transforms; i++)
-        if (!kvci_transform_find(codec->transform[i]))
-            return kvc_fail(err, KVC_UNSUPPORTED, "transform %u is not in this version", codec->transform[i]);
-    if (!all_zero(codec->transform + codec->n_transforms, sizeof codec->transform - codec->n_transforms))
-        return kvc_fail(err, KVC_FORMAT, "an unused transform entry is not zero");
-    return KVC_OK;
-}
-
-kvc_status kvci_codec_check(const kvc_codec *codec, kvc_error *err)
-{
-    const kvc_symbol *symbol = kvci_symbol_find(codec->symbol);
-    if (!symbol) return kvc_fail(err, KVC_UNSUPPORTED, "symbol %u is not in this version", codec->symbol);
-    KVC_TRY(symbol->check(codec, err));
-    KVC_TRY(check_transforms(codec, err));
-    if (codec->flags & 1u) return kvc_fail(err, KVC_UNSUPPORTED, "'@pre' is not in this version");
-    if (codec->flags) return kvc_fail(err, KVC_FORMAT, "unknown flags 0x%02x", codec->flags);
-    if (codec->scale == KVC_SCALE_NONE && codec->group)
-        return kvc_fail(err, KVC_FORMAT, "group %u without a scale", codec->group);
-    if (!all_zero(codec->reserved, sizeof codec->reserved) || !all_zero(codec->segment, sizeof codec->segment))
-        return kvc_fail(err, KVC_FORMAT, "a reserved or unused byte is not zero");
-    if (codec->param_bytes || codec->param_offset)
-        return kvc_fail(err, KVC_FORMAT, "%u bytes of parameters for a codec that has none", codec->param_bytes);
-    return KVC_OK;
-}
 
 /* The group that 0 stands for, and whether it divides what it should: whole bytes of every plane need
  * multiples of 8. */
 static kvc_status resolve_group(kvc_coder *coder, kvc_error *err)
 {
     uint16_t *group = &coder->codec.group;
-    if (coder->codec.scale == KVC_SCALE_NONE) return KVC_OK;
+    if (coder->codec.scale != KVC_SCALE_TOK && coder->codec.scale != KVC_SCALE_CH) return KVC_OK;
     int by_token = coder->codec.scale == KVC_SCALE_TOK;
     uint32_t whole = by_token ? coder->latent_dim : coder->page;
     if (*group == 0) *group = (uint16_t)whole;
     if (*group % 8u || whole % *group)
         return kvc_fail(err, KVC_INVALID, "%s group %u must be a multiple of 8 that divides the %s of %u",
                         by_token ? "tok" : "ch", *group, by_token ? "head" : "page", whole);
+    return KVC_OK;
+}
+
+/* ---- constants: the parts of the pieces in order, each at a multiple of 16 ---- */
+
+#define SYMBOL_PIECE 4u
+#define PART_ALIGNMENT 16u
+
+static size_t round_up(size_t n)
+{
+    return (n + PART_ALIGNMENT - 1) / PART_ALIGNMENT * PART_ALIGNMENT;
+}
+
+size_t kvc_coder_part_bytes(const kvc_coder *coder, uint32_t piece)
+{
+    size_t (*param_bytes)(const kvc_coder *) = NULL;
+    if (piece == SYMBOL_PIECE)
+        param_bytes = kvci_symbol_find(coder->codec.symbol)->param_bytes;
+    else if (piece < coder->codec.n_transforms)
+        param_bytes = kvci_transform_find(coder->codec.transform[piece])->param_bytes;
+    return param_bytes ? param_bytes(coder) : 0;
+}
+
+size_t kvc_coder_part_offset(const kvc_coder *coder, uint32_t piece)
+{
+    size_t offset = 0;
+    for (uint32_t i = 0; i < piece && i < SYMBOL_PIECE; i++) offset += round_up(kvc_coder_part_bytes(coder, i));
+    return offset;
+}
+
+static kvc_status resolve_param_bytes(kvc_coder *coder, kvc_error *err)
+{
+    size_t bytes = kvc_coder_part_offset(coder, SYMBOL_PIECE) + round_up(kvc_coder_part_bytes(coder, SYMBOL_PIECE));
+    uint32_t *stated = &coder->codec.param_bytes;
+    if (bytes > UINT32_MAX) return kvc_fail(err, KVC_INVALID, "%zu bytes of parameters do not fit 4 GiB", bytes);
+    if (*stated && *stated != bytes)
+        return kvc_fail(err, KVC_INVALID, "%u bytes of parameters, the codec takes %zu", *stated, bytes);
+    *stated = (uint32_t)bytes;
+    return KVC_OK;
+}
+
+static kvc_status check_part(const kvc_coder *coder, uint32_t piece, kvc_error *err)
+{
+    if (piece == SYMBOL_PIECE)
+        return kvci_symbol_find(coder->codec.symbol)->param_check(coder, coder->part[piece], err);
+    const kvc_transform *transform = kvci_transform_find(coder->codec.transform[piece]);
+    return transform->param_check(coder, coder->part[piece], err);
+}
+
+/* Where the constants of each piece are, and whether their values will do. */
+static kvc_status bind_params(kvc_coder *coder, const void *params, kvc_error *err)
+{
+    if (!params || coder->codec.param_bytes == 0) return KVC_OK;
+    if ((uintptr_t)params % KVC_PARAM_ALIGNMENT)
+        return kvc_fail(err, KVC_INVALID, "parameters are not %u-byte aligned", KVC_PARAM_ALIGNMENT);
+    coder->params = params;
+    for (uint32_t piece = 0; piece <= SYMBOL_PIECE; piece++) {
+        if (kvc_coder_part_bytes(coder, piece) == 0) continue;
+        coder->part[piece] = (const uint8_t *)params + kvc_coder_part_offset(coder, piece);
+        KVC_TRY(check_part(coder, piece, err));
+    }
+    return KVC_OK;
+}
+
+static kvc_status check_shape(const kvc_coder *coder, kvc_error *err)
+{
+    const kvc_symbol *symbol = kvci_symbol_find(coder->codec.symbol);
+    if (symbol->fits) KVC_TRY(symbol->fits(coder, err));
+    for (uint32_t i = 0; i < coder->codec.n_transforms; i++) {
+        const kvc_transform *transform = kvci_transform_find(coder->codec.transform[i]);
+        if (transform->fits) KVC_TRY(transform->fits(coder, err));
+    }
     return KVC_OK;
 }
 
@@ -112,13 +105,12 @@ kvc_status kvc_coder_init(kvc_coder *out, const kvc_codec *codec, const void *pa
         return kvc_fail(err, KVC_INVALID, "page %u is not a multiple of 8 up to %u", page, KVC_MAX_PAGE);
     if (n_kv_heads == 0) return kvc_fail(err, KVC_INVALID, "no KV heads");
     KVC_TRY(kvci_codec_check(codec, err));
-    kvc_coder coder = {.codec = *codec,
-                       .params = codec->param_bytes ? params : NULL,
-                       .head_dim = head_dim,
-                       .latent_dim = head_dim,
-                       .n_kv_heads = n_kv_heads,
-                       .page = page};
+    kvc_coder coder = {
+        .codec = *codec, .head_dim = head_dim, .latent_dim = head_dim, .n_kv_heads = n_kv_heads, .page = page};
     KVC_TRY(resolve_group(&coder, err));
+    KVC_TRY(check_shape(&coder, err));
+    KVC_TRY(resolve_param_bytes(&coder, err));
+    KVC_TRY(bind_params(&coder, params, err));
     kvci_symbol_find(codec->symbol)->layout(&coder);
     coder.block_bytes = (coder.block_bytes + 15u) & ~15u;
     *out = coder;
@@ -139,36 +131,51 @@ KVC_CLONES static void clamp_row(const float *x, uint32_t n, float *y)
     }
 }
 
-static kvc_stage stage_of(const kvc_coder *coder, uint32_t head)
+/* Stage `index` of the chain: a transform, or behind the last of them the symbol's frame; NULL at its end. */
+static const kvc_transform *stage_at(const kvc_coder *coder, uint32_t head, uint32_t index, kvc_stage *stage)
 {
-    return (kvc_stage){.coder = coder, .head = head, .dim = coder->head_dim};
+    uint32_t n = coder->codec.n_transforms, piece = index < n ? index : SYMBOL_PIECE;
+    *stage = (kvc_stage){.coder = coder, .head = head, .dim = coder->head_dim, .params = coder->part[piece]};
+    if (index < n) return kvci_transform_find(coder->codec.transform[index]);
+    return index == n ? kvci_symbol_find(coder->codec.symbol)->frame : NULL;
 }
 
-static void forward_row(const kvc_coder *coder, uint32_t head, const float *x, float *y)
+/* The first n_stages stages, or fewer where there are fewer. */
+static void forward_row(const kvc_coder *coder, uint32_t head, uint32_t n_stages, const float *x, float *y)
 {
+    const kvc_transform *transform;
+    kvc_stage stage;
     float next[KVC_MAX_HEAD_DIM];
     clamp_row(x, coder->head_dim, y);
-    for (uint32_t i = 0; i < coder->codec.n_transforms; i++) {
-        kvci_transform_find(coder->codec.transform[i])->forward(stage_of(coder, head), y, next);
+    for (uint32_t i = 0; i < n_stages && (transform = stage_at(coder, head, i, &stage)); i++) {
+        transform->forward(stage, y, next);
         clamp_row(next, coder->latent_dim, y);
     }
 }
 
 static void inverse_row(const kvc_coder *coder, uint32_t head, const float *y, float mass, float *x)
 {
+    kvc_stage stage;
     float next[KVC_MAX_HEAD_DIM];
     memcpy(x, y, coder->latent_dim * sizeof *x);
-    for (uint32_t i = coder->codec.n_transforms; i-- > 0;) {
-        kvci_transform_find(coder->codec.transform[i])->inverse(stage_of(coder, head), x, mass, next);
+    for (uint32_t i = coder->codec.n_transforms + 1; i-- > 0;) {
+        const kvc_transform *transform = stage_at(coder, head, i, &stage);
+        if (!transform) continue;
+        transform->inverse(stage, x, mass, next);
         memcpy(x, next, coder->head_dim * sizeof *x);
     }
+}
+
+void kvc_coder_transform(const kvc_coder *coder, uint32_t head, const float *x, float *y)
+{
+    forward_row(coder, head, coder->codec.n_transforms, x, y);
 }
 
 void kvc_coder_encode(const kvc_coder *coder, uint32_t head, const float *rows, size_t stride, void *block,
                       float *work)
 {
     for (uint32_t row = 0; row < coder->page; row++)
-        forward_row(coder, head, rows + row * stride, work + (size_t)row * coder->latent_dim);
+        forward_row(coder, head, UINT32_MAX, rows + row * stride, work + (size_t)row * coder->latent_dim);
     memset(block, 0, coder->block_bytes);
     kvci_symbol_find(coder->codec.symbol)->encode(coder, head, work, block);
 }
@@ -195,10 +202,12 @@ void kvc_coder_decode_latent(const kvc_coder *coder, uint32_t head, const void *
 
 float kvc_coder_fold_query(const kvc_coder *coder, uint32_t head, const float *q, float *q_latent)
 {
+    const kvc_transform *transform;
+    kvc_stage stage;
     float next[KVC_MAX_HEAD_DIM], current[KVC_MAX_HEAD_DIM], bias = 0.0f;
     memcpy(current, q, coder->head_dim * sizeof *current);
-    for (uint32_t i = 0; i < coder->codec.n_transforms; i++) {
-        bias += kvci_transform_find(coder->codec.transform[i])->fold(stage_of(coder, head), current, next);
+    for (uint32_t i = 0; (transform = stage_at(coder, head, i, &stage)); i++) {
+        bias += transform->fold(stage, current, next);
         memcpy(current, next, coder->head_dim * sizeof *current);
     }
     memcpy(q_latent, current, coder->latent_dim * sizeof *q_latent);

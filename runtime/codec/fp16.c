@@ -5,7 +5,7 @@ static kvc_status check(const kvc_codec *codec, kvc_error *err)
 {
     if (codec->bits != 16 || codec->dims != 1) return kvc_fail(err, KVC_FORMAT, "fp16 has 16 bits and 1 dimension");
     if (codec->scale != KVC_SCALE_NONE) return kvc_fail(err, KVC_FORMAT, "fp16 takes no scale");
-    return KVC_OK;
+    return kvci_check_unsegmented(codec, err);
 }
 
 static void layout(kvc_coder *coder)

@@ -38,7 +38,7 @@ static kvc_status check(const kvc_codec *codec, kvc_error *err)
         return kvc_fail(err, KVC_UNSUPPORTED, "scale 'static' of int is not in this version");
     if (codec->scale != KVC_SCALE_TOK && codec->scale != KVC_SCALE_CH)
         return kvc_fail(err, KVC_FORMAT, "int needs a scale: tok or ch");
-    return KVC_OK;
+    return kvci_check_unsegmented(codec, err);
 }
 
 static uint32_t n_scales(const kvc_coder *coder)

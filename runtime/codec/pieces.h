@@ -1,8 +1,8 @@
 /* pieces.h - what a symbol codec and a transform have to define. One descriptor each, listed in codec_list.h.
  *
  * A symbol turns a page of latent rows into one block and back; a transform maps one row of one head. Neither
- * allocates, neither can fail once its check() has passed, and both take their fitted constants from
- * coder->params. */
+ * allocates and neither can fail once its checks have passed. A transform finds its fitted constants in
+ * stage.params, a symbol in coder->part[4]. */
 #ifndef RUNTIME_CODEC_PIECES_H
 #define RUNTIME_CODEC_PIECES_H
 #include "codec_list.h"
@@ -15,6 +15,8 @@ struct kvc_transform;
 typedef struct kvc_symbol {
     /* Are bits, scale kind and dims what this symbol can do? Knows no shape. */
     kvc_status (*check)(const kvc_codec *codec, kvc_error *err);
+    /* Can it work on this head dimension, these heads, this page? The group is resolved. NULL: on any. */
+    kvc_status (*fits)(const kvc_coder *coder, kvc_error *err);
     /* Sets code_bytes and block_bytes (before padding) of a coder whose shape and group are resolved. */
     void (*layout)(kvc_coder *coder);
     /*  y     [P][d']  in, each within +-65504
@@ -24,12 +26,12 @@ typedef struct kvc_symbol {
     void (*decode)(const kvc_coder *coder, uint32_t head, const uint8_t *block, uint32_t first_row, uint32_t n_rows,
                    float *y);
     /* The rest is for symbols with fitted constants, NULL elsewhere.
-     * Bytes of them; may depend on everything but group. */
+     * Bytes of them, for any shape that fits. */
     size_t (*param_bytes)(const kvc_coder *coder);
-    /* Are they finite and in range? */
+    /* Are they finite and in range? `params` is 16-byte aligned and has param_bytes. */
     kvc_status (*param_check)(const kvc_coder *coder, const void *params, kvc_error *err);
-    /* The order and scale in which it takes latent rows: runs behind the last transform and folds like one, so that it
-     * costs nothing per cached token. Its stage has the symbol's params. */
+    /* The order and scale in which it takes latent rows: runs behind the last transform and folds like one, so that
+     * it costs nothing per cached token. Its stage has the symbol's params. */
     const struct kvc_transform *frame;
 } kvc_symbol;
 
@@ -37,8 +39,8 @@ typedef struct kvc_symbol {
 typedef struct kvc_stage {
     const kvc_coder *coder;
     uint32_t head;
-    uint32_t dim; /* of the row that forward() reads */
-    const void *params; /* of this piece */
+    uint32_t dim;       /* of the row that forward() reads */
+    const void *params; /* of this piece, all heads */
 } kvc_stage;
 
 typedef struct kvc_transform {
@@ -48,7 +50,8 @@ typedef struct kvc_transform {
     void (*inverse)(kvc_stage stage, const float *y, float mass, float *x);
     /* q' and the bias that is returned, such that q.x = q'.(T x) + bias */
     float (*fold)(kvc_stage stage, const float *q, float *folded);
-    /* As in kvc_symbol; NULL without constants. */
+    /* As in kvc_symbol; NULL if it works on any shape, and without constants. */
+    kvc_status (*fits)(const kvc_coder *coder, kvc_error *err);
     size_t (*param_bytes)(const kvc_coder *coder);
     kvc_status (*param_check)(const kvc_coder *coder, const void *params, kvc_error *err);
 } kvc_transform;
@@ -64,10 +67,10 @@ KVC_TRANSFORM_LIST(KVC_TRANSFORM_DECLARE)
 const kvc_symbol *kvci_symbol_find(uint8_t wire_id);
 const kvc_transform *kvci_transform_find(uint8_t wire_id);
 
-/* The first format version that has every piece of this codec, all of which exist. */
-uint32_t kvci_codec_since(const kvc_codec *codec);
 /* Everything about a descriptor that can be judged without a shape: pieces known, unused fields zero. */
 kvc_status kvci_codec_check(const kvc_codec *codec, kvc_error *err);
+/* For check() of a symbol that leaves segment[] zero. */
+kvc_status kvci_check_unsegmented(const kvc_codec *codec, kvc_error *err);
 /* Part of a page: rows first_row .. first_row + n_rows - 1 into y [n_rows][d']. */
 void kvci_coder_decode_rows(const kvc_coder *coder, uint32_t head, const void *block, uint32_t first_row,
                             uint32_t n_rows, float *y);

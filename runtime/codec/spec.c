@@ -1,8 +1,8 @@
 /* spec.c - spec strings: "int4.ch64+had" to a kvc_codec and back. FORMAT.md, "spec strings".
  *
  *     spec   := symbol ["." scale] {"+" transform} ["@pre"]
- *     symbol := "fp16" | "fp8" | "int" BITS | "lut" BITS | "vq" DIMS "x" BITS | "seg[" BITS {"," BITS} "]"
- *     scale  := "tok" [GROUP] | "ch" [GROUP] | "static"
+ *     symbol := "fp16" | "fp8" | "int" BITS | "lut" BITS | "vq" (DIMS | "[" EIGHTHS "]") "x" BITS | "seg[" EIGHTHS
+ * "]" scale  := "tok" [GROUP] | "ch" [GROUP] | "static" | "head"
  *
  * A recursive-descent reader over one cursor. The whole grammar is read before anything is judged, so that a
  * spec which only lacks a codec is told apart from one that is misspelt. */
@@ -19,7 +19,8 @@ typedef struct word {
 static const word symbols[] = {KVC_SYMBOL_LIST(WORD) KVC_SYMBOL_RESERVED(WORD)};
 static const word transforms[] = {KVC_TRANSFORM_LIST(WORD) KVC_TRANSFORM_RESERVED(WORD)};
 #undef WORD
-static const word scales[] = {{"tok", KVC_SCALE_TOK}, {"ch", KVC_SCALE_CH}, {"static", KVC_SCALE_STATIC}};
+static const word scales[] = {
+    {"tok", KVC_SCALE_TOK}, {"ch", KVC_SCALE_CH}, {"static", KVC_SCALE_STATIC}, {"head", KVC_SCALE_HEAD}};
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
@@ -69,46 +70,64 @@ static kvc_status take_number(cursor *c, const char *what, uint32_t lo, uint32_t
     return KVC_OK;
 }
 
-static kvc_status read_segments(cursor *c, kvc_codec *codec)
+/* A number for each eighth of the latent channels, behind the '['. */
+static kvc_status read_eighths(cursor *c, const char *what, uint32_t hi, kvc_codec *codec)
 {
-    uint32_t bits, n = 0;
+    for (uint32_t i = 0, value = 0; i < sizeof codec->segment; i++) {
+        if (i && !take(c, ",")) return malformed(c, "',' (8 numbers, one for each eighth of the channels)");
+        KVC_TRY(take_number(c, what, 0, hi, &value));
+        codec->segment[i] = (uint8_t)value;
+    }
+    return take(c, "]") ? KVC_OK : malformed(c, "']' (8 numbers, one for each eighth of the channels)");
+}
+
+static kvc_status read_bits(cursor *c, const char *what, uint32_t hi, kvc_codec *codec)
+{
+    uint32_t bits = 0;
+    KVC_TRY(take_number(c, what, 1, hi, &bits));
+    codec->bits = (uint8_t)bits;
+    return KVC_OK;
+}
+
+static kvc_status read_seg(cursor *c, kvc_codec *codec)
+{
     if (!take(c, "[")) return malformed(c, "'['");
-    do {
-        if (n == sizeof codec->segment) return malformed(c, "at most 8 segments");
-        KVC_TRY(take_number(c, "bits of a segment (0 to 8)", 0, 8, &bits));
-        codec->segment[n++] = (uint8_t)bits;
-        if (bits > codec->bits) codec->bits = (uint8_t)bits;
-    } while (take(c, ","));
-    return take(c, "]") ? KVC_OK : malformed(c, "',' or ']'");
+    KVC_TRY(read_eighths(c, "bits of an eighth (0 to 8)", 8, codec));
+    for (uint32_t i = 0; i < sizeof codec->segment; i++)
+        if (codec->segment[i] > codec->bits) codec->bits = codec->segment[i];
+    return KVC_OK;
+}
+
+static kvc_status read_vq(cursor *c, kvc_codec *codec)
+{
+    uint32_t dims = 0;
+    if (take(c, "["))
+        KVC_TRY(read_eighths(c, "dimensions of an eighth (0 to 16)", 16, codec));
+    else
+        KVC_TRY(take_number(c, "dimensions (1 to 16) or '['", 1, 16, &dims));
+    codec->dims = (uint8_t)dims;
+    if (!take(c, "x")) return malformed(c, "'x'");
+    return read_bits(c, "bits (1 to 12)", 12, codec);
 }
 
 static kvc_status read_symbol(cursor *c, kvc_codec *codec, const word **symbol)
 {
-    uint32_t bits, dims;
     codec->dims = 1;
     if (!(*symbol = take_word(c, symbols, COUNT(symbols)))) return malformed(c, "fp16, fp8, int, lut, vq or seg");
     codec->symbol = (*symbol)->id;
-    if (strcmp((*symbol)->name, "seg") == 0) return read_segments(c, codec);
-    if (strncmp((*symbol)->name, "fp", 2) == 0) {
-        codec->bits = (*symbol)->name[2] == '8' ? 8 : 16;
-        return KVC_OK;
-    }
-    if (strcmp((*symbol)->name, "vq") == 0) {
-        KVC_TRY(take_number(c, "dimensions (1 to 16)", 1, 16, &dims));
-        codec->dims = (uint8_t)dims;
-        if (!take(c, "x")) return malformed(c, "'x'");
-    }
-    KVC_TRY(take_number(c, "bits (1 to 8)", 1, 8, &bits));
-    codec->bits = (uint8_t)bits;
+    if (strcmp((*symbol)->name, "seg") == 0) return read_seg(c, codec);
+    if (strcmp((*symbol)->name, "vq") == 0) return read_vq(c, codec);
+    if (strncmp((*symbol)->name, "fp", 2) != 0) return read_bits(c, "bits (1 to 8)", 8, codec);
+    codec->bits = (*symbol)->name[2] == '8' ? 8 : 16;
     return KVC_OK;
 }
 
 static kvc_status read_scale(cursor *c, kvc_codec *codec)
 {
     const word *scale = take_word(c, scales, COUNT(scales));
-    if (!scale) return malformed(c, "tok, ch or static");
+    if (!scale) return malformed(c, "tok, ch, static or head");
     codec->scale = scale->id;
-    if (scale->id != KVC_SCALE_STATIC && at_digit(c)) {
+    if ((scale->id == KVC_SCALE_TOK || scale->id == KVC_SCALE_CH) && at_digit(c)) {
         uint32_t group;
         KVC_TRY(take_number(c, "a group size (1 to 1024)", 1, KVC_MAX_PAGE, &group));
         codec->group = (uint16_t)group;
@@ -144,7 +163,7 @@ kvc_status kvc_codec_parse(kvc_codec *out, const char *spec, kvc_error *err)
     if (transform)
         return kvc_fail(err, KVC_UNSUPPORTED, "spec '%s': transform '%s' is not in this version", spec,
                         transform->name);
-    if (codec.scale == KVC_SCALE_NONE && codec.bits < 16) codec.scale = KVC_SCALE_TOK; /* "int4" is "int4.tok" */
+    if (codec.scale == KVC_SCALE_NONE && strcmp(symbol->name, "int") == 0) codec.scale = KVC_SCALE_TOK;
     kvc_error why;
     kvc_status status = kvci_codec_check(&codec, &why);
     if (status != KVC_OK) return kvc_fail(err, status, "spec '%s': %s", spec, why.message);
@@ -159,10 +178,31 @@ static const char *name_of(const word *words, size_t n, uint8_t id)
     return "?";
 }
 
+static int put_eighths(const kvc_codec *codec, char *out, size_t room)
+{
+    const uint8_t *s = codec->segment;
+    return snprintf(out, room, "[%u,%u,%u,%u,%u,%u,%u,%u]", s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]);
+}
+
+static int put_symbol(const kvc_codec *codec, char *out, size_t room)
+{
+    const char *name = name_of(symbols, COUNT(symbols), codec->symbol);
+    int at = snprintf(out, room, "%s", name);
+    if (strcmp(name, "seg") == 0) return at + put_eighths(codec, out + at, room - (size_t)at);
+    if (strcmp(name, "vq") == 0) {
+        if (codec->dims)
+            at += snprintf(out + at, room - (size_t)at, "%u", codec->dims);
+        else
+            at += put_eighths(codec, out + at, room - (size_t)at);
+        at += snprintf(out + at, room - (size_t)at, "x");
+    }
+    if (codec->bits < 16) at += snprintf(out + at, room - (size_t)at, "%u", codec->bits);
+    return at;
+}
+
 void kvc_codec_format(const kvc_codec *codec, char out[KVC_SPEC_MAX])
 {
-    int at = snprintf(out, KVC_SPEC_MAX, "%s", name_of(symbols, COUNT(symbols), codec->symbol));
-    if (codec->bits < 16) at += snprintf(out + at, KVC_SPEC_MAX - (size_t)at, "%u", codec->bits);
+    int at = put_symbol(codec, out, KVC_SPEC_MAX);
     if (codec->scale)
         at += snprintf(out + at, KVC_SPEC_MAX - (size_t)at, ".%s", name_of(scales, COUNT(scales), codec->scale));
     if (codec->group) at += snprintf(out + at, KVC_SPEC_MAX - (size_t)at, "%u", codec->group);

@@ -15,7 +15,7 @@ import sys
 sys.dont_write_bytecode = True
 from xxh3 import xxh3_64  # noqa: E402
 
-VERSION = 1000
+VERSION = 1001
 MAGIC = bytes.fromhex("894B56430D0A1A0A")
 SECTIONS = {1: "model", 2: "tokens", 3: "layers", 4: "parameters", 64: "provenance"}
 NEEDED = (1, 2, 3)

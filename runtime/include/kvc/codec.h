@@ -35,6 +35,8 @@ typedef enum kvc_scale_kind {
 KVC_API kvc_status kvc_codec_parse(kvc_codec *out, const char *spec, kvc_error *err);
 /* The canonical spec; group 0 prints without a number. */
 KVC_API void kvc_codec_format(const kvc_codec *codec, char out[KVC_SPEC_MAX]);
+/* The first format version (major * 1000 + minor) whose readers have every piece of a codec that parses. */
+KVC_API uint32_t kvc_codec_since(const kvc_codec *codec);
 
 /* A codec bound to a shape and to its parameters. Plain data, copied freely. */
 typedef struct kvc_coder {
@@ -51,6 +53,7 @@ typedef struct kvc_coder {
 
 #define KVC_MAX_HEAD_DIM 512u
 #define KVC_MAX_PAGE 1024u
+#define KVC_PARAM_ALIGNMENT 64u
 
 /* Resolve defaults, check the codec against the shape, compute the layout and codec.param_bytes. A codec that says 0
  * parameter bytes is given the number; any other number must be right. With params (64-byte aligned) their values are

@@ -14,7 +14,8 @@
 #define KVC_FORMAT_H
 #include "kvc/kvc.h"
 
-#define KVC_FORMAT_VERSION 1000u /* major * 1000 + minor: what this library writes and the newest that it reads */
+#define KVC_FORMAT_VERSION 1001u /* major * 1000 + minor: what this library writes and the newest that it reads */
+#define KVC_FORMAT_FIRST 1000u   /* the oldest version */
 #define KVC_FILE_MAGIC "\x89KVC\r\n\x1a\n"
 #define KVC_FILE_ALIGNMENT 64u
 #define KVC_MAX_SECTIONS 64u

@@ -78,7 +78,7 @@ typedef struct kvc_codec {
     uint8_t reserved[4];   /* zero */
     uint32_t param_offset; /* into the parameters section, 64-byte aligned; 0 with param_bytes 0 */
     uint32_t param_bytes;
-    uint8_t segment[8]; /* of each eighth of the latent channels: bits ("seg[...]") or dims ("vq[...]x8"); else zero */
+    uint8_t segment[8]; /* of each eighth of the latent channels: bits ("seg") or dims ("vq[...]"); else zero */
 } kvc_codec;
 
 typedef struct kvc_layer {
