@@ -1,5 +1,6 @@
 /* anchors.c - see anchors.h. */
 #include "anchors.h"
+#include "bound_plan.h"
 #include "console.h"
 #include "corpus.h"
 #include "solution.h"
@@ -30,6 +31,14 @@ static size_t pick(const solution *s, size_t picked[N_ANCHORS])
     return n;
 }
 
+static double local_loss(const profile *p, const profile_anchor *a)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < p->n_layers; i++)
+        sum += profile_loss(p, 0, i, a->key[i]) + profile_loss(p, 1, i, a->value[i]);
+    return sum;
+}
+
 /* Picks the plans and adds them to the profile, losses by measurement still zero. The front goes before the model
  * comes. */
 static kvc_status choose(profile *p, uint64_t context, kvc_error *err)
@@ -45,7 +54,7 @@ static kvc_status choose(profile *p, uint64_t context, kvc_error *err)
         for (uint32_t item = 0; item < 2 * p->n_layers; item++)
             choice[item / 2 + item % 2 * p->n_layers] = solution_candidate(&s, point, item);
         status = profile_add_anchor(p, choice, choice + p->n_layers, err);
-        if (status == KVC_OK) p->anchors[p->n_anchors - 1].local_loss = point->loss;
+        if (status == KVC_OK) p->anchors[p->n_anchors - 1].local_loss = local_loss(p, &p->anchors[p->n_anchors - 1]);
     }
     solution_free(&s);
     free(choice);
@@ -56,13 +65,17 @@ static kvc_status measure(const profile *p, profile_anchor *a, const settings *s
                           const sequence_set *tokens, hidden_states *final, kvc_error *err)
 {
     eval_result r;
+    bound_plan bound = {0};
     kvc_layer *layers = malloc(p->n_layers * sizeof *layers);
     if (!layers) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for anchors");
     for (uint32_t i = 0; i < p->n_layers; i++) layers[i] = (kvc_layer){p->keys[a->key[i]], p->values[a->value[i]]};
     console_units("tokens", (double)sequences_tokens(tokens));
-    kvc_status status = evaluate(subject->model, subject->backend, tokens, &p->tokens, layers, NULL, 0, s->memory,
-                                 final, &r, console_job(), "anchors", err);
+    kvc_status status = bound_plan_new(&bound, p, &p->model, p->tokens.page, layers, err);
     free(layers);
+    if (status == KVC_OK)
+        status = evaluate(subject->model, subject->backend, tokens, &p->tokens, bound.layers, bound.params,
+                          bound.n_params, s->memory, final, &r, console_job(), "anchors", err);
+    bound_plan_free(&bound);
     if (status != KVC_OK) return status;
     console_detail("anchor: local loss %.4g, KL %.4g +- %.2g", a->local_loss, r.kl_mean, r.kl_stderr);
     a->kl = r.kl_mean;

@@ -3,10 +3,13 @@
 #include "console.h"
 #include <string.h>
 
-static kvc_status fit(const kvc_codec *codec, const kvc_model_info *model, uint32_t page, kvc_error *why)
+/* Does the shape allow it? Then param_bytes says what its constants take. */
+static kvc_status fit_shape(kvc_codec *codec, const kvc_model_info *model, uint32_t page, kvc_error *why)
 {
     kvc_coder coder;
-    return kvc_coder_init(&coder, codec, NULL, model->n_kv_heads, model->head_dim, page, why);
+    KVC_TRY(kvc_coder_init(&coder, codec, NULL, model->n_kv_heads, model->head_dim, page, why));
+    codec->param_bytes = coder.codec.param_bytes;
+    return KVC_OK;
 }
 
 /* Keep the codecs that the shape allows, in their order; returns their number. */
@@ -15,7 +18,7 @@ static uint32_t drop_unfit(kvc_codec *codecs, uint32_t n, const kvc_model_info *
     uint32_t kept = 0;
     for (uint32_t i = 0; i < n; i++) {
         kvc_error why = {0};
-        if (fit(&codecs[i], model, page, &why) == KVC_OK)
+        if (fit_shape(&codecs[i], model, page, &why) == KVC_OK)
             codecs[kept++] = codecs[i];
         else
             console_detail("built-in space: left out: %s", why.message);
@@ -27,9 +30,9 @@ static uint32_t drop_unfit(kvc_codec *codecs, uint32_t n, const kvc_model_info *
 static kvc_status check_fit(codec_space *space, const settings *s, const kvc_model_info *model, kvc_error *err)
 {
     for (uint32_t i = 0; i < space->n_keys + space->n_values; i++) {
-        const kvc_codec *codec = i < space->n_keys ? &space->keys[i] : &space->values[i - space->n_keys];
+        kvc_codec *codec = i < space->n_keys ? &space->keys[i] : &space->values[i - space->n_keys];
         kvc_error why;
-        kvc_status status = fit(codec, model, (uint32_t)s->page, &why);
+        kvc_status status = fit_shape(codec, model, (uint32_t)s->page, &why);
         if (status == KVC_OK) continue;
         char spec[KVC_SPEC_MAX];
         kvc_codec_format(codec, spec);

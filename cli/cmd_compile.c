@@ -35,7 +35,7 @@ static kvc_status compile(const settings *s, const sources *x, kvc_error *err)
     KVC_TRY(plan_read(&plan, path, x->info->n_layers, &defaults, err));
     kvc_status status = sha256_file(path, hash, err);
     json_t *provenance = status == KVC_OK ? provenance_compile(path, hash, x->profile) : NULL;
-    if (status == KVC_OK) status = config_image_compile(&image, x->info, &plan, path, provenance, err);
+    if (status == KVC_OK) status = config_image_compile(&image, x->info, &plan, path, x->profile, provenance, err);
     if (status == KVC_OK) status = output_write(s->output, image.bytes, image.n, err);
     if (status == KVC_OK) console_note("%s: %u layers, %zu bytes", s->output, x->info->n_layers, image.n);
     config_image_free(&image);

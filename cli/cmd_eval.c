@@ -13,6 +13,7 @@
 typedef struct evaluation {
     subject subject;
     prompt_file file;
+    profile *profile; /* of --profile, or NULL */
     sequence_set tokens;
     config_image image; /* empty: the exact model alone */
     eval_result result;
@@ -33,16 +34,21 @@ static kvc_status read_text(evaluation *x, const settings *s, kvc_error *err)
 static kvc_status read_plan(evaluation *x, const settings *s, kvc_error *err)
 {
     const kvc_model_info *model = &x->subject.model->info;
-    kvc_token_policy defaults = settings_tokens(s, NULL);
+    if (s->profile) {
+        KVC_TRY(profile_load(&x->profile, s->profile, err));
+        KVC_TRY(model_info_match(&x->profile->model, s->profile, model, s->operands[0], err));
+    }
+    kvc_token_policy defaults = settings_tokens(s, x->profile ? &x->profile->tokens : NULL);
     plan plan;
     KVC_TRY(plan_read(&plan, s->plan, model->n_layers, &defaults, err));
-    kvc_status status = config_image_compile(&x->image, model, &plan, s->plan, NULL, err);
+    kvc_status status = config_image_compile(&x->image, model, &plan, s->plan, x->profile, NULL, err);
     plan_free(&plan);
     return status;
 }
 
 static kvc_status read_config(evaluation *x, const settings *s, kvc_error *err)
 {
+    if (s->profile && !s->plan) return kvc_fail(err, KVC_INVALID, "--profile has no effect without --plan");
     if (s->config && s->plan) return kvc_fail(err, KVC_INVALID, "--config and --plan exclude each other");
     if (s->plan) return read_plan(x, s, err);
     if (!s->config) return KVC_OK;
@@ -143,6 +149,7 @@ kvc_status command_eval(settings *s, kvc_error *err)
     evaluation x = {0};
     kvc_status status = eval(&x, s, err);
     config_image_free(&x.image);
+    profile_free(x.profile);
     sequences_free(&x.tokens);
     prompt_file_free(&x.file);
     subject_close(&x.subject);

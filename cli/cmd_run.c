@@ -1,4 +1,5 @@
 /* cmd_run.c - kvcalib run MODEL -o cfg.bin: profile, solve, compile, and measure the result on text held apart. */
+#include "bound_plan.h"
 #include "candidates.h"
 #include "command.h"
 #include "config_image.h"
@@ -92,16 +93,22 @@ static kvc_status make_plan(job_state *x, const settings *s, kvc_error *err)
 
 static kvc_status measure(job_state *x, const settings *s, const plan *plan, kvc_error *err)
 {
+    bound_plan bound;
+    KVC_TRY(bound_plan_new(&bound, x->profile, &x->profile->model, plan->tokens.page, plan->layers, err));
     console_units("tokens", (double)sequences_tokens(&x->corpus.holdout));
-    return evaluate(x->subject.model, x->subject.backend, &x->corpus.holdout, &plan->tokens, plan->layers, NULL, 0,
-                    s->memory, NULL, &x->measured, console_job(), "measure", err);
+    kvc_status status =
+        evaluate(x->subject.model, x->subject.backend, &x->corpus.holdout, &plan->tokens, bound.layers, bound.params,
+                 bound.n_params, s->memory, NULL, &x->measured, console_job(), "measure", err);
+    bound_plan_free(&bound);
+    return status;
 }
 
 static kvc_status make_config(job_state *x, const settings *s, const plan *plan, kvc_error *err)
 {
     json_t *provenance = provenance_run(s, x->profile, &x->corpus, &x->solution, &x->measured);
     if (!provenance) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the provenance");
-    kvc_status status = config_image_compile(&x->image, &x->profile->model, plan, "the plan", provenance, err);
+    kvc_status status =
+        config_image_compile(&x->image, &x->profile->model, plan, "the plan", x->profile, provenance, err);
     json_decref(provenance);
     return status == KVC_OK ? output_write(s->output, x->image.bytes, x->image.n, err) : status;
 }

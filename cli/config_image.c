@@ -1,5 +1,6 @@
 /* config_image.c - see config_image.h. */
 #include "config_image.h"
+#include "bound_plan.h"
 #include "cfg_write.h"
 #include "console.h"
 #include "json.h"
@@ -34,15 +35,24 @@ static kvc_status check_plan(const kvc_model_info *model, const plan *plan, cons
 }
 
 kvc_status config_image_compile(config_image *out, const kvc_model_info *model, const plan *plan,
-                                const char *plan_name, const json_t *provenance, kvc_error *err)
+                                const char *plan_name, const profile *profile, const json_t *provenance,
+                                kvc_error *err)
 {
+    bound_plan bound = {0};
+    kvc_error why;
     *out = (config_image){0};
     KVC_TRY(check_plan(model, plan, plan_name, err));
     char *text = provenance ? json_canonical(provenance) : NULL;
     if (provenance && !text) return kvc_fail(err, KVC_NO_MEMORY, "out of memory");
-    cfg_source source = {.model = model, .tokens = plan->tokens, .layers = plan->layers, .provenance = text};
-    kvc_error why;
-    kvc_status status = cfg_write(&source, &out->bytes, &out->n, &why);
+    kvc_status status = bound_plan_new(&bound, profile, model, plan->tokens.page, plan->layers, &why);
+    cfg_source source = {.model = model,
+                         .tokens = plan->tokens,
+                         .layers = bound.layers,
+                         .params = bound.params,
+                         .params_bytes = bound.n_params,
+                         .provenance = text};
+    if (status == KVC_OK) status = cfg_write(&source, &out->bytes, &out->n, &why);
+    bound_plan_free(&bound);
     free(text);
     if (status) status = kvc_fail(err, status == KVC_INVALID ? KVC_FORMAT : status, "%s: %s", plan_name, why.message);
     if (status == KVC_OK) status = kvc_config_open_memory(&out->config, out->bytes, out->n, err);
@@ -60,7 +70,7 @@ kvc_status config_image_exact(config_image *out, const kvc_model_info *model, co
     kvc_codec fp16;
     kvc_status status = kvc_codec_parse(&fp16, "fp16", err);
     for (uint32_t i = 0; i < model->n_layers; i++) exact.layers[i] = (kvc_layer){fp16, fp16};
-    if (status == KVC_OK) status = config_image_compile(out, model, &exact, "the exact cache", NULL, err);
+    if (status == KVC_OK) status = config_image_compile(out, model, &exact, "the exact cache", NULL, NULL, err);
     plan_free(&exact);
     return status;
 }

@@ -1,7 +1,6 @@
-/* cost.c - see cost.h. The loss of an item is profile_loss(): |dO Wo|^2 of that side alone, relative to the residual
- * stream; bytes are what libkvc's layout takes for one sequence of `context` tokens. */
+/* cost.c - see cost.h. Bytes are what libkvc's layout takes for one sequence of `context` tokens. */
 #include "cost.h"
-#include <stdbool.h>
+#include "item_price.h"
 #include <stdlib.h>
 
 kvc_status search_failed(search_status status, kvc_error *err)
@@ -15,7 +14,7 @@ kvc_status search_failed(search_status status, kvc_error *err)
     return kvc_fail(err, KVC_INFEASIBLE, "no plan meets the request");
 }
 
-static kvc_status price_side(cost_option *out, const profile *p, bool values, uint32_t layer, uint64_t context,
+static kvc_status price_side(cost_option *out, const profile *p, bool values, const double *loss, uint64_t context,
                              kvc_error *err)
 {
     uint32_t n = values ? p->n_values : p->n_keys;
@@ -24,9 +23,18 @@ static kvc_status price_side(cost_option *out, const profile *p, bool values, ui
         kvc_coder coder;
         KVC_TRY(
             kvc_coder_init(&coder, &codecs[i], NULL, p->model.n_kv_heads, p->model.head_dim, p->tokens.page, err));
-        out[i] = (cost_option){kvc_coder_bytes(&coder, &p->tokens, context), profile_loss(p, values, layer, i)};
+        out[i] = (cost_option){kvc_coder_bytes(&coder, &p->tokens, context), loss[i]};
     }
     return KVC_OK;
+}
+
+/* Losses of an item's candidates: prices, or local losses. */
+static void item_losses(const profile *p, bool from_prices, uint32_t item, double *loss)
+{
+    item_price price = {0};
+    if (from_prices) item_price_read(&price, p, item % 2, item / 2);
+    for (uint32_t i = 0; i < (item % 2 ? p->n_values : p->n_keys); i++)
+        loss[i] = from_prices ? item_price_of(&price, p, i) : profile_loss(p, item % 2, item / 2, i);
 }
 
 static kvc_status allocate(priced *out, const profile *p, kvc_error *err)
@@ -36,12 +44,14 @@ static kvc_status allocate(priced *out, const profile *p, kvc_error *err)
     t->n_options = calloc(t->n_items, sizeof *t->n_options);
     t->options = calloc(t->n_items, sizeof *t->options);
     out->candidate = calloc(t->n_items, sizeof *out->candidate);
-    bool ok = t->n_options && t->options && out->candidate;
+    out->loss = calloc(t->n_items, sizeof *out->loss);
+    bool ok = t->n_options && t->options && out->candidate && out->loss;
     for (uint32_t i = 0; ok && i < t->n_items; i++) {
         t->n_options[i] = i % 2 ? p->n_values : p->n_keys;
         t->options[i] = calloc(t->n_options[i], sizeof *t->options[i]);
         out->candidate[i] = calloc(t->n_options[i], sizeof *out->candidate[i]);
-        ok = t->options[i] && out->candidate[i];
+        out->loss[i] = calloc(t->n_options[i], sizeof *out->loss[i]);
+        ok = t->options[i] && out->candidate[i] && out->loss[i];
     }
     return ok ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u items", t->n_items);
 }
@@ -65,15 +75,27 @@ static kvc_status prune(priced *out, kvc_error *err)
     return KVC_OK;
 }
 
-kvc_status priced_new(priced *out, const profile *p, uint64_t context, kvc_error *err)
+static kvc_status price(priced *out, const profile *p, bool from_prices, uint64_t context, kvc_error *err)
 {
-    *out = (priced){0};
+    *out = (priced){.from_prices = from_prices};
     kvc_status status = allocate(out, p, err);
-    for (uint32_t i = 0; status == KVC_OK && i < out->table.n_items; i++)
-        status = price_side(out->table.options[i], p, i % 2, i / 2, context, err);
+    for (uint32_t i = 0; status == KVC_OK && i < out->table.n_items; i++) {
+        item_losses(p, from_prices, i, out->loss[i]);
+        status = price_side(out->table.options[i], p, i % 2, out->loss[i], context, err);
+    }
     if (status == KVC_OK) status = prune(out, err);
     if (status != KVC_OK) priced_free(out);
     return status;
+}
+
+kvc_status priced_new(priced *out, const profile *p, uint64_t context, kvc_error *err)
+{
+    return price(out, p, item_prices_complete(p), context, err);
+}
+
+kvc_status priced_new_local(priced *out, const profile *p, uint64_t context, kvc_error *err)
+{
+    return price(out, p, false, context, err);
 }
 
 void priced_free(priced *priced)
@@ -81,10 +103,13 @@ void priced_free(priced *priced)
     for (uint32_t i = 0; i < priced->table.n_items; i++) {
         if (priced->table.options) free(priced->table.options[i]);
         if (priced->candidate) free(priced->candidate[i]);
+        if (priced->loss) free(priced->loss[i]);
     }
     free(priced->table.options);
     free(priced->table.n_options);
     free(priced->candidate);
+    free(priced->loss);
+    priced->loss = NULL;
     priced->table = (cost_table){0};
     priced->candidate = NULL;
 }

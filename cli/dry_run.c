@@ -63,9 +63,12 @@ static void forecast_measuring(forecast *f, const settings *s, const subject *su
     const model_config *c = &subject->model->config;
     size_t n = sequences_tokens(tokens), longest = sequences_longest(tokens);
     uint64_t stream = (uint64_t)n * c->hidden * sizeof(float);
-    uint32_t rows = (uint32_t)s->probe_rows;
-    raise_memory(f, model_memory(c, n, longest, s->memory) +
-                        profile_memory(&subject->model->info, space->n_keys, space->n_values, rows, longest));
+    const profile_options o = {.probe_rows = (uint32_t)s->probe_rows,
+                               .probe_sequences = (uint32_t)s->probe_sequences,
+                               .fit_rows = s->fit_rows};
+    raise_memory(f, model_memory(c, n, longest, s->memory) + profile_memory(&subject->model->info, space->keys,
+                                                                            space->n_keys, space->values,
+                                                                            space->n_values, &o, tokens->n, longest));
     f->disk = 2 * stream + (stream_bytes(s, c, n) ? 0 : stream); /* an old and a new checkpoint; the spilled stream */
     add_stage(f, "profile", n,
               seconds_forward(&f->speeds, c, tokens, tokens->n) +

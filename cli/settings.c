@@ -212,3 +212,12 @@ kvc_token_policy settings_tokens(const settings *s, const kvc_token_policy *defa
         .page = chosen_or(s, "page", s->page, defaults ? &defaults->page : NULL),
     };
 }
+
+fit_options settings_fit(const settings *s)
+{
+    return (fit_options){.seed = s->seed,
+                         .table_rows = s->table_rows,
+                         .restarts = (uint32_t)s->restarts,
+                         .iterations = (uint32_t)s->iterations,
+                         .ridge = s->ridge};
+}

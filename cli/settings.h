@@ -3,6 +3,7 @@
 #ifndef CLI_SETTINGS_H
 #define CLI_SETTINGS_H
 #include <stdbool.h>
+#include "fit.h"
 #include "kvc/kvc.h"
 #include "yaml.h"
 
@@ -29,7 +30,10 @@ typedef struct settings {
     const char *method, *front, *profile, *model, *text, *config, *plan, *prompt, *prompt_file, *dtype;
     text_list prompts, holdout;
     uint64_t context, sinks, window, page, seq_len, calib_tokens, holdout_tokens, anchor_tokens, probe_rows;
+    uint64_t probe_sequences, fit_rows, table_rows, restarts, iterations, price_tokens, price_rows, price_anchors;
     uint64_t memory, threads, seed, max_tokens, n_tokens, top_k;
+    const char *price;
+    double ridge;
     double bits, max_loss, checkpoint_interval, temperature, top_p; /* bits, max_loss: 0 = not asked for */
     bool differs;                                                   /* set by diff and verify: exit code 1 */
     bool resume, dry_run, json, chat, print_config, verbose, quiet, help, version;
@@ -41,5 +45,6 @@ void settings_free(settings *s);
 /* --sinks, --window and --page; what was left at its default comes from `defaults` where that is not NULL. */
 /* Given on the command line or in a recipe, by recipe key. */
 bool settings_asked(const settings *s, const char *name);
+fit_options settings_fit(const settings *s);
 kvc_token_policy settings_tokens(const settings *s, const kvc_token_policy *defaults);
 #endif

@@ -23,12 +23,21 @@ uint16_t solution_candidate(const solution *s, const front_point *point, uint32_
     return s->priced.candidate[item][point->choice[item]];
 }
 
+/* What the table says an anchor's plan loses. */
+static double anchor_loss(const solution *s, const profile_anchor *a)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < s->profile->n_layers; i++)
+        sum += s->priced.loss[2 * i][a->key[i]] + s->priced.loss[2 * i + 1][a->value[i]];
+    return sum;
+}
+
 static kvc_status fit_predictor(solution *s, kvc_error *err)
 {
     const profile *p = s->profile;
     predictor_anchor *anchors = malloc((p->n_anchors + 1) * sizeof *anchors);
     for (uint32_t i = 0; anchors && i < p->n_anchors; i++)
-        anchors[i] = (predictor_anchor){p->anchors[i].local_loss, p->anchors[i].kl};
+        anchors[i] = (predictor_anchor){anchor_loss(s, &p->anchors[i]), p->anchors[i].kl};
     int ok = anchors && predictor_new(&s->predictor, anchors, p->n_anchors);
     free(anchors);
     return ok ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for anchors");

@@ -5,6 +5,7 @@
 #include "candidates.h"
 #include "console.h"
 #include "json.h"
+#include "prices.h"
 #include "recipe.h"
 #include "score.h"
 #include "sha256.h"
@@ -67,6 +68,9 @@ kvc_status stage_profile(profile **out, const settings *s, const subject *subjec
     hidden_states *final = NULL;
     profile_options options = {
         .probe_rows = (uint32_t)s->probe_rows,
+        .probe_sequences = (uint32_t)s->probe_sequences,
+        .fit_rows = s->fit_rows,
+        .fit = settings_fit(s),
         .seed = s->seed,
         .memory_limit = s->memory,
         .workdir = w->path,
@@ -78,6 +82,7 @@ kvc_status stage_profile(profile **out, const settings *s, const subject *subjec
     if (status == KVC_OK)
         status = profile_measure(*out, subject->model, subject->backend, &corpus->calibration, &options, &final,
                                  console_job(), err);
+    if (status == KVC_OK) status = prices_measure(*out, s, subject, &corpus->calibration, w, err);
     if (status == KVC_OK) status = anchors_measure(*out, s, subject, &corpus->calibration, final, err);
     hidden_free(final);
     if (status != KVC_OK) {

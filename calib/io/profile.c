@@ -141,6 +141,7 @@ kvc_status profile_copy_measurements(profile *to, profile *from, kvc_error *err)
     for (size_t i = 0; i < PROFILE_ARRAYS; i++)
         memcpy(*a[i].data, *b[i].data, profile_array_count(&a[i]) * sizeof(double));
     KVC_TRY(profile_copy_params(to, from, err));
+    for (uint32_t i = 0; i < from->n_prices; i++) KVC_TRY(profile_add_price(to, &from->prices[i], err));
     to->layers_done = from->layers_done;
     return KVC_OK;
 }

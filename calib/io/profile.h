@@ -88,7 +88,8 @@ kvc_status profile_get_params(const profile *p, bool values, uint32_t layer, uin
  * side and spec named. */
 kvc_status profile_bind_params(const profile *p, const kvc_model_info *model, uint32_t page, kvc_layer *layers,
                                void **params, size_t *n, kvc_error *err);
-/* Losses, statistics, parameters and layers_done of `from`, which must have the same shapes: KVC_MISMATCH otherwise.
+/* Losses, statistics, parameters, prices and layers_done of `from`, which must have the same shapes: KVC_MISMATCH
+ * otherwise.
  */
 kvc_status profile_copy_measurements(profile *to, profile *from, kvc_error *err);
 void profile_free(profile *p); /* NULL is fine */

@@ -132,6 +132,13 @@ kvc_status checkpoint_load(profile *p, hidden_states *hidden, size_t n_tokens, c
     return status;
 }
 
+kvc_status profile_keep_prices(const profile *p, const char *workdir, kvc_error *err)
+{
+    char path[4096];
+    partial_path(path, sizeof path, workdir);
+    return profile_save(p, path, err);
+}
+
 void profile_forget(const char *workdir, uint32_t n_layers)
 {
     char path[4096];

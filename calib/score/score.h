@@ -26,6 +26,8 @@ kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set 
 /* Bytes of the buffers that profile_measure adds to the forward pass; of the codecs param_bytes is read. */
 uint64_t profile_memory(const kvc_model_info *model, const kvc_codec *keys, uint32_t n_keys, const kvc_codec *values,
                         uint32_t n_values, const profile_options *o, size_t n_sequences, size_t longest);
+/* The finished measurements with the prices so far take the last checkpoint's place, for --resume. */
+kvc_status profile_keep_prices(const profile *p, const char *workdir, kvc_error *err);
 /* Remove the checkpoints of a finished profile. */
 void profile_forget(const char *workdir, uint32_t n_layers);
 

@@ -1,0 +1,132 @@
+/* prices.c - see prices.h. Of every item the candidates on its front of (bytes, local loss) may be priced: all of
+ * them
+ * (--price full), or those nearest to the anchor rates (--price anchor), from which item_price.c prices the others.
+ */
+#include "prices.h"
+#include "console.h"
+#include "corpus.h"
+#include "cost.h"
+#include "score.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Bits of codes and metadata of the first and the second anchor. */
+static const double anchor_bits[2] = {1.0, 3.0};
+
+typedef struct pricing_work {
+    profile *p;
+    const settings *s;
+    const workdir *w;
+    priced table; /* local losses */
+    pricing *pricing;
+    struct timespec saved;
+} pricing_work;
+
+size_t prices_count(const settings *s, uint32_t n_layers, uint32_t n_keys, uint32_t n_values)
+{
+    if (strcmp(s->price, "local") == 0) return 0;
+    if (strcmp(s->price, "full") == 0) return (size_t)n_layers * (n_keys + n_values);
+    return 2 * (size_t)n_layers * s->price_anchors;
+}
+
+static double code_bits(const profile *p, bool values, uint32_t candidate)
+{
+    uint32_t block = values ? p->value_block[candidate] : p->key_block[candidate];
+    return 8.0 * block / ((double)p->tokens.page * p->model.head_dim);
+}
+
+/* The item's option whose rate is nearest, by ratio, to `bits`; fp16 is none. */
+static uint32_t nearest_option(const pricing_work *x, uint32_t item, double bits)
+{
+    uint32_t best = 0;
+    double least = INFINITY;
+    for (uint32_t i = 0; i < x->table.table.n_options[item]; i++) {
+        double own = code_bits(x->p, item % 2, x->table.candidate[item][i]), away = fabs(log(own / bits));
+        if (own < 16 && away < least) least = away, best = i;
+    }
+    return best;
+}
+
+static bool is_wanted(const pricing_work *x, uint32_t item, uint32_t option)
+{
+    if (strcmp(x->s->price, "full") == 0) return code_bits(x->p, item % 2, x->table.candidate[item][option]) < 16;
+    for (uint64_t i = 0; i < x->s->price_anchors; i++)
+        if (nearest_option(x, item, anchor_bits[i]) == option) return true;
+    return false;
+}
+
+static bool is_known(const profile *p, uint32_t item, uint16_t candidate)
+{
+    for (uint32_t i = 0; i < p->n_prices; i++)
+        if (p->prices[i].layer == item / 2 && p->prices[i].values == item % 2 && p->prices[i].candidate == candidate)
+            return true;
+    return false;
+}
+
+static kvc_status measure(pricing_work *x, uint32_t item, uint16_t candidate, kvc_error *err)
+{
+    profile *p = x->p;
+    void *params;
+    price found;
+    KVC_TRY(profile_get_params(p, item % 2, item / 2, candidate, &params, err));
+    kvc_status status =
+        pricing_item(x->pricing, item / 2, item % 2, item % 2 ? &p->values[candidate] : &p->keys[candidate], params,
+                     &found, NULL, console_job(), err);
+    free(params);
+    if (status != KVC_OK) return status;
+    profile_price price = {item / 2, (uint16_t)(item % 2), candidate, found.kl, found.kl_stderr};
+    return profile_add_price(p, &price, err);
+}
+
+/* Prices so far into the work directory, not more often than asked. */
+static kvc_status keep(pricing_work *x, bool now, kvc_error *err)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    double elapsed = (double)(t.tv_sec - x->saved.tv_sec) + 1e-9 * (double)(t.tv_nsec - x->saved.tv_nsec);
+    if (!now && elapsed < x->s->checkpoint_interval) return KVC_OK;
+    x->saved = t;
+    return profile_keep_prices(x->p, x->w->path, err);
+}
+
+static kvc_status measure_all(pricing_work *x, kvc_error *err)
+{
+    size_t done = 0, total = 0;
+    for (uint32_t item = 0; item < x->table.table.n_items; item++)
+        for (uint32_t i = 0; i < x->table.table.n_options[item]; i++) total += is_wanted(x, item, i);
+    for (uint32_t item = 0; item < x->table.table.n_items; item++) {
+        for (uint32_t i = 0; i < x->table.table.n_options[item]; i++) {
+            uint16_t candidate = x->table.candidate[item][i];
+            if (!is_wanted(x, item, i)) continue;
+            kvc_status status = is_known(x->p, item, candidate) ? KVC_OK : measure(x, item, candidate, err);
+            if (status == KVC_INTERRUPTED) KVC_TRY(keep(x, true, err));
+            KVC_TRY(status);
+            KVC_TRY(keep(x, false, err));
+            console_detail("price %zu of %zu: layer %u %s: KL %.3g", ++done, total, item / 2,
+                           item % 2 ? "values" : "keys", x->p->prices[x->p->n_prices - 1].kl);
+        }
+    }
+    return KVC_OK;
+}
+
+kvc_status prices_measure(profile *p, const settings *s, const subject *subject, const sequence_set *calibration,
+                          const workdir *w, kvc_error *err)
+{
+    pricing_work x = {.p = p, .s = s, .w = w};
+    sequence_set part = {0};
+    if (strcmp(s->price, "local") == 0) return KVC_OK;
+    KVC_TRY(priced_new_local(&x.table, p, s->context, err));
+    clock_gettime(CLOCK_MONOTONIC, &x.saved);
+    kvc_status status = sequences_slice(&part, calibration, 0, sequences_within(calibration, s->price_tokens), err);
+    plan_ref exact = {0};
+    if (status == KVC_OK)
+        status = pricing_new(&x.pricing, subject->model, subject->backend, &part, &p->tokens, &exact,
+                             (uint32_t)s->price_rows, s->memory, console_job(), err);
+    if (status == KVC_OK) status = measure_all(&x, err);
+    pricing_free(x.pricing);
+    sequences_free(&part);
+    priced_free(&x.table);
+    return status;
+}
