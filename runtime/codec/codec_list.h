@@ -10,22 +10,22 @@
 
 #define KVC_SYMBOL_LIST(X)                                                                                           \
     X(fp16, 1, 1000)                                                                                                 \
-    X(int, 2, 1000)
+    X(int, 2, 1000)                                                                                                  \
+    X(lut, 4, 1001)                                                                                                  \
+    X(vq, 5, 1001)
 
-#define KVC_TRANSFORM_LIST(X) X(had, 1, 1000)
+#define KVC_TRANSFORM_LIST(X)                                                                                        \
+    X(had, 1, 1000)                                                                                                  \
+    X(smooth, 2, 1001)                                                                                               \
+    X(perm, 3, 1001)                                                                                                 \
+    X(rot, 4, 1001)                                                                                                  \
+    X(klt, 5, 1001)
 
 /* Words of the grammar whose wire ids are set but which this version cannot encode. */
 #define KVC_SYMBOL_RESERVED(X)                                                                                       \
     X(fp8, 3)                                                                                                        \
-    X(lut, 4)                                                                                                        \
-    X(vq, 5)                                                                                                         \
     X(seg, 6)
 
-#define KVC_TRANSFORM_RESERVED(X)                                                                                    \
-    X(smooth, 2)                                                                                                     \
-    X(perm, 3)                                                                                                       \
-    X(rot, 4)                                                                                                        \
-    X(klt, 5)                                                                                                        \
-    X(tucker, 6)
+#define KVC_TRANSFORM_RESERVED(X) X(tucker, 6)
 
 #endif

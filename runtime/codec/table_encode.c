@@ -1,0 +1,104 @@
+/* table_encode.c - rows to codes: for each sub-vector the nearest entry of its table.
+ *
+ * The distance is  ((x0 - t0)^2 + (x1 - t1)^2) + ...  in binary32, channels in order, every operation rounded by
+ * itself; of equally near entries the first is taken. Sixteen sub-vectors of one table pass over it side by side, one
+ * in each lane, so that no sum crosses lanes and any vector length gives the same codes. 3 c 2^b operations a
+ * sub-vector. */
+#include "codec/table.h"
+#include "simd.h"
+
+#define LANES 16u
+#define CHUNK 1024u /* table values that are fp32 at a time */
+
+typedef float v16 __attribute__((vector_size(64)));
+typedef int32_t v16i __attribute__((vector_size(64)));
+
+KVC_INLINE v16i choose(v16i mask, v16i yes, v16i no)
+{
+    return (mask & yes) | (~mask & no);
+}
+
+/* Entries [n][dims], the first of which is number `first`. */
+KVC_INLINE void scan(const v16 *x, const float *entries, uint32_t first, uint32_t n, const uint32_t dims, v16 *best,
+                     v16i *code)
+{
+    for (uint32_t e = 0; e < n; e++, entries += dims) {
+        v16 step = x[0] - entries[0], distance = step * step;
+        for (uint32_t k = 1; k < dims; k++) {
+            step = x[k] - entries[k];
+            distance += step * step;
+        }
+        v16i closer = distance < *best;
+        *best = (v16)choose(closer, (v16i)distance, (v16i)*best);
+        *code = choose(closer, (v16i){0} + (int32_t)(first + e), *code);
+    }
+}
+
+/*  x     [dims][LANES]     in, 64-byte aligned
+ *  table [n_entries][dims] in
+ *  codes [LANES]           out */
+KVC_CLONES static void find_nearest(const float *x, const uint16_t *table, uint32_t n_entries, uint32_t dims,
+                                    int32_t *codes)
+{
+    float entries[CHUNK];
+    const v16 *lanes = (const v16 *)x;
+    v16 best = (v16){0} + __builtin_inff();
+    v16i code = {0};
+    for (uint32_t first = 0, n; first < n_entries; first += n) {
+        n = CHUNK / dims < n_entries - first ? CHUNK / dims : n_entries - first;
+        kvc_rows_to_float(table + (size_t)first * dims, KVC_F16, (size_t)n * dims, entries);
+        switch (dims) { /* constants, so that each copy is unrolled */
+        case 1: scan(lanes, entries, first, n, 1, &best, &code); break;
+        case 2: scan(lanes, entries, first, n, 2, &best, &code); break;
+        case 4: scan(lanes, entries, first, n, 4, &best, &code); break;
+        case 8: scan(lanes, entries, first, n, 8, &best, &code); break;
+        case 16: scan(lanes, entries, first, n, 16, &best, &code); break;
+        }
+    }
+    memcpy(codes, &code, sizeof code);
+}
+
+/* Field t of the page's code stream; the block was zero. */
+static void put_code(const kvc_coder *coder, size_t n_fields, size_t t, uint32_t code, uint8_t *block)
+{
+    for (uint32_t width = 8; width; width /= 2) {
+        if (!(coder->codec.bits & width)) continue;
+        size_t bit = t * width;
+        block[bit / 8] |= (uint8_t)((code & ((1u << width) - 1u)) << (bit % 8));
+        block += n_fields / 8 * width;
+        code >>= width;
+    }
+}
+
+/* Sub-vectors first .. first + n - 1 of a band in every row: those that share the table. */
+static void encode_set(const kvc_coder *coder, const table_shape *shape, const table_band *band, uint32_t first,
+                       uint32_t n, const uint16_t *table, const float *y, uint8_t *block)
+{
+    _Alignas(64) float x[TABLE_MAX_DIMS * LANES];
+    size_t place[LANES], n_fields = (size_t)coder->page * shape->n_codes;
+    int32_t codes[LANES];
+    uint32_t n_vectors = coder->page * n;
+    for (uint32_t start = 0; start < n_vectors; start += LANES) {
+        uint32_t count = n_vectors - start < LANES ? n_vectors - start : LANES;
+        for (uint32_t i = 0; i < LANES; i++) {
+            uint32_t vector = start + (i < count ? i : 0), row = vector / n, g = first + vector % n;
+            const float *from = y + (size_t)row * coder->latent_dim + band->channel + g * band->dims;
+            for (uint32_t k = 0; k < band->dims; k++) x[k * LANES + i] = from[k];
+            place[i] = (size_t)row * shape->n_codes + band->code + g;
+        }
+        find_nearest(x, table, 1u << coder->codec.bits, band->dims, codes);
+        for (uint32_t i = 0; i < count; i++) put_code(coder, n_fields, place[i], (uint32_t)codes[i], block);
+    }
+}
+
+void kvci_table_encode(const kvc_coder *coder, uint32_t head, const float *y, uint8_t *block)
+{
+    table_shape shape = kvci_table_shape(coder);
+    for (uint32_t i = 0; i < shape.n_bands; i++) {
+        const table_band *band = &shape.band[i];
+        size_t stride;
+        const uint16_t *table = kvci_table_of(coder, &shape, band, head, &stride);
+        uint32_t n = stride ? 1 : band->n;
+        for (uint32_t g = 0; g < band->n; g += n) encode_set(coder, &shape, band, g, n, table + g * stride, y, block);
+    }
+}
