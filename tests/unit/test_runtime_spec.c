@@ -34,9 +34,6 @@ START_TEST(codec_parse__names_what_this_version_lacks)
                                            {"vq8x8+klt", "'vq'"},
                                            {"seg[8,4,2,1,1,0,0,0].ch64+klt", "'seg'"},
                                            {"int4.static", "'static'"},
-                                           {"int4.tok128+rot", "'rot'"},
-                                           {"int4+smooth", "'smooth'"},
-                                           {"int4+perm", "'perm'"},
                                            {"int4+klt", "'klt'"},
                                            {"int4+tucker", "'tucker'"},
                                            {"int4.ch32@pre", "'@pre'"}};
