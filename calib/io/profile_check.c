@@ -66,18 +66,28 @@ static kvc_status check_prices(const checking *c, const profile *p)
 }
 
 /* Every part of every candidate at the layers done lies in the heap, and what it holds is usable. */
-static kvc_status check_fit(const checking *c, const profile *p, bool values)
+static kvc_status check_side(const checking *c, const profile *p, bool values, uint64_t *end)
 {
     uint32_t n = values ? p->n_values : p->n_keys;
     for (uint32_t i = 0; i < p->layers_done * n; i++) {
         kvc_error why;
-        kvc_status status = profile_check_params(p, values, i / n, i % n, &why);
+        kvc_status status = profile_check_params(p, values, i / n, i % n, end, &why);
         if (status == KVC_NO_MEMORY) return kvc_fail(c->err, status, "%s: %s", c->name, why.message);
         if (status != KVC_OK)
             return kvc_fail(c->err, c->bad, "%s: fit/%s_parts: layer %u, candidate %u: %s", c->name,
                             values ? "value" : "key", i / n, i % n, why.message);
     }
     return KVC_OK;
+}
+
+static kvc_status check_fit(const checking *c, const profile *p)
+{
+    uint64_t end = 0;
+    KVC_TRY(check_side(c, p, false, &end));
+    KVC_TRY(check_side(c, p, true, &end));
+    if (end == p->n_params) return KVC_OK;
+    return kvc_fail(c->err, c->bad, "%s: fit/parameters: %llu bytes, the candidates' parts end at %llu", c->name,
+                    (unsigned long long)p->n_params, (unsigned long long)end);
 }
 
 kvc_status profile_check(profile *p, const char *name, kvc_status nonfinite, kvc_status bad, kvc_error *err)
@@ -92,6 +102,5 @@ kvc_status profile_check(profile *p, const char *name, kvc_status nonfinite, kvc
     KVC_TRY(check_arrays(&c, p));
     KVC_TRY(check_anchors(&c, p));
     KVC_TRY(check_prices(&c, p));
-    KVC_TRY(check_fit(&c, p, false));
-    return check_fit(&c, p, true);
+    return check_fit(&c, p);
 }

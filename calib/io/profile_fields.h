@@ -52,8 +52,9 @@ void profile_anchors(profile_columns *c, uint64_t n_anchors, uint64_t n_layers, 
 
 /* Shapes of which no array's size can overflow. */
 kvc_status profile_check_shape(const kvc_model_info *m, uint64_t n_keys, uint64_t n_values, kvc_error *err);
-/* The parts of a candidate at a layer lie in the heap and libkvc takes them. */
-kvc_status profile_check_params(const profile *p, bool values, uint32_t layer, uint32_t candidate, kvc_error *err);
+/* The parts of a candidate at a layer lie in the heap and libkvc takes them; *end is raised to where they end. */
+kvc_status profile_check_params(const profile *p, bool values, uint32_t layer, uint32_t candidate, uint64_t *end,
+                                kvc_error *err);
 /* The heap and the places of its parts; the shapes are the same. */
 kvc_status profile_copy_params(profile *to, const profile *from, kvc_error *err);
 /* Finite, in range, consistent; `nonfinite` is the status of a NaN or infinity, `bad` of everything else. */

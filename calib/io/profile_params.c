@@ -101,13 +101,20 @@ kvc_status profile_get_params(const profile *p, bool values, uint32_t layer, uin
     return status;
 }
 
-kvc_status profile_check_params(const profile *p, bool values, uint32_t layer, uint32_t candidate, kvc_error *err)
+kvc_status profile_check_params(const profile *p, bool values, uint32_t layer, uint32_t candidate, uint64_t *end,
+                                kvc_error *err)
 {
+    const uint64_t *parts = parts_of(p, values, layer, candidate);
     kvc_coder coder;
     void *params;
     KVC_TRY(profile_get_params(p, values, layer, candidate, &params, err));
-    kvc_status status = params ? bind(&coder, p, values, candidate, params, err) : KVC_OK;
+    if (!params) return KVC_OK;
+    kvc_status status = bind(&coder, p, values, candidate, params, err);
     free(params);
+    for (uint32_t piece = 0; status == KVC_OK && piece < PROFILE_PIECES; piece++) {
+        size_t n = kvc_coder_part_bytes(&coder, piece);
+        if (n && parts[piece] + n > *end) *end = parts[piece] + n;
+    }
     return status;
 }
 
