@@ -1,5 +1,6 @@
 /* cost_model.c - see cost_model.h. */
 #include "cost_model.h"
+#include "fit.h"
 #include <math.h>
 #include <stdlib.h>
 #include <time.h>
@@ -51,20 +52,47 @@ static kvc_status measure_gemm(double *flops, const subject *subject, kvc_error 
     return status;
 }
 
+/* Constants that a codec gets from no data at all: encoding takes as long with them. NULL where it has none. */
+static kvc_status blank_params(void **params, const kvc_codec *codec, const model_config *c, uint32_t page,
+                               kvc_error *err)
+{
+    size_t n, dd = (size_t)c->n_kv_heads * c->head_dim * c->head_dim;
+    double *zeros = calloc(dd, sizeof *zeros);
+    fit_data nothing = {.n_kv_heads = c->n_kv_heads,
+                        .head_dim = c->head_dim,
+                        .mean = zeros,
+                        .cov = zeros,
+                        .metric = zeros,
+                        .absmax = zeros};
+    fit *f = NULL;
+    *params = NULL;
+    kvc_status status = zeros ? fit_new(&f, &nothing, &fit_defaults, err)
+                              : kvc_fail(err, KVC_NO_MEMORY, "out of memory for a measurement");
+    if (status == KVC_OK) status = fit_codec(f, codec, page, params, &n, err);
+    fit_free(f);
+    free(zeros);
+    return status;
+}
+
 static kvc_status time_codecs(double *seconds, const subject *subject, const kvc_token_policy *tokens,
                               const kvc_codec *codecs, uint32_t n, size_t n_tokens, const float *x, float *exact,
                               float *page, kvc_error *err)
 {
     const model_config *c = &subject->model->config;
     backend *b = subject->backend;
-    double begin = now();
+    *seconds = 0;
     for (uint32_t i = 0; i < n; i++) {
         kvc_coder coder;
-        KVC_TRY(kvc_coder_init(&coder, &codecs[i], NULL, c->n_kv_heads, c->head_dim, tokens->page, err));
-        KVC_TRY(b->transcode(b, &coder, tokens, n_tokens, x, exact, page, err));
+        void *params;
+        KVC_TRY(blank_params(&params, &codecs[i], c, tokens->page, err));
+        kvc_status status = kvc_coder_init(&coder, &codecs[i], params, c->n_kv_heads, c->head_dim, tokens->page, err);
+        double begin = now();
+        if (status == KVC_OK) status = b->transcode(b, &coder, tokens, n_tokens, x, exact, page, err);
+        if (status == KVC_OK) status = b->sync(b, err);
+        *seconds += (now() - begin) / (double)n_tokens;
+        free(params);
+        KVC_TRY(status);
     }
-    KVC_TRY(b->sync(b, err));
-    *seconds = (now() - begin) / (double)n_tokens;
     return KVC_OK;
 }
 
@@ -123,8 +151,9 @@ double seconds_logits(const speeds *s, const model_config *c, size_t n_tokens, i
 /* Per probed row and head (K + 1)(1 + V / 2) products over the tokens before it (calib/score), each delta through
  * W_o, and every candidate's codec over all tokens. */
 double seconds_probe(const speeds *s, const model_config *c, const sequence_set *tokens, const codec_space *space,
-                     uint64_t probe_rows)
+                     uint64_t probe_rows, uint64_t probe_sequences)
 {
+    double share = probe_sequences && probe_sequences < tokens->n ? (double)probe_sequences / (double)tokens->n : 1;
     double flops = 0, query = (double)c->n_heads * c->head_dim, K = space->n_keys, V = space->n_values;
     for (size_t i = 0; i < tokens->n; i++) {
         double n = (double)(tokens->first[i + 1] - tokens->first[i]),
@@ -132,5 +161,31 @@ double seconds_probe(const speeds *s, const model_config *c, const sequence_set 
         flops += 2 * rows * n * query * (K + 1) * (1 + V / 2) + 2 * rows * query * c->hidden * (K + V + 1);
     }
     double codecs = (s->keys + s->values) * (double)sequences_tokens(tokens);
-    return c->n_layers * (flops / s->flops + codecs);
+    return c->n_layers * share * (flops / s->flops + codecs);
+}
+
+/* Sums of k-means for the fitted of n codecs: distances of every sub-vector to every entry, in every iteration. */
+static double table_flops(const settings *s, const model_config *c, const kvc_codec *codecs, uint32_t n)
+{
+    double flops = 0, rows = (double)s->fit_rows * c->n_kv_heads * c->head_dim;
+    for (uint32_t i = 0; i < n; i++) {
+        double dims = codecs[i].dims ? codecs[i].dims : codecs[i].segment[0], entries = ldexp(1, codecs[i].bits);
+        if (codecs[i].param_bytes && dims > 0)
+            flops +=
+                2 * fmin(rows / dims, (double)s->table_rows) * dims * entries * (double)(s->iterations * s->restarts);
+    }
+    return flops;
+}
+
+double seconds_fit(const speeds *speeds, const settings *s, const model_config *c, const sequence_set *tokens,
+                   const codec_space *space)
+{
+    double tables = table_flops(s, c, space->keys, space->n_keys) + table_flops(s, c, space->values, space->n_values);
+    double weights = 0;
+    if (tables == 0) return 0;
+    for (size_t i = 0; i < tokens->n; i++) {
+        double n = (double)(tokens->first[i + 1] - tokens->first[i]);
+        weights += 4 * n * n * c->n_heads * c->head_dim; /* the causal half of four products */
+    }
+    return c->n_layers * (weights + tables) / speeds->flops;
 }

@@ -2,6 +2,7 @@
 #include "dry_run.h"
 #include "anchors.h"
 #include "cost_model.h"
+#include "prices.h"
 #include "score.h"
 #include <jansson.h>
 #include <stdio.h>
@@ -18,7 +19,7 @@ typedef struct forecast {
     uint64_t memory;   /* the most that a stage adds */
     uint64_t disk;     /* of the work directory */
     speeds speeds;
-    stage stages[3];
+    stage stages[4];
     size_t n_stages;
 } forecast;
 
@@ -71,8 +72,25 @@ static void forecast_measuring(forecast *f, const settings *s, const subject *su
                                                                             space->n_values, &o, tokens->n, longest));
     f->disk = 2 * stream + (stream_bytes(s, c, n) ? 0 : stream); /* an old and a new checkpoint; the spilled stream */
     add_stage(f, "profile", n,
-              seconds_forward(&f->speeds, c, tokens, tokens->n) +
-                  seconds_probe(&f->speeds, c, tokens, space, s->probe_rows));
+              seconds_forward(&f->speeds, c, tokens, tokens->n) + seconds_fit(&f->speeds, s, c, tokens, space) +
+                  seconds_probe(&f->speeds, c, tokens, space, s->probe_rows, s->probe_sequences));
+}
+
+/* All streams of the exact model, and half the layers for every price. */
+static void forecast_prices(forecast *f, const settings *s, const subject *subject, const sequence_set *tokens,
+                            const codec_space *space)
+{
+    const model_config *c = &subject->model->config;
+    size_t n_sequences = sequences_within(tokens, s->price_tokens), n = tokens->first[n_sequences];
+    size_t scored = s->price_rows ? n_sequences * s->price_rows : n;
+    double n_prices = (double)prices_count(s, c->n_layers, space->n_keys, space->n_values);
+    if (n_prices == 0) return;
+    raise_memory(
+        f, stream_bytes(s, c, sequences_tokens(tokens)) +
+               pricing_memory(c, n, n_sequences, sequences_longest(tokens), (uint32_t)s->price_rows, s->memory));
+    double forward = seconds_forward(&f->speeds, c, tokens, n_sequences);
+    add_stage(f, "prices", n * (size_t)n_prices,
+              forward + n_prices * (forward / 2 + seconds_logits(&f->speeds, c, scored, 2)));
 }
 
 static void forecast_anchors(forecast *f, const settings *s, const subject *subject, const sequence_set *tokens)
@@ -135,6 +153,7 @@ kvc_status dry_run_profile(const settings *s, const subject *subject, const corp
     kvc_token_policy policy = settings_tokens(s, NULL);
     KVC_TRY(speeds_measure(&f.speeds, subject, &policy, space, err));
     forecast_measuring(&f, s, subject, &corpus->calibration, space);
+    forecast_prices(&f, s, subject, &corpus->calibration, space);
     if (s->anchor_tokens) forecast_anchors(&f, s, subject, &corpus->calibration);
     if (corpus->holdout.n) forecast_eval(&f, "measure", s, subject, &corpus->holdout, true);
     return print_forecast(&f, s, subject, err);
