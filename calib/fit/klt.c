@@ -17,6 +17,7 @@
 #include "eigen.h"
 #include "heads.h"
 
+#define RIDGE_MIN 1e-8   /* of C */
 #define FLAT_RIDGE 1e-9  /* of Sigma, relative to its mean eigenvalue */
 #define RCOND_MIN 1e-6   /* of S: an fp32 inverse is then good to the precision of fp16 */
 #define SCALE_EXPONENT 3 /* the largest entry of S is in [4, 8) */
@@ -89,11 +90,11 @@ static void round_synthesis(basis *b)
         b->synthesis[i] = kvc_fp16_to_float(kvc_fp16_from_float((float)(b->synthesis[i] * scale)));
 }
 
-/* The basis for the smallest ridge, `ridge` times a power of ten, that leaves S well conditioned. One above 1 always
+/* The basis for the smallest ridge, a power of ten times `ridge`, that leaves S well conditioned. One above 1 always
  * does. */
 static kvc_status fit_basis(basis *b, const double *metric, const double *cov, double ridge, kvc_error *err)
 {
-    for (;; ridge = fmax(10.0 * ridge, 1e-8)) {
+    for (ridge = fmax(ridge, RIDGE_MIN);; ridge *= 10.0) {
         double rcond;
         KVC_TRY(roots(b, metric, ridge, err));
         KVC_TRY(principal(b, cov, err));
