@@ -60,20 +60,21 @@ typedef struct probe_args {
     double *n_scores;          /* host, added to: number of pairs behind score_error */
 } probe_args;
 
-/* Second-order sensitivity of one sequence's keys and values (methods.md section 3). With exact attention A and outputs
- * O, m_ij = 1 where key j lies in a page that is compressed when i + 1 tokens are present (as in attention_args), and
+/* Second-order sensitivity of one sequence's keys and values (methods.md section 3). With exact attention A and
+ * outputs O, m_ij = 1 where key j lies in a page that is compressed when i + 1 tokens are present (as in
+ * attention_args), and
  *     r_ij = (V_j - O_i)' M_h (V_j - O_i),
  * for every KV head, h over the query heads of its group:
  *     value_weight[j] = sum_h sum_i m_ij A_ij^2          key_weight[j] = sum_h sum_i m_ij A_ij^2 r_ij
  *     query_weight[i] = sum_j m_ij A_ij^2 r_ij  (per query head)
- *     anchor_score[j] = sum_h sum_i m_ij A_ij |V_j - O_i|_1 |q_i|_2 scale     (AnTKV's first-power score; NULL: not wanted)
- * Sums in double, in a fixed order. Never holds T x T. */
+ *     anchor_score[j] = sum_h sum_i m_ij A_ij |V_j - O_i|_1 |q_i|_2 scale     (AnTKV's first-power score)
+ * Sums in double (float within a tile), in a fixed order. Never holds T x T. */
 typedef struct sensitivity_args {
     uint32_t n_tokens, n_heads, n_kv_heads, head_dim;
     float scale;
     kvc_token_policy policy;
     const float *q, *k, *v;     /* as in attention_args, backend memory */
-    const float *output_metric; /* host [n_heads][d][d]: M_h = W_O,h' W_O,h, W_O,h [hidden][d] the head's columns of W_o */
+    const float *output_metric; /* host [n_heads][d][d]: M_h = W_O,h' W_O,h, W_O,h [hidden][d] the head's of W_o */
     double *key_weight;         /* host [n_kv_heads][T], written */
     double *value_weight;       /* host [n_kv_heads][T], written */
     double *query_weight;       /* host [n_heads][T], written */
@@ -103,8 +104,9 @@ struct backend {
     /* gate = silu(gate) * up, n values */
     kvc_status (*silu_mul)(backend *b, size_t n, float *dev_gate, const float *dev_up, kvc_error *err);
     kvc_status (*attention)(backend *b, const attention_args *args, kvc_error *err);
-    /* What a cache holds of rows x [T][n_kv_heads][d]: y_exact = x rounded to fp16; y_page = the decoded pages for
-     * tokens in whole pages (from `sinks` on), equal to y_exact elsewhere. coder->page is policy.page. */
+    /* What a cache holds of rows x [T][n_kv_heads][d]: y_exact = x rounded to fp16 (NULL: not wanted);
+     * y_page = the decoded pages for tokens in whole pages (from `sinks` on), x rounded elsewhere. coder->page is
+     * policy.page. */
     kvc_status (*transcode)(backend *b, const kvc_coder *coder, const kvc_token_policy *policy, size_t n_tokens,
                             const float *dev_x, float *dev_exact, float *dev_page, kvc_error *err);
     /* logits [rows][n] of both models for the vocabulary entries [first, first + n), which come in ascending order;
@@ -122,9 +124,9 @@ struct backend {
     kvc_status (*column_stats)(backend *b, size_t rows, size_t width, const float *dev_x, double *sum, double *square,
                                double *min, double *max, kvc_error *err);
     kvc_status (*sensitivity)(backend *b, const sensitivity_args *args, kvc_error *err);
-    /* Weighted moments per head of rows x [rows][n_heads][d], weights host [n_heads][weight_stride] of which the first
-     * `rows` are read; added to, host, in double: weight [n_heads] sum of w; first [n_heads][d] sum of w x; second
-     * [n_heads][d][d] sum of w x x' (full, symmetric). */
+    /* Weighted moments per head of rows x [rows][n_heads][d], weights host [n_heads][weight_stride] of which the
+     * first `rows` are read; added to, host, in double: weight [n_heads] sum of w; first [n_heads][d] sum of w x;
+     * second [n_heads][d][d] sum of w x x' (full, symmetric). */
     kvc_status (*moments)(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *dev_x,
                           const double *weights, size_t weight_stride, double *weight, double *first, double *second,
                           kvc_error *err);

@@ -58,6 +58,8 @@ static const backend cpu_table = {
     .row_power = cpu_row_power,
     .relative_error = cpu_relative_error,
     .column_stats = cpu_column_stats,
+    .sensitivity = cpu_sensitivity,
+    .moments = cpu_moments,
 };
 
 kvc_status backend_open_cpu(backend **out, int threads, kvc_error *err)

@@ -44,6 +44,19 @@ float cpu_row_max(const float *x, size_t n);
 /* *sum += sum of exp(x - max), *cross += sum of exp(x - max) (x - y), in double */
 void cpu_exp_sums(const float *x, const float *y, size_t n, float max, double *sum, double *cross);
 
+/* cpu_sensitivity_rows.c */
+float cpu_dot(size_t n, const float *x, const float *y);
+/* (x - y)'(mx - my) */
+float cpu_dot_differences(size_t n, const float *x, const float *y, const float *mx, const float *my);
+/* r = max(0, x + y - 2 r) */
+void cpu_distance_row(size_t n, const float *x, float y, float *r);
+/* With A = factor p: value += A^2, key += A^2 r; returns the sum of A^2 r. */
+float cpu_weigh_row(size_t n, const float *p, float factor, const float *r, float *value, float *key);
+/* out[j] = sum over i < d of |x[i] - y[i][j]|, rows of y ldy apart */
+void cpu_absolute_differences(size_t n, size_t d, const float *x, const float *y, size_t ldy, float *out);
+/* y += factor p x */
+void cpu_add_products(size_t n, float factor, const float *p, const float *x, float *y);
+
 kvc_status cpu_gemm(backend *b, size_t m, size_t n, size_t k, const float *x, const float *w, const float *bias,
                     int accumulate, float *y, kvc_error *err);
 kvc_status cpu_rmsnorm(backend *b, size_t rows, size_t dim, const float *x, const float *w, double eps, float *y,
@@ -63,6 +76,7 @@ kvc_status cpu_relative_error(backend *b, size_t n, const float *x, const float 
 kvc_status cpu_column_stats(backend *b, size_t rows, size_t width, const float *x, double *sum, double *square,
                             double *min, double *max, kvc_error *err);
 kvc_status cpu_sensitivity(backend *b, const sensitivity_args *a, kvc_error *err);
-kvc_status cpu_moments(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *x, const double *weights,
-                       size_t weight_stride, double *weight, double *first, double *second, kvc_error *err);
+kvc_status cpu_moments(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *x,
+                       const double *weights, size_t weight_stride, double *weight, double *first, double *second,
+                       kvc_error *err);
 #endif

@@ -1,5 +1,7 @@
-/* cpu_transcode.c - what a cache holds of rows: rounded to fp16, and whole pages through libkvc's own codec
- * and back. A task is one page of one head. Rows that are NaN or infinite are refused, as kvc_cache_append()
+/* cpu_transcode.c - what a cache holds of rows: rounded to fp16, and whole pages through libkvc's own codec and back.
+ * A task is one page of one head, taken as threads come free: what a page costs depends on the codec and, where heads
+ * differ in bits, on the head. Rounded rows that nobody wants are rounded into `page` and coded in place: a task
+ * reads and writes the same rows, and no other's. Rows that are NaN or infinite are refused, as kvc_cache_append()
  * does. */
 #include "cpu_internal.h"
 
@@ -33,8 +35,8 @@ static size_t round_rows(size_t n, const float *x, float *exact)
     return bad;
 }
 
-/* Returns how many threads found no memory. */
-static size_t code_pages(const kvc_coder *c, size_t sinks, size_t n_pages, const float *exact, float *page)
+/* rows [T][n_kv_heads][d] rounded, may be `page`. Returns how many threads found no memory. */
+static size_t code_pages(const kvc_coder *c, size_t sinks, size_t n_pages, const float *rows, float *page)
 {
     size_t stride = (size_t)c->n_kv_heads * c->head_dim, failed = 0;
     size_t block_bytes = (c->block_bytes + 63u) & ~(size_t)63;
@@ -42,12 +44,12 @@ static size_t code_pages(const kvc_coder *c, size_t sinks, size_t n_pages, const
     {
         char *own = aligned_alloc(64, (block_bytes + kvc_coder_work(c) * sizeof(float) + 63) & ~(size_t)63);
         failed += own == NULL;
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
         for (size_t i = 0; i < n_pages * c->n_kv_heads; i++) {
             uint32_t head = (uint32_t)(i % c->n_kv_heads);
             size_t at = (sinks + i / c->n_kv_heads * c->page) * stride + (size_t)head * c->head_dim;
             if (!own) continue;
-            kvc_coder_encode(c, head, exact + at, stride, own, (float *)(own + block_bytes));
+            kvc_coder_encode(c, head, rows + at, stride, own, (float *)(own + block_bytes));
             kvc_coder_decode(c, head, own, page + at, stride, (float *)(own + block_bytes));
         }
         free(own);
@@ -61,11 +63,14 @@ kvc_status cpu_transcode(backend *b, const kvc_coder *coder, const kvc_token_pol
     (void)b;
     size_t width = (size_t)coder->n_kv_heads * coder->head_dim, sinks = cpu_min(policy->sinks, n_tokens);
     size_t n_pages = (n_tokens - sinks) / policy->page, end = sinks + n_pages * policy->page;
-    if (round_rows(n_tokens * width, x, exact))
+    float *rows = exact ? exact : page;
+    if (round_rows(n_tokens * width, x, rows))
         return kvc_fail(err, KVC_NONFINITE, "the model computes keys or values that are NaN or infinite");
-    memcpy(page, exact, sinks * width * sizeof *page);
-    memcpy(page + end * width, exact + end * width, (n_tokens - end) * width * sizeof *page);
-    if (code_pages(coder, sinks, n_pages, exact, page))
+    if (exact) {
+        memcpy(page, exact, sinks * width * sizeof *page);
+        memcpy(page + end * width, exact + end * width, (n_tokens - end) * width * sizeof *page);
+    }
+    if (code_pages(coder, sinks, n_pages, rows, page))
         return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a page of %u bytes", coder->block_bytes);
     return KVC_OK;
 }

@@ -163,6 +163,32 @@ START_TEST(transcode__holds_what_a_cache_would_hold)
 }
 END_TEST
 
+/* Rounded rows are not wanted: the pages are the same, and x is left alone. */
+START_TEST(transcode__needs_no_room_for_rounded_rows)
+{
+    enum { HKV = 3, D = 32, P = 64 };
+    static const size_t lengths[] = {1, 4, 67, 68, 300};
+    kvc_token_policy policy = {4, 64, P};
+    backend *b;
+    ck_assert_int_eq(backend_open_cpu(&b, 2, &error), KVC_OK);
+    for (size_t c = 0; c < sizeof specs / sizeof *specs * (sizeof lengths / sizeof *lengths); c++) {
+        size_t T = lengths[c % 5], n = T * HKV * D;
+        float *x = random_floats(n, 9, 3), *before = random_floats(n, 9, 3);
+        float *exact = random_floats(n, 1, 1), *want = random_floats(n, 1, 1), *page = random_floats(n, 2, 1);
+        kvc_codec codec;
+        kvc_coder coder;
+        ck_assert_int_eq(kvc_codec_parse(&codec, specs[c / 5], &error), KVC_OK);
+        ck_assert_int_eq(kvc_coder_init(&coder, &codec, NULL, HKV, D, P, &error), KVC_OK);
+        ck_assert_int_eq(b->transcode(b, &coder, &policy, T, x, exact, want, &error), KVC_OK);
+        ck_assert_int_eq(b->transcode(b, &coder, &policy, T, x, NULL, page, &error), KVC_OK);
+        ck_assert_mem_eq(page, want, n * sizeof *page);
+        ck_assert_mem_eq(x, before, n * sizeof *x);
+        free(x), free(before), free(exact), free(want), free(page);
+    }
+    b->close(b);
+}
+END_TEST
+
 START_TEST(transcode__refuses_rows_that_are_not_finite)
 {
     float x[70 * 8] = {0}, exact[70 * 8], page[70 * 8];
@@ -177,6 +203,7 @@ START_TEST(transcode__refuses_rows_that_are_not_finite)
     for (size_t i = 0; i < 3; i++) {
         x[559] = bad[i];
         ck_assert_int_eq(b->transcode(b, &coder, &policy, 70, x, exact, page, &error), KVC_NONFINITE);
+        ck_assert_int_eq(b->transcode(b, &coder, &policy, 70, x, NULL, page, &error), KVC_NONFINITE);
     }
     b->close(b);
 }
@@ -184,4 +211,4 @@ END_TEST
 
 CHECK_MAIN("backend attention", attention__equals_the_reference, attention__reads_pages_as_decoding_would,
            attention__survives_scores_of_thousands, transcode__holds_what_a_cache_would_hold,
-           transcode__refuses_rows_that_are_not_finite)
+           transcode__needs_no_room_for_rounded_rows, transcode__refuses_rows_that_are_not_finite)
