@@ -57,17 +57,25 @@ static bool measure_step(refiner *r, const step *s)
 }
 
 /* The steps up that gain most per byte and the steps down that lose least, in turn. */
+static bool measure_steps(refiner *r, step *ups, step *downs)
+{
+    size_t n_ups = list_steps(r, true, ups), n_downs = list_steps(r, false, downs);
+    uint32_t left = refine_log_left(&r->log), allowed = left - (left + 3) / 4;
+    for (size_t i = 0; i < n_ups || i < n_downs; i++) {
+        if (i < n_ups && allowed-- == 0) return true;
+        if (i < n_ups && !measure_step(r, &ups[i])) return false;
+        if (i < n_downs && allowed-- == 0) return true;
+        if (i < n_downs && !measure_step(r, &downs[i])) return false;
+    }
+    return true;
+}
+
 bool refine_marginals(refiner *r)
 {
-    uint32_t n = r->table->n_items, left = refine_log_left(&r->log);
-    uint32_t allowed = left - (left + 3) / 4;
-    step *ups = malloc(2 * (size_t)n * sizeof *ups), *downs = ups + n;
-    bool ok = ups || (r->status = SEARCH_NO_MEMORY, false);
-    size_t n_ups = ok ? list_steps(r, true, ups) : 0, n_downs = ok ? list_steps(r, false, downs) : 0;
-    for (size_t i = 0; ok && i < n; i++) {
-        if (i < n_ups && allowed && ok) ok = measure_step(r, &ups[i]), allowed--;
-        if (i < n_downs && allowed && ok) ok = measure_step(r, &downs[i]), allowed--;
-    }
-    free(ups);
+    size_t n = r->table->n_items;
+    step *steps = calloc(2 * n, sizeof *steps);
+    bool ok = steps && measure_steps(r, steps, steps + n);
+    if (!steps) r->status = SEARCH_NO_MEMORY;
+    free(steps);
     return ok;
 }
