@@ -6,6 +6,7 @@
 #include <string.h>
 #include "cfg_write.h"
 #include "check_main.h"
+#include "params_rig.h"
 
 typedef struct rig {
     kvc_model_info model;
@@ -33,6 +34,26 @@ static inline void rig_fill(float *rows, size_t n_rows, uint32_t d, uint64_t see
     }
 }
 
+/* Constants for every codec that needs them, one behind the other; NULL if none does. */
+static inline void *rig_params(const rig *r, kvc_layer *layers, size_t *n_bytes)
+{
+    uint8_t *all = NULL;
+    *n_bytes = 0;
+    for (uint32_t i = 0; i < 2 * r->model.n_layers; i++) {
+        kvc_codec *codec = i % 2 ? &layers[i / 2].value : &layers[i / 2].key;
+        size_t n, at = (*n_bytes + 63) / 64 * 64;
+        void *own = codec_params(codec, r->model.n_kv_heads, r->model.head_dim, r->policy.page, i + 1, &n);
+        if (!own) continue;
+        all = realloc(all, at + n);
+        memset(all + *n_bytes, 0, at - *n_bytes);
+        memcpy(all + at, own, n);
+        codec->param_offset = (uint32_t)at;
+        *n_bytes = at + n;
+        free(own);
+    }
+    return all;
+}
+
 static inline void rig_config(rig *r, uint32_t n_layers, uint32_t n_query_heads, uint32_t n_kv_heads, uint32_t d,
                               kvc_token_policy policy, const char *key, const char *value)
 {
@@ -55,8 +76,10 @@ static inline void rig_config(rig *r, uint32_t n_layers, uint32_t n_query_heads,
         ck_assert_msg(kvc_codec_parse(&layers[i].value, value, &err) == KVC_OK, "%s", err.message);
     }
     cfg_source source = {.model = &r->model, .tokens = policy, .layers = layers};
+    source.params = rig_params(r, layers, &source.params_bytes);
     ck_assert_msg(cfg_write(&source, &r->image, &n_bytes, &err) == KVC_OK, "%s", err.message);
     ck_assert_msg(kvc_config_open_memory(&r->cfg, r->image, n_bytes, &err) == KVC_OK, "%s", err.message);
+    free((void *)source.params);
 }
 
 static inline void rig_cache(rig *r, uint32_t n_sequences, uint64_t max_tokens)
@@ -120,7 +143,10 @@ static inline double *rig_decoded(const rig *r, const kvc_codec *codec, const fl
     double *out = malloc(((size_t)n * heads * d + 1) * sizeof *out);
     for (size_t i = 0; i < (size_t)n * heads * d; i++) out[i] = rows[i];
     kvc_coder coder;
-    ck_assert_int_eq(kvc_coder_init(&coder, codec, NULL, heads, d, page, NULL), KVC_OK);
+    size_t n_bytes;
+    const uint8_t *params = kvc_config_parameters(r->cfg, &n_bytes);
+    if (params) params += codec->param_offset;
+    ck_assert_int_eq(kvc_coder_init(&coder, codec, params, heads, d, page, NULL), KVC_OK);
     void *block = aligned_alloc(16, coder.block_bytes);
     float *work = malloc(kvc_coder_work(&coder) * sizeof *work),
           *decoded = malloc((size_t)page * d * sizeof *decoded);

@@ -1,6 +1,7 @@
 /* cfg_write(): deterministic, small, readable, and of the identity that the golden files have. */
 #include <stdio.h>
 #include "cache_rig.h"
+#include "kvc/format.h"
 
 static kvc_model_info model_of(uint32_t n_layers)
 {
@@ -148,6 +149,53 @@ START_TEST(cfg_write__refuses_what_the_reader_would)
 }
 END_TEST
 
+/* int keys, vq values: the writer finds sizes and the reader version, the reader's rules hold for the values. */
+START_TEST(cfg_write__binds_parameters)
+{
+    kvc_model_info m = model_of(1);
+    kvc_layer layers[1];
+    void *image = NULL;
+    size_t n, n_params;
+    kvc_error err;
+    kvc_config *cfg;
+    parse_layers(layers, 1, "int4.ch", "int4");
+    cfg_source source = {.model = &m, .tokens = {4, 64, 64}, .layers = layers};
+    ck_assert_int_eq(cfg_write(&source, &image, &n, &err), KVC_OK);
+    ck_assert_uint_eq(((kvc_file_header *)image)->reader_min, 1000);
+    free(image);
+    parse_layers(layers, 1, "int4.ch", "vq8x8+klt");
+    ck_assert_int_eq(cfg_write(&source, &image, &n, &err), KVC_FORMAT);
+    ck_assert_msg(strstr(err.message, "[F-45] layer 0 value") != NULL, "%s", err.message);
+    uint8_t *params = codec_params(&layers[0].value, 8, 128, 64, 3, &n_params), *all = calloc(1, 64 + n_params);
+    memcpy(all + 64, params, n_params);
+    layers[0].value.param_offset = 64;
+    source.params = all, source.params_bytes = 64 + n_params;
+    ck_assert_msg(cfg_write(&source, &image, &n, &err) == KVC_OK, "%s", err.message);
+    ck_assert_uint_eq(((kvc_file_header *)image)->reader_min, 1001);
+    ck_assert_int_eq(kvc_config_open_memory(&cfg, image, n, &err), KVC_OK);
+    ck_assert_uint_eq(kvc_config_layer(cfg, 0)->value.param_bytes, n_params);
+    ck_assert_int_eq(memcmp((const uint8_t *)kvc_config_parameters(cfg, &n) + 64, params, n_params), 0);
+    kvc_config_close(cfg);
+    free(image);
+    source.params_bytes--;
+    ck_assert_int_eq(cfg_write(&source, &image, &n, &err), KVC_FORMAT);
+    ck_assert_msg(strstr(err.message, "[F-45]") != NULL, "%s", err.message);
+    source.params_bytes++;
+    layers[0].value.param_bytes = (uint32_t)n_params - 16;
+    ck_assert_int_eq(cfg_write(&source, &image, &n, &err), KVC_INVALID);
+    layers[0].value.param_bytes = 0;
+    layers[0].key = layers[0].value;
+    ck_assert_int_eq(cfg_write(&source, &image, &n, &err), KVC_FORMAT);
+    ck_assert_msg(strstr(err.message, "[F-48]") != NULL, "%s", err.message);
+    parse_layers(layers, 1, "int4.ch", "vq8x8+klt");
+    memset(all, 0xff, 64 + n_params);
+    ck_assert_int_eq(cfg_write(&source, &image, &n, &err), KVC_FORMAT);
+    ck_assert_msg(strstr(err.message, "[F-49] layer 0 value") != NULL, "%s", err.message);
+    free(params);
+    free(all);
+}
+END_TEST
+
 CHECK_MAIN("cfg_write", cfg_write__gives_the_same_bytes_again, cfg_write__keeps_everything_it_was_given,
            cfg_identity__covers_decisions_and_nothing_else, cfg_write__has_the_golden_identity,
-           cfg_write__refuses_what_the_reader_would)
+           cfg_write__refuses_what_the_reader_would, cfg_write__binds_parameters)

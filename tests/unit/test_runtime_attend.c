@@ -66,6 +66,19 @@ START_TEST(attend__equals_reference_for_every_codec)
 }
 END_TEST
 
+/* Constants bound from the configuration, several bands, means that shift all scores. */
+START_TEST(attend__equals_reference_for_fitted_codecs)
+{
+    static const char *const specs[] = {"vq8x8+klt",  "vq4x8.head+klt", "vq2x6.static",         "lut3.static+had",
+                                        "vq16x8+klt", "int4.tok+klt",   "vq[2,2,4,4,8,8,0,0]x8"};
+    static const uint32_t dims[] = {64, 128, 256};
+    for (int k = 0; k < 7; k++)
+        for (int d = 0; d < 3; d++) check_shape(specs[k], specs[(k + 3 * d) % 7], 3, 2, dims[d], 260);
+    check_shape("vq8x8+klt", "vq2x8+klt", 4, 1, 80, 200);
+    check_shape("vq[2,4,4,4,4,4,0,0]x8+klt", "vq16x4", 4, 1, 96, 200);
+}
+END_TEST
+
 START_TEST(attend__equals_reference_over_policies)
 {
     static const kvc_token_policy policies[] = {{0, 0, 8}, {0, 64, 64}, {5, 0, 16},
@@ -139,6 +152,7 @@ START_TEST(attend__chunks_equal_single_tokens_bit_for_bit)
     for (int i = 0; i < 5; i++) {
         check_chunks(policies[i], "int4.ch8", "int4.tok+had");
         check_chunks(policies[i], "fp16", "int3.tok16");
+        check_chunks(policies[i], "vq8x8+klt", "vq4x6");
     }
 }
 END_TEST
@@ -285,7 +299,8 @@ START_TEST(attend__refuses_what_it_cannot_do)
 END_TEST
 
 CHECK_MAIN("attend", attend__equals_reference_over_shapes_and_lengths, attend__equals_reference_for_every_codec,
-           attend__equals_reference_over_policies, attend__is_causal_for_many_queries,
-           attend__chunks_equal_single_tokens_bit_for_bit, attend__works_on_a_range_of_heads_and_a_given_scale,
+           attend__equals_reference_for_fitted_codecs, attend__equals_reference_over_policies,
+           attend__is_causal_for_many_queries, attend__chunks_equal_single_tokens_bit_for_bit,
+           attend__works_on_a_range_of_heads_and_a_given_scale,
            attend__takes_queries_of_any_dtype_and_several_sequences, attend__survives_scores_far_apart,
            attend__keeps_a_nan_query_in_its_own_row, attend__refuses_what_it_cannot_do)

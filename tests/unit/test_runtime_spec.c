@@ -13,7 +13,13 @@ START_TEST(codec_parse__prints_back_canonically)
                                            {"int2.ch", "int2.ch"},
                                            {"int3.ch32", "int3.ch32"},
                                            {"int1.tok64+had", "int1.tok64+had"},
-                                           {"int6+had+had", "int6.tok+had+had"}};
+                                           {"int6+had+had", "int6.tok+had+had"},
+                                           {"lut3", "lut3"},
+                                           {"lut8.static+klt", "lut8.static+klt"},
+                                           {"vq8x8+klt", "vq8x8+klt"},
+                                           {"vq16x12.head", "vq16x12.head"},
+                                           {"vq2x1.static", "vq2x1.static"},
+                                           {"vq[1,2,2,4,8,16,0,0]x10", "vq[1,2,2,4,8,16,0,0]x10"}};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         kvc_codec codec, again;
         char text[KVC_SPEC_MAX];
@@ -29,14 +35,8 @@ END_TEST
 
 START_TEST(codec_parse__names_what_this_version_lacks)
 {
-    static const char *const specs[][2] = {{"fp8", "'fp8'"},
-                                           {"lut3.static", "'lut'"},
-                                           {"vq8x8+klt", "'vq'"},
-                                           {"seg[8,4,2,1,1,0,0,0].ch64+klt", "'seg'"},
-                                           {"int4.static", "'static'"},
-                                           {"int4+klt", "'klt'"},
-                                           {"int4+tucker", "'tucker'"},
-                                           {"int4.ch32@pre", "'@pre'"}};
+    static const char *const specs[][2] = {
+        {"fp8", "'fp8'"}, {"int4.static", "'static'"}, {"int4+tucker", "'tucker'"}, {"int4.ch32@pre", "'@pre'"}};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         kvc_codec codec;
         kvc_error err = {""};
@@ -89,7 +89,12 @@ END_TEST
 
 START_TEST(codec_parse__refuses_what_a_symbol_cannot_do)
 {
-    static const char *const specs[] = {"int5", "int7.tok", "fp16.tok", "fp16.ch32"};
+    static const char *const specs[] = {"int5",        "int7.tok",   "fp16.tok",
+                                        "fp16.ch32",   "int4.head",  "vq3x8",
+                                        "vq8x8.tok",   "lut4.ch32",  "vq[0,0,0,0,0,0,0,0]x8",
+                                        "fp16.static", "vq8x8.tok8", "vq[4,2,2,2,2,2,2,2]x8",
+                                        "vq12x8",      "lut4.tok",   "vq[2,2,0,2,2,2,2,2]x8",
+                                        "vq15x8",      "lut2.ch",    "vq[3,4,4,4,4,4,4,4]x8"};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         kvc_codec codec;
         ck_assert_int_eq(kvc_codec_parse(&codec, specs[i], NULL), KVC_FORMAT);
@@ -122,7 +127,13 @@ START_TEST(coder_init__resolves_and_checks_groups)
                  {"int4", 520, 64, NULL},
                  {"int4", 64, 60, NULL},
                  {"int4", 64, 0, NULL},
-                 {"int4", 64, 1032, NULL}};
+                 {"int4", 64, 1032, NULL},
+                 {"vq8x8", 72, 8, "vq8x8"},
+                 {"vq16x8", 72, 8, NULL},
+                 {"vq4x8.head", 8, 8, "vq4x8.head"},
+                 {"vq[2,2,4,4,4,4,0,0]x8", 80, 8, "vq[2,2,4,4,4,4,0,0]x8"},
+                 {"vq[2,2,2,4,4,4,0,0]x8", 80, 8, NULL},
+                 {"vq[1,1,1,1,1,1,1,0]x8", 8, 8, "vq[1,1,1,1,1,1,1,0]x8"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         kvc_codec codec;
         kvc_coder coder;
@@ -145,7 +156,9 @@ START_TEST(coder_init__knows_the_bytes_of_a_block)
         uint32_t d, page, code, block;
     } cases[] = {{"fp16", 64, 64, 8192, 8192},        {"int4.ch64", 64, 64, 2048, 2304},
                  {"int4.tok64", 128, 64, 4096, 4608}, {"int3.tok", 80, 8, 240, 272},
-                 {"int1.tok", 8, 8, 8, 48},           {"int6.ch32", 128, 64, 6144, 7168}};
+                 {"int1.tok", 8, 8, 8, 48},           {"int6.ch32", 128, 64, 6144, 7168},
+                 {"vq8x8", 64, 64, 512, 512},         {"vq16x1", 80, 8, 5, 16},
+                 {"lut3.static", 80, 64, 1920, 1920}, {"vq[2,2,4,4,8,8,0,0]x11", 64, 64, 1232, 1232}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         kvc_codec codec;
         kvc_coder coder;
@@ -157,6 +170,52 @@ START_TEST(coder_init__knows_the_bytes_of_a_block)
 }
 END_TEST
 
+START_TEST(coder_init__knows_the_bytes_of_the_constants)
+{
+    static const struct {
+        const char *spec;
+        uint32_t heads, d, transform, symbol;
+    } cases[] = {{"vq8x8", 3, 64, 0, 3 * 8 * 4 + 256 * 8 * 2},
+                 {"vq8x8.head", 3, 64, 0, 3 * (8 * 4 + 256 * 8 * 2)},
+                 {"vq8x8.static+klt", 3, 64, 3 * (256 + 6 * 4096), 3 * (8 * 4 + 8 * 256 * 8 * 2)},
+                 {"lut3", 2, 80, 0, 2 * 80 * 4 + 8 * 2},
+                 {"lut1.static", 1, 8, 0, 8 * 4 + 8 * 2 * 2},
+                 {"int4.tok+klt", 1, 8, 32 + 384, 0},
+                 {"vq[2,2,4,4,8,8,0,0]x3", 1, 64, 0, (8 + 4 + 2) * 4 + (2 + 4 + 8) * 8 * 2},
+                 {"vq[2,2,4,4,8,8,0,0]x3.static", 1, 64, 0, (8 + 4 + 2) * 4 + 48 * 8 * 2}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kvc_codec codec;
+        kvc_coder coder, again;
+        uint32_t rounded = (cases[i].transform + 15u) / 16u * 16u;
+        ck_assert_int_eq(kvc_codec_parse(&codec, cases[i].spec, NULL), KVC_OK);
+        ck_assert_int_eq(kvc_coder_init(&coder, &codec, NULL, cases[i].heads, cases[i].d, 8, NULL), KVC_OK);
+        ck_assert_uint_eq(kvc_coder_part_bytes(&coder, 0), cases[i].transform);
+        ck_assert_uint_eq(kvc_coder_part_bytes(&coder, 3), 0);
+        ck_assert_uint_eq(kvc_coder_part_bytes(&coder, 4), cases[i].symbol);
+        ck_assert_uint_eq(kvc_coder_part_offset(&coder, 0), 0);
+        ck_assert_uint_eq(kvc_coder_part_offset(&coder, 4), rounded);
+        ck_assert_uint_eq(coder.codec.param_bytes, rounded + (cases[i].symbol + 15u) / 16u * 16u);
+        ck_assert_uint_eq(kvc_codec_since(&coder.codec), 1001);
+        ck_assert_int_eq(kvc_coder_init(&again, &coder.codec, NULL, cases[i].heads, cases[i].d, 8, NULL), KVC_OK);
+        coder.codec.param_bytes -= 16; /* cut short, or of another codec */
+        kvc_status status = kvc_coder_init(&again, &coder.codec, NULL, cases[i].heads, cases[i].d, 8, NULL);
+        ck_assert_int_eq(status, coder.codec.param_bytes ? KVC_INVALID : KVC_OK);
+    }
+}
+END_TEST
+
+START_TEST(coder_init__refuses_constants_beyond_4_GiB)
+{
+    kvc_codec codec;
+    kvc_coder coder;
+    ck_assert_int_eq(kvc_codec_parse(&codec, "int4.tok+klt", NULL), KVC_OK);
+    ck_assert_int_eq(kvc_coder_init(&coder, &codec, NULL, 65536, 512, 8, NULL), KVC_INVALID);
+    ck_assert_int_eq(kvc_codec_parse(&codec, "vq16x12.static", NULL), KVC_OK);
+    ck_assert_int_eq(kvc_coder_init(&coder, &codec, NULL, 65536, 512, 8, NULL), KVC_INVALID);
+}
+END_TEST
+
 CHECK_MAIN("spec", codec_parse__prints_back_canonically, codec_parse__names_what_this_version_lacks,
            codec_parse__says_where_it_stopped, codec_parse__refuses_what_a_symbol_cannot_do,
-           coder_init__resolves_and_checks_groups, coder_init__knows_the_bytes_of_a_block)
+           coder_init__resolves_and_checks_groups, coder_init__knows_the_bytes_of_a_block,
+           coder_init__knows_the_bytes_of_the_constants, coder_init__refuses_constants_beyond_4_GiB)

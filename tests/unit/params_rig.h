@@ -1,0 +1,123 @@
+/* params_rig.h - made-up constants for the codecs lut, vq and klt, laid out by hand after FORMAT.md. */
+#ifndef TESTS_UNIT_PARAMS_RIG_H
+#define TESTS_UNIT_PARAMS_RIG_H
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "check_main.h"
+#include "kvc/codec.h"
+
+enum { WIRE_LUT = 4, WIRE_VQ = 5, WIRE_KLT = 5 };
+
+static inline float params_random(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (float)(*state >> 40) * 0x1p-23f - 1.0f;
+}
+
+static inline uint32_t params_dims(const kvc_codec *codec, uint32_t eighth)
+{
+    return codec->dims ? codec->dims : codec->segment[eighth];
+}
+
+/* Codes of a row, and the channels of all tables of a head (each has 2^bits values for each). */
+static inline uint32_t params_codes(const kvc_codec *codec, uint32_t d, uint32_t *table_channels)
+{
+    uint32_t n_codes = 0;
+    *table_channels = 0;
+    for (uint32_t i = 0, end; i < 8 && params_dims(codec, i); i = end) {
+        uint32_t dims = params_dims(codec, i);
+        for (end = i; end < 8 && params_dims(codec, end) == dims;) end++;
+        uint32_t channels = (end - i) * (d / 8);
+        n_codes += channels / dims;
+        *table_channels += codec->scale == KVC_SCALE_STATIC ? channels : dims;
+    }
+    return n_codes;
+}
+
+/* Inverse of a well-conditioned n x n matrix by Gauss-Jordan. */
+static inline void params_invert(uint32_t n, const double *a, double *inverse)
+{
+    double *work = malloc(n * n * sizeof *work);
+    memcpy(work, a, n * n * sizeof *work);
+    for (uint32_t i = 0; i < n * n; i++) inverse[i] = i / n == i % n;
+    for (uint32_t c = 0; c < n; c++) {
+        uint32_t pivot = c;
+        for (uint32_t r = c; r < n; r++)
+            if (fabs(work[r * n + c]) > fabs(work[pivot * n + c])) pivot = r;
+        for (uint32_t i = 0; i < n; i++) {
+            double held = work[c * n + i], other = inverse[c * n + i];
+            work[c * n + i] = work[pivot * n + i], work[pivot * n + i] = held;
+            inverse[c * n + i] = inverse[pivot * n + i], inverse[pivot * n + i] = other;
+        }
+        double scale = 1.0 / work[c * n + c];
+        for (uint32_t i = 0; i < n; i++) work[c * n + i] *= scale, inverse[c * n + i] *= scale;
+        for (uint32_t r = 0; r < n; r++) {
+            double factor = work[r * n + c];
+            if (r == c || factor == 0.0) continue;
+            for (uint32_t i = 0; i < n; i++) {
+                work[r * n + i] -= factor * work[c * n + i];
+                inverse[r * n + i] -= factor * inverse[c * n + i];
+            }
+        }
+    }
+    free(work);
+}
+
+/* mean, T, S of each head: S is a reflection times factors of .5 to 2. */
+static inline void params_klt(uint32_t heads, uint32_t d, uint64_t *state, uint8_t *part)
+{
+    double *s = malloc(d * d * sizeof *s), *inverse = malloc(d * d * sizeof *inverse), *v = malloc(d * sizeof *v);
+    for (uint32_t head = 0; head < heads; head++, part += 4 * d + 6 * d * d) {
+        float *mean = (float *)part, *forward = mean + d;
+        uint16_t *backward = (uint16_t *)(forward + d * d);
+        double norm = 0.0;
+        for (uint32_t i = 0; i < d; i++) mean[i] = 0.5f * params_random(state);
+        for (uint32_t i = 0; i < d; i++) v[i] = params_random(state), norm += v[i] * v[i];
+        for (uint32_t j = 0; j < d; j++)
+            for (uint32_t i = 0; i < d; i++) {
+                double factor = exp2((double)(i % 5) * 0.5 - 1.0);
+                uint16_t half = kvc_fp16_from_float((float)(factor * ((i == j) - 2.0 * v[i] * v[j] / norm)));
+                backward[j * d + i] = half;
+                s[j * d + i] = kvc_fp16_to_float(half);
+            }
+        params_invert(d, s, inverse);
+        for (uint32_t j = 0; j < d; j++)
+            for (uint32_t i = 0; i < d; i++) forward[j * d + i] = (float)inverse[i * d + j];
+    }
+    free(s);
+    free(inverse);
+    free(v);
+}
+
+static inline void params_tables(const kvc_codec *codec, uint32_t heads, uint32_t d, uint64_t *state, uint8_t *part)
+{
+    uint32_t table_channels, n_codes = params_codes(codec, d, &table_channels);
+    float *scale = (float *)part;
+    uint16_t *table = (uint16_t *)(scale + heads * n_codes);
+    size_t n = (size_t)(codec->scale == KVC_SCALE_NONE ? 1 : heads) * table_channels << codec->bits;
+    for (uint32_t i = 0; i < heads * n_codes; i++) scale[i] = exp2f(0.5f * params_random(state));
+    for (size_t i = 0; i < n; i++) table[i] = kvc_fp16_from_float(1.5f * params_random(state));
+}
+
+/* Owned, 64-byte aligned; *n bytes. NULL where the codec has none. */
+static inline void *codec_params(const kvc_codec *codec, uint32_t heads, uint32_t d, uint32_t page, uint64_t seed,
+                                 size_t *n)
+{
+    kvc_coder coder;
+    kvc_error err = {""};
+    kvc_codec bare = *codec;
+    bare.param_offset = bare.param_bytes = 0;
+    ck_assert_msg(kvc_coder_init(&coder, &bare, NULL, heads, d, page, &err) == KVC_OK, "%s", err.message);
+    *n = coder.codec.param_bytes;
+    if (*n == 0) return NULL;
+    uint8_t *params = aligned_alloc(64, (*n + 63) / 64 * 64);
+    memset(params, 0, (*n + 63) / 64 * 64);
+    for (uint32_t i = 0; i < codec->n_transforms; i++)
+        if (codec->transform[i] == WIRE_KLT) params_klt(heads, d, &seed, params + kvc_coder_part_offset(&coder, i));
+    if (codec->symbol == WIRE_LUT || codec->symbol == WIRE_VQ)
+        params_tables(codec, heads, d, &seed, params + kvc_coder_part_offset(&coder, 4));
+    return params;
+}
+
+#endif

@@ -1,0 +1,358 @@
+/* Symbols vq and lut: the bytes and values that FORMAT.md says, the frame, and constants that must be refused. */
+#include <stdio.h>
+#include "codec/pieces.h"
+#include "params_rig.h"
+
+typedef struct bench {
+    kvc_coder coder;
+    uint8_t *params;
+    size_t n_params;
+    float *rows, *decoded, *latent, *work;
+    uint8_t *block;
+} bench;
+
+static bench bench_new(const char *spec, uint32_t heads, uint32_t d, uint32_t page, uint64_t seed)
+{
+    bench b;
+    kvc_codec codec;
+    kvc_error err = {""};
+    size_t n = (size_t)page * d;
+    ck_assert_msg(kvc_codec_parse(&codec, spec, &err) == KVC_OK, "%s", err.message);
+    b.params = codec_params(&codec, heads, d, page, seed, &b.n_params);
+    ck_assert_msg(kvc_coder_init(&b.coder, &codec, b.params, heads, d, page, &err) == KVC_OK, "%s", err.message);
+    b.rows = malloc(n * sizeof *b.rows);
+    b.decoded = malloc(n * sizeof *b.decoded);
+    b.latent = malloc(n * sizeof *b.latent);
+    b.work = malloc(kvc_coder_work(&b.coder) * sizeof *b.work);
+    b.block = aligned_alloc(16, b.coder.block_bytes);
+    memset(b.block, 0xee, b.coder.block_bytes);
+    for (size_t i = 0; i < n; i++) b.rows[i] = 1.5f * params_random(&seed);
+    return b;
+}
+
+static void bench_free(bench *b)
+{
+    free(b->params);
+    free(b->rows);
+    free(b->decoded);
+    free(b->latent);
+    free(b->work);
+    free(b->block);
+}
+
+/* ---- FORMAT.md, spelled out one value at a time ---- */
+
+/* Where the vectors of a row lie, in the order of its codes. */
+typedef struct vectors {
+    uint32_t n, first[512], dims[512], step[512]; /* channels first, first + step, ... */
+    size_t table[512];                            /* from the head's first table, in values */
+} vectors;
+
+static vectors vectors_of(const kvc_coder *c)
+{
+    vectors v = {0};
+    uint32_t d = c->head_dim, entries = 1u << c->codec.bits;
+    size_t table = 0;
+    for (uint32_t a = 0, end; a < d; a = end) {
+        uint32_t dims = params_dims(&c->codec, a / (d / 8));
+        for (end = a; end < d && params_dims(&c->codec, end / (d / 8)) == dims;) end++;
+        for (uint32_t g = 0; dims && g < (end - a) / dims; g++, v.n++) {
+            v.first[v.n] = a + g, v.dims[v.n] = dims, v.step[v.n] = (end - a) / dims;
+            v.table[v.n] = table;
+            if (c->codec.scale == KVC_SCALE_STATIC) table += (size_t)dims * entries;
+        }
+        if (c->codec.scale != KVC_SCALE_STATIC) table += (size_t)dims * entries;
+    }
+    return v;
+}
+
+static void put_field(uint8_t *block, const kvc_coder *c, uint32_t n_codes, size_t t, uint32_t code)
+{
+    for (uint32_t w = 8, low = 0; w; w /= 2) {
+        if (!(c->codec.bits & w)) continue;
+        for (uint32_t i = 0; i < w; i++)
+            if (code >> (low + i) & 1) block[(t * w + i) / 8] |= (uint8_t)(1 << (t * w + i) % 8);
+        block += (size_t)c->page * n_codes * w / 8;
+        low += w;
+    }
+}
+
+/* The entry nearest to x [dims], by binary32 sums from left to right. */
+static uint32_t nearest(const float *x, uint32_t dims, const uint16_t *table, uint32_t n_entries)
+{
+    uint32_t best = 0;
+    volatile float least = INFINITY;
+    for (uint32_t e = 0; e < n_entries; e++) {
+        volatile float sum = 0.0f;
+        for (uint32_t k = 0; k < dims; k++) {
+            volatile float step = x[k] - kvc_fp16_to_float(table[e * dims + k]);
+            volatile float square = step * step;
+            sum = k ? sum + square : square;
+        }
+        if (sum < least) least = sum, best = e;
+    }
+    return best;
+}
+
+/* No transforms: rows -> block, decoded rows. */
+static void format_md(const bench *b, uint32_t head, uint8_t *block, float *decoded)
+{
+    const kvc_coder *c = &b->coder;
+    uint32_t d = c->head_dim, entries = 1u << c->codec.bits, channels;
+    vectors v = vectors_of(c);
+    uint32_t n_codes = params_codes(&c->codec, d, &channels);
+    ck_assert_uint_eq(n_codes, v.n);
+    const float *scale = (const float *)b->params + head * n_codes;
+    const uint16_t *tables = (const uint16_t *)((const float *)b->params + c->n_kv_heads * n_codes);
+    if (c->codec.scale != KVC_SCALE_NONE) tables += (size_t)head * channels * entries;
+    memset(block, 0, c->block_bytes);
+    memset(decoded, 0, (size_t)c->page * d * sizeof *decoded);
+    for (uint32_t row = 0; row < c->page; row++)
+        for (uint32_t g = 0; g < v.n; g++) {
+            float x[16];
+            for (uint32_t k = 0; k < v.dims[g]; k++) {
+                volatile float y = b->rows[row * d + v.first[g] + k * v.step[g]];
+                y = fminf(fmaxf(y, -65504.0f), 65504.0f) / scale[g];
+                x[k] = fminf(fmaxf(y, -65504.0f), 65504.0f);
+            }
+            const uint16_t *table = tables + v.table[g];
+            uint32_t code = nearest(x, v.dims[g], table, entries);
+            put_field(block, c, n_codes, (size_t)row * n_codes + g, code);
+            for (uint32_t k = 0; k < v.dims[g]; k++)
+                decoded[row * d + v.first[g] + k * v.step[g]] =
+                    kvc_fp16_to_float(table[code * v.dims[g] + k]) * scale[g];
+        }
+}
+
+static void check_against_format_md(const char *spec, uint32_t heads, uint32_t d, uint32_t page)
+{
+    bench b = bench_new(spec, heads, d, page, d * 31 + page);
+    float *decoded = malloc((size_t)page * d * sizeof *decoded);
+    uint8_t *block = aligned_alloc(16, b.coder.block_bytes);
+    for (uint32_t head = 0; head < heads; head++) {
+        format_md(&b, head, block, decoded);
+        kvc_coder_encode(&b.coder, head, b.rows, d, b.block, b.work);
+        kvc_coder_decode(&b.coder, head, b.block, b.decoded, d, b.work);
+        ck_assert_msg(memcmp(b.block, block, b.coder.block_bytes) == 0, "%s, head of %u: block differs", spec, d);
+        for (uint32_t i = 0; i < page * d; i++)
+            if (b.decoded[i] != decoded[i]) ck_abort_msg("%s, head of %u: value %u differs", spec, d, i);
+    }
+    free(block);
+    free(decoded);
+    bench_free(&b);
+}
+
+START_TEST(vq__bytes_and_values_are_those_of_format_md)
+{
+    static const char *const scales[] = {"", ".head", ".static"};
+    static const uint32_t dims[] = {8, 64, 80, 96, 256};
+    char spec[64];
+    for (uint32_t c = 1; c <= 16; c *= 2)
+        for (uint32_t b = 1; b <= 12; b++)
+            for (int k = 0; k < 3; k++) {
+                uint32_t d = dims[(b + c + k) % 5];
+                snprintf(spec, sizeof spec, "vq%ux%u%s", c, b, scales[k]);
+                check_against_format_md(spec, 2, d % c ? 64 : d, 8);
+            }
+    for (int d = 0; d < 5; d++)
+        for (uint32_t c = 1; c <= 8; c *= 2) {
+            snprintf(spec, sizeof spec, "vq%ux7", c);
+            check_against_format_md(spec, 1, dims[d], 24);
+        }
+}
+END_TEST
+
+START_TEST(lut__bytes_and_values_are_those_of_format_md)
+{
+    static const char *const scales[] = {"", ".head", ".static"};
+    char spec[64];
+    for (uint32_t b = 1; b <= 8; b++)
+        for (int k = 0; k < 3; k++) {
+            snprintf(spec, sizeof spec, "lut%u%s", b, scales[k]);
+            check_against_format_md(spec, 3, b % 2 ? 80 : 64, 16);
+        }
+}
+END_TEST
+
+START_TEST(vq__bands_are_those_of_format_md)
+{
+    static const char *const specs[] = {"vq[2,2,4,4,8,8,0,0]x8",         "vq[1,0,0,0,0,0,0,0]x5",
+                                        "vq[8,8,8,8,8,8,8,8]x8",         "vq[1,2,2,4,4,8,8,16]x6.static",
+                                        "vq[2,2,2,2,2,2,2,0]x11.head",   "vq[4,4,4,4,16,16,16,16]x3",
+                                        "vq[2,2,4,4,8,8,0,0]x10.static", "vq[1,1,1,1,2,2,0,0]x1"};
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        check_against_format_md(specs[i], 2, 128, 8);
+        check_against_format_md(specs[i], 1, 256, 16);
+    }
+    check_against_format_md("vq[2,2,4,4,4,4,0,0]x8", 2, 80, 8);
+    check_against_format_md("vq[4,4,4,4,8,8,0,0]x9.head", 2, 96, 8);
+    check_against_format_md("vq[1,1,2,2,4,4,4,4]x4", 2, 8, 8);
+}
+END_TEST
+
+START_TEST(vq__part_of_a_page_equals_that_of_the_whole)
+{
+    static const char *const specs[] = {"vq8x8", "vq4x7", "vq16x3", "lut5.static", "vq[2,2,4,4,8,8,0,0]x12"};
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        bench b = bench_new(specs[i], 1, 64, 64, i);
+        kvc_coder_encode(&b.coder, 0, b.rows, 64, b.block, b.work);
+        kvc_coder_decode_latent(&b.coder, 0, b.block, b.latent);
+        for (uint32_t first = 0; first < 64; first += 5)
+            for (uint32_t n = 1; first + n <= 64; n += 7) {
+                kvci_coder_decode_rows(&b.coder, 0, b.block, first, n, b.decoded);
+                ck_assert_int_eq(memcmp(b.decoded, b.latent + first * 64, n * 64 * sizeof *b.latent), 0);
+            }
+        bench_free(&b);
+    }
+}
+END_TEST
+
+START_TEST(vq__long_pages_and_wide_heads_decode_in_pieces)
+{
+    check_against_format_md("vq8x4", 1, 512, 64);
+    check_against_format_md("lut2", 1, 512, 16);
+    check_against_format_md("vq2x3", 1, 8, 1024);
+    check_against_format_md("vq[2,2,2,2,16,16,16,16]x5", 1, 512, 16);
+}
+END_TEST
+
+/* q.k from the latent rows equals q.k from the decoded ones, and so does a weighted sum of values. */
+static void check_fold(const char *spec, uint32_t heads, uint32_t d)
+{
+    bench b = bench_new(spec, heads, d, 8, d);
+    float q[512], folded[512], out[512], sum[512], mass = 0.0f;
+    uint64_t seed = 5;
+    for (uint32_t head = 0; head < heads; head++) {
+        for (uint32_t i = 0; i < d; i++) q[i] = params_random(&seed), sum[i] = 0.0f, out[i] = 3.0f;
+        kvc_coder_encode(&b.coder, head, b.rows, d, b.block, b.work);
+        kvc_coder_decode(&b.coder, head, b.block, b.decoded, d, b.work);
+        kvc_coder_decode_latent(&b.coder, head, b.block, b.latent);
+        float bias = kvc_coder_fold_query(&b.coder, head, q, folded);
+        mass = 0.0f;
+        for (uint32_t t = 0; t < 8; t++) {
+            double direct = 0.0, through = bias;
+            float weight = 0.1f * (float)(t + 1);
+            for (uint32_t i = 0; i < d; i++) direct += (double)q[i] * b.decoded[t * d + i];
+            for (uint32_t i = 0; i < d; i++) through += (double)folded[i] * b.latent[t * d + i];
+            ck_assert_double_eq_tol(direct, through, 1e-4);
+            for (uint32_t i = 0; i < d; i++) sum[i] += weight * b.latent[t * d + i];
+            mass += weight;
+        }
+        kvc_coder_unfold_output(&b.coder, head, sum, mass, out, b.work);
+        for (uint32_t i = 0; i < d; i++) {
+            double want = 3.0;
+            for (uint32_t t = 0; t < 8; t++) want += 0.1 * (t + 1) * b.decoded[t * d + i];
+            ck_assert_double_eq_tol(out[i], want, 1e-4);
+        }
+    }
+    bench_free(&b);
+}
+
+START_TEST(fold_and_unfold__equal_decoding)
+{
+    static const char *const specs[] = {"vq8x8",          "vq4x8.head+klt", "lut4.static+had", "vq2x5.static+klt",
+                                        "vq16x3+had+klt", "fp16+klt",       "int4.tok+klt+had"};
+    static const uint32_t dims[] = {64, 80, 96, 128, 256};
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++)
+        for (size_t k = 0; k < sizeof dims / sizeof *dims; k++) check_fold(specs[i], 2, dims[k]);
+    check_fold("vq[1,2,2,4,4,8,0,0]x6+klt", 2, 128);
+    check_fold("vq[2,2,4,4,4,4,0,0]x8+klt", 2, 80);
+}
+END_TEST
+
+START_TEST(coder_transform__stops_before_the_frame)
+{
+    bench plain = bench_new("fp16+klt", 2, 64, 8, 7), b = bench_new("vq8x8+klt", 2, 64, 8, 7);
+    float x[64], y[64], want[64];
+    for (uint32_t head = 0; head < 2; head++) {
+        kvc_coder_transform(&plain.coder, head, plain.rows, want);
+        kvc_coder_transform(&b.coder, head, plain.rows, y);
+        ck_assert_int_eq(memcmp(y, want, sizeof y), 0);
+        memcpy(x, plain.rows, sizeof x);
+        x[3] = 1e30f; /* clamped first */
+        kvc_coder_transform(&b.coder, head, x, y);
+        for (int i = 0; i < 64; i++) ck_assert(fabsf(y[i]) <= 65504.0f);
+    }
+    bench_free(&plain);
+    bench_free(&b);
+}
+END_TEST
+
+/* ---- edges ---- */
+
+START_TEST(vq__equal_entries_take_the_first)
+{
+    bench b = bench_new("vq4x6", 1, 64, 8, 3);
+    uint16_t *table = (uint16_t *)((float *)b.params + 16);
+    for (int i = 0; i < 64 * 4; i++) table[i] = kvc_fp16_from_float(0.25f);
+    kvc_coder_encode(&b.coder, 0, b.rows, 64, b.block, b.work);
+    for (uint32_t i = 0; i < b.coder.block_bytes; i++) ck_assert_uint_eq(b.block[i], 0);
+    for (int i = 5 * 4; i < 9 * 4; i++) table[i] = 0; /* entries 5 to 8 alike and nearest to a row of zeros */
+    memset(b.rows, 0, 8 * 64 * sizeof *b.rows);
+    kvc_coder_encode(&b.coder, 0, b.rows, 64, b.block, b.work);
+    kvc_coder_decode(&b.coder, 0, b.block, b.decoded, 64, b.work);
+    for (int i = 0; i < 8 * 64; i++) ck_assert(b.decoded[i] == 0.0f);
+    ck_assert_uint_eq(b.block[0], 0x55); /* low 4 bits of code 5, twice */
+    bench_free(&b);
+}
+END_TEST
+
+START_TEST(vq__huge_rows_and_extreme_scales_stay_finite)
+{
+    static const float scales[] = {1e-38f, 1e-45f, 1e30f, 1.0f};
+    for (int k = 0; k < 4; k++) {
+        bench b = bench_new("vq8x8", 1, 64, 8, 3);
+        for (int i = 0; i < 8; i++) ((float *)b.params)[i] = scales[k];
+        for (int i = 0; i < 8 * 64; i++) b.rows[i] = i % 3 ? 3e38f : i % 2 ? -3e38f : 0.0f;
+        kvc_coder_encode(&b.coder, 0, b.rows, 64, b.block, b.work);
+        kvc_coder_decode(&b.coder, 0, b.block, b.decoded, 64, b.work);
+        for (int i = 0; i < 8 * 64; i++) ck_assert(isfinite(b.decoded[i]));
+        bench_free(&b);
+    }
+}
+END_TEST
+
+static kvc_status init_with(const bench *b, const void *params, kvc_error *err)
+{
+    kvc_coder coder;
+    return kvc_coder_init(&coder, &b->coder.codec, params, b->coder.n_kv_heads, b->coder.head_dim, b->coder.page,
+                          err);
+}
+
+START_TEST(coder_init__refuses_constants_that_are_not_numbers)
+{
+    static const char *const specs[] = {"vq8x4", "vq[2,2,4,4,8,8,0,0]x4.static", "lut3.head"};
+    static const float bad[] = {NAN, INFINITY, -1.0f, 0.0f, -0.0f};
+    static const uint16_t bad_half[] = {0x7c00, 0xfc00, 0x7e00, 0xffff};
+    kvc_error err;
+    for (size_t i = 0; i < 3; i++) {
+        bench b = bench_new(specs[i], 2, 64, 8, 9);
+        uint32_t channels, n_scales = 2 * params_codes(&b.coder.codec, 64, &channels);
+        float *scale = (float *)b.params;
+        uint16_t *table = (uint16_t *)(scale + n_scales);
+        size_t n_values = (kvc_coder_part_bytes(&b.coder, 4) - n_scales * 4) / 2;
+        for (uint32_t k = 0; k < n_scales * 5; k++) {
+            float held = scale[k / 5];
+            scale[k / 5] = bad[k % 5];
+            ck_assert_int_eq(init_with(&b, b.params, &err), KVC_NONFINITE);
+            ck_assert_msg(strstr(err.message, "scale") != NULL, "%s", err.message);
+            scale[k / 5] = held;
+        }
+        for (size_t k = 0; k < n_values * 4; k++) {
+            uint16_t held = table[k / 4];
+            table[k / 4] = bad_half[k % 4];
+            ck_assert_int_eq(init_with(&b, b.params, &err), KVC_NONFINITE);
+            table[k / 4] = held;
+        }
+        ck_assert_int_eq(init_with(&b, b.params, &err), KVC_OK);
+        ck_assert_int_eq(init_with(&b, b.params + 4, &err), KVC_INVALID);
+        bench_free(&b);
+    }
+}
+END_TEST
+
+CHECK_MAIN("table", vq__bytes_and_values_are_those_of_format_md, lut__bytes_and_values_are_those_of_format_md,
+           vq__bands_are_those_of_format_md, vq__part_of_a_page_equals_that_of_the_whole,
+           vq__long_pages_and_wide_heads_decode_in_pieces, fold_and_unfold__equal_decoding,
+           coder_transform__stops_before_the_frame, vq__equal_entries_take_the_first,
+           vq__huge_rows_and_extreme_scales_stay_finite, coder_init__refuses_constants_that_are_not_numbers)
