@@ -283,6 +283,43 @@ START_TEST(pricing_memory__counts_the_streams_that_the_limit_allows)
 }
 END_TEST
 
+/* ---- parameters ---- */
+
+START_TEST(pricing__reads_parameters_of_plans_at_their_offset_and_of_items_from_the_start)
+{
+    rig r = rig_open("params", 1);
+    size_t n = (size_t)r.m->config.n_kv_heads * r.m->config.head_dim;
+    kvc_codec smooth = codec_of("int3.tok+smooth"), plain = codec_of("int3.tok");
+    float *blob = aligned_alloc(64, 64 + (n * sizeof *blob + 63) / 64 * 64), *own = blob + 16;
+    for (size_t i = 0; i < 16; i++) blob[i] = NAN; /* no factor */
+    for (size_t i = 0; i < n; i++) own[i] = 0.5f + 0.1f * (float)(i % 16);
+    smooth.param_bytes = (uint32_t)(n * sizeof *own);
+    kvc_layer layers[LAYERS];
+    memcpy(layers, r.layers, sizeof layers);
+    layers[1].key = smooth;
+    layers[1].key.param_offset = 64;
+    plan_ref plan = {layers, blob, 64 + n * sizeof *own};
+    price whole, item, again;
+    pricing *p = new_pricing(&r, r.layers, 0, 0);
+    kvc_error why;
+    OK(pricing_plan(p, &plan, &whole, NULL, NULL, err));
+    OK(pricing_item(p, 1, false, &smooth, own, &item, NULL, NULL, err));
+    assert_same_price(whole, item);
+    ck_assert_double_ne(item.kl, price_item(p, 1, false, &plain).kl);
+    OK(pricing_rebase(p, &plan, NULL, err));
+    OK(pricing_item(p, 1, false, &smooth, own, &again, NULL, NULL, err)); /* as in the base, elsewhere in memory */
+    ck_assert_double_eq(again.delta, 0);
+    ck_assert_double_eq(again.kl, item.kl);
+    ck_assert_int_eq(pricing_item(p, 1, false, &smooth, NULL, &item, NULL, NULL, &why), KVC_INVALID);
+    ck_assert_ptr_nonnull(strstr(why.message, "layer 1 keys: the codec's parameters are missing"));
+    plan.params_bytes--;
+    ck_assert_int_eq(pricing_plan(p, &plan, &item, NULL, NULL, &why), KVC_INVALID);
+    pricing_free(p);
+    free(blob);
+    rig_close(&r);
+}
+END_TEST
+
 /* ---- errors ---- */
 
 START_TEST(pricing__names_what_does_not_fit)
@@ -331,5 +368,6 @@ CHECK_MAIN("score pricing", pricing_plan__is_the_loss_of_an_evaluation,
            pricing_item__that_changes_nothing_costs_nothing, pricing__scores_a_sample_of_positions_per_sequence,
            model_compare_rows__agrees_with_the_comparison_of_all_rows, pricing_rebase__equals_a_new_pricing,
            pricing__interrupted_while_rebasing_can_be_rebased_again, pricing__depends_on_neither_threads_nor_memory,
-           pricing_memory__counts_the_streams_that_the_limit_allows, pricing__names_what_does_not_fit,
-           pricing_new__refuses_text_without_a_position_to_score)
+           pricing_memory__counts_the_streams_that_the_limit_allows,
+           pricing__reads_parameters_of_plans_at_their_offset_and_of_items_from_the_start,
+           pricing__names_what_does_not_fit, pricing_new__refuses_text_without_a_position_to_score)
