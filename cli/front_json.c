@@ -1,6 +1,7 @@
-/* front_json.c - the front as JSON: a selection of its points, which has thousands. */
+/* front_json.c - the front as JSON and CSV: a selection of its points, of which there are thousands. */
 #include "solution.h"
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,4 +88,45 @@ json_t *solution_front_json(const solution *s, size_t n, bool brief)
     if (s->chosen.choice && !found) json_array_append_new(list, point_json(s, &s->chosen, s->method, true, brief));
     free(keep);
     return list;
+}
+
+/* An absent number is an empty field. */
+static void put_number(FILE *out, const json_t *point, const char *key)
+{
+    const json_t *v = json_object_get(point, key);
+    if (json_is_number(v)) fprintf(out, "%.9g", json_number_value(v));
+    fputc(',', out);
+}
+
+/* "key/value;key/value;...", from layer 0 on; quoted, since specs may have commas. */
+static void put_plan(FILE *out, const json_t *point)
+{
+    const json_t *layers = json_object_get(json_object_get(point, "plan"), "layers"), *layer;
+    size_t i;
+    fputc('"', out);
+    json_array_foreach(layers, i, layer)
+        fprintf(out, "%s%s/%s", i ? ";" : "", json_string_value(json_object_get(layer, "key")),
+                json_string_value(json_object_get(layer, "value")));
+    fputs("\"\n", out);
+}
+
+char *solution_front_csv(const solution *s, size_t n)
+{
+    static const char *const numbers[] = {"bits_per_value", "bytes_per_token", "predicted_kl", "measured_kl"};
+    json_t *list = solution_front_json(s, n, false), *point;
+    char *text = NULL;
+    size_t bytes, i;
+    FILE *out = list ? open_memstream(&text, &bytes) : NULL;
+    if (out) fputs("bits_per_value,bytes_per_token,predicted_kl,measured_kl,method,chosen,plan\n", out);
+    for (i = 0; out && i < json_array_size(list); i++) {
+        point = json_array_get(list, i);
+        for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++) put_number(out, point, numbers[k]);
+        fprintf(out, "%s,%s,", json_string_value(json_object_get(point, "method")),
+                json_is_true(json_object_get(point, "chosen")) ? "true" : "false");
+        put_plan(out, point);
+    }
+    json_decref(list);
+    if (out && fclose(out) == 0) return text;
+    free(text);
+    return NULL;
 }

@@ -33,4 +33,6 @@ kvc_status solution_plan(const solution *s, const front_point *point, plan *out,
 /* At most n points spread evenly over the bytes, the cheapest, the best, those that were measured, and the chosen
  * one. brief: bits and prediction alone, else as contract.md says. NULL: out of memory. */
 json_t *solution_front_json(const solution *s, size_t n, bool brief);
+/* The same points, a line each, under the names of the JSON's fields; owned: free(). */
+char *solution_front_csv(const solution *s, size_t n);
 #endif
