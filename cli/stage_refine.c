@@ -1,0 +1,179 @@
+/* stage_refine.c - see stage_refine.h. The search (search/refine.h) asks, calib/score's pricing answers: its base is
+ * the best plan so far, so that a marginal or a swap costs the layers from the first changed one on. */
+#include "stage_refine.h"
+#include "bound_plan.h"
+#include "console.h"
+#include "corpus.h"
+#include "refine.h"
+#include "refine_file.h"
+#include "sha256.h"
+#include <stdlib.h>
+
+#define MAX_CELLS ((size_t)1 << 22) /* of a table of neighbours */
+
+typedef struct stage {
+    solution *solution;
+    const settings *s;
+    const subject *subject;
+    sequence_set text;
+    uint32_t evaluations;
+    refine_file file;
+    pricing *pricing; /* NULL until something has to be measured */
+    bound_plan base;  /* of it; its parameters are borrowed */
+    kvc_status status;
+    kvc_error *err;
+} stage;
+
+/* Callbacks return 0, or 1 where x->status says why not. */
+static int result(stage *x, kvc_status status)
+{
+    x->status = status;
+    return status != KVC_OK;
+}
+
+static kvc_status bind(bound_plan *out, const stage *x, const uint16_t *choice)
+{
+    const profile *p = x->solution->profile;
+    front_point point = {.choice = (uint16_t *)choice};
+    plan plan;
+    KVC_TRY(solution_plan(x->solution, &point, &plan, x->err));
+    kvc_status status = bound_plan_new(out, p, &p->model, p->tokens.page, plan.layers, x->err);
+    plan_free(&plan);
+    return status;
+}
+
+static kvc_status set_base(stage *x, const bound_plan *base)
+{
+    plan_ref plan = bound_plan_ref(base);
+    if (x->pricing) return pricing_rebase(x->pricing, &plan, console_job(), x->err);
+    return pricing_new(&x->pricing, x->subject->model, x->subject->backend, &x->text, &x->solution->profile->tokens,
+                       &plan, (uint32_t)x->s->price_rows, x->s->memory, console_job(), x->err);
+}
+
+static int rebase(void *context, const uint16_t *choice)
+{
+    stage *x = context;
+    bound_plan base;
+    if (result(x, bind(&base, x, choice))) return 1;
+    kvc_status status = set_base(x, &base);
+    if (status == KVC_OK) {
+        bound_plan before = x->base;
+        x->base = base;
+        base = before;
+    }
+    bound_plan_free(&base);
+    return result(x, status);
+}
+
+static int measure_marginal(void *context, const uint16_t *base, uint32_t item, uint16_t option, double *delta,
+                            double *deviation)
+{
+    stage *x = context;
+    const profile *p = x->solution->profile;
+    bool values = item % 2;
+    uint16_t candidate = x->solution->priced.candidate[item][option];
+    void *params;
+    price price;
+    (void)base; /* the last plan rebased to */
+    if (result(x, profile_get_params(p, values, item / 2, candidate, &params, x->err))) return 1;
+    kvc_status status =
+        pricing_item(x->pricing, item / 2, values, values ? &p->values[candidate] : &p->keys[candidate], params,
+                     &price, NULL, console_job(), x->err);
+    free(params);
+    if (result(x, status)) return 1;
+    *delta = price.delta;
+    *deviation = price.delta_stderr;
+    console_detail("refine: layer %u %s to candidate %u: %+.3g +- %.2g", item / 2, values ? "values" : "keys",
+                   candidate, price.delta, price.delta_stderr);
+    return 0;
+}
+
+static int measure_plan(void *context, const uint16_t *choice, double *loss, double *deviation)
+{
+    stage *x = context;
+    bound_plan bound;
+    price price;
+    if (result(x, bind(&bound, x, choice))) return 1;
+    plan_ref plan = bound_plan_ref(&bound);
+    kvc_status status = pricing_plan(x->pricing, &plan, &price, NULL, console_job(), x->err);
+    bound_plan_free(&bound);
+    if (result(x, status)) return 1;
+    *loss = price.kl;
+    *deviation = price.kl_stderr;
+    console_detail("refine: plan: KL %.5g, %+.3g +- %.2g", price.kl, price.delta, price.delta_stderr);
+    return 0;
+}
+
+static int keep(void *context, const refine_record *record, uint32_t used)
+{
+    stage *x = context;
+    console_detail("refine: %u of %u measurements", used, x->evaluations);
+    return result(x, refine_file_add(&x->file, record, x->err));
+}
+
+/* ---- */
+
+/* What measurements belong to; the options of items are part of each record's plan (search/refine.h). */
+static json_t *header_json(const stage *x)
+{
+    uint8_t hash[32];
+    char text[65];
+    sequences_sha256(&x->text, hash);
+    sha256_hex(hash, text);
+    return json_pack("{s:s,s:s,s:I}", "profile", x->solution->profile->fingerprint, "text", text, "rows",
+                     (json_int_t)x->s->price_rows);
+}
+
+static kvc_status open_file(stage *x, const workdir *w)
+{
+    char path[4096];
+    json_t *header = header_json(x);
+    if (!header) return kvc_fail(x->err, KVC_NO_MEMORY, "out of memory for a header");
+    workdir_file(w, "refine.jsonl", path, sizeof path);
+    kvc_status status = refine_file_open(&x->file, path, header, x->s->resume, x->err);
+    json_decref(header);
+    return status;
+}
+
+static void take(solution *s, const refine_result *r)
+{
+    free(s->chosen.choice);
+    s->chosen = (front_point){.bytes = r->bytes, .choice = r->choice};
+    for (uint32_t i = 0; i < s->priced.table.n_items; i++)
+        s->chosen.loss += s->priced.table.options[i][r->choice[i]].loss;
+}
+
+static kvc_status search(stage *x, uint64_t budget, refined *out)
+{
+    refine_result r;
+    refine_calls calls = {rebase, measure_marginal, measure_plan, keep, x};
+    refine_options options = {.budget = budget,
+                              .evaluations = x->evaluations,
+                              .max_cells = MAX_CELLS,
+                              .log = x->file.records,
+                              .n_log = x->file.n};
+    KVC_TRY(
+        search_failed(refine(&x->solution->priced.table, x->solution->chosen.choice, &options, &calls, &r), x->err));
+    if (r.stopped) {
+        free(r.choice);
+        return x->status;
+    }
+    take(x->solution, &r);
+    *out = (refined){r.start_loss, r.loss, r.deviation, r.used, r.n_plans, r.n_accepted};
+    console_detail("refine: KL %.5g to %.5g, %u of %u plans accepted", r.start_loss, r.loss, r.n_accepted, r.n_plans);
+    return KVC_OK;
+}
+
+kvc_status stage_refine(refined *out, solution *solution, uint64_t budget, uint32_t evaluations, const settings *s,
+                        const subject *subject, const sequence_set *calibration, const workdir *w, kvc_error *err)
+{
+    stage x = {.solution = solution, .s = s, .subject = subject, .evaluations = evaluations, .err = err};
+    KVC_TRY(sequences_slice(&x.text, calibration, 0, sequences_within(calibration, s->price_tokens), err));
+    kvc_status status = open_file(&x, w);
+    if (status == KVC_OK) status = search(&x, budget, out);
+    pricing_free(x.pricing);
+    bound_plan_free(&x.base);
+    refine_file_close(&x.file);
+    sequences_free(&x.text);
+    return status;
+}
