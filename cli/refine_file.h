@@ -3,6 +3,7 @@
 #ifndef CLI_REFINE_FILE_H
 #define CLI_REFINE_FILE_H
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include "kvc/kvc.h"
 #include "refine.h"
