@@ -1,15 +1,19 @@
 /* cmd_run.c - kvcalib run MODEL -o cfg.bin: profile, solve, compile, and measure the result on text held apart. */
+#include "baselines.h"
 #include "bound_plan.h"
 #include "candidates.h"
 #include "command.h"
 #include "config_image.h"
 #include "console.h"
 #include "dry_run.h"
+#include "front_file.h"
 #include "output_check.h"
 #include "plan_file.h"
 #include "provenance.h"
 #include "run_report.h"
+#include "report_file.h"
 #include "stage_profile.h"
+#include "stage_refine.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -22,7 +26,9 @@ typedef struct job_state {
     workdir work;
     profile *profile;
     solution solution;
+    hidden_states *reference; /* the exact model's final states of the text held apart */
     eval_result measured;
+    baselines baselines;
     config_image image;
 } job_state;
 
@@ -49,6 +55,8 @@ static kvc_status check_budget(const job_state *x, const settings *s, kvc_error 
 static kvc_status prepare(job_state *x, const settings *s, kvc_error *err)
 {
     if (!s->dry_run) KVC_TRY(output_check(s->output, err));
+    if (!s->dry_run && s->report) KVC_TRY(output_check(s->report, err));
+    if (!s->dry_run && s->front) KVC_TRY(output_check(s->front, err));
     KVC_TRY(subject_open(&x->subject, s, !s->dry_run, err));
     KVC_TRY(corpus_open(&x->corpus, s, &x->subject, true, err));
     KVC_TRY(candidates_read(&x->space, s, &x->subject.model->info, err));
@@ -83,10 +91,20 @@ static kvc_status make_profile(job_state *x, const settings *s, kvc_error *err)
     return KVC_OK;
 }
 
+/* The bytes that refinement may use: what was asked for, or what the plan for a loss takes. */
+static uint64_t refine_budget(const job_state *x, const settings *s)
+{
+    return s->bits > 0 ? solution_budget(&x->solution, s->bits) : x->solution.chosen.bytes;
+}
+
 static kvc_status make_plan(job_state *x, const settings *s, kvc_error *err)
 {
     char path[4096];
+    refined refined;
     KVC_TRY(solution_find(&x->solution, x->profile, s, err));
+    if (s->evaluations)
+        KVC_TRY(stage_refine(&refined, &x->solution, refine_budget(x, s), (uint32_t)s->evaluations, s, &x->subject,
+                             &x->corpus.calibration, &x->work, err));
     workdir_file(&x->work, "plan.yaml", path, sizeof path);
     return plan_file_write(&x->solution, path, err);
 }
@@ -94,13 +112,28 @@ static kvc_status make_plan(job_state *x, const settings *s, kvc_error *err)
 static kvc_status measure(job_state *x, const settings *s, const plan *plan, kvc_error *err)
 {
     bound_plan bound;
+    const sequence_set *text = &x->corpus.holdout;
+    console_units("tokens", (double)sequences_tokens(text));
+    KVC_TRY(evaluate_exact(&x->reference, x->subject.model, x->subject.backend, text, s->memory, console_job(),
+                           "measure", err));
     KVC_TRY(bound_plan_new(&bound, x->profile, &x->profile->model, plan->tokens.page, plan->layers, err));
-    console_units("tokens", (double)sequences_tokens(&x->corpus.holdout));
     kvc_status status =
-        evaluate(x->subject.model, x->subject.backend, &x->corpus.holdout, &plan->tokens, bound.layers, bound.params,
-                 bound.n_params, s->memory, NULL, &x->measured, console_job(), "measure", err);
+        evaluate(x->subject.model, x->subject.backend, text, &plan->tokens, bound.layers, bound.params,
+                 bound.n_params, s->memory, x->reference, &x->measured, console_job(), "measure", err);
     bound_plan_free(&bound);
     return status;
+}
+
+static kvc_status make_report(job_state *x, const settings *s, const json_t *provenance, kvc_error *err)
+{
+    KVC_TRY(baselines_measure(&x->baselines, s, &x->subject, &x->solution, &x->corpus.holdout, x->reference, err));
+    const report_input in = {.solution = &x->solution,
+                             .config = x->image.config,
+                             .measured = &x->measured,
+                             .baselines = x->baselines.list,
+                             .n_baselines = x->baselines.n,
+                             .provenance = provenance};
+    return report_file_write(&in, s->report, err);
 }
 
 static kvc_status make_config(job_state *x, const settings *s, const plan *plan, kvc_error *err)
@@ -109,8 +142,11 @@ static kvc_status make_config(job_state *x, const settings *s, const plan *plan,
     if (!provenance) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the provenance");
     kvc_status status =
         config_image_compile(&x->image, &x->profile->model, plan, "the plan", x->profile, provenance, err);
+    if (status == KVC_OK) status = output_write(s->output, x->image.bytes, x->image.n, err);
+    if (status == KVC_OK && s->front) status = front_file_write(&x->solution, s->front, err);
+    if (status == KVC_OK && s->report) status = make_report(x, s, provenance, err);
     json_decref(provenance);
-    return status == KVC_OK ? output_write(s->output, x->image.bytes, x->image.n, err) : status;
+    return status;
 }
 
 static kvc_status work(job_state *x, const settings *s, kvc_error *err)
@@ -133,6 +169,7 @@ kvc_status command_run(settings *s, kvc_error *err)
     kvc_status status = prepare(&x, s, err);
     if (status == KVC_OK && !s->dry_run) status = resumable(work(&x, s, err), &x.work, err);
     config_image_free(&x.image);
+    hidden_free(x.reference);
     solution_free(&x.solution);
     profile_free(x.profile);
     workdir_close(&x.work);

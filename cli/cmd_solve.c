@@ -2,25 +2,12 @@
 #include "inspect_json.h"
 #include "command.h"
 #include "console.h"
-#include "json.h"
-#include "output.h"
+#include "front_file.h"
 #include "plan_file.h"
+#include "report_file.h"
 #include "solution.h"
 #include <stdlib.h>
 #include <string.h>
-
-enum { FRONT_POINTS = 200 };
-
-static kvc_status write_front(const solution *s, const char *path, kvc_error *err)
-{
-    json_t *list = solution_front_json(s, FRONT_POINTS, false);
-    char *text = list ? json_canonical(list) : NULL;
-    kvc_status status =
-        text ? output_write(path, text, strlen(text), err) : kvc_fail(err, KVC_NO_MEMORY, "out of memory");
-    free(text);
-    json_decref(list);
-    return status;
-}
 
 static void report(const settings *s, const solution *found)
 {
@@ -46,7 +33,9 @@ static kvc_status solve(const settings *s, const profile *p, kvc_error *err)
     solution found = {0};
     kvc_status status = solution_find(&found, p, s, err);
     if (status == KVC_OK) status = plan_file_write(&found, s->output, err);
-    if (status == KVC_OK && s->front) status = write_front(&found, s->front, err);
+    if (status == KVC_OK && s->front) status = front_file_write(&found, s->front, err);
+    const report_input page = {.solution = &found};
+    if (status == KVC_OK && s->report) status = report_file_write(&page, s->report, err);
     if (status == KVC_OK) report(s, &found);
     solution_free(&found);
     return status;

@@ -27,10 +27,10 @@ typedef struct settings {
     yaml_file recipe_file;
 
     const char *output, *recipe, *space, *workdir, *device, *progress, *log_file;
-    const char *method, *front, *profile, *model, *text, *config, *plan, *prompt, *prompt_file, *dtype;
+    const char *method, *front, *report, *profile, *model, *text, *config, *plan, *prompt, *prompt_file, *dtype;
     text_list prompts, holdout;
     uint64_t context, sinks, window, page, seq_len, calib_tokens, holdout_tokens, anchor_tokens, probe_rows;
-    uint64_t probe_sequences, fit_rows, table_rows, restarts, iterations, price_tokens, price_rows, price_anchors;
+    uint64_t probe_sequences, fit_rows, table_rows, restarts, iterations, price_tokens, price_rows, price_anchors, evaluations;
     uint64_t memory, threads, seed, max_tokens, n_tokens, top_k;
     const char *price;
     double ridge;

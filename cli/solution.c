@@ -88,7 +88,7 @@ static kvc_status take(solution *s, const front_point *point, kvc_error *err)
     return KVC_OK;
 }
 
-static uint64_t budget_bytes(const solution *s, double bits)
+uint64_t solution_budget(const solution *s, double bits)
 {
     const kvc_model_info *m = &s->profile->model;
     return (uint64_t)(bits / 8 * (2.0 * m->n_layers * m->n_kv_heads * m->head_dim * (double)s->context));
@@ -119,9 +119,9 @@ static kvc_status greedy_within_loss(solution *s, double limit, kvc_error *err)
 
 static kvc_status choose_by_bits(solution *s, double bits, bool greedy, kvc_error *err)
 {
-    const front_point *point = front_at_bytes(&s->front, budget_bytes(s, bits));
+    const front_point *point = front_at_bytes(&s->front, solution_budget(s, bits));
     if (!point) return infeasible_bits(s, bits, err);
-    return greedy ? take_greedy(s, budget_bytes(s, bits), err) : take(s, point, err);
+    return greedy ? take_greedy(s, solution_budget(s, bits), err) : take(s, point, err);
 }
 
 static kvc_status choose_by_loss(solution *s, double loss, bool greedy, kvc_error *err)

@@ -25,6 +25,7 @@ void solution_free(solution *s);
 
 double solution_bits(const solution *s, const front_point *point); /* true bits per value at the context */
 double solution_kl(const solution *s, const front_point *point);   /* predicted; NaN if nothing was measured */
+uint64_t solution_budget(const solution *s, double bits);          /* bytes of that many bits per value */
 /* Candidate index of an item in a point. */
 uint16_t solution_candidate(const solution *s, const front_point *point, uint32_t item);
 /* Owned: plan_free(). */

@@ -82,3 +82,14 @@ done:
     free(rows);
     return status;
 }
+
+kvc_status evaluate_exact(hidden_states **out, model *m, backend *b, const sequence_set *tokens,
+                          uint64_t memory_limit, const job *job, const char *stage, kvc_error *err)
+{
+    *out = NULL;
+    kvc_status status = run_pass(out, m, b, tokens, NULL, memory_limit, job, stage, err);
+    if (status == KVC_OK) return KVC_OK;
+    hidden_free(*out);
+    *out = NULL;
+    return status;
+}

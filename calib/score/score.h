@@ -44,6 +44,10 @@ kvc_status evaluate(model *m, backend *b, const sequence_set *tokens, const kvc_
                     const kvc_layer *layers, const void *params, size_t params_bytes, uint64_t memory_limit,
                     hidden_states *ref, eval_result *out, const job *job, const char *stage, kvc_error *err);
 
+/* The exact model's final hidden states: `ref` of evaluate(). Owned: hidden_free(). */
+kvc_status evaluate_exact(hidden_states **out, model *m, backend *b, const sequence_set *tokens, uint64_t memory_limit,
+                          const job *job, const char *stage, kvc_error *err);
+
 /* Isolated global losses: what one changed item (a layer's keys or values) costs, everything else as in a base plan.
  * The streams that enter each layer under the base plan are kept, so that only the changed layer and later ones are
  * computed. */

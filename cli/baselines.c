@@ -1,0 +1,96 @@
+/* baselines.c - see baselines.h. */
+#include "baselines.h"
+#include "bound_plan.h"
+#include "console.h"
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct pair {
+    const char *name, *method, *key, *value;
+    bool yardstick;
+} pair;
+
+static const pair pairs[] = {
+    {"KIVI, 2 bits", "uniform", "int2.ch32", "int2.tok32", true},
+    {"KIVI, 4 bits", "uniform", "int4.ch32", "int4.tok32", false},
+    {"int4 per token", "uniform", "int4.tok", "int4.tok", false},
+    {"Hadamard INT4", "hadamard", "int4.tok+had", "int4.tok+had", false},
+    {"int4 keys by channel", "uniform", "int4.ch", "int4.tok+had", false},
+    {"int3 keys by channel", "uniform", "int3.ch", "int3.tok+had", false},
+};
+
+typedef struct comparison {
+    baselines *out;
+    const settings *s;
+    const subject *subject;
+    const solution *solution;
+    const sequence_set *text;
+    hidden_states *reference;
+} comparison;
+
+static kvc_status measure(comparison *x, const kvc_layer *layers, const char *name, const char *method,
+                          bool yardstick, kvc_error *err)
+{
+    const profile *p = x->solution->profile;
+    bound_plan bound;
+    eval_result r;
+    KVC_TRY(bound_plan_new(&bound, p, &p->model, p->tokens.page, layers, err));
+    console_units("tokens", (double)sequences_tokens(x->text));
+    kvc_status status =
+        evaluate(x->subject->model, x->subject->backend, x->text, &p->tokens, bound.layers, bound.params,
+                 bound.n_params, x->s->memory, x->reference, &r, console_job(), "baselines", err);
+    baseline *b = &x->out->list[x->out->n];
+    if (status == KVC_OK) status = baseline_of(b, x->solution, bound.layers, &r, name, method, err);
+    bound_plan_free(&bound);
+    if (status != KVC_OK) return status;
+    b->yardstick = yardstick;
+    x->out->n++;
+    console_detail("%s: KL %.5f +- %.5f at %.3f bits per value", name, r.kl_mean, r.kl_stderr, b->bits);
+    return KVC_OK;
+}
+
+static bool fits(const profile *p, const kvc_codec *codec)
+{
+    kvc_coder coder;
+    return kvc_coder_init(&coder, codec, NULL, p->model.n_kv_heads, p->model.head_dim, p->tokens.page, NULL) ==
+           KVC_OK;
+}
+
+static kvc_status measure_pair(comparison *x, const pair *pair, kvc_layer *layers, kvc_error *err)
+{
+    const profile *p = x->solution->profile;
+    kvc_layer layer;
+    KVC_TRY(kvc_codec_parse(&layer.key, pair->key, err));
+    KVC_TRY(kvc_codec_parse(&layer.value, pair->value, err));
+    if (!fits(p, &layer.key) || !fits(p, &layer.value)) return KVC_OK;
+    for (uint32_t i = 0; i < p->n_layers; i++) layers[i] = layer;
+    return measure(x, layers, pair->name, pair->method, pair->yardstick, err);
+}
+
+/* The same candidates and bytes as the chosen plan, spent greedily. */
+static kvc_status measure_greedy(comparison *x, kvc_error *err)
+{
+    front_point point = {0};
+    plan plan = {0};
+    KVC_TRY(search_failed(solve_greedy(&x->solution->priced.table, x->solution->chosen.bytes, &point), err));
+    kvc_status status = solution_plan(x->solution, &point, &plan, err);
+    if (status == KVC_OK) status = measure(x, plan.layers, "greedy", "greedy", false, err);
+    plan_free(&plan);
+    free(point.choice);
+    return status;
+}
+
+kvc_status baselines_measure(baselines *out, const settings *s, const subject *subject, const solution *solution,
+                             const sequence_set *text, hidden_states *reference, kvc_error *err)
+{
+    comparison x = {out, s, subject, solution, text, reference};
+    out->n = 0;
+    kvc_layer *layers = calloc(solution->profile->n_layers, sizeof *layers);
+    if (!layers) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a plan");
+    kvc_status status = KVC_OK;
+    for (size_t i = 0; status == KVC_OK && i < sizeof pairs / sizeof *pairs; i++)
+        status = measure_pair(&x, &pairs[i], layers, err);
+    if (status == KVC_OK) status = measure_greedy(&x, err);
+    free(layers);
+    return status;
+}
