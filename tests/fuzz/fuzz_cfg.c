@@ -70,7 +70,8 @@ static void use_config(const kvc_config *cfg)
         kvc_codec parsed;
         kvc_codec_format(&kvc_config_layer(cfg, i)->key, text);
         if (kvc_codec_parse(&parsed, text, NULL) != KVC_OK) abort();
-        if (memcmp(&parsed, &kvc_config_layer(cfg, i)->key, 16) != 0) abort();
+        if (memcmp(&parsed, &kvc_config_layer(cfg, i)->key, offsetof(kvc_codec, param_offset)) != 0) abort();
+        if (memcmp(parsed.segment, kvc_config_layer(cfg, i)->key.segment, sizeof parsed.segment) != 0) abort();
     }
     if (sum == 0 || kvc_config_bits_per_value(cfg, 8192) <= 0.0) abort();
     use_cache(cfg);

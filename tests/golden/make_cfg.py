@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the golden cfg.bin files of format 1.0: good/*.bin with their .json, and bad/fNN_*.bin, each breaking rule F-NN.
+"""Writes the golden cfg.bin files: good/*.bin with their .json and .blocks, and bad/fNN_*.bin, each breaking rule F-NN.
 
     make_cfg.py
 
@@ -9,17 +9,18 @@ files have valid hashes wherever the rule that they break lies behind the hashes
 import hashlib
 import json
 import pathlib
+import random
 import struct
 import sys
 
 HERE = pathlib.Path(__file__).parent
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(HERE.parent / "spec"))
-from read_cfg import read_cfg  # noqa: E402
+from read_cfg import coders, read_cfg  # noqa: E402
 from xxh3 import xxh3_64  # noqa: E402
 
 MODEL, TOKENS, LAYERS, PARAMETERS, PROVENANCE = 1, 2, 3, 4, 64
-SCALE = {"": 0, "tok": 1, "ch": 2, "static": 3}
+SCALE = {"": 0, "tok": 1, "ch": 2, "static": 3, "head": 4}
 
 
 def codec(symbol, bits, scale="", group=0, transforms=(), dims=1, flags=0, parameters=(0, 0), reserved=b"", segment=b""):
@@ -77,6 +78,104 @@ def sections(m=None, t=None, layers=FP16 + FP16, parameters=None, provenance=Non
     return parts
 
 
+# ---- constants of fitted codecs: small ones, of a model with 2 KV heads of 8 channels ----
+
+HEADS, DIM, PAGE = 2, 8, 8
+
+
+def pad(raw, step):
+    return raw + b"\0" * (-len(raw) % step)
+
+
+def inverse(matrix):
+    """Of a well-conditioned matrix, by Gauss-Jordan without pivots."""
+    n = len(matrix)
+    rows = [list(row) + [float(i == j) for j in range(n)] for i, row in enumerate(matrix)]
+    for c in range(n):
+        rows[c] = [x / rows[c][c] for x in rows[c]]
+        for r in range(n):
+            if r != c:
+                rows[r] = [x - rows[r][c] * y for x, y in zip(rows[r], rows[c])]
+    return [row[n:] for row in rows]
+
+
+def klt(rng):
+    raw = b""
+    for _ in range(HEADS):
+        s = [[rng.randint(-64, 64) / 256 + (i == j) for i in range(DIM)] for j in range(DIM)]
+        t = inverse(s)
+        raw += struct.pack(f"<{DIM}f", *(rng.randint(-64, 64) / 64 for _ in range(DIM)))
+        raw += struct.pack(f"<{DIM * DIM}f", *(t[i][j] for j in range(DIM) for i in range(DIM)))
+        raw += struct.pack(f"<{DIM * DIM}e", *(x for row in s for x in row))
+    return raw
+
+
+def smooth(rng):
+    return struct.pack(f"<{HEADS * DIM}f", *(2.0 ** rng.uniform(-3, 3) for _ in range(HEADS * DIM)))
+
+
+def perm(rng):
+    return b"".join(struct.pack(f"<{DIM}H", *rng.sample(range(DIM), DIM)) for _ in range(HEADS))
+
+
+def rot(rng):
+    signs = [rng.choice((-1, 1)) for _ in range(HEADS * DIM)]
+    return struct.pack(f"<{HEADS * DIM * DIM}e", *(signs[h * DIM + j] * (-1) ** bin(i & j).count("1") / DIM ** 0.5
+                                                   for h in range(HEADS) for j in range(DIM) for i in range(DIM)))
+
+
+def tables(rng, n_scales, n_values):
+    return (struct.pack(f"<{n_scales}f", *(2.0 ** rng.uniform(-1, 1) for _ in range(n_scales))) +
+            struct.pack(f"<{n_values}e", *(rng.gauss(0, 1) for _ in range(n_values))))
+
+
+def fitted(rng):
+    """(codec fields, parts) of four layers, keys and values."""
+    had, s, p, r, k = 1, 2, 3, 4, 5
+    return [
+        (dict(symbol=5, bits=4, dims=2, transforms=(k,)), [klt(rng), tables(rng, 2 * 4, 2 << 4)]),
+        (dict(symbol=5, bits=7, dims=4), [tables(rng, 2 * 2, 4 << 7)]),
+        (dict(symbol=4, bits=3, scale="static", transforms=(had,)), [tables(rng, 2 * 8, 2 * 8 << 3)]),
+        (dict(symbol=4, bits=5, scale="head", transforms=(s, had)), [smooth(rng), tables(rng, 2 * 8, 2 << 5)]),
+        (dict(symbol=5, bits=3, dims=0, scale="head", segment=bytes((1, 1, 2, 2, 2, 2, 0, 0)), transforms=(p, k)),
+         [perm(rng), klt(rng), tables(rng, 2 * 4, 2 * 3 << 3)]),
+        (dict(symbol=5, bits=9, dims=2, transforms=(r,)), [rot(rng), tables(rng, 2 * 4, 2 << 9)]),
+        (dict(symbol=2, bits=4, scale="tok", group=8, transforms=(k,)), [klt(rng)]),
+        (dict(symbol=5, bits=2, dims=8, scale="static"), [tables(rng, 2, 2 * 8 << 2)]),
+    ]
+
+
+def with_parameters(codecs):
+    """Layers and the section parameters: each block at a multiple of 64."""
+    layers, parameters = b"", b""
+    for fields, parts in codecs:
+        block = b"".join(pad(part, 16) for part in parts)
+        parameters = pad(parameters, 64)
+        layers += codec(parameters=(len(parameters), len(block)), **fields)
+        parameters += block
+    return layers, parameters
+
+
+def fitted_file(codecs, reader_min=1001, bend=lambda raw: raw):
+    layers, parameters = with_parameters(codecs)
+    m = model(b"fitted", layers=len(codecs) // 2, query_heads=4, kv_heads=HEADS, head_dim=DIM, hidden=32)
+    return image(sections(m, tokens(0, 0, PAGE), layers, bend(parameters)), reader_min=reader_min, writer=1001)
+
+
+def blocks_of(data, rng):
+    """What tests/spec/fitted.py makes of rows that were never seen before, and of the largest."""
+    out = b""
+    for i, (coder, _) in enumerate(coders(data)):
+        rows = [struct.unpack(f"<{DIM}f", struct.pack(f"<{DIM}f", *(rng.gauss(0, 1.5) for _ in range(DIM)))) for _ in range(PAGE)]
+        if i == 1:
+            rows[3] = (1e6, -1e6) * (DIM // 2)
+        block = coder.encode(rows)
+        for row in rows:
+            out += struct.pack(f"<{DIM}f", *row)
+        out += block + b"".join(struct.pack(f"<{DIM}f", *row) for row in coder.decode(block, PAGE))
+    return out
+
+
 def good_files():
     note = json.dumps({"tool": "golden", "seed": 7}, separators=(",", ":")).encode()
     mixed = b"".join(codec(2, bits, scale, group, had) for bits, scale, group, had in (
@@ -89,12 +188,37 @@ def good_files():
         "uniform": image(sections(model(b"thirty-two layers", layers=32, query_heads=32, kv_heads=8, head_dim=128), layers=uniform)),
         "parameters": image(sections(parameters=bytes(range(100)), provenance=note)),
         "newer_writer": image(sections(provenance=note) + [(1000, 0, b"an optional section of a later version")], writer=1007),
+        "fitted": fitted_file(fitted(random.Random(1001))),
         "largest": image(sections(model(head_dim=512), tokens(1 << 20, 1 << 20, 1024), codec(2, 4, "ch", 1024) + codec(2, 4, "tok", 512))),
     }
 
 
 def bad_codec(value):
     return image(sections(layers=FP16 + value))
+
+
+def bad_table(rule_bytes=None, **fields):
+    """vq2x1 for the keys and the values of a head of 8, the keys' descriptor or constants bent."""
+    parts = [struct.pack("<8f", *([1.0] * 8)) + struct.pack("<4e", 0, 0, 1, 1)]
+    fine = dict(symbol=5, bits=1, dims=2)
+    bend = (lambda raw: rule_bytes + raw[len(rule_bytes):]) if rule_bytes else (lambda raw: raw)
+    return fitted_file([({**fine, **fields}, parts), (fine, parts)], bend=bend)
+
+
+def bad_transform(number, part):
+    return fitted_file([(dict(symbol=1, bits=16, transforms=(number,)), [part]), (dict(symbol=1, bits=16), [])])
+
+
+def bad_rot():
+    rows = [[1.0 * (i == j) for i in range(DIM)] for j in range(DIM)] * HEADS
+    rows[5][5] = 0.5
+    return struct.pack(f"<{HEADS * DIM * DIM}e", *(x for row in rows for x in row))
+
+
+def twice():
+    """Keys and values name the same constants."""
+    layers, parameters = with_parameters([(dict(symbol=5, bits=1, dims=2), [struct.pack("<8f4e", *([1.0] * 12))])])
+    return image(sections(model(kv_heads=HEADS, head_dim=DIM), tokens(0, 0, PAGE), layers * 2, parameters), 1001, 1001)
 
 
 def bad_files():
@@ -184,6 +308,28 @@ def bad_files():
         "f45_unaligned": image(sections(layers=FP16 + codec(1, 16, parameters=(8, 8)), parameters=bytes(64))),
         "f45_empty": image(sections(layers=FP16 + codec(1, 16, parameters=(64, 0)), parameters=bytes(128))),
         "f45_overflow": image(sections(layers=FP16 + codec(1, 16, parameters=((1 << 32) - 64, 128)), parameters=bytes(64))),
+        "f42_vq_bits": bad_table(bits=13),
+        "f42_vq_dims": bad_table(dims=3),
+        "f42_vq_scale": bad_table(scale="ch", group=8),
+        "f42_vq_group": bad_table(group=8),
+        "f42_vq_segment": bad_table(segment=bytes((2,) * 8)),
+        "f42_vq_none": bad_table(dims=0, segment=bytes(8)),
+        "f42_vq_hole": bad_table(dims=0, segment=bytes((2, 2, 0, 0, 2, 2, 2, 2))),
+        "f42_vq_falls": bad_table(dims=0, segment=bytes((2, 2, 2, 2, 1, 1, 1, 1))),
+        "f42_lut_dims": bad_table(symbol=4),
+        "f42_lut_bits": bad_table(symbol=4, bits=9, dims=1),
+        "f44_vq": bad_table(dims=16),
+        "f46_vq": fitted_file(fitted(random.Random(2))[:2], reader_min=1000),
+        "f47_short": bad_table(bits=4),
+        "f47_long": bad_table(dims=4),
+        "f48_twice": twice(),
+        "f49_scale_zero": bad_table(struct.pack("<f", 0.0)),
+        "f49_scale_nan": bad_table(struct.pack("<2f", 1.0, float("nan"))),
+        "f49_table": bad_table(struct.pack("<8f2e", *([1.0] * 9), float("inf"))),
+        "f49_klt": bad_transform(5, pad(struct.pack("<2f", 0.0, float("inf")), 2 * (4 * 8 + 6 * 64))),
+        "f49_smooth": bad_transform(2, pad(struct.pack("<15f", *([1.0] * 15)), 64)),
+        "f49_perm": bad_transform(3, struct.pack("<16H", *range(8), *range(7), 6)),
+        "f49_rot": bad_transform(4, bad_rot()),
         "f60_nul": image(sections(provenance=b'{"a":"\0"}')),
     }
 
@@ -194,6 +340,8 @@ def main():
         if not path.exists():
             path.write_bytes(data)
             path.with_suffix(".json").write_text(json.dumps(read_cfg(data), indent=1) + "\n")
+            if name == "fitted":
+                path.with_suffix(".blocks").write_bytes(blocks_of(data, random.Random(7)))
     for name, data in bad_files().items():
         (HERE / "bad" / f"{name}.bin").write_bytes(data)
 

@@ -2,8 +2,9 @@
 """A second reader of cfg.bin, written from runtime/FORMAT.md alone, with nothing but the standard library.
 
     read_cfg.py FILE            print what the file says as JSON; exit 1 with the broken rule if it says nothing valid
-    read_cfg.py --check DIR     DIR/good/*.bin must read as the .json beside each says; every DIR/bad/fNN_*.bin must be
-                                refused by rule F-NN, and each good file with any one byte changed must be refused too
+    read_cfg.py --check DIR     DIR/good/*.bin must read as the .json beside each says, and its codecs encode and decode the
+                                pages of the .blocks beside it where there is one; every DIR/bad/fNN_*.bin must be refused
+                                by rule F-NN, and each good file with any one byte changed must be refused too
 """
 import hashlib
 import json
@@ -13,15 +14,16 @@ import struct
 import sys
 
 sys.dont_write_bytecode = True
+import fitted  # noqa: E402
 from xxh3 import xxh3_64  # noqa: E402
 
 VERSION = 1001
 MAGIC = bytes.fromhex("894B56430D0A1A0A")
 SECTIONS = {1: "model", 2: "tokens", 3: "layers", 4: "parameters", 64: "provenance"}
 NEEDED = (1, 2, 3)
-SYMBOLS = {1: ("fp16", 1000), 2: ("int", 1000)}
-TRANSFORMS = {1: ("had", 1000)}
-SCALES = {0: "", 1: "tok", 2: "ch", 3: "static"}
+SYMBOLS = {1: ("fp16", 1000), 2: ("int", 1000), 4: ("lut", 1001), 5: ("vq", 1001)}
+TRANSFORMS = {1: ("had", 1000), 2: ("smooth", 1001), 3: ("perm", 1001), 4: ("rot", 1001), 5: ("klt", 1001)}
+SCALES = {0: "", 1: "tok", 2: "ch", 3: "static", 4: "head"}
 
 
 class Refused(Exception):
@@ -135,45 +137,93 @@ def check_known(symbol, scale, flags, transforms):
     need(flags & 1 == 0, 41, "@pre")
 
 
-def check_fields(symbol, bits, scale, dims, group):
-    need(dims == 1, 42, f"dims {dims}")
+def check_eighths(segment):
+    need(all(c in (0, 1, 2, 4, 8, 16) for c in segment) and segment[0], 42, f"segments {segment}")
+    kept = [c for c in segment if c]
+    need(kept == sorted(segment[:len(kept)]) and not any(segment[len(kept):]), 42, f"segments {segment}")
+
+
+def check_fields(c):
+    symbol, bits, scale, dims = c["symbol"], c["bits"], c["scale"], c["dims"]
     if symbol == 1:
-        need(bits == 16 and scale == 0 and group == 0, 42, "fp16")
-    else:
+        need(bits == 16 and scale == 0, 42, "fp16")
+    elif symbol == 2:
         need(bits in (1, 2, 3, 4, 6, 8) and scale in (1, 2), 42, f"int{bits}, scale {scale}")
+    else:
+        need(1 <= bits <= (8 if symbol == 4 else 12) and scale in (0, 3, 4), 42, f"{bits} bits, scale {scale}")
+    if symbol == 5:
+        need(dims in (0, 1, 2, 4, 8, 16), 42, f"dims {dims}")
+    else:
+        need(dims == 1, 42, f"dims {dims}")
+    if symbol == 5 and dims == 0:
+        check_eighths(list(c["segment"]))
+    else:
+        need(not any(c["segment"]), 42, "segments")
+    need(scale in (1, 2) or c["group"] == 0, 42, "group without a scale")
 
 
-def read_codec(raw, model, tokens, parameters, reader_min):
-    """The spec string and the bytes of a block."""
+def spec_of(c):
+    spec = SYMBOLS[c["symbol"]][0]
+    if c["symbol"] == 5:
+        spec += (str(c["dims"]) if c["dims"] else "[" + ",".join(map(str, c["segment"])) + "]") + "x"
+    if c["symbol"] != 1:
+        spec += str(c["bits"])
+    if c["scale"]:
+        spec += "." + SCALES[c["scale"]] + (str(c["group"]) if c["group"] else "")
+    return spec + "".join("+" + TRANSFORMS[t][0] for t in c["transforms"])
+
+
+def block_bytes(c, d, page):
+    if c["symbol"] in (4, 5):
+        return round_up(page * fitted.Table.n_codes(c, d) * c["bits"] // 8, 16)
+    return round_up(page * d * c["bits"] // 8 + (4 * page * d // c["group"] if c["scale"] else 0), 16)
+
+
+def read_fields(raw):
     symbol, bits, scale, dims, group, flags, n_transforms = struct.unpack_from("<4BH2B", raw)
-    offset, size = struct.unpack_from("<2I", raw, 16)
-    need(offset % 64 == 0 and offset + size <= parameters and (size or not offset), 45, "parameters")
     need(n_transforms <= 4, 42, f"{n_transforms} transforms")
-    transforms = list(raw[8:8 + n_transforms])
-    check_known(symbol, scale, flags, transforms)
-    check_fields(symbol, bits, scale, dims, group)
-    need(flags == 0 and not any(raw[8 + n_transforms:16]) and not any(raw[24:32]) and not size, 42, "unused fields")
-    d, page = model["head_dim"], tokens["page"]
-    if scale:
-        need(group, 43, "group not written out")
-    since = max([SYMBOLS[symbol][1]] + [TRANSFORMS[t][1] for t in transforms])
+    c = {"symbol": symbol, "bits": bits, "scale": scale, "dims": dims, "group": group,
+         "transforms": list(raw[8:8 + n_transforms]), "segment": raw[24:32]}
+    check_known(symbol, scale, flags, c["transforms"])
+    check_fields(c)
+    need(flags == 0 and not any(raw[8 + n_transforms:16]), 42, "unused fields")
+    return c
+
+
+def check_shape(c, d, page):
+    if c["scale"] in (1, 2):
+        need(c["group"] % 8 == 0 and (d if c["scale"] == 1 else page) % c["group"] == 0, 44, f"group {c['group']}")
+    if c["symbol"] in (4, 5):
+        need(fitted.Table.shape_fits(c, d), 44, f"{d} channels")
+
+
+def read_codec(raw, model, tokens, parameters, room, reader_min):
+    """Its fields, its constants, and the bytes that parameters have left for others."""
+    offset, size = struct.unpack_from("<2I", raw, 16)
+    need(offset % 64 == 0 and offset + size <= len(parameters) and (size or not offset), 45, "parameters")
+    c, d, heads = read_fields(raw), model["head_dim"], model["kv_heads"]
+    is_fitted = c["symbol"] in (4, 5) or any(t > 1 for t in c["transforms"])
+    need(is_fitted or not size, 42, "parameters of a codec without any")
+    need(c["scale"] not in (1, 2) or c["group"], 43, "group not written out")
+    since = max([SYMBOLS[c["symbol"]][1]] + [TRANSFORMS[t][1] for t in c["transforms"]])
     need(since <= reader_min, 46, "newer than reader_min")
-    if scale:
-        need(group % 8 == 0 and (d if scale == 1 else page) % group == 0, 44, f"group {group}")
-    spec = SYMBOLS[symbol][0] + (f"{bits}.{SCALES[scale]}{group}" if symbol == 2 else "")
-    block = page * d * bits // 8 + (4 * page * d // group if scale else 0)
-    return spec + "".join("+" + TRANSFORMS[t][0] for t in transforms), round_up(block, 16)
+    check_shape(c, d, tokens["page"])
+    need(size == fitted.params_size(c, heads, d), 47, f"{size} bytes of parameters")
+    need(size <= room, 48, "parameters named twice")
+    constants = parameters[offset:offset + size]
+    need(not size or fitted.params_fit(c, constants, heads, d), 49, "values of parameters")
+    return c, constants, room - size
 
 
 def read_layers(raw, model, tokens, parameters, reader_min):
+    """For each layer its keys' and its values' (fields, constants)."""
     need(len(raw) == 64 * model["layers"], 40, f"section layers has {len(raw)} bytes")
-    layers, page_bytes = [], 0
+    layers, room = [], len(parameters)
     for i in range(model["layers"]):
-        key, key_block = read_codec(raw[64 * i:64 * i + 32], model, tokens, parameters, reader_min)
-        value, value_block = read_codec(raw[64 * i + 32:64 * i + 64], model, tokens, parameters, reader_min)
-        layers.append({"layer": i, "key": key, "value": value})
-        page_bytes += key_block + value_block
-    return layers, page_bytes
+        key, key_constants, room = read_codec(raw[64 * i:64 * i + 32], model, tokens, parameters, room, reader_min)
+        value, value_constants, room = read_codec(raw[64 * i + 32:64 * i + 64], model, tokens, parameters, room, reader_min)
+        layers.append(((key, key_constants), (value, value_constants)))
+    return layers
 
 
 def bits_per_value(model, tokens, page_bytes, n):
@@ -183,24 +233,41 @@ def bits_per_value(model, tokens, page_bytes, n):
     return 8 * total / (2 * model["layers"] * model["kv_heads"] * model["head_dim"] * n)
 
 
-def read_cfg(data):
+def read_parts(data):
     header = read_header(data)
     sections = read_sections(data, header["n"])
     model = read_model(section(data, sections, 1))
     tokens = read_tokens(section(data, sections, 2))
-    parameters = section(data, sections, 4)
-    layers, page_bytes = read_layers(section(data, sections, 3), model, tokens, len(parameters or b""), header["reader_min"])
+    parameters = section(data, sections, 4) or b""
+    layers = read_layers(section(data, sections, 3), model, tokens, parameters, header["reader_min"])
+    return header, sections, model, tokens, layers
+
+
+def read_cfg(data):
+    header, sections, model, tokens, layers = read_parts(data)
     provenance = section(data, sections, 64)
     if provenance is not None:
         need(0 not in provenance, 60, "a zero byte in provenance")
+    page_bytes = sum(block_bytes(c, model["head_dim"], tokens["page"]) for layer in layers for c, _ in layer)
     return {
-        "format": header["writer"], "model": model, "tokens": tokens, "layers": layers,
+        "format": header["writer"], "model": model, "tokens": tokens,
+        "layers": [{"layer": i, "key": spec_of(key), "value": spec_of(value)}
+                   for i, ((key, _), (value, _)) in enumerate(layers)],
         "identity": header["identity"].hex(), "identity_matches": header["identity"] == identity_of(data, sections),
         "bits_per_value": round(bits_per_value(model, tokens, page_bytes, 8192), 6),
         "sections": [{"name": SECTIONS.get(kind, "unknown"), "offset": offset, "bytes": size}
                      for kind, _, offset, size in sections],
         "provenance": json.loads(provenance) if provenance is not None else None,
     }
+
+
+def coders(data):
+    """Of every layer, side and head whose codec is lut or vq, in this order: its coder and the bytes of its block."""
+    _, _, model, tokens, layers = read_parts(data)
+    heads, d = model["kv_heads"], model["head_dim"]
+    for c, constants in (side for layer in layers for side in layer):
+        for head in range(heads if c["symbol"] in (4, 5) else 0):
+            yield fitted.Coder(c, constants, heads, head, d), block_bytes(c, d, tokens["page"])
 
 
 # ---- the check of the golden files ----
@@ -229,10 +296,29 @@ def check_good(path, problems):
             problems.append(f"{path.name}: may end at {n}")
 
 
+def check_blocks(path, problems):
+    """A .blocks file: for each of coders() rows fp32 [P][d], their block, the decoded rows."""
+    data, blocks = path.with_suffix(".bin").read_bytes(), path.read_bytes()
+    _, _, model, tokens, _ = read_parts(data)
+    d, page = model["head_dim"], tokens["page"]
+    for i, (coder, size) in enumerate(coders(data)):
+        given, block, decoded = blocks[:4 * page * d], blocks[4 * page * d:][:size], blocks[4 * page * d + size:][:4 * page * d]
+        blocks = blocks[8 * page * d + size:]
+        rows = [list(struct.unpack_from(f"<{d}f", given, 4 * d * t)) for t in range(page)]
+        if coder.encode(rows) != block:
+            problems.append(f"{path.name}: block {i} is encoded differently")
+        if b"".join(struct.pack(f"<{d}f", *row) for row in coder.decode(block, page)) != decoded:
+            problems.append(f"{path.name}: block {i} decodes differently")
+    if blocks:
+        problems.append(f"{path.name}: {len(blocks)} bytes too many")
+
+
 def check_golden(folder):
     problems, good, bad = [], sorted(folder.glob("good/*.bin")), sorted(folder.glob("bad/*.bin"))
     for path in good:
         check_good(path, problems)
+        if path.with_suffix(".blocks").exists():
+            check_blocks(path.with_suffix(".blocks"), problems)
     for path in bad:
         said = refusal(path.read_bytes())
         if said is None or not said.startswith(f"[F-{path.name[1:3]}]"):

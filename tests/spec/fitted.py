@@ -1,0 +1,317 @@
+"""The codecs of cfg.bin with fitted constants, written from section 8 of runtime/FORMAT.md alone: sizes and values of their
+parameters, and pages encoded and decoded one value at a time. int and fp16 blocks are not read here."""
+import ctypes
+import math
+import struct
+
+LUT, VQ = 4, 5
+HAD, SMOOTH, PERM, ROT, KLT = 1, 2, 3, 4, 5
+NONE, STATIC, HEAD = 0, 3, 4
+
+
+def f32(x):
+    """Rounded to binary32. Sums, products and quotients of two binary32 numbers round the same by way of binary64."""
+    return ctypes.c_float(x).value
+
+
+def dot(a, b):
+    total = 0.0
+    for x, y in zip(a, b):
+        total = f32(total + f32(x * y))
+    return total
+
+
+def dot_in_lanes(a, b):
+    lanes = [dot(a[i::8], b[i::8]) for i in range(8)]
+    while len(lanes) > 1:
+        lanes = [f32(lanes[i] + lanes[i + 1]) for i in range(0, len(lanes), 2)]
+    return f32(lanes[0] + 0.0)
+
+
+def clamp(row):
+    return [min(max(x, -65504.0), 65504.0) for x in row]
+
+
+def numbers(raw, letter):
+    return list(struct.unpack(f"<{len(raw) // struct.calcsize(letter)}{letter}", raw))
+
+
+def columns(matrix, d):
+    return [matrix[i::d] for i in range(d)]
+
+
+def rows_of(matrix, d):
+    return [matrix[i * d:(i + 1) * d] for i in range(d)]
+
+
+class Had:
+    def __init__(self, raw, head, d):
+        self.n = d & -d
+
+    @staticmethod
+    def size(heads, d):
+        return 0
+
+    def forward(self, x):
+        x, n, h = list(x), self.n, 1
+        while h < n:
+            for i in range(len(x)):
+                if i % (2 * h) < h:
+                    x[i], x[i + h] = f32(x[i] + x[i + h]), f32(x[i] - x[i + h])
+            h *= 2
+        return [f32(value * f32(1 / math.sqrt(n))) for value in x]
+
+    inverse = forward
+
+
+class Smooth:
+    def __init__(self, raw, head, d):
+        self.factor = numbers(raw[4 * d * head:4 * d * (head + 1)], "f")
+
+    @staticmethod
+    def size(heads, d):
+        return 4 * heads * d
+
+    @staticmethod
+    def values_fit(raw, heads, d):
+        return all(2.0 ** -20 <= x <= 2.0 ** 20 for x in numbers(raw, "f"))
+
+    def forward(self, x):
+        return [f32(value / factor) for value, factor in zip(x, self.factor)]
+
+    def inverse(self, y):
+        return [f32(value * factor) for value, factor in zip(y, self.factor)]
+
+
+class Perm:
+    def __init__(self, raw, head, d):
+        self.order = numbers(raw[2 * d * head:2 * d * (head + 1)], "H")
+
+    @staticmethod
+    def size(heads, d):
+        return 2 * heads * d
+
+    @staticmethod
+    def values_fit(raw, heads, d):
+        return all(sorted(Perm(raw, head, d).order) == list(range(d)) for head in range(heads))
+
+    def forward(self, x):
+        return [x[i] for i in self.order]
+
+    def inverse(self, y):
+        x = [0.0] * len(y)
+        for value, i in zip(y, self.order):
+            x[i] = value
+        return x
+
+
+class Rot:
+    def __init__(self, raw, head, d):
+        self.matrix = numbers(raw[2 * d * d * head:2 * d * d * (head + 1)], "e")
+        self.d = d
+
+    @staticmethod
+    def size(heads, d):
+        return 2 * heads * d * d
+
+    @staticmethod
+    def values_fit(raw, heads, d):
+        rows = [row for head in range(heads) for row in rows_of(Rot(raw, head, d).matrix, d)]
+        return all(all(abs(x) <= 1.0 for x in row) and 1 - 1 / 64 < dot(row, row) < 1 + 1 / 64 for row in rows)
+
+    def forward(self, x):
+        return [dot(x, column) for column in columns(self.matrix, self.d)]
+
+    def inverse(self, y):
+        return [dot_in_lanes(row, y) for row in rows_of(self.matrix, self.d)]
+
+
+class Klt:
+    def __init__(self, raw, head, d):
+        raw = raw[head * (4 * d + 6 * d * d):][:4 * d + 6 * d * d]
+        self.mean, self.t = numbers(raw[:4 * d], "f"), numbers(raw[4 * d:4 * d + 4 * d * d], "f")
+        self.s, self.d = numbers(raw[4 * d + 4 * d * d:], "e"), d
+
+    @staticmethod
+    def size(heads, d):
+        return heads * (4 * d + 6 * d * d)
+
+    @staticmethod
+    def values_fit(raw, heads, d):
+        parts = [Klt(raw, head, d) for head in range(heads)]
+        return all(math.isfinite(x) for part in parts for x in part.mean + part.t + part.s)
+
+    def forward(self, x):
+        centred = [f32(value - mean) for value, mean in zip(x, self.mean)]
+        return [dot(centred, column) for column in columns(self.t, self.d)]
+
+    def inverse(self, y):
+        return [f32(mean + dot_in_lanes(row, y)) for mean, row in zip(self.mean, rows_of(self.s, self.d))]
+
+
+class Table:
+    """lut and vq; also their frame."""
+
+    def __init__(self, codec, raw, heads, head, d):
+        bits, self.bits = codec["bits"], codec["bits"]
+        self.vectors = self.vectors_of(codec, d)
+        n = len(self.vectors)
+        self.d, self.scale = d, numbers(raw[4 * n * head:4 * n * (head + 1)], "f")
+        per_head = 2 * self.table_channels(codec, d) << bits
+        at = 4 * n * heads + (0 if codec["scale"] == NONE else head * per_head)
+        self.tables = []
+        for i, channels in enumerate(self.vectors):
+            size = 2 * len(channels) << bits
+            if i and (codec["scale"] == STATIC or self.band_of[i] != self.band_of[i - 1]):
+                at += 2 * len(self.vectors[i - 1]) << bits
+            values = numbers(raw[at:at + size], "e")
+            self.tables.append([values[e:e + len(channels)] for e in range(0, len(values), len(channels))])
+
+    @staticmethod
+    def bands(codec, d):
+        """(first channel, channels, dims) of each."""
+        eighths = [codec["dims"]] * 8 if codec["dims"] else list(codec["segment"])
+        bands = []
+        for i, dims in enumerate(eighths):
+            if i and dims == eighths[i - 1]:
+                first, channels, _ = bands.pop()
+                bands.append((first, channels + d // 8, dims))
+            else:
+                bands.append((i * d // 8, d // 8, dims))
+        return [band for band in bands if band[2]]
+
+    def vectors_of(self, codec, d):
+        vectors, self.band_of = [], []
+        for number, (first, channels, dims) in enumerate(self.bands(codec, d)):
+            n = channels // dims
+            vectors += [[first + g + k * n for k in range(dims)] for g in range(n)]
+            self.band_of += [number] * n
+        return vectors
+
+    @staticmethod
+    def n_codes(codec, d):
+        return sum(channels // dims for _, channels, dims in Table.bands(codec, d))
+
+    @staticmethod
+    def table_channels(codec, d):
+        return sum(channels if codec["scale"] == STATIC else dims for _, channels, dims in Table.bands(codec, d))
+
+    @staticmethod
+    def shape_fits(codec, d):
+        return all(channels % dims == 0 for _, channels, dims in Table.bands(codec, d))
+
+    @staticmethod
+    def size(codec, heads, d):
+        tables = (1 if codec["scale"] == NONE else heads) * Table.table_channels(codec, d) << codec["bits"]
+        return 4 * heads * Table.n_codes(codec, d) + 2 * tables
+
+    @staticmethod
+    def values_fit(codec, raw, heads, d):
+        n = 4 * heads * Table.n_codes(codec, d)
+        return (all(x > 0 and math.isfinite(x) for x in numbers(raw[:n], "f")) and
+                all(math.isfinite(x) for x in numbers(raw[n:], "e")))
+
+    def forward(self, x):
+        y = []
+        for channels, scale in zip(self.vectors, self.scale):
+            y += [f32(x[c] / scale) for c in channels]
+        return y + [0.0] * (self.d - len(y))
+
+    def inverse(self, y):
+        x, at = [0.0] * self.d, 0
+        for channels, scale in zip(self.vectors, self.scale):
+            for c in channels:
+                x[c] = f32(y[at] * scale)
+                at += 1
+        return x
+
+    @staticmethod
+    def distance(y, entry):
+        squares = [f32(step * step) for step in (f32(a - b) for a, b in zip(y, entry))]
+        total = squares[0]
+        for square in squares[1:]:
+            total = f32(total + square)
+        return total
+
+    def codes(self, y):
+        at, codes = 0, []
+        for table in self.tables:
+            part = y[at:at + len(table[0])]
+            at += len(part)
+            distances = [self.distance(part, entry) for entry in table]
+            codes.append(distances.index(min(distances)))
+        return codes
+
+    def encode(self, rows):
+        stream, block, low = [code for row in rows for code in self.codes(row)], b"", 0
+        for width in (8, 4, 2, 1):
+            if self.bits & width:
+                fields = sum((code >> low & (1 << width) - 1) << t * width for t, code in enumerate(stream))
+                block += fields.to_bytes(len(stream) * width // 8, "little")
+                low += width
+        return block + b"\0" * (-len(block) % 16)
+
+    def decode(self, block, page):
+        n, low = len(self.vectors) * page, 0
+        stream = [0] * n
+        for width in (8, 4, 2, 1):
+            if self.bits & width:
+                fields = int.from_bytes(block[:n * width // 8], "little")
+                stream = [code | (fields >> t * width & (1 << width) - 1) << low for t, code in enumerate(stream)]
+                block, low = block[n * width // 8:], low + width
+        rows = []
+        for row in range(page):
+            y = [x for g, table in enumerate(self.tables) for x in table[stream[row * len(self.tables) + g]]]
+            rows.append(y + [0.0] * (self.d - len(y)))
+        return rows
+
+
+TRANSFORMS = {HAD: Had, SMOOTH: Smooth, PERM: Perm, ROT: Rot, KLT: Klt}
+
+
+def part_sizes(codec, heads, d):
+    """Bytes of the constants of each piece, transforms first."""
+    sizes = [TRANSFORMS[t].size(heads, d) for t in codec["transforms"]]
+    return sizes + [Table.size(codec, heads, d) if codec["symbol"] in (LUT, VQ) else 0]
+
+
+def parts_of(codec, raw, heads, d):
+    parts, at = [], 0
+    for size in part_sizes(codec, heads, d):
+        parts.append(raw[at:at + size])
+        at += (size + 15) // 16 * 16
+    return parts
+
+
+def params_size(codec, heads, d):
+    return sum((size + 15) // 16 * 16 for size in part_sizes(codec, heads, d))
+
+
+def params_fit(codec, raw, heads, d):
+    parts = parts_of(codec, raw, heads, d)
+    fit = all(TRANSFORMS[t].values_fit(part, heads, d) for t, part in zip(codec["transforms"], parts) if part)
+    return fit and (not parts[-1] or Table.values_fit(codec, parts[-1], heads, d))
+
+
+class Coder:
+    """lut or vq behind any transforms, on one head."""
+
+    def __init__(self, codec, raw, heads, head, d):
+        parts = parts_of(codec, raw, heads, d)
+        self.symbol = Table(codec, parts[-1], heads, head, d)
+        self.stages = [TRANSFORMS[t](part, head, d) for t, part in zip(codec["transforms"], parts)] + [self.symbol]
+
+    def encode(self, rows):
+        latent = []
+        for row in rows:
+            y = clamp(row)
+            for stage in self.stages:
+                y = clamp(stage.forward(y))
+            latent.append(y)
+        return self.symbol.encode(latent)
+
+    def decode(self, block, page):
+        rows = self.symbol.decode(block, page)
+        for stage in reversed(self.stages):
+            rows = [stage.inverse(row) for row in rows]
+        return rows
