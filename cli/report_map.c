@@ -108,7 +108,7 @@ static void put_rows(text *out, const json_t *layers, size_t begin, size_t end)
 static void put_table(text *out, const json_t *layers)
 {
     size_t n = json_array_size(layers), half = n > 8 ? (n + 1) / 2 : n;
-    text_put(out, "<details open><summary>Each layer</summary><div class=\"halves\">\n");
+    text_put(out, "<details open=\"\"><summary>Each layer</summary><div class=\"halves\">\n");
     put_rows(out, layers, 0, half);
     if (half < n) put_rows(out, layers, half, n);
     text_put(out, "</div></details>\n");

@@ -51,9 +51,10 @@ static void put_size_rows(text *out, const json_t *doc)
 static void put_tokens_row(text *out, const char *name, const json_t *set)
 {
     const char *hash = doc_text(set, "sha256");
+    double sequences = doc_number(set, "sequences");
     if (isnan(doc_number(set, "tokens"))) return;
-    text_put(out, "<dt>%s</dt><dd>%s tokens in %s sequences <code>%s</code></dd>\n", name,
-             figure_count(doc_number(set, "tokens")).s, figure_count(doc_number(set, "sequences")).s,
+    text_put(out, "<dt>%s</dt><dd>%s tokens in %s sequence%s <code>%s</code></dd>\n", name,
+             figure_count(doc_number(set, "tokens")).s, figure_count(sequences).s, sequences == 1 ? "" : "s",
              hash ? hash : "");
 }
 
@@ -130,7 +131,7 @@ static void put_options(text *out, json_t *recipe)
     }
     json_object_foreach(recipe, key, value) keys[n++] = key;
     qsort(keys, n, sizeof *keys, by_text);
-    text_put(out, "<details open><summary>Options</summary>\n<dl class=\"many\">\n");
+    text_put(out, "<details open=\"\"><summary>Options</summary>\n<dl class=\"many\">\n");
     for (size_t i = 0; i < n; i++) put_option(out, keys[i], json_object_get(recipe, keys[i]));
     text_put(out, "</dl></details>\n");
     free(keys);

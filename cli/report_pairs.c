@@ -74,19 +74,22 @@ static void put_plot(text *out, const pair_set *sets, size_t n)
 
 static void put_miss(text *out, double ratio)
 {
+    double miss = fmax(ratio, 1 / ratio);
     if (isnan(ratio))
         text_put(out, "\xe2\x80\x93");
+    else if (miss < 1.005)
+        text_put(out, "right");
     else
-        text_put(out, "%s times too %s", figure_short(fmax(ratio, 1 / ratio)).s, ratio < 1 ? "high" : "low");
+        text_put(out, "%s times too %s", figure_kl(miss).s, ratio < 1 ? "high" : "low");
 }
 
 static void put_summary(text *out, const json_t *object, const pair_set *set, int style)
 {
     text_put(out, "<tr><td>");
     plot_sample_mark(out, style, false);
-    text_put(out, "%s</td><td class=\"n\">%zu</td><td class=\"n\">%s</td><td class=\"n\">%s</td><td>",
-             name_of(object), set->n, figure_share(set->summary.correlation).s,
-             figure_short(set->summary.median_miss).s);
+    text_put(out, "%s</td><td class=\"n\">%zu</td><td class=\"n\">%s</td><td class=\"n\">%s</td><td class=\"free\">",
+             name_of(object), set->n, figure_correlation(set->summary.correlation).s,
+             figure_kl(set->summary.median_miss).s);
     if (set->summary.worst < set->n) {
         put_miss(out, rank_ratio(set->values[set->summary.worst]));
         text_put(out, ": %s", name_of(set->pairs[set->summary.worst]));

@@ -116,14 +116,17 @@ static figure figure_of(double x, const char *format)
     return f;
 }
 
-/* Fixed point down to 1e-4, below that d.dde-n with an exponent as short as can be. */
-static figure significant(double x, int digits)
+/* Fixed point down to 10^least, below that d.dde-n with an exponent as short as can be. */
+static figure significant(double x, int digits, int least)
 {
     figure f;
     if (isnan(x) || x == 0) return figure_of(x, "%.0f");
-    double power = floor(log10(fabs(x)));
-    int decimals = digits - 1 - (int)power;
-    snprintf(f.s, sizeof f.s, power < -4 ? "%.*e" : "%.*f", power < -4 ? digits - 1 : decimals > 0 ? decimals : 0, x);
+    int power = (int)floor(log10(fabs(x))), decimals = digits - 1 - power;
+    if (power >= least) {
+        snprintf(f.s, sizeof f.s, "%.*f", decimals > 0 ? decimals : 0, x);
+        return f;
+    }
+    snprintf(f.s, sizeof f.s, "%.*e", digits - 1, x);
     char *exponent = strstr(f.s, "e-0");
     if (exponent) memmove(exponent + 2, exponent + 3, strlen(exponent + 3) + 1);
     return f;
@@ -131,12 +134,12 @@ static figure significant(double x, int digits)
 
 figure figure_kl(double x)
 {
-    return significant(x, 3);
+    return significant(x, 3, -4);
 }
 
 figure figure_error(double x)
 {
-    return significant(x, 2);
+    return significant(x, 2, -6);
 }
 
 figure figure_bits(double x)
@@ -155,6 +158,11 @@ figure figure_ratio(double x)
 }
 
 figure figure_share(double x)
+{
+    return significant(x, x < 1 ? 2 : 3, -4);
+}
+
+figure figure_correlation(double x)
 {
     return figure_of(x, "%.3f");
 }

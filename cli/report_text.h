@@ -24,15 +24,16 @@ typedef struct figure {
     char s[48];
 } figure;
 
-figure figure_kl(double x);      /* three significant digits: 0.00543, 1.2e-5 */
-figure figure_error(double x);   /* two */
-figure figure_bits(double x);    /* 3.498 */
-figure figure_short(double x);   /* 4.25, 16 */
-figure figure_ratio(double x);   /* 1.0050 */
-figure figure_share(double x);   /* 0.044 */
-figure figure_percent(double x); /* of 1: 97.0 % */
-figure figure_bytes(double x);   /* 24.1 MiB */
-figure figure_count(double x);   /* 4094 */
+figure figure_kl(double x);          /* three significant digits: 0.00543, 1.20e-5 */
+figure figure_error(double x);       /* two */
+figure figure_bits(double x);        /* 3.498 */
+figure figure_short(double x);       /* 4.25, 16 */
+figure figure_ratio(double x);       /* 1.0050 */
+figure figure_share(double x);       /* 0.044, 1.65 */
+figure figure_correlation(double x); /* 0.964 */
+figure figure_percent(double x);     /* of 1: 97.0 % */
+figure figure_bytes(double x);       /* 24.1 MiB */
+figure figure_count(double x);       /* 4094 */
 
 /* NaN where there is no such number. */
 double doc_number(const json_t *object, const char *key);
