@@ -18,6 +18,16 @@
 
 #define KVC_INLINE static inline __attribute__((always_inline))
 
+/* The machine's own widening of fp16 gives the same values eight at a time. */
+#if defined(__x86_64__) && defined(__GNUC__) && (!defined(__clang__) || __clang_major__ >= 16)
+#include <immintrin.h>
+#define KVC_HAS_F16C
+KVC_INLINE int kvci_has_f16c(void)
+{
+    return __builtin_cpu_supports("avx") && __builtin_cpu_supports("f16c");
+}
+#endif
+
 #define KVC_LANES 8u
 typedef float v8 __attribute__((vector_size(32)));
 typedef int32_t v8i __attribute__((vector_size(32)));

@@ -3,11 +3,6 @@
 #include "kvc/codec.h"
 #include "simd.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && (!defined(__clang__) || __clang_major__ >= 16)
-#include <immintrin.h>
-#define KVC_HAS_F16C
-#endif
-
 uint16_t kvc_fp16_from_float(float x)
 {
     return half_from_float(x);
@@ -53,7 +48,7 @@ KVC_CLONES static void fp16_to_floats(const uint16_t *restrict src, size_t n, fl
 {
     size_t i = 0;
 #ifdef KVC_HAS_F16C
-    if (__builtin_cpu_supports("avx") && __builtin_cpu_supports("f16c")) i = convert_eights(src, n, dst);
+    if (kvci_has_f16c()) i = convert_eights(src, n, dst);
 #endif
     for (; i < n; i++) dst[i] = half_to_float(src[i]);
 }

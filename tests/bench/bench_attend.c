@@ -1,7 +1,8 @@
 /* bench_attend.c - decode attention of libkvc on one CPU core, beside the memory's streaming read in the same run.
  *
- *     bench_attend [repeats]
+ *     bench_attend [repeats [codec]]
  *
+ * Pairs of codecs whose keys' spec starts with `codec`, or all.
  * One layer, one sequence, one query token; random rows. "read" counts every byte of pages, sinks and window that the
  * call has to look at. Medians of thread CPU time. The last line is the time to map, validate and close a cfg.bin of
  * 32 layers. */
@@ -77,6 +78,48 @@ static double stream_read(int repeats)
     return rate;
 }
 
+/* Constants that are valid and cost what fitted ones do: bases of ones on the diagonal, tables of random numbers. */
+static void fill_basis(uint32_t heads, uint32_t d, uint8_t *part)
+{
+    for (uint32_t head = 0; head < heads; head++, part += 4 * d + 6 * d * d) {
+        float *forward = (float *)part + d;
+        uint16_t *backward = (uint16_t *)(forward + d * d);
+        for (uint32_t i = 0; i < d; i++) forward[i * d + i] = 1.0f, backward[i * d + i] = kvc_fp16_from_float(1.0f);
+    }
+}
+
+static void fill_tables(const kvc_coder *coder, uint8_t *part)
+{
+    uint32_t n_scales = coder->n_kv_heads * (coder->head_dim / coder->codec.dims);
+    float *scales = (float *)part;
+    uint16_t *table = (uint16_t *)(scales + n_scales), *end = (uint16_t *)(part + kvc_coder_part_bytes(coder, 4));
+    uint64_t state = 521288629;
+    for (uint32_t i = 0; i < n_scales; i++) scales[i] = 1.0f;
+    while (table < end) *table++ = kvc_fp16_from_float(uniform(&state));
+}
+
+/* Keys and values of one layer: the blocks of both, the values' behind the keys'. NULL where neither has any. */
+static void *make_params(shape s, kvc_layer *layer, size_t *n_bytes)
+{
+    kvc_coder coder[2];
+    kvc_error err;
+    for (int i = 0; i < 2; i++)
+        if (kvc_coder_init(&coder[i], i ? &layer->value : &layer->key, NULL, s.n_kv_heads, s.head_dim, 64, &err))
+            die("codec", &err);
+    size_t first = (coder[0].codec.param_bytes + 63u) / 64u * 64u;
+    *n_bytes = first + coder[1].codec.param_bytes;
+    if (*n_bytes == 0) return NULL;
+    uint8_t *params = calloc(1, *n_bytes);
+    if (!params) exit(1);
+    for (int i = 0; i < 2; i++) {
+        uint8_t *at = params + (i ? first : 0);
+        if (kvc_coder_part_bytes(&coder[i], 0)) fill_basis(s.n_kv_heads, s.head_dim, at);
+        if (kvc_coder_part_bytes(&coder[i], 4)) fill_tables(&coder[i], at + kvc_coder_part_offset(&coder[i], 4));
+    }
+    layer->value.param_offset = coder[1].codec.param_bytes ? (uint32_t)first : 0;
+    return params;
+}
+
 static void make_config(shape s, uint32_t n_layers, const char *key, const char *value, void **bytes, size_t *n_bytes)
 {
     kvc_model_info m = {
@@ -91,7 +134,10 @@ static void make_config(shape s, uint32_t n_layers, const char *key, const char 
             kvc_codec_parse(&layers[i].value, value, &err) != KVC_OK)
             die(key, &err);
     cfg_source source = {.model = &m, .tokens = {4, 64, 64}, .layers = layers};
+    void *params = n_layers == 1 ? make_params(s, &layers[0], &source.params_bytes) : NULL;
+    source.params = params;
     if (cfg_write(&source, bytes, n_bytes, &err) != KVC_OK) die("cfg_write", &err);
+    free(params);
 }
 
 static void fill(kvc_cache *cache, shape s, uint32_t n_tokens)
@@ -186,9 +232,14 @@ int main(int argc, char **argv)
                                            {"int4.ch64", "int4.tok64"},
                                            {"int4.ch64", "int4.tok64+had"},
                                            {"int2.ch32", "int2.tok32"},
-                                           {"int3.ch64", "int3.tok64"}};
+                                           {"int3.ch64", "int3.tok64"},
+                                           {"vq2x8+klt", "vq2x8+klt"},
+                                           {"vq4x8+klt", "vq4x8+klt"},
+                                           {"vq8x8+klt", "vq8x8+klt"},
+                                           {"vq4x6+klt", "vq4x6+klt"}};
     static const uint32_t lengths[] = {4096, 32768};
     int repeats = argc > 1 ? atoi(argv[1]) : 11;
+    const char *only = argc > 2 ? argv[2] : "";
     if (repeats < 1) repeats = 1;
     double stream = stream_read(repeats);
     printf("streaming read of 256 MiB: %.2f GB/s\n", stream * 1e-9);
@@ -196,7 +247,8 @@ int main(int argc, char **argv)
         printf("%u query heads, %u KV heads, head dimension %u\n", shapes[i].n_query_heads, shapes[i].n_kv_heads,
                shapes[i].head_dim);
         for (size_t j = 0; j < sizeof pairs / sizeof *pairs; j++)
-            for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++)
+            for (size_t k = 0; k < sizeof lengths / sizeof *lengths && strncmp(pairs[j][0], only, strlen(only)) == 0;
+                 k++)
                 bench_pair(shapes[i], pairs[j][0], pairs[j][1], lengths[k], stream, repeats);
     }
     bench_open();
