@@ -67,16 +67,27 @@ static kvc_status measure_pair(comparison *x, const pair *pair, kvc_layer *layer
     return measure(x, layers, pair->name, pair->method, pair->yardstick, err);
 }
 
-/* The same candidates and bytes as the chosen plan, spent greedily. */
-static kvc_status measure_greedy(comparison *x, kvc_error *err)
+static kvc_status measure_point(comparison *x, const front_point *point, const char *name, kvc_error *err)
 {
-    front_point point = {0};
     plan plan = {0};
-    KVC_TRY(search_failed(solve_greedy(&x->solution->priced.table, x->solution->chosen.bytes, &point), err));
-    kvc_status status = solution_plan(x->solution, &point, &plan, err);
-    if (status == KVC_OK) status = measure(x, plan.layers, "greedy", "greedy", false, err);
+    KVC_TRY(solution_plan(x->solution, point, &plan, err));
+    kvc_status status = measure(x, plan.layers, name, name, false, err);
     plan_free(&plan);
-    free(point.choice);
+    return status;
+}
+
+/* The same candidates and bytes as the chosen plan, spent in another way. */
+static kvc_status measure_others(comparison *x, kvc_error *err)
+{
+    const cost_table *t = &x->solution->priced.table;
+    uint64_t budget = x->solution->chosen.bytes;
+    front_point greedy = {0}, random = {0};
+    kvc_status status = search_failed(solve_greedy(t, budget, &greedy), err);
+    if (status == KVC_OK) status = search_failed(solve_random(t, budget, x->s->seed, &random), err);
+    if (status == KVC_OK) status = measure_point(x, &greedy, "greedy", err);
+    if (status == KVC_OK) status = measure_point(x, &random, "random", err);
+    free(greedy.choice);
+    free(random.choice);
     return status;
 }
 
@@ -90,7 +101,7 @@ kvc_status baselines_measure(baselines *out, const settings *s, const subject *s
     kvc_status status = KVC_OK;
     for (size_t i = 0; status == KVC_OK && i < sizeof pairs / sizeof *pairs; i++)
         status = measure_pair(&x, &pairs[i], layers, err);
-    if (status == KVC_OK) status = measure_greedy(&x, err);
+    if (status == KVC_OK) status = measure_others(&x, err);
     free(layers);
     return status;
 }

@@ -62,6 +62,11 @@ static double round_up(double x, int digits)
     return x > 0 ? ceil(x / unit) * unit : x;
 }
 
+static bool is_exact(const solution *s)
+{
+    return strcmp(s->method, "exact") == 0;
+}
+
 static kvc_status infeasible_bits(const solution *s, double bits, kvc_error *err)
 {
     return kvc_fail(err, KVC_INFEASIBLE,
@@ -94,37 +99,40 @@ uint64_t solution_budget(const solution *s, double bits)
     return (uint64_t)(bits / 8 * (2.0 * m->n_layers * m->n_kv_heads * m->head_dim * (double)s->context));
 }
 
-/* The greedy plan for a budget in bytes becomes the chosen one. */
-static kvc_status take_greedy(solution *s, uint64_t budget, kvc_error *err)
+/* The plan of a baseline, greedy or random, for a budget in bytes becomes the chosen one. */
+static kvc_status take_baseline(solution *s, uint64_t budget, uint64_t seed, kvc_error *err)
 {
+    const cost_table *t = &s->priced.table;
     free(s->chosen.choice);
     s->chosen = (front_point){0};
-    return search_failed(solve_greedy(&s->priced.table, budget, &s->chosen), err);
+    if (strcmp(s->method, "random") == 0) return search_failed(solve_random(t, budget, seed, &s->chosen), err);
+    return search_failed(solve_greedy(t, budget, &s->chosen), err);
 }
 
-/* The smallest budget, by bisection, whose greedy plan keeps the limit; the result keeps it in any case. */
-static kvc_status greedy_within_loss(solution *s, double limit, kvc_error *err)
+/* A budget, by bisection, whose baseline plan keeps the limit: the smallest one if plans get better with their bytes.
+ * The result keeps the limit in any case. */
+static kvc_status baseline_within_loss(solution *s, double limit, uint64_t seed, kvc_error *err)
 {
     uint64_t low = s->front.points[0].bytes, high = s->front.points[s->front.n - 1].bytes;
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
-        KVC_TRY(take_greedy(s, middle, err));
+        KVC_TRY(take_baseline(s, middle, seed, err));
         if (solution_kl(s, &s->chosen) <= limit)
             high = middle;
         else
             low = middle + 1;
     }
-    return take_greedy(s, high, err);
+    return take_baseline(s, high, seed, err);
 }
 
-static kvc_status choose_by_bits(solution *s, double bits, bool greedy, kvc_error *err)
+static kvc_status choose_by_bits(solution *s, double bits, uint64_t seed, kvc_error *err)
 {
     const front_point *point = front_at_bytes(&s->front, solution_budget(s, bits));
     if (!point) return infeasible_bits(s, bits, err);
-    return greedy ? take_greedy(s, solution_budget(s, bits), err) : take(s, point, err);
+    return is_exact(s) ? take(s, point, err) : take_baseline(s, solution_budget(s, bits), seed, err);
 }
 
-static kvc_status choose_by_loss(solution *s, double loss, bool greedy, kvc_error *err)
+static kvc_status choose_by_loss(solution *s, double loss, uint64_t seed, kvc_error *err)
 {
     size_t i = 0;
     double limit = log1p(loss);
@@ -133,15 +141,14 @@ static kvc_status choose_by_loss(solution *s, double loss, bool greedy, kvc_erro
                         "--max-loss needs measured plans, and the profile has none (--anchor-tokens); use --bits");
     while (i < s->front.n && solution_kl(s, &s->front.points[i]) > limit) i++;
     if (i == s->front.n) return infeasible_loss(s, loss, err);
-    return greedy ? greedy_within_loss(s, limit, err) : take(s, &s->front.points[i], err);
+    return is_exact(s) ? take(s, &s->front.points[i], err) : baseline_within_loss(s, limit, seed, err);
 }
 
 kvc_status solution_find(solution *out, const profile *p, const settings *s, kvc_error *err)
 {
     KVC_TRY(solution_front(out, p, s->context, err));
-    bool greedy = strcmp(s->method, "greedy") == 0;
     out->method = s->method;
-    return s->bits > 0 ? choose_by_bits(out, s->bits, greedy, err) : choose_by_loss(out, s->max_loss, greedy, err);
+    return s->bits > 0 ? choose_by_bits(out, s->bits, s->seed, err) : choose_by_loss(out, s->max_loss, s->seed, err);
 }
 
 void solution_free(solution *s)

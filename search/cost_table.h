@@ -61,4 +61,9 @@ void front_free(front *f);
  * largest loss reduction per byte (ties: lower item, lower option). SEARCH_INFEASIBLE if the cheapest options
  * exceed the budget. free(out->choice). */
 search_status solve_greedy(const cost_table *t, uint64_t budget, front_point *out);
+
+/* Baseline: start from the cheapest options, raise an item drawn at random to its next option by bytes, while any
+ * fits the budget. Dominated options are passed over. With the bytes of the best plan it is the best plan. The same
+ * seed gives the same plan. SEARCH_INFEASIBLE as above. free(out->choice). */
+search_status solve_random(const cost_table *t, uint64_t budget, uint64_t seed, front_point *out);
 #endif
