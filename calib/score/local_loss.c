@@ -26,8 +26,7 @@ struct local_loss {
     uint32_t layer;
     kvc_coder *keys, *values;               /* [K], [V] */
     void **key_params, **value_params;      /* [K], [V] owned */
-    float *exact;                           /* backend memory [T][H][d], not read */
-    float **k_page, **v_page;               /* [K], [V] of [T][H][d] */
+    float **k_page, **v_page;               /* [K], [V] of [T][H][d], backend memory */
     float *out, **delta_key, **delta_value; /* [rows][D] */
     float *projected;                       /* [rows][hidden] */
     double *power;                          /* [rows] */
@@ -74,7 +73,7 @@ static kvc_status decode_side(local_loss *l, const layer_view *view, const float
     size_t width = (size_t)p->model.n_kv_heads * p->model.head_dim, skip = p->tokens.sinks * width;
     size_t values = kvc_tokens_compressed(&p->tokens, view->n_tokens) * width;
     for (uint32_t i = 0; i < n; i++) {
-        KVC_TRY(l->b->transcode(l->b, &coders[i], &p->tokens, view->n_tokens, x, l->exact, pages[i], err));
+        KVC_TRY(l->b->transcode(l->b, &coders[i], &p->tokens, view->n_tokens, x, NULL, pages[i], err));
         KVC_TRY(l->b->relative_error(l->b, values, x + skip, pages[i] + skip, &error[i], &count[i], err));
     }
     return KVC_OK;
@@ -206,7 +205,6 @@ void local_loss_free(local_loss *l)
     uint32_t K = l->p->n_keys, V = l->p->n_values;
     params_free(l->key_params, K);
     params_free(l->value_params, V);
-    l->b->buffer_free(l->b, l->exact);
     l->b->buffer_free(l->b, l->out);
     l->b->buffer_free(l->b, l->projected);
     buffers_free(l->b, l->k_page, K);
@@ -240,7 +238,6 @@ static kvc_status allocate(local_loss *l, uint32_t probe_rows, size_t longest, k
     l->memory = malloc(sums_layout(l, NULL) * sizeof *l->memory);
     if (!l->keys || !l->values || !l->key_params || !l->value_params || !l->power || !l->memory)
         return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the losses");
-    KVC_TRY(l->b->buffer_new(l->b, width * sizeof(float), (void **)&l->exact, err));
     KVC_TRY(l->b->buffer_new(l->b, out * sizeof(float), (void **)&l->out, err));
     KVC_TRY(l->b->buffer_new(l->b, rows * m->hidden_size * sizeof(float), (void **)&l->projected, err));
     KVC_TRY(buffers_new(l->b, &l->k_page, K, width, err));
@@ -272,5 +269,5 @@ uint64_t local_loss_memory(const kvc_model_info *model, uint32_t n_keys, uint32_
     uint64_t rows = most_rows(probe_rows, longest), out = rows * model->n_query_heads * model->head_dim;
     uint64_t errors = n_values * page, tile = 16 * (model->n_query_heads / model->n_kv_heads); /* cpu_probe.c */
     uint64_t scratch = tile * (4 * (uint64_t)longest + (uint64_t)n_values * model->head_dim);
-    return sizeof(float) * ((n + 1) * page + (n + 1) * out + rows * model->hidden_size + errors + 2 * scratch);
+    return sizeof(float) * (n * page + (n + 1) * out + rows * model->hidden_size + errors + 2 * scratch);
 }
