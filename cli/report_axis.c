@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define MOST_DECADES 7
-#define MOST_LABELS 8
+#define MOST_LABELS 6
 
 range range_none(void)
 {
@@ -32,7 +32,7 @@ axis axis_fit(axis_kind kind, range r)
 {
     axis a = {.kind = kind, .base = 10};
     if (isnan(r.low)) r = kind == AXIS_BITS ? (range){0, 16} : (range){0.001, 1};
-    if (kind == AXIS_BITS) a.base = r.low > 0 && r.high > 8 * r.low ? 2 : 0;
+    if (kind == AXIS_BITS) a.base = r.low > 0 && r.high > 3 * r.low ? 2 : 0;
     a.low = scaled(&a, r.low);
     a.high = scaled(&a, r.high);
     if (kind != AXIS_BITS) a.low = fmax(a.low, a.high - MOST_DECADES);
@@ -55,8 +55,8 @@ static void set_label(tick *t, const axis *a, double value, double step)
     if (a->kind == AXIS_EXCESS)
         snprintf(t->label, sizeof t->label, "%.*f", decimals, 1 + value);
     else
-        snprintf(t->label, sizeof t->label, value < 0.9e-4 && a->base > 0 ? "%.0e" : "%.10g", value);
-    char *zero = strstr(t->label, "e-0"); /* 1e-05 */
+        snprintf(t->label, sizeof t->label, value < 0.9e-3 && a->base > 0 ? "%.0e" : "%.10g", value);
+    char *zero = strstr(t->label, "e-0"); /* 1e-04 */
     if (zero) memmove(zero + 2, zero + 3, strlen(zero + 3) + 1);
 }
 
@@ -102,7 +102,7 @@ static size_t power_ticks(const axis *a, tick *ticks)
     for (double k = floor(a->low / every) * every; k <= a->high; k += every) {
         double value = pow(a->base, k);
         n = add(ticks, n, a, value, value);
-        if (every == 1 && (a->base == 10 || powers < MOST_LABELS / 2)) n = between(a, ticks, n, value);
+        if (every == 1 && (a->base == 10 || powers < 4)) n = between(a, ticks, n, value);
     }
     return n;
 }

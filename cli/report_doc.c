@@ -207,6 +207,15 @@ static json_t *domains_json(const report_input *in)
     return list;
 }
 
+static json_t *origin_json(const report_input *in)
+{
+    const profile *p = in->solution->profile;
+    if (in->provenance) return json_deep_copy(in->provenance);
+    json_t *recipe = p->recipe ? json_loads(p->recipe, 0, NULL) : NULL;
+    return json_pack("{s:s,s:I,s:o}", "device", p->backend, "seed", (json_int_t)p->seed, "recipe",
+                     recipe ? recipe : json_object());
+}
+
 static kvc_status measure_chosen(plan_size *out, const solution *s, kvc_error *err)
 {
     plan chosen = {0};
@@ -222,13 +231,12 @@ kvc_status report_doc(json_t **out, const report_input *in, kvc_error *err)
     plan_size chosen;
     *out = NULL;
     KVC_TRY(measure_chosen(&chosen, s, err));
-    json_t *doc = json_pack("{s:o,s:o,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "model", model_json(&s->profile->model),
+    json_t *doc = json_pack("{s:o,s:o,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "model", model_json(&s->profile->model),
                             "tokens", tokens_json(&s->profile->tokens), "context", (json_int_t)s->context, "size",
                             size_json(in, &chosen), "chosen", chosen_json(s, &chosen), "fronts", fronts_json(s),
                             "layers", layers_json(s), "sensitivity", sensitivity_json(s), "predictions",
-                            all_predictions_json(in), "domains", domains_json(in));
+                            all_predictions_json(in), "domains", domains_json(in), "provenance", origin_json(in));
     if (!doc) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the report");
-    if (in->provenance) json_object_set_new(doc, "provenance", json_deep_copy(in->provenance));
     kvc_status status = add_results(doc, in, &chosen, err);
     if (status == KVC_OK)
         *out = doc;

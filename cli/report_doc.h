@@ -26,7 +26,7 @@ typedef struct report_input {
     const baseline *baselines;   /* [n_baselines] on the same text */
     const domain *domains;       /* [n_domains] */
     size_t n_baselines, n_domains;
-    const json_t *provenance; /* of provenance.h; NULL: none */
+    const json_t *provenance; /* of provenance.h; NULL: what the profile knows */
 } report_input;
 
 /* The bits of a plan, and what evaluate() said of it. */

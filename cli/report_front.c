@@ -85,14 +85,14 @@ static void put_result(const view *v, const json_t *result)
 
 static void put_view(view *v)
 {
-    const json_t *front, *result;
+    const json_t *front, *results = json_object_get(v->doc, "results");
     size_t i;
     char label[64];
     if (!fit_axes(v)) return;
     plot_begin(&v->plot, v->excess ? "Perplexity ratio against bits per value" : "KL against bits per value",
                "true bits per value", v->excess ? "perplexity ratio" : "KL, nats per token");
     json_array_foreach(json_object_get(v->doc, "fronts"), i, front) if (!v->excess) put_front(v, front);
-    json_array_foreach(json_object_get(v->doc, "results"), i, result) put_result(v, result);
+    for (i = json_array_size(results); i-- > 0;) put_result(v, json_array_get(results, i)); /* the first on top */
     plot_point chosen = chosen_point(v);
     snprintf(label, sizeof label, "%s bits", figure_bits(chosen.x).s);
     plot_choose(&v->plot, chosen, label);

@@ -16,8 +16,10 @@ static void put_hash_row(text *out, const char *name, const char *value)
 
 static void put_bytes_row(text *out, const char *name, double bytes)
 {
-    if (!isnan(bytes))
-        text_put(out, "<dt>%s</dt><dd>%s (%s bytes)</dd>\n", name, figure_bytes(bytes).s, figure_count(bytes).s);
+    if (isnan(bytes)) return;
+    text_put(out, "<dt>%s</dt><dd>%s", name, figure_bytes(bytes).s);
+    if (bytes >= 1024) text_put(out, " (%s bytes)", figure_count(bytes).s);
+    text_put(out, "</dd>\n");
 }
 
 /* "30 layers, 9 query heads on 3 KV heads of 64" */

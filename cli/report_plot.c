@@ -131,7 +131,7 @@ void plot_choose(const plot *p, plot_point at, const char *label)
 {
     if (!drawable(at)) return;
     double x = across(p, at.x), y = down(p, at.y);
-    bool left = x > 25 && y < 90;
+    bool left = x > 30 && y < 90;
     text_put(p->out, "<svg class=\"at\" x=\"%.2f%%\" y=\"%.2f%%\"><circle class=\"chosen\" r=\"9\"/>", x, y);
     text_put(p->out, "<text class=\"chosen\" x=\"%d\" y=\"%d\" text-anchor=\"%s\">%s</text></svg>\n", left ? -9 : 9,
              left ? 19 : -11, left || x > 80 ? "end" : "start", label);

@@ -204,6 +204,7 @@ START_TEST(report_doc__without_measurements)
     ck_assert(json_is_null(json_object_get(json_object_get(doc, "chosen"), "predicted_kl")));
     ck_assert_uint_eq(json_array_size(json_object_get(doc, "predictions")), 0);
     ck_assert_uint_eq(json_array_size(json_object_get(doc, "results")), 0);
+    ck_assert_str_eq(json_string_value(json_object_get(json_object_get(doc, "provenance"), "device")), p->backend);
     check_renders(doc, "<h2>Layers</h2>");
     json_decref(doc);
     solution_free(&s);
