@@ -13,27 +13,27 @@ kvc_status kvci_table_check_scale(const kvc_codec *codec, const char *name, kvc_
 
 /* ---- shape ---- */
 
-/* Dims of eighth i. */
-static uint32_t eighth_dims(const kvc_codec *codec, uint32_t i)
+/* Runs of equal eighths. */
+static table_shape bands_of(const uint8_t dims[8], uint32_t eighth)
 {
-    return codec->dims ? codec->dims : codec->segment[i];
+    table_shape shape = {0};
+    uint32_t table = 0;
+    for (uint32_t i = 0, end; i < 8 && dims[i]; i = end) {
+        for (end = i + 1; end < 8 && dims[end] == dims[i];) end++;
+        uint32_t n = (end - i) * eighth / dims[i];
+        shape.band[shape.n_bands++] = (table_band){i * eighth, n, dims[i], shape.n_codes, table};
+        shape.n_codes += n;
+        shape.n_channels = end * eighth;
+        table += dims[i];
+    }
+    return shape;
 }
 
 table_shape kvci_table_shape(const kvc_coder *coder)
 {
-    const kvc_codec *codec = &coder->codec;
-    table_shape shape = {0};
-    uint32_t eighth = coder->latent_dim / 8u, table = 0;
-    for (uint32_t i = 0, end; i < 8 && eighth_dims(codec, i); i = end) {
-        uint32_t dims = eighth_dims(codec, i);
-        for (end = i + 1; end < 8 && eighth_dims(codec, end) == dims;) end++;
-        uint32_t n = (end - i) * eighth / dims;
-        shape.band[shape.n_bands++] = (table_band){i * eighth, n, dims, shape.n_codes, table};
-        shape.n_codes += n;
-        shape.n_channels = end * eighth;
-        table += dims;
-    }
-    return shape;
+    uint32_t d = coder->latent_dim, dims = coder->codec.dims;
+    if (dims == 0) return bands_of(coder->codec.segment, d / 8u);
+    return (table_shape){1, d / dims, d, {{0, d / dims, dims, 0, 0}}};
 }
 
 kvc_status kvci_table_fits(const kvc_coder *coder, kvc_error *err)

@@ -1,6 +1,7 @@
 /* Symbols vq and lut: the bytes and values that FORMAT.md says, the frame, and constants that must be refused. */
 #include <stdio.h>
 #include "codec/pieces.h"
+#include "codec/table_expand.h"
 #include "params_rig.h"
 
 typedef struct bench {
@@ -216,6 +217,45 @@ START_TEST(vq__long_pages_and_wide_heads_decode_in_pieces)
 }
 END_TEST
 
+/* Whatever the machine has for this run: the same values as one by one. */
+static void check_expand(table_expand_fn *expand, table_run run, const uint16_t *codes, uint32_t n)
+{
+    float *out = malloc((n * run.dims + 1) * sizeof *out);
+    out[n * run.dims] = 12345.0f;
+    expand(run, codes, n, out);
+    for (uint32_t i = 0; i < n * run.dims; i++) {
+        const uint16_t *entry = run.table + i / run.dims * run.stride + codes[i / run.dims] * run.dims;
+        if (out[i] != kvc_fp16_to_float(entry[i % run.dims]))
+            ck_abort_msg("dims %u, %u entries, value %u of %u codes", run.dims, run.n_entries, i, n);
+    }
+    ck_assert(out[n * run.dims] == 12345.0f);
+    free(out);
+}
+
+START_TEST(table_expand__is_the_same_on_every_machine)
+{
+    static const uint32_t counts[] = {1, 2, 3, 7, 64, 255, 256, 257, 320, 511, 2048, 2049};
+    uint64_t seed = 1;
+    uint16_t codes[2049];
+    for (uint32_t dims = 1; dims <= 16; dims *= 2)
+        for (uint32_t bits = 1; bits <= 12; bits++)
+            for (size_t k = 0; k < 2 * sizeof counts / sizeof *counts; k++) {
+                uint32_t n = counts[k / 2], n_entries = 1u << bits, own = k % 2;
+                if (own && n > 64) continue;
+                size_t n_values = (size_t)n_entries * dims * (own ? n : 1);
+                uint16_t *table = malloc(n_values * sizeof *table);
+                for (size_t i = 0; i < n_values; i++) table[i] = kvc_fp16_from_float(params_random(&seed));
+                for (uint32_t i = 0; i < n; i++) codes[i] = (uint16_t)((i * 2654435761u >> 7) % n_entries);
+                table_run run = {table, own ? n_entries * dims : 0, n_entries, dims};
+                table_expand_fn *all[] = {kvci_table_expand, kvci_table_expand_plain, kvci_table_expand_f16c(run),
+                                          kvci_table_expand_vbmi(run, n)};
+                for (size_t i = 0; i < 4; i++)
+                    if (all[i]) check_expand(all[i], run, codes, n);
+                free(table);
+            }
+}
+END_TEST
+
 /* q.k from the latent rows equals q.k from the decoded ones, and so does a weighted sum of values. */
 static void check_fold(const char *spec, uint32_t heads, uint32_t d)
 {
@@ -353,6 +393,6 @@ END_TEST
 
 CHECK_MAIN("table", vq__bytes_and_values_are_those_of_format_md, lut__bytes_and_values_are_those_of_format_md,
            vq__bands_are_those_of_format_md, vq__part_of_a_page_equals_that_of_the_whole,
-           vq__long_pages_and_wide_heads_decode_in_pieces, fold_and_unfold__equal_decoding,
-           coder_transform__stops_before_the_frame, vq__equal_entries_take_the_first,
+           vq__long_pages_and_wide_heads_decode_in_pieces, table_expand__is_the_same_on_every_machine,
+           fold_and_unfold__equal_decoding, coder_transform__stops_before_the_frame, vq__equal_entries_take_the_first,
            vq__huge_rows_and_extreme_scales_stay_finite, coder_init__refuses_constants_that_are_not_numbers)

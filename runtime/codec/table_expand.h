@@ -1,0 +1,23 @@
+/* table_expand.h - the inner loop of decoding tables: codes in, entries out as fp32, side by side. */
+#ifndef RUNTIME_CODEC_TABLE_EXPAND_H
+#define RUNTIME_CODEC_TABLE_EXPAND_H
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct table_run {
+    const uint16_t *table; /* fp16 [n_entries][dims] of the first code */
+    size_t stride;         /* how far behind it that of the next code lies; 0: all share it */
+    uint32_t n_entries, dims;
+} table_run;
+
+/*  codes [n]        in, each < n_entries
+ *  out   [n][dims]  out */
+typedef void table_expand_fn(table_run run, const uint16_t *codes, uint32_t n, float *out);
+table_expand_fn kvci_table_expand; /* the best of those below */
+
+/* All give the same values. Those of a machine's own may be NULL, or not be for this run. */
+table_expand_fn kvci_table_expand_plain;
+table_expand_fn *kvci_table_expand_f16c(table_run run);
+table_expand_fn *kvci_table_expand_vbmi(table_run run, uint32_t n);
+
+#endif
