@@ -1,0 +1,196 @@
+/* kmeans_start.c - greedy k-means++ (Arthur and Vassilvitskii 2007): each centroid is drawn with probability w d^2,
+ * d the distance to the nearest one so far, a few times, and the draw that leaves the least cost is kept.
+ *
+ * It runs on a subsample of SAMPLE_PER_CENTROID points a centroid, evenly spread over the points' order. After
+ * Lloyd's iterations over 131072 points, k = 256, starts from all points cost 16 times as much and gave distortions
+ * .8 % lower in 2 dimensions, .2 % in 4, none in 8; a single draw gave them up to .7 % higher. Cost: k draws sample
+ * dims. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "isa.h"
+#include "kmeans_parts.h"
+#include "random.h"
+
+#define SAMPLE_PER_CENTROID 32u
+#define SAMPLE_LEAST 4096u
+#define GROUP NEAREST_GROUP
+
+/* w d^2 of each point [groups][16], and the sums of the 16 columns. */
+typedef struct costs {
+    float *point, column[GROUP];
+} costs;
+
+typedef struct start {
+    packed_points p;
+    costs now, best, trial; /* with the centroids so far; with the best draw of one more; with another */
+    uint64_t seed, restart, draws;
+} start;
+
+static double draw(start *s)
+{
+    return random_unit(s->seed, s->restart, s->draws++);
+}
+
+/* One point from each of p.n equal parts of `from`. */
+static void take_sample(start *s, const packed_points *from)
+{
+    uint32_t dims = from->dims;
+    for (size_t i = 0; i < s->p.n; i++) {
+        size_t at = (size_t)(((double)i + draw(s)) * ((double)from->n / (double)s->p.n));
+        at = at < from->n ? at : from->n - 1;
+        const float *x = from->x + packed_at(dims, at);
+        float *to = s->p.x + packed_at(dims, i);
+        for (uint32_t d = 0; d < dims; d++) to[d * GROUP] = x[d * GROUP];
+        s->p.w[i] = from->w[at];
+    }
+}
+
+FIT_INLINE void add_costs(uint32_t dims, const packed_points *p, const float *centroid, const float *restrict before,
+                          float *restrict after, float *restrict column)
+{
+    float sum[GROUP] = {0};
+    for (size_t g = 0; g < p->groups; g++) {
+        const float *x = p->x + g * dims * GROUP, *w = p->w + g * GROUP;
+        float square[GROUP] = {0};
+#pragma GCC unroll 16
+        for (uint32_t d = 0; d < dims; d++)
+            for (uint32_t i = 0; i < GROUP; i++) {
+                float off = x[d * GROUP + i] - centroid[d];
+                square[i] += off * off;
+            }
+        for (uint32_t i = 0; i < GROUP; i++) {
+            float cost = w[i] * square[i], least = before[g * GROUP + i];
+            least = cost < least ? cost : least;
+            after[g * GROUP + i] = least;
+            sum[i] += least;
+        }
+    }
+    memcpy(column, sum, sizeof sum);
+}
+
+/* The costs with one more centroid. */
+FIT_CLONES static void costs_with(const packed_points *p, const float *centroid, const costs *before, costs *after)
+{
+    const float *from = before->point;
+    switch (p->dims) {
+    case 1: add_costs(1, p, centroid, from, after->point, after->column); break;
+    case 2: add_costs(2, p, centroid, from, after->point, after->column); break;
+    case 4: add_costs(4, p, centroid, from, after->point, after->column); break;
+    case 8: add_costs(8, p, centroid, from, after->point, after->column); break;
+    case 16: add_costs(16, p, centroid, from, after->point, after->column); break;
+    }
+}
+
+static double total_of(const costs *c)
+{
+    double total = 0.0;
+    for (uint32_t i = 0; i < GROUP; i++) total += (double)c->column[i];
+    return total;
+}
+
+static void swap_costs(costs *a, costs *b)
+{
+    costs swap = *a;
+    *a = *b;
+    *b = swap;
+}
+
+/* A point drawn by its cost: first a column, then down it. The last that costs anything where rounding leads past the
+ * end. */
+static size_t draw_point(start *s)
+{
+    const costs *c = &s->now;
+    double left = draw(s) * total_of(c);
+    size_t last = 0;
+    for (uint32_t i = 0; i < GROUP; i++) {
+        if (left >= (double)c->column[i]) {
+            left -= (double)c->column[i];
+            continue;
+        }
+        for (size_t at = i; at < s->p.groups * GROUP; at += GROUP) {
+            if (!(c->point[at] > 0.0f)) continue;
+            last = at;
+            left -= (double)c->point[at];
+            if (left < 0.0) return at;
+        }
+        left = 0.0;
+    }
+    return last;
+}
+
+static void read_point(const packed_points *p, size_t at, float *x)
+{
+    for (uint32_t d = 0; d < p->dims; d++) x[d] = p->x[packed_at(p->dims, at) + d * GROUP];
+}
+
+static void write_centroid(packed_centroids *c, uint32_t j, const float *x)
+{
+    for (uint32_t d = 0; d < c->dims; d++) c->c[packed_at(c->dims, j) + d * GROUP] = x[d];
+}
+
+/* The first is drawn by weight: what it costs to be at distance 1 of everything. */
+static void first_centroid(start *s, packed_centroids *c)
+{
+    float x[NEAREST_MAX_DIMS];
+    for (size_t i = 0; i < s->p.groups * GROUP; i++) {
+        s->now.point[i] = s->p.w[i];
+        s->now.column[i % GROUP] += s->p.w[i];
+    }
+    read_point(&s->p, draw_point(s), x);
+    write_centroid(c, 0, x);
+    for (size_t i = 0; i < s->p.groups * GROUP; i++) s->now.point[i] = INFINITY;
+    costs_with(&s->p, x, &s->now, &s->trial);
+    swap_costs(&s->now, &s->trial);
+}
+
+/* Where every point has its own centroid already, the rest repeat one: kmeans_lloyd.c moves them. */
+static void next_centroid(start *s, packed_centroids *c, uint32_t j)
+{
+    uint32_t draws = 2 + (uint32_t)log((double)c->k);
+    float x[NEAREST_MAX_DIMS], kept[NEAREST_MAX_DIMS];
+    double least = INFINITY;
+    for (uint32_t i = 0; i < draws; i++) {
+        read_point(&s->p, draw_point(s), x);
+        costs_with(&s->p, x, &s->now, &s->trial);
+        double total = total_of(&s->trial);
+        if (!(total < least)) continue;
+        least = total;
+        memcpy(kept, x, sizeof kept);
+        swap_costs(&s->best, &s->trial);
+    }
+    write_centroid(c, j, kept);
+    swap_costs(&s->now, &s->best);
+}
+
+static kvc_status start_new(start *s, size_t n, uint32_t dims, kvc_error *err)
+{
+    KVC_TRY(packed_points_new(&s->p, n, dims, err));
+    costs *each[] = {&s->now, &s->best, &s->trial};
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
+        each[i]->point = calloc(s->p.groups * GROUP, sizeof *each[i]->point);
+        if (!each[i]->point) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the start of k-means");
+    }
+    return KVC_OK;
+}
+
+kvc_status kmeans_start(const kmeans_options *o, const kmeans_points *points, uint32_t restart, packed_centroids *c,
+                        kvc_error *err)
+{
+    size_t n = (size_t)o->k * SAMPLE_PER_CENTROID;
+    if (n < SAMPLE_LEAST) n = SAMPLE_LEAST;
+    if (n > points->p.n) n = points->p.n;
+    start s = {.seed = o->seed, .restart = restart};
+    kvc_status status = start_new(&s, n, points->p.dims, err);
+    if (status != KVC_OK) goto done;
+    take_sample(&s, &points->p);
+    first_centroid(&s, c);
+    for (uint32_t j = 1; j < o->k; j++) next_centroid(&s, c, j);
+    packed_centroids_ready(c);
+done:
+    packed_points_free(&s.p);
+    free(s.now.point);
+    free(s.best.point);
+    free(s.trial.point);
+    return status;
+}
