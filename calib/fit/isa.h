@@ -4,7 +4,7 @@
 
 /* The loader picks a clone. The sanitizers start too late for the resolvers. */
 #if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__clang__)
-#define FIT_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
+#define FIT_CLONES __attribute__((target_clones("default", "arch=haswell", "avx512f")))
 #else
 #define FIT_CLONES
 #endif
