@@ -28,7 +28,7 @@ static void check_same_view(const rig *a, uint32_t in_a, const rig *b, uint32_t 
 
 static void small_rig(rig *r, uint32_t n_sequences, uint64_t max_tokens)
 {
-    rig_config(r, 2, 4, 2, 64, usual, "int4.ch32", "int4.tok+had");
+    rig_config(r, 2, 4, 2, 64, usual, "vq4x6+klt", "int4.tok+had");
     rig_cache(r, n_sequences, max_tokens);
     rig_rows(r, 600, 11);
 }
