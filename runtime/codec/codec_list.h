@@ -12,7 +12,8 @@
     X(fp16, 1, 1000)                                                                                                 \
     X(int, 2, 1000)                                                                                                  \
     X(lut, 4, 1001)                                                                                                  \
-    X(vq, 5, 1001)
+    X(vq, 5, 1001)                                                                                                   \
+    X(seg, 6, 1001)
 
 #define KVC_TRANSFORM_LIST(X)                                                                                        \
     X(had, 1, 1000)                                                                                                  \
@@ -22,9 +23,7 @@
     X(klt, 5, 1001)
 
 /* Words of the grammar whose wire ids are set but which this version cannot encode. */
-#define KVC_SYMBOL_RESERVED(X)                                                                                       \
-    X(fp8, 3)                                                                                                        \
-    X(seg, 6)
+#define KVC_SYMBOL_RESERVED(X) X(fp8, 3)
 
 #define KVC_TRANSFORM_RESERVED(X) X(tucker, 6)
 
