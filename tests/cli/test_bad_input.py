@@ -103,7 +103,7 @@ class Models(Cli):
 
     def test_wrong_spaces(self):
         for text, *says in [("keys: [int4.ch64]\n", "values"), ("keys: [int5.ch64]\nvalues: [fp16]\n", "space2.yaml:1", "int5"),
-                            ("keys: [vq8x8+klt]\nvalues: [fp16]\n", "space2.yaml:1", "vq8x8"),
+                            ("keys: [int4.tok+tucker]\nvalues: [fp16]\n", "space2.yaml:1", "tucker"),
                             ("keys: []\nvalues: [fp16]\n", "space2.yaml:1"), ("keys: [fp16]\nvaules: [fp16]\n", "values")]:
             write(self.path("space2.yaml"), text)
             self.fails(3, "model", "-o", "no.bin", *SMALL, "--space", "space2.yaml", says=says)

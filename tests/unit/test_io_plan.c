@@ -127,7 +127,7 @@ END_TEST
 START_TEST(plan_read__keeps_the_parsers_status)
 {
     plan p;
-    ck_assert_int_eq(read_text(&p, "default: {key: vq8x8+klt, value: fp16}", 1), KVC_UNSUPPORTED);
+    ck_assert_int_eq(read_text(&p, "default: {key: int4.tok+tucker, value: fp16}", 1), KVC_UNSUPPORTED);
     ck_assert_int_eq(read_text(&p, "default: {key: gibberish, value: fp16}", 1), KVC_FORMAT);
 }
 END_TEST
