@@ -1,8 +1,10 @@
 /* spec.c - spec strings: "int4.ch64+had" to a kvc_codec and back. FORMAT.md, "spec strings".
  *
- *     spec   := symbol ["." scale] {"+" transform} ["@pre"]
- *     symbol := "fp16" | "fp8" | "int" BITS | "lut" BITS | "vq" (DIMS | "[" EIGHTHS "]") "x" BITS | "seg[" EIGHTHS
- * "]" scale  := "tok" [GROUP] | "ch" [GROUP] | "static" | "head"
+ *     spec    := symbol ["." scale] {"+" transform} ["@pre"]
+ *     symbol  := "fp16" | "fp8" | "int" BITS | "lut" BITS | "vq" DIMS "x" BITS | "vq[" EIGHTHS "]x" BITS
+ *              | "seg[" EIGHTHS "]"
+ *     scale   := "tok" [GROUP] | "ch" [GROUP] | "static" | "head"
+ *     EIGHTHS := 8 numbers with commas between them
  *
  * A recursive-descent reader over one cursor. The whole grammar is read before anything is judged, so that a
  * spec which only lacks a codec is told apart from one that is misspelt. */

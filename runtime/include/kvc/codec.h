@@ -5,10 +5,13 @@
  *
  * A codec is a chain  symbol . scale + transforms  (FORMAT.md, "spec strings"). Transforms map a row x [d] of one
  * head to latent channels y [d'], which the symbol codec packs, a page of P rows at a time, into one 16-byte aligned
- * block. Transforms never run per cached token when attending: keys    q.k = q'.y + bias,   q' and bias from
- * kvc_coder_fold_query(), once per query values  o = sum_j a_j v_j,   from o' = sum_j a_j y_j and the mass sum_j a_j
- * by kvc_coder_unfold_output(), once No function here allocates; scratch comes from the caller. Encoding is bit-exact
- * IEEE arithmetic without contraction, so every backend must produce the same bytes. */
+ * block. Transforms never run per cached token when attending:
+ *
+ *     keys    q.k = q'.y + bias,    q' and bias from kvc_coder_fold_query(), once per query
+ *     values  o = sum_j a_j v_j,    from sum_j a_j y_j and the mass sum_j a_j by kvc_coder_unfold_output(), once
+ *
+ * No function here allocates; scratch comes from the caller. Encoding is bit-exact IEEE arithmetic without
+ * contraction, so every backend must produce the same bytes. */
 #ifndef KVC_CODEC_H
 #define KVC_CODEC_H
 
