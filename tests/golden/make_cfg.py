@@ -8,6 +8,7 @@ files have valid hashes wherever the rule that they break lies behind the hashes
 """
 import hashlib
 import json
+import math
 import pathlib
 import random
 import struct
@@ -145,13 +146,27 @@ def fitted(rng):
     ]
 
 
+def segments(rng):
+    """Of two layers with symbol seg."""
+    def tables_of(segment):
+        return struct.pack(f"<{HEADS * sum(1 << b for b in segment if b)}e",
+                           *(rng.gauss(0, 1) for _ in range(HEADS * sum(1 << b for b in segment if b))))
+    falling, holes = (8, 5, 4, 2, 1, 1, 0, 0), (3, 0, 1, 0, 0, 2, 0, 7)
+    return [
+        (dict(symbol=6, bits=8, scale="ch", group=8, segment=bytes(falling), transforms=(5,)), [klt(rng)]),
+        (dict(symbol=6, bits=7, scale="static", segment=bytes(holes)), [tables_of(holes)]),
+        (dict(symbol=6, bits=7, scale="ch", group=8, segment=bytes(holes)), []),
+        (dict(symbol=6, bits=4, scale="static", segment=bytes((4,) * 8), transforms=(4, 1)), [rot(rng), tables_of((4,) * 8)]),
+    ]
+
+
 def with_parameters(codecs):
     """Layers and the section parameters: each block at a multiple of 64."""
     layers, parameters = b"", b""
     for fields, parts in codecs:
         block = b"".join(pad(part, 16) for part in parts)
-        parameters = pad(parameters, 64)
-        layers += codec(parameters=(len(parameters), len(block)), **fields)
+        parameters = pad(parameters, 64) if block else parameters
+        layers += codec(parameters=(len(parameters) if block else 0, len(block)), **fields)
         parameters += block
     return layers, parameters
 
@@ -189,6 +204,7 @@ def good_files():
         "parameters": image(sections(parameters=bytes(range(100)), provenance=note)),
         "newer_writer": image(sections(provenance=note) + [(1000, 0, b"an optional section of a later version")], writer=1007),
         "fitted": fitted_file(fitted(random.Random(1001))),
+        "segments": fitted_file(segments(random.Random(6))),
         "largest": image(sections(model(head_dim=512), tokens(1 << 20, 1 << 20, 1024), codec(2, 4, "ch", 1024) + codec(2, 4, "tok", 512))),
     }
 
@@ -207,6 +223,11 @@ def bad_table(rule_bytes=None, **fields):
 
 def bad_transform(number, part):
     return fitted_file([(dict(symbol=1, bits=16, transforms=(number,)), [part]), (dict(symbol=1, bits=16), [])])
+
+
+def bad_segments(segment, rest=b"", **fields):
+    c = {**dict(symbol=6, bits=2, scale="ch", group=8, segment=bytes(segment)), **fields}
+    return fitted_file([(c, [rest] if rest else []), (dict(symbol=1, bits=16), [])], bend=lambda raw: raw or bytes(64))
 
 
 def bad_rot():
@@ -318,14 +339,22 @@ def bad_files():
         "f42_vq_falls": bad_table(dims=0, segment=bytes((2, 2, 2, 2, 1, 1, 1, 1))),
         "f42_lut_dims": bad_table(symbol=4),
         "f42_lut_bits": bad_table(symbol=4, bits=9, dims=1),
+        "f42_seg_none": bad_segments((0,) * 8, bits=0),
+        "f42_seg_bits": bad_segments((1, 1, 1, 0, 0, 0, 0, 0)),
+        "f42_seg_many": bad_segments((9, 1, 1, 0, 0, 0, 0, 0), bits=9),
+        "f42_seg_scale": bad_segments((2, 1, 1, 0, 0, 0, 0, 0), scale="tok"),
+        "f43_seg": bad_segments((2, 1, 1, 0, 0, 0, 0, 0), group=0),
+        "f44_seg": bad_segments((2, 1, 1, 0, 0, 0, 0, 0), group=16),
         "f44_vq": bad_table(dims=16),
         "f46_vq": fitted_file(fitted(random.Random(2))[:2], reader_min=1000),
         "f47_short": bad_table(bits=4),
         "f47_long": bad_table(dims=4),
+        "f47_seg": bad_segments((2, 1, 1, 0, 0, 0, 0, 0), bytes(64)),
         "f48_twice": twice(),
         "f49_scale_zero": bad_table(struct.pack("<f", 0.0)),
         "f49_scale_nan": bad_table(struct.pack("<2f", 1.0, float("nan"))),
         "f49_table": bad_table(struct.pack("<8f2e", *([1.0] * 9), float("inf"))),
+        "f49_seg": bad_segments((2, 0, 0, 0, 0, 0, 0, 0), struct.pack("<8e", 0, 0, 0, 0, 0, 0, 0, math.nan), scale="static", group=0),
         "f49_klt": bad_transform(5, pad(struct.pack("<2f", 0.0, float("inf")), 2 * (4 * 8 + 6 * 64))),
         "f49_smooth": bad_transform(2, pad(struct.pack("<15f", *([1.0] * 15)), 64)),
         "f49_perm": bad_transform(3, struct.pack("<16H", *range(8), *range(7), 6)),
@@ -340,7 +369,7 @@ def main():
         if not path.exists():
             path.write_bytes(data)
             path.with_suffix(".json").write_text(json.dumps(read_cfg(data), indent=1) + "\n")
-            if name == "fitted":
+            if name in ("fitted", "segments"):
                 path.with_suffix(".blocks").write_bytes(blocks_of(data, random.Random(7)))
     for name, data in bad_files().items():
         (HERE / "bad" / f"{name}.bin").write_bytes(data)

@@ -1,12 +1,12 @@
-"""The codecs of cfg.bin with fitted constants, written from section 8 of runtime/FORMAT.md alone: sizes and values of their
-parameters, and pages encoded and decoded one value at a time. int and fp16 blocks are not read here."""
+"""The codecs of format 1.1, written from section 8 of runtime/FORMAT.md alone: sizes and values of their parameters, and pages
+encoded and decoded one value at a time. Blocks of int and fp16 are not read here."""
 import ctypes
 import math
 import struct
 
-LUT, VQ = 4, 5
+LUT, VQ, SEG = 4, 5, 6
 HAD, SMOOTH, PERM, ROT, KLT = 1, 2, 3, 4, 5
-NONE, STATIC, HEAD = 0, 3, 4
+NONE, CH, STATIC, HEAD = 0, 2, 3, 4
 
 
 def f32(x):
@@ -42,6 +42,46 @@ def columns(matrix, d):
 
 def rows_of(matrix, d):
     return [matrix[i * d:(i + 1) * d] for i in range(d)]
+
+
+def pack_fields(stream, bits):
+    """Planes of 8, 4, 2, 1 bits, low bits first."""
+    block, low = b"", 0
+    for width in (8, 4, 2, 1):
+        if bits & width:
+            fields = sum((code >> low & (1 << width) - 1) << t * width for t, code in enumerate(stream))
+            block += fields.to_bytes(len(stream) * width // 8, "little")
+            low += width
+    return block
+
+
+def unpack_fields(block, n, bits):
+    stream, low = [0] * n, 0
+    for width in (8, 4, 2, 1):
+        if bits & width:
+            fields = int.from_bytes(block[:n * width // 8], "little")
+            stream = [code | (fields >> t * width & (1 << width) - 1) << low for t, code in enumerate(stream)]
+            block, low = block[n * width // 8:], low + width
+    return stream
+
+
+def half_bits(x):
+    return struct.unpack("<H", struct.pack("<e", x))[0]
+
+
+def half_of(bits):
+    return struct.unpack("<e", struct.pack("<H", bits))[0]
+
+
+def half_towards(x, sign):
+    """The nearest fp16 number that is not below (sign 1) or above (sign -1) x, at most 65504 in magnitude."""
+    x = sign * x + 0.0  # now up
+    if x >= 65504.0:
+        return sign * 65504.0
+    bits = half_bits(x) if x > -65504.0 else half_bits(-65504.0)
+    if half_of(bits) < x:
+        bits = bits - 1 if bits > 0x8000 else bits + 1
+    return sign * half_of(bits) + 0.0
 
 
 class Had:
@@ -242,37 +282,123 @@ class Table:
             codes.append(distances.index(min(distances)))
         return codes
 
+    @staticmethod
+    def block_bytes(codec, d, page):
+        return page * Table.n_codes(codec, d) * codec["bits"] // 8
+
     def encode(self, rows):
-        stream, block, low = [code for row in rows for code in self.codes(row)], b"", 0
-        for width in (8, 4, 2, 1):
-            if self.bits & width:
-                fields = sum((code >> low & (1 << width) - 1) << t * width for t, code in enumerate(stream))
-                block += fields.to_bytes(len(stream) * width // 8, "little")
-                low += width
-        return block + b"\0" * (-len(block) % 16)
+        return pack_fields([code for row in rows for code in self.codes(row)], self.bits)
 
     def decode(self, block, page):
-        n, low = len(self.vectors) * page, 0
-        stream = [0] * n
-        for width in (8, 4, 2, 1):
-            if self.bits & width:
-                fields = int.from_bytes(block[:n * width // 8], "little")
-                stream = [code | (fields >> t * width & (1 << width) - 1) << low for t, code in enumerate(stream)]
-                block, low = block[n * width // 8:], low + width
-        rows = []
+        n = len(self.vectors)
+        stream, rows = unpack_fields(block, n * page, self.bits), []
         for row in range(page):
-            y = [x for g, table in enumerate(self.tables) for x in table[stream[row * len(self.tables) + g]]]
+            y = [x for g, table in enumerate(self.tables) for x in table[stream[row * n + g]]]
             rows.append(y + [0.0] * (self.d - len(y)))
+        return rows
+
+
+class Seg:
+    """Scalar codes, each eighth of the channels with its own bits. `forward` and `inverse`: it has no frame."""
+
+    def __init__(self, codec, raw, heads, head, d):
+        self.codec, self.d, self.eighth = codec, d, d // 8
+        raw, self.tables = raw[len(raw) // heads * head:], {}
+        for i in self.kept(codec, d) if codec["scale"] == STATIC else []:
+            size = 2 << self.bits_of(i)
+            self.tables[i], raw = numbers(raw[:size], "e"), raw[size:]
+
+    def bits_of(self, channel):
+        return self.codec["segment"][channel // self.eighth]
+
+    @staticmethod
+    def kept(codec, d):
+        return [i for i in range(d) if codec["segment"][i // (d // 8)]]
+
+    @staticmethod
+    def shape_fits(codec, d):
+        return True
+
+    @staticmethod
+    def size(codec, heads, d):
+        return heads * sum(2 << codec["segment"][i // (d // 8)] for i in Seg.kept(codec, d)) * (codec["scale"] == STATIC)
+
+    @staticmethod
+    def values_fit(codec, raw, heads, d):
+        return all(math.isfinite(x) for x in numbers(raw, "e"))
+
+    @staticmethod
+    def block_bytes(codec, d, page):
+        codes = sum(codec["segment"]) * (d // 8) * page // 8
+        return codes + codes % 2 + (4 * page // codec["group"] * len(Seg.kept(codec, d)) if codec["scale"] == CH else 0)
+
+    def forward(self, x):
+        return x
+
+    inverse = forward
+
+    def ranges(self, rows):
+        """fp16 scales and minima [P / G][kept]."""
+        scales, minima, group = [], [], self.codec["group"]
+        for first in range(0, len(rows), group):
+            for i in self.kept(self.codec, self.d):
+                column = [row[i] for row in rows[first:first + group]]
+                minimum = half_towards(min(column), -1)
+                step = f32(f32(max(column) - minimum) / ((1 << self.bits_of(i)) - 1))
+                minima.append(minimum)
+                scales.append(half_towards(step, 1))
+        return scales, minima
+
+    def code(self, y, i, scale, minimum):
+        if self.codec["scale"] == STATIC:
+            distances = [abs(f32(y - entry)) for entry in self.tables[i]]
+            return distances.index(min(distances))
+        return min(round(f32(f32(y - minimum) / scale)), (1 << self.bits_of(i)) - 1) if scale else 0
+
+    def encode(self, rows):
+        kept, block, scales, minima = self.kept(self.codec, self.d), b"", [], []
+        if self.codec["scale"] == CH:
+            scales, minima = self.ranges(rows)
+        for eighth in range(8):
+            stream = []
+            for t, row in enumerate(rows):
+                for i in range(eighth * self.eighth, (eighth + 1) * self.eighth):
+                    if i in kept:
+                        at = t // self.codec["group"] * len(kept) + kept.index(i) if scales else 0
+                        stream.append(self.code(row[i], i, *((scales[at], minima[at]) if scales else (0, 0))))
+            block += pack_fields(stream, self.codec["segment"][eighth])
+        block += b"\0" * (len(block) % 2)
+        return block + struct.pack(f"<{2 * len(scales)}e", *scales, *minima)
+
+    def decode(self, block, page):
+        kept, at = self.kept(self.codec, self.d), 0
+        rows = [[0.0] * self.d for _ in range(page)]
+        codes = sum(self.codec["segment"]) * self.eighth * page // 8
+        n = page // self.codec["group"] * len(kept) if self.codec["scale"] == CH else 0
+        values = numbers(block[codes + codes % 2:][:4 * n], "e")
+        for eighth, bits in enumerate(self.codec["segment"]):
+            stream = unpack_fields(block[at:], page * self.eighth, bits)
+            at += page * self.eighth * bits // 8
+            for t, code in enumerate(stream if bits else []):
+                row, i = t // self.eighth, eighth * self.eighth + t % self.eighth
+                if self.tables:
+                    rows[row][i] = self.tables[i][code]
+                else:
+                    where = row // self.codec["group"] * len(kept) + kept.index(i)
+                    rows[row][i] = f32(values[n + where] + f32(values[where] * code))
         return rows
 
 
 TRANSFORMS = {HAD: Had, SMOOTH: Smooth, PERM: Perm, ROT: Rot, KLT: Klt}
 
 
+SYMBOLS = {LUT: Table, VQ: Table, SEG: Seg}
+
+
 def part_sizes(codec, heads, d):
     """Bytes of the constants of each piece, transforms first."""
     sizes = [TRANSFORMS[t].size(heads, d) for t in codec["transforms"]]
-    return sizes + [Table.size(codec, heads, d) if codec["symbol"] in (LUT, VQ) else 0]
+    return sizes + [SYMBOLS[codec["symbol"]].size(codec, heads, d) if codec["symbol"] in SYMBOLS else 0]
 
 
 def parts_of(codec, raw, heads, d):
@@ -290,15 +416,15 @@ def params_size(codec, heads, d):
 def params_fit(codec, raw, heads, d):
     parts = parts_of(codec, raw, heads, d)
     fit = all(TRANSFORMS[t].values_fit(part, heads, d) for t, part in zip(codec["transforms"], parts) if part)
-    return fit and (not parts[-1] or Table.values_fit(codec, parts[-1], heads, d))
+    return fit and (not parts[-1] or SYMBOLS[codec["symbol"]].values_fit(codec, parts[-1], heads, d))
 
 
 class Coder:
-    """lut or vq behind any transforms, on one head."""
+    """A symbol of format 1.1 behind any transforms, on one head."""
 
     def __init__(self, codec, raw, heads, head, d):
         parts = parts_of(codec, raw, heads, d)
-        self.symbol = Table(codec, parts[-1], heads, head, d)
+        self.symbol = SYMBOLS[codec["symbol"]](codec, parts[-1], heads, head, d)
         self.stages = [TRANSFORMS[t](part, head, d) for t, part in zip(codec["transforms"], parts)] + [self.symbol]
 
     def encode(self, rows):
@@ -308,7 +434,8 @@ class Coder:
             for stage in self.stages:
                 y = clamp(stage.forward(y))
             latent.append(y)
-        return self.symbol.encode(latent)
+        block = self.symbol.encode(latent)
+        return block + b"\0" * (-len(block) % 16)
 
     def decode(self, block, page):
         rows = self.symbol.decode(block, page)

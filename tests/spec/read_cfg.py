@@ -21,7 +21,7 @@ VERSION = 1001
 MAGIC = bytes.fromhex("894B56430D0A1A0A")
 SECTIONS = {1: "model", 2: "tokens", 3: "layers", 4: "parameters", 64: "provenance"}
 NEEDED = (1, 2, 3)
-SYMBOLS = {1: ("fp16", 1000), 2: ("int", 1000), 4: ("lut", 1001), 5: ("vq", 1001)}
+SYMBOLS = {1: ("fp16", 1000), 2: ("int", 1000), 4: ("lut", 1001), 5: ("vq", 1001), 6: ("seg", 1001)}
 TRANSFORMS = {1: ("had", 1000), 2: ("smooth", 1001), 3: ("perm", 1001), 4: ("rot", 1001), 5: ("klt", 1001)}
 SCALES = {0: "", 1: "tok", 2: "ch", 3: "static", 4: "head"}
 
@@ -149,6 +149,8 @@ def check_fields(c):
         need(bits == 16 and scale == 0, 42, "fp16")
     elif symbol == 2:
         need(bits in (1, 2, 3, 4, 6, 8) and scale in (1, 2), 42, f"int{bits}, scale {scale}")
+    elif symbol == 6:
+        need(max(c["segment"]) <= 8 and 1 <= bits == max(c["segment"]) and scale in (2, 3), 42, f"seg, scale {scale}")
     else:
         need(1 <= bits <= (8 if symbol == 4 else 12) and scale in (0, 3, 4), 42, f"{bits} bits, scale {scale}")
     if symbol == 5:
@@ -157,16 +159,18 @@ def check_fields(c):
         need(dims == 1, 42, f"dims {dims}")
     if symbol == 5 and dims == 0:
         check_eighths(list(c["segment"]))
-    else:
+    elif symbol != 6:
         need(not any(c["segment"]), 42, "segments")
     need(scale in (1, 2) or c["group"] == 0, 42, "group without a scale")
 
 
 def spec_of(c):
     spec = SYMBOLS[c["symbol"]][0]
+    if c["symbol"] == 6 or c["dims"] == 0:
+        spec += "[" + ",".join(map(str, c["segment"])) + "]"
     if c["symbol"] == 5:
-        spec += (str(c["dims"]) if c["dims"] else "[" + ",".join(map(str, c["segment"])) + "]") + "x"
-    if c["symbol"] != 1:
+        spec += (str(c["dims"]) if c["dims"] else "") + "x"
+    if c["symbol"] not in (1, 6):
         spec += str(c["bits"])
     if c["scale"]:
         spec += "." + SCALES[c["scale"]] + (str(c["group"]) if c["group"] else "")
@@ -174,8 +178,8 @@ def spec_of(c):
 
 
 def block_bytes(c, d, page):
-    if c["symbol"] in (4, 5):
-        return round_up(page * fitted.Table.n_codes(c, d) * c["bits"] // 8, 16)
+    if c["symbol"] in fitted.SYMBOLS:
+        return round_up(fitted.SYMBOLS[c["symbol"]].block_bytes(c, d, page), 16)
     return round_up(page * d * c["bits"] // 8 + (4 * page * d // c["group"] if c["scale"] else 0), 16)
 
 
@@ -193,8 +197,8 @@ def read_fields(raw):
 def check_shape(c, d, page):
     if c["scale"] in (1, 2):
         need(c["group"] % 8 == 0 and (d if c["scale"] == 1 else page) % c["group"] == 0, 44, f"group {c['group']}")
-    if c["symbol"] in (4, 5):
-        need(fitted.Table.shape_fits(c, d), 44, f"{d} channels")
+    if c["symbol"] in fitted.SYMBOLS:
+        need(fitted.SYMBOLS[c["symbol"]].shape_fits(c, d), 44, f"{d} channels")
 
 
 def read_codec(raw, model, tokens, parameters, room, reader_min):
@@ -202,7 +206,7 @@ def read_codec(raw, model, tokens, parameters, room, reader_min):
     offset, size = struct.unpack_from("<2I", raw, 16)
     need(offset % 64 == 0 and offset + size <= len(parameters) and (size or not offset), 45, "parameters")
     c, d, heads = read_fields(raw), model["head_dim"], model["kv_heads"]
-    is_fitted = c["symbol"] in (4, 5) or any(t > 1 for t in c["transforms"])
+    is_fitted = c["symbol"] in fitted.SYMBOLS or any(t > 1 for t in c["transforms"])
     need(is_fitted or not size, 42, "parameters of a codec without any")
     need(c["scale"] not in (1, 2) or c["group"], 43, "group not written out")
     since = max([SYMBOLS[c["symbol"]][1]] + [TRANSFORMS[t][1] for t in c["transforms"]])
@@ -262,11 +266,11 @@ def read_cfg(data):
 
 
 def coders(data):
-    """Of every layer, side and head whose codec is lut or vq, in this order: its coder and the bytes of its block."""
+    """Of every layer, side and head whose codec is lut, vq or seg, in this order: its coder and the bytes of its block."""
     _, _, model, tokens, layers = read_parts(data)
     heads, d = model["kv_heads"], model["head_dim"]
     for c, constants in (side for layer in layers for side in layer):
-        for head in range(heads if c["symbol"] in (4, 5) else 0):
+        for head in range(heads if c["symbol"] in fitted.SYMBOLS else 0):
             yield fitted.Coder(c, constants, heads, head, d), block_bytes(c, d, tokens["page"])
 
 

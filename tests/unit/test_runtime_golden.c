@@ -1,16 +1,23 @@
-/* Pages of the golden file fitted.bin: what another implementation of FORMAT.md (tests/spec) made of them. */
+/* Pages of the golden files fitted.bin and segments.bin: what another implementation of FORMAT.md (tests/spec) made
+ * of them. */
 #include <stdio.h>
 #include <string.h>
 #include "check_main.h"
 #include "kvc/codec.h"
 
-enum { WIRE_LUT = 4, WIRE_VQ = 5 };
+enum { WIRE_LUT = 4, WIRE_SEG = 6 };
 
-static uint8_t *read_blocks(size_t *n)
+static const char *golden(const char *name, const char *ending)
 {
-    char path[1024];
+    static char path[1024];
+    snprintf(path, sizeof path, "%s/golden/good/%s.%s", getenv("KVC_TEST_DATA"), name, ending);
+    return path;
+}
+
+static uint8_t *read_blocks(const char *name, size_t *n)
+{
     uint8_t *bytes = malloc(1 << 16);
-    snprintf(path, sizeof path, "%s/golden/good/fitted.blocks", getenv("KVC_TEST_DATA"));
+    const char *path = golden(name, "blocks");
     FILE *in = fopen(path, "rb");
     ck_assert_msg(in != NULL, "%s is missing", path);
     *n = fread(bytes, 1, 1 << 16, in);
@@ -37,31 +44,35 @@ static size_t check_page(const kvc_coder *coder, uint32_t head, const uint8_t *a
     return 2 * row_bytes + coder->block_bytes;
 }
 
-START_TEST(coder__encodes_and_decodes_the_golden_pages)
+static void check_file(const char *name, size_t least)
 {
-    char path[1024];
     kvc_config *cfg;
     kvc_error err = {""};
     size_t n, n_params, at = 0;
-    uint8_t *blocks = read_blocks(&n);
-    snprintf(path, sizeof path, "%s/golden/good/fitted.bin", getenv("KVC_TEST_DATA"));
-    ck_assert_msg(kvc_config_open(&cfg, path, &err) == KVC_OK, "%s", err.message);
+    uint8_t *blocks = read_blocks(name, &n);
+    ck_assert_msg(kvc_config_open(&cfg, golden(name, "bin"), &err) == KVC_OK, "%s", err.message);
     const kvc_model_info *m = kvc_config_model(cfg);
     const uint8_t *params = kvc_config_parameters(cfg, &n_params);
     for (uint32_t i = 0; i < 2 * m->n_layers; i++) {
         const kvc_layer *layer = kvc_config_layer(cfg, i / 2);
         const kvc_codec *codec = i % 2 ? &layer->value : &layer->key;
         kvc_coder coder;
-        if (codec->symbol != WIRE_LUT && codec->symbol != WIRE_VQ) continue;
+        if (codec->symbol < WIRE_LUT || codec->symbol > WIRE_SEG) continue;
         kvc_status status = kvc_coder_init(&coder, codec, params + codec->param_offset, m->n_kv_heads, m->head_dim,
                                            kvc_config_tokens(cfg)->page, &err);
         ck_assert_msg(status == KVC_OK, "%s", err.message);
         for (uint32_t head = 0; head < m->n_kv_heads; head++) at += check_page(&coder, head, blocks + at);
     }
     ck_assert_uint_eq(at, n);
-    ck_assert_uint_gt(n, 7000);
+    ck_assert_uint_gt(n, least);
     kvc_config_close(cfg);
     free(blocks);
+}
+
+START_TEST(coder__encodes_and_decodes_the_golden_pages)
+{
+    check_file("fitted", 7000);
+    check_file("segments", 4000);
 }
 END_TEST
 
