@@ -9,7 +9,6 @@
 #include "heads.h"
 #include "kmeans.h"
 #include "pieces.h"
-#include "random.h"
 
 /* ---- bits ---- */
 
@@ -57,41 +56,39 @@ typedef struct segment_fit {
     const fit_options *options;
     const kvc_coder *coder;
     const float *y;   /* [H][R][d'] */
-    uint16_t *tables; /* of head 0 */
-    size_t head_values;
+    uint16_t *tables; /* of all heads */
 } segment_fit;
 
-static kvc_status fit_channel(const segment_fit *s, uint32_t head, uint32_t channel, uint32_t bits, float *x,
-                              uint16_t *table, kvc_error *err)
+static uint32_t bits_of(const kvc_coder *coder, uint32_t channel)
 {
-    size_t rows = s->data->n_rows;
-    kmeans_options o = {.k = 1u << bits,
-                        .dims = 1,
-                        .iterations = s->options->iterations,
-                        .restarts = s->options->restarts,
-                        .seed = random_mix(s->options->seed ^ channel)};
-    float centroids[1u << SEGMENT_MAX_BITS];
-    double distortion;
-    for (size_t row = 0; row < rows; row++) x[row] = s->y[(head * rows + row) * s->coder->latent_dim + channel];
-    KVC_TRY(kmeans(&o, rows, x, s->data->weights + head * rows, centroids, &distortion, err));
-    kvc_rows_to_fp16(centroids, o.k, table);
-    return KVC_OK;
+    return coder->codec.segment[channel / (coder->latent_dim / SEGMENTS)];
 }
 
-static kvc_status fit_head(void *context, uint32_t head, kvc_error *err)
+/* Values of the tables of a head's channels before `channel`. */
+static size_t values_before(const kvc_coder *coder, uint32_t channel)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < channel; i++) n += bits_of(coder, i) ? (size_t)1 << bits_of(coder, i) : 0;
+    return n;
+}
+
+/* The table of one channel: number head * d' + channel. */
+static kvc_status fit_channel(void *context, uint32_t index, kvc_error *err)
 {
     const segment_fit *s = context;
-    uint16_t *table = s->tables + head * s->head_values;
-    uint32_t width = s->coder->latent_dim / SEGMENTS;
-    float *x = malloc((s->data->n_rows + 1) * sizeof *x);
-    if (!x) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu values", s->data->n_rows);
-    kvc_status status = KVC_OK;
-    for (uint32_t i = 0; i < s->coder->latent_dim && status == KVC_OK; i++) {
-        uint32_t bits = s->coder->codec.segment[i / width];
-        if (bits == 0) continue;
-        status = fit_channel(s, head, i, bits, x, table, err);
-        table += 1u << bits;
-    }
+    uint32_t d = s->coder->latent_dim, head = index / d, channel = index % d, bits = bits_of(s->coder, channel);
+    if (bits == 0) return KVC_OK;
+    kmeans_options o = {.k = 1u << bits, .dims = 1, .iterations = s->options->iterations, .restarts = 1};
+    float centroids[1u << SEGMENT_MAX_BITS];
+    size_t rows = s->data->n_rows;
+    double distortion;
+    float *x = malloc((rows + 1) * sizeof *x);
+    if (!x) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu values", rows);
+    for (size_t row = 0; row < rows; row++) x[row] = s->y[(head * rows + row) * d + channel];
+    kvc_status status = kmeans(&o, rows, x, s->data->weights + head * rows, centroids, &distortion, err);
+    if (status == KVC_OK)
+        kvc_rows_to_fp16(centroids, o.k,
+                         s->tables + head * values_before(s->coder, d) + values_before(s->coder, channel));
     free(x);
     return status;
 }
@@ -100,8 +97,5 @@ kvc_status fit_seg(const fit_data *data, const fit_options *options, const kvc_c
                    void *part, kvc_error *err)
 {
     segment_fit s = {.data = data, .options = options, .coder = coder, .y = y, .tables = part};
-    for (uint32_t e = 0; e < SEGMENTS; e++)
-        if (coder->codec.segment[e])
-            s.head_values += (size_t)(coder->latent_dim / SEGMENTS) << coder->codec.segment[e];
-    return heads_run(data->n_kv_heads, fit_head, &s, err);
+    return heads_run(data->n_kv_heads * coder->latent_dim, fit_channel, &s, err);
 }
