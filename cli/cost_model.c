@@ -151,9 +151,9 @@ double seconds_logits(const speeds *s, const model_config *c, size_t n_tokens, i
 /* Per probed row and head (K + 1)(1 + V / 2) products over the tokens before it (calib/score), each delta through
  * W_o, and every candidate's codec over all tokens. */
 double seconds_probe(const speeds *s, const model_config *c, const sequence_set *tokens, const codec_space *space,
-                     uint64_t probe_rows, uint64_t probe_sequences)
+                     uint64_t probe_rows, size_t n_probed)
 {
-    double share = probe_sequences && probe_sequences < tokens->n ? (double)probe_sequences / (double)tokens->n : 1;
+    double share = (double)n_probed / (double)tokens->n;
     double flops = 0, query = (double)c->n_heads * c->head_dim, K = space->n_keys, V = space->n_values;
     for (size_t i = 0; i < tokens->n; i++) {
         double n = (double)(tokens->first[i + 1] - tokens->first[i]),

@@ -16,7 +16,7 @@ kvc_status speeds_measure(speeds *out, const subject *subject, const kvc_token_p
 double seconds_forward(const speeds *s, const model_config *c, const sequence_set *tokens, size_t n_sequences);
 double seconds_logits(const speeds *s, const model_config *c, size_t n_tokens, int models);
 double seconds_probe(const speeds *s, const model_config *c, const sequence_set *tokens, const codec_space *space,
-                     uint64_t probe_rows, uint64_t probe_sequences);
+                     uint64_t probe_rows, size_t n_probed);
 /* Sensitivity weights and tables of the fitted codecs. */
 double seconds_fit(const speeds *speeds, const settings *s, const model_config *c, const sequence_set *tokens,
                    const codec_space *space);

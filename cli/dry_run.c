@@ -3,6 +3,7 @@
 #include "anchors.h"
 #include "cost_model.h"
 #include "prices.h"
+#include "probed.h"
 #include "score.h"
 #include <jansson.h>
 #include <stdio.h>
@@ -58,22 +59,25 @@ static uint64_t eval_bytes(const settings *s, const model_config *c, const seque
     return compressed ? one + stream_bytes(s, c, n_tokens) + 4 * page : one;
 }
 
-static void forecast_measuring(forecast *f, const settings *s, const subject *subject, const sequence_set *tokens,
-                               const codec_space *space)
+static kvc_status forecast_measuring(forecast *f, const settings *s, const subject *subject,
+                                     const sequence_set *tokens, const codec_space *space, kvc_error *err)
 {
     const model_config *c = &subject->model->config;
     size_t n = sequences_tokens(tokens), longest = sequences_longest(tokens);
     uint64_t stream = (uint64_t)n * c->hidden * sizeof(float);
-    const profile_options o = {.probe_rows = (uint32_t)s->probe_rows,
-                               .probe_sequences = (uint32_t)s->probe_sequences,
-                               .fit_rows = s->fit_rows};
+    const profile_options o = {.probe_rows = (uint32_t)s->probe_rows, .fit_rows = s->fit_rows};
+    const kvc_token_policy policy = settings_tokens(s, NULL);
+    probed_set probed;
+    KVC_TRY(probed_new(&probed, tokens, &policy, s->probe_sequences, err));
     raise_memory(f, model_memory(c, n, longest, s->memory) + profile_memory(&subject->model->info, space->keys,
                                                                             space->n_keys, space->values,
-                                                                            space->n_values, &o, tokens->n, longest));
+                                                                            space->n_values, &o, probed.n, longest));
     f->disk = 2 * stream + (stream_bytes(s, c, n) ? 0 : stream); /* an old and a new checkpoint; the spilled stream */
     add_stage(f, "profile", n,
               seconds_forward(&f->speeds, c, tokens, tokens->n) + seconds_fit(&f->speeds, s, c, tokens, space) +
-                  seconds_probe(&f->speeds, c, tokens, space, s->probe_rows, s->probe_sequences));
+                  seconds_probe(&f->speeds, c, tokens, space, s->probe_rows, probed.n));
+    probed_free(&probed);
+    return KVC_OK;
 }
 
 /* All streams of the exact model, and half the layers for every price. */
@@ -152,7 +156,7 @@ kvc_status dry_run_profile(const settings *s, const subject *subject, const corp
     forecast f = {.resident = resident_bytes()};
     kvc_token_policy policy = settings_tokens(s, NULL);
     KVC_TRY(speeds_measure(&f.speeds, subject, &policy, space, err));
-    forecast_measuring(&f, s, subject, &corpus->calibration, space);
+    KVC_TRY(forecast_measuring(&f, s, subject, &corpus->calibration, space, err));
     forecast_prices(&f, s, subject, &corpus->calibration, space);
     if (s->anchor_tokens) forecast_anchors(&f, s, subject, &corpus->calibration);
     if (corpus->holdout.n) forecast_eval(&f, "measure", s, subject, &corpus->holdout, true);

@@ -76,7 +76,7 @@ const option_row option_table[] = {
     {"probe-rows", 0, "probe_rows", OPTION_COUNT, ROLE_PROFILE, 0, 1e7, "64", ON_RUN | ON_PROFILE, AT(probe_rows),
      "N", "query rows per sequence that candidates are measured on (0: all)"},
     {"probe-sequences", 0, "probe_sequences", OPTION_COUNT, ROLE_PROFILE, 0, 1e7, "8", ON_RUN | ON_PROFILE,
-     AT(probe_sequences), "N", "of so many sequences, evenly spread (0: of all)"},
+     AT(probe_sequences), "N", "of so many sequences, at least one of each prompt file (0: of all)"},
     {"fit-rows", 0, "fit_rows", OPTION_COUNT, ROLE_PROFILE, 1, 1e8, "16384", ON_RUN | ON_PROFILE, AT(fit_rows), "N",
      "tokens, sampled from all sequences, that tables are fitted to"},
     {"table-rows", 0, "table_rows", OPTION_COUNT, ROLE_PROFILE, 1, 1e9, "131072", ON_RUN | ON_PROFILE, AT(table_rows),

@@ -6,6 +6,7 @@
 #include "console.h"
 #include "json.h"
 #include "prices.h"
+#include "probed.h"
 #include "recipe.h"
 #include "score.h"
 #include "sha256.h"
@@ -47,6 +48,21 @@ kvc_status profile_fingerprint(json_t **out, char hex[65], const settings *s, co
     return KVC_OK;
 }
 
+/* The prompt files of which something is probed are the profile's domains. */
+static kvc_status name_domains(profile *p, const settings *s, const corpus *corpus, kvc_error *err)
+{
+    probed_set probed;
+    KVC_TRY(probed_new(&probed, &corpus->calibration, &p->tokens, s->probe_sequences, err));
+    const char **names = calloc(probed.n_domains + 1u, sizeof *names);
+    for (uint32_t i = 0; names && i < probed.n_files; i++)
+        if (probed.domain[i] != NO_DOMAIN) names[probed.domain[i]] = corpus->files[i].name;
+    kvc_status status = names ? profile_set_domains(p, names, probed.n_domains, err)
+                              : kvc_fail(err, KVC_NO_MEMORY, "out of memory for domains");
+    free(names);
+    probed_free(&probed);
+    return status;
+}
+
 static kvc_status begin(profile **out, const settings *s, const subject *subject, const corpus *corpus,
                         const codec_space *space, const json_t *fingerprint, const char *hex, kvc_error *err)
 {
@@ -58,7 +74,8 @@ static kvc_status begin(profile **out, const settings *s, const subject *subject
     snprintf(p->fingerprint, sizeof p->fingerprint, "%s", hex);
     free(p->recipe);
     p->recipe = json_canonical(json_object_get(fingerprint, "recipe"));
-    return p->recipe ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory");
+    if (!p->recipe) return kvc_fail(err, KVC_NO_MEMORY, "out of memory");
+    return name_domains(p, s, corpus, err);
 }
 
 kvc_status stage_profile(profile **out, const settings *s, const subject *subject, const corpus *corpus,

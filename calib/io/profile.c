@@ -3,12 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_COUNT 65535u /* layers, heads, candidates: their products with a head's channels stay far below 2^64 */
-
 static kvc_status check_count(uint64_t n, const char *what, kvc_error *err)
 {
-    if (n >= 1 && n <= MAX_COUNT) return KVC_OK;
-    return kvc_fail(err, KVC_INVALID, "%s: %llu is not between 1 and %u", what, (unsigned long long)n, MAX_COUNT);
+    if (n >= 1 && n <= PROFILE_MAX_COUNT) return KVC_OK;
+    return kvc_fail(err, KVC_INVALID, "%s: %llu is not between 1 and %u", what, (unsigned long long)n,
+                    PROFILE_MAX_COUNT);
 }
 
 kvc_status profile_check_shape(const kvc_model_info *m, uint64_t n_keys, uint64_t n_values, kvc_error *err)
@@ -47,7 +46,7 @@ static kvc_status allocate_arrays(profile *p, kvc_error *err)
     profile_array arrays[PROFILE_ARRAYS];
     profile_arrays(p, arrays);
     for (int i = 0; i < PROFILE_ARRAYS; i++) {
-        *arrays[i].data = calloc(profile_array_count(&arrays[i]), sizeof(double));
+        *arrays[i].data = calloc(profile_array_count(&arrays[i]) + 1, sizeof(double)); /* no domains, no values */
         if (!*arrays[i].data) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a profile");
     }
     size_t n = (size_t)p->n_layers * PROFILE_PIECES;
@@ -85,6 +84,7 @@ kvc_status profile_add_anchor(profile *p, const uint16_t *key, const uint16_t *v
     profile_anchor *larger = realloc(p->anchors, (p->n_anchors + 1u) * sizeof *larger);
     if (!larger) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a profile");
     p->anchors = larger;
+    KVC_TRY(profile_extend_domains(p, &p->anchor_domain_kl, p->n_anchors, 0, err));
     profile_anchor *a = &larger[p->n_anchors];
     *a = (profile_anchor){.key = malloc(bytes), .value = malloc(bytes)};
     if (!a->key || !a->value) {
@@ -103,6 +103,7 @@ kvc_status profile_add_price(profile *p, const profile_price *price, kvc_error *
     profile_price *larger = realloc(p->prices, (p->n_prices + 1u) * sizeof *larger);
     if (!larger) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a profile");
     p->prices = larger;
+    KVC_TRY(profile_extend_domains(p, &p->price_domain_kl, p->n_prices, price->kl, err));
     larger[p->n_prices++] = *price;
     return KVC_OK;
 }
@@ -118,6 +119,9 @@ void profile_free(profile *p)
         free(p->anchors[i].value);
     }
     free(p->anchors);
+    free(p->anchor_domain_kl);
+    free(p->price_domain_kl);
+    free(p->domains);
     free(p->prices);
     free(p->params);
     free(p->key_parts);
@@ -141,7 +145,11 @@ kvc_status profile_copy_measurements(profile *to, profile *from, kvc_error *err)
     for (size_t i = 0; i < PROFILE_ARRAYS; i++)
         memcpy(*a[i].data, *b[i].data, profile_array_count(&a[i]) * sizeof(double));
     KVC_TRY(profile_copy_params(to, from, err));
-    for (uint32_t i = 0; i < from->n_prices; i++) KVC_TRY(profile_add_price(to, &from->prices[i], err));
+    for (uint32_t i = 0; i < from->n_prices; i++) {
+        size_t D = to->n_domains, row = to->n_prices * D;
+        KVC_TRY(profile_add_price(to, &from->prices[i], err));
+        if (D) memcpy(to->price_domain_kl + row, from->price_domain_kl + i * D, D * sizeof(double));
+    }
     to->layers_done = from->layers_done;
     return KVC_OK;
 }

@@ -19,7 +19,10 @@ typedef struct profile_price { /* one item changed, everything else exact: what 
     double kl, kl_stderr; /* mean over the scored positions, nats */
 } profile_price;
 
-enum { PROFILE_PIECES = 5 }; /* of a codec: four transforms and the symbol */
+enum {
+    PROFILE_PIECES = 5, /* of a codec: four transforms and the symbol */
+    PROFILE_NAME = 128  /* bytes of a domain's name */
+};
 
 /* Arrays are [n_layers][...], row-major, in double; K = n_keys, V = n_values candidates. */
 typedef struct profile {
@@ -43,6 +46,15 @@ typedef struct profile {
     double *output_power;              /* [L] mean over probe rows of |O Wo|^2 */
     double *residual_power; /* [L] mean of |h|^2, the residual stream that O Wo is added to, over rows from the first
                                probed on */
+    /* Domains: prompt files that losses are told apart by. None where there is only one. */
+    uint32_t n_domains;
+    char (*domains)[PROFILE_NAME]; /* [D] the files' names */
+    double *domain_rows;           /* [D] probe rows */
+    double *domain_key_loss;   /* [D][L][K] mean over the domain's probe rows of |dO Wo|^2, relative to output_power:
+                                  key_loss is their mean weighted by rows */
+    double *domain_value_loss; /* [D][L][V] */
+    double *anchor_domain_kl;  /* [n_anchors][D] an anchor's kl on the domain's text; kl where there is none */
+    double *price_domain_kl;   /* [n_prices][D] the same of prices */
     /* statistics over all compressed-range tokens (sinks left out), post-RoPE: [L][H][d] for keys, values;
      * queries [L][Hq][d] */
     double *key_mean, *key_rms, *key_min, *key_max;
@@ -69,13 +81,26 @@ static inline double profile_loss(const profile *p, int values, uint32_t layer, 
     return p->residual_power[layer] > 0 ? own * p->output_power[layer] / p->residual_power[layer] : own;
 }
 
+/* The same on one domain's text. */
+static inline double profile_domain_loss(const profile *p, uint32_t domain, int values, uint32_t layer,
+                                         uint32_t candidate)
+{
+    size_t row = (size_t)domain * p->n_layers + layer;
+    double own = values ? p->domain_value_loss[row * p->n_values + candidate]
+                        : p->domain_key_loss[row * p->n_keys + candidate];
+    return p->residual_power[layer] > 0 ? own * p->output_power[layer] / p->residual_power[layer] : own;
+}
+
 /* All arrays allocated and zero; keys and values are copied and resolved against the model's shape (a candidate that
  * does not fit is named). Owned: profile_free(). */
 kvc_status profile_new(profile **out, const kvc_model_info *model, const kvc_token_policy *tokens,
                        const kvc_codec *keys, uint32_t n_keys, const kvc_codec *values, uint32_t n_values,
                        kvc_error *err);
-/* Copies both; the new one is p->anchors[n_anchors - 1], its losses are zero. */
+/* Names are copied, losses zero; before any measurement. n < 2: no domains. */
+kvc_status profile_set_domains(profile *p, const char *const *names, uint32_t n, kvc_error *err);
+/* Copies both; the new one is p->anchors[n_anchors - 1], its losses are zero, those of domains too. */
 kvc_status profile_add_anchor(profile *p, const uint16_t *key, const uint16_t *value, kvc_error *err);
+/* The new one's domains are at its kl. */
 kvc_status profile_add_price(profile *p, const profile_price *price, kvc_error *err);
 /* Keep the parameter block of a candidate at a layer (codec.param_bytes of it; 0: nothing to keep). */
 kvc_status profile_keep_params(profile *p, bool values, uint32_t layer, uint32_t candidate, const void *params,

@@ -65,6 +65,15 @@ static kvc_status check_prices(const checking *c, const profile *p)
     return KVC_OK;
 }
 
+static kvc_status check_domains(const checking *c, const profile *p)
+{
+    for (size_t i = 0; i < (size_t)p->n_anchors * p->n_domains; i++)
+        KVC_TRY(check_value(c, "domains/anchor_kl", i, p->anchor_domain_kl[i], true));
+    for (size_t i = 0; i < (size_t)p->n_prices * p->n_domains; i++)
+        KVC_TRY(check_value(c, "domains/price_kl", i, p->price_domain_kl[i], true));
+    return KVC_OK;
+}
+
 /* Every part of every candidate at the layers done lies in the heap, and what it holds is usable. */
 static kvc_status check_side(const checking *c, const profile *p, bool values, uint64_t *end)
 {
@@ -102,5 +111,6 @@ kvc_status profile_check(profile *p, const char *name, kvc_status nonfinite, kvc
     KVC_TRY(check_arrays(&c, p));
     KVC_TRY(check_anchors(&c, p));
     KVC_TRY(check_prices(&c, p));
+    KVC_TRY(check_domains(&c, p));
     return check_fit(&c, p);
 }

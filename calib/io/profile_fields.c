@@ -6,7 +6,7 @@
 void profile_arrays(profile *p, profile_array out[PROFILE_ARRAYS])
 {
     const uint64_t L = p->n_layers, K = p->n_keys, V = p->n_values;
-    const uint64_t H = p->model.n_kv_heads, Q = p->model.n_query_heads, d = p->model.head_dim;
+    const uint64_t D = p->n_domains, H = p->model.n_kv_heads, Q = p->model.n_query_heads, d = p->model.head_dim;
     const profile_array list[] = {
         {"losses/e_k", &p->e_k, 2, {L, K}, false, "[layer][key] mean |k - k^| / |k| over compressed rows"},
         {"losses/e_v", &p->e_v, 2, {L, V}, false, "[layer][value] mean |v - v^| / |v| over compressed rows"},
@@ -21,6 +21,19 @@ void profile_arrays(profile *p, profile_array out[PROFILE_ARRAYS])
          {L},
          false,
          "[layer] mean |h|^2 over all rows from the first probed one on, h the residual stream"},
+        {"domains/rows", &p->domain_rows, 1, {D}, false, "[domain] probe rows"},
+        {"domains/key_loss",
+         &p->domain_key_loss,
+         3,
+         {D, L, K},
+         false,
+         "[domain][layer][key] mean |dO W_o|^2 over the domain's probe rows / losses/output_power, values exact"},
+        {"domains/value_loss",
+         &p->domain_value_loss,
+         3,
+         {D, L, V},
+         false,
+         "[domain][layer][value] the same, keys exact"},
         {"statistics/key_mean", &p->key_mean, 3, {L, H, d}, true, "[layer][kv head][channel] mean, after RoPE"},
         {"statistics/key_rms",
          &p->key_rms,

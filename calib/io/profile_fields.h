@@ -16,7 +16,7 @@ typedef struct profile_array {
     bool is_signed; /* else every value is >= 0 */
     const char *about;
 } profile_array;
-enum { PROFILE_ARRAYS = 17 };
+enum { PROFILE_ARRAYS = 20 };
 void profile_arrays(profile *p, profile_array out[PROFILE_ARRAYS]);
 size_t profile_array_count(const profile_array *a);
 h5_field profile_array_field(const profile_array *a);
@@ -46,8 +46,19 @@ void profile_candidates(profile_columns *c, uint64_t n_keys, uint64_t n_values,
                         h5_field out[PROFILE_CANDIDATE_FIELDS]);
 void profile_prices(profile_columns *c, uint64_t n_prices, h5_field out[PROFILE_PRICE_FIELDS]);
 void profile_fit(profile *p, h5_field out[PROFILE_FIT_FIELDS]);
+/* Names of domains, and what anchors and prices lose on each, once there are as many as there will be. */
+enum { PROFILE_DOMAIN_FIELDS = 3 };
+#define PROFILE_DOMAIN_NAMES "domains/name"
+void profile_domains(profile *p, h5_field out[PROFILE_DOMAIN_FIELDS]);
+/* Empty names, losses zero; n at most PROFILE_MAX_COUNT. */
+kvc_status profile_allocate_domains(profile *p, uint32_t n, kvc_error *err);
+/* Room for one more row of domains behind n; it is at `value`. */
+kvc_status profile_extend_domains(const profile *p, double **rows, uint32_t n, double value, kvc_error *err);
 void profile_anchors(profile_columns *c, uint64_t n_anchors, uint64_t n_layers, h5_field out[PROFILE_ANCHOR_FIELDS]);
 
+#define PROFILE_MAX_COUNT                                                                                            \
+    65535u /* layers, heads, candidates, domains: their products with channels stay far below                        \
+              2^64 */
 #define PROFILE_RECIPE "provenance/recipe"
 
 /* Shapes of which no array's size can overflow. */

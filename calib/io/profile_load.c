@@ -10,7 +10,7 @@
 typedef struct loading {
     h5_file file;
     profile head; /* fixed fields only; owns nothing */
-    uint64_t n_keys, n_values, n_anchors, n_prices, n_params;
+    uint64_t n_keys, n_values, n_domains, n_anchors, n_prices, n_params;
     profile_columns columns;
     kvc_codec *keys, *values;
     profile *profile;
@@ -39,6 +39,8 @@ static kvc_status get_shapes(loading *l)
     KVC_TRY(h5_length(&l->file, "anchors/kl", &l->n_anchors, l->err));
     KVC_TRY(h5_length(&l->file, "prices/kl", &l->n_prices, l->err));
     KVC_TRY(h5_length(&l->file, "fit/parameters", &l->n_params, l->err));
+    KVC_TRY(h5_length(&l->file, PROFILE_DOMAIN_NAMES, &l->n_domains, l->err));
+    if (l->n_domains > PROFILE_MAX_COUNT) return bad(l, PROFILE_DOMAIN_NAMES ": too many");
     if (profile_check_shape(&l->head.model, l->n_keys, l->n_values, &inner) != KVC_OK) return bad(l, inner.message);
     return KVC_OK;
 }
@@ -51,10 +53,14 @@ static kvc_status check_size(loading *l)
     l->head.n_layers = l->head.model.n_layers;
     l->head.n_keys = (uint32_t)l->n_keys;
     l->head.n_values = (uint32_t)l->n_values;
+    l->head.n_domains = (uint32_t)l->n_domains;
     profile_arrays(&l->head, arrays);
     for (int i = 0; i < PROFILE_ARRAYS; i++) need += 8 * (uint64_t)profile_array_count(&arrays[i]);
     need += (l->n_keys + l->n_values) * (KVC_SPEC_MAX + (uint64_t)l->head.n_layers * PROFILE_PIECES * 8);
+    need += l->n_domains * PROFILE_NAME;
     bool lists_fit = l->n_prices <= l->file.bytes / 8 && l->n_params <= l->file.bytes;
+    if (l->n_domains) /* both have a row of domains */
+        lists_fit = lists_fit && l->n_prices + l->n_anchors <= l->file.bytes / 8 / l->n_domains;
     if (need > l->file.bytes || !lists_fit || l->n_anchors > l->file.bytes / (4 * (uint64_t)l->head.n_layers))
         return bad(l, "model/n_layers: the file is too small for the shapes that it claims");
     return KVC_OK;
@@ -156,6 +162,14 @@ static kvc_status get_anchors(loading *l)
     return KVC_OK;
 }
 
+/* After anchors and prices, of which each has a row. */
+static kvc_status get_domains(loading *l)
+{
+    h5_field fields[PROFILE_DOMAIN_FIELDS];
+    profile_domains(l->profile, fields);
+    return get_all(l, fields, PROFILE_DOMAIN_FIELDS);
+}
+
 static kvc_status get_prices(loading *l)
 {
     h5_field fields[PROFILE_PRICE_FIELDS];
@@ -189,11 +203,13 @@ static kvc_status load(loading *l)
     counts = (profile_counts){l->n_keys, l->n_values, l->n_anchors, l->head.n_layers, l->n_prices};
     KVC_TRY(profile_columns_new(&l->columns, &counts, l->err));
     KVC_TRY(get_candidates(l));
+    KVC_TRY(profile_allocate_domains(l->profile, l->head.n_domains, l->err));
     copy_head(l->profile, &l->head);
     KVC_TRY(get_recipe(l));
     KVC_TRY(get_arrays(l));
     KVC_TRY(get_anchors(l));
     KVC_TRY(get_prices(l));
+    KVC_TRY(get_domains(l));
     KVC_TRY(get_fit(l));
     return profile_check(l->profile, l->file.name, KVC_FORMAT, KVC_FORMAT, l->err);
 }

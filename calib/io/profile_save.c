@@ -54,7 +54,7 @@ static void clear_tails(profile *p)
 static kvc_status add_profile(h5_file *file, profile *p, profile_columns *c, kvc_error *err)
 {
     h5_field head[PROFILE_HEAD], candidates[PROFILE_CANDIDATE_FIELDS], anchors[PROFILE_ANCHOR_FIELDS];
-    h5_field prices[PROFILE_PRICE_FIELDS], fit[PROFILE_FIT_FIELDS];
+    h5_field prices[PROFILE_PRICE_FIELDS], fit[PROFILE_FIT_FIELDS], domains[PROFILE_DOMAIN_FIELDS];
     profile_array arrays[PROFILE_ARRAYS];
     char *text = p->recipe ? p->recipe : "";
     const h5_field recipe = {
@@ -64,6 +64,7 @@ static kvc_status add_profile(h5_file *file, profile *p, profile_columns *c, kvc
     profile_anchors(c, p->n_anchors, p->n_layers, anchors);
     profile_prices(c, p->n_prices, prices);
     profile_fit(p, fit);
+    profile_domains(p, domains);
     profile_arrays(p, arrays);
     KVC_TRY(add_all(file, head, PROFILE_HEAD, err));
     KVC_TRY(h5_add(file, &recipe, err));
@@ -74,6 +75,7 @@ static kvc_status add_profile(h5_file *file, profile *p, profile_columns *c, kvc
     }
     KVC_TRY(add_all(file, anchors, PROFILE_ANCHOR_FIELDS, err));
     KVC_TRY(add_all(file, prices, PROFILE_PRICE_FIELDS, err));
+    KVC_TRY(add_all(file, domains, PROFILE_DOMAIN_FIELDS, err));
     return add_all(file, fit, PROFILE_FIT_FIELDS, err);
 }
 

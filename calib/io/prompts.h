@@ -39,7 +39,7 @@ kvc_status sequences_mix(sequence_set *out, const prompt_file *files, size_t n_f
 kvc_status sequences_slice(sequence_set *out, const sequence_set *in, size_t begin, size_t end, kvc_error *err);
 size_t sequences_tokens(const sequence_set *s);
 size_t sequences_longest(const sequence_set *s);
-void sequences_sha256(const sequence_set *s, uint8_t out[32]);
+void sequences_sha256(const sequence_set *s, uint8_t out[32]); /* of all that the set says */
 void sequences_free(sequence_set *s);
 
 /* The built-in mixed set (configs/prompts/, embedded at build time). */

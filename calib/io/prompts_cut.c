@@ -142,8 +142,9 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && sizeof(size_t) == 8,
 /* SHA-256 over SHA-256(ids), SHA-256(first): the ids and where they are cut, not which file they came from. */
 void sequences_sha256(const sequence_set *s, uint8_t out[32])
 {
-    uint8_t parts[64];
+    uint8_t parts[96];
     sha256_bytes(s->ids, sequences_tokens(s) * sizeof *s->ids, parts);
     sha256_bytes(s->first, s->n ? (s->n + 1) * sizeof *s->first : 0, parts + 32);
+    sha256_bytes(s->file, s->n * sizeof *s->file, parts + 64);
     sha256_bytes(parts, sizeof parts, out);
 }

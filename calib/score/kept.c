@@ -1,7 +1,6 @@
 /* kept.c - see kept.h. Rows lie in host memory, one sequence after another: q, k, v; one sequence at a time is in the
  * backend's. */
 #include "kept.h"
-#include "probe_rows.h"
 
 #include <stdlib.h>
 
@@ -20,29 +19,28 @@ static size_t token_floats(const kept *k)
     return k->query + 2 * k->kv;
 }
 
-kvc_status kept_new(kept **out, backend *b, const model_config *c, const sequence_set *tokens, size_t wanted,
-                    kvc_error *err)
+kvc_status kept_new(kept **out, backend *b, const model_config *c, const sequence_set *tokens,
+                    const probed_set *probed, kvc_error *err)
 {
     kept *k = calloc(1, sizeof *k);
-    size_t n = 0, n_tokens = 0, longest = 0;
+    size_t n_tokens = 0, longest = 0;
     *out = NULL;
     if (!k) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for probed sequences");
     k->b = b;
     k->query = (size_t)c->n_heads * c->head_dim;
     k->kv = (size_t)c->n_kv_heads * c->head_dim;
     for (size_t i = 0; i < tokens->n; i++) {
-        if (!sequence_is_probed(i, tokens->n, wanted)) continue;
+        if (!probed->sequence[i]) continue;
         size_t length = tokens->first[i + 1] - tokens->first[i];
         longest = length > longest ? length : longest;
         n_tokens += length;
-        n++;
     }
-    k->first = calloc(n + 1, sizeof *k->first);
-    k->views = calloc(n + 1, sizeof *k->views);
+    k->first = calloc(probed->n + 1, sizeof *k->first);
+    k->views = calloc(probed->n + 1, sizeof *k->views);
     k->host = malloc((n_tokens * token_floats(k) + 1) * sizeof *k->host);
     kvc_status status = k->first && k->views && k->host
                             ? b->buffer_new(b, longest * token_floats(k) * sizeof(float), (void **)&k->device, err)
-                            : kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu probed sequences", n);
+                            : kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu probed sequences", probed->n);
     if (status == KVC_OK)
         *out = k;
     else

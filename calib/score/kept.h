@@ -2,12 +2,13 @@
 #ifndef CALIB_SCORE_KEPT_H
 #define CALIB_SCORE_KEPT_H
 #include "model.h"
+#include "probed.h"
 
 typedef struct kept kept;
 
-/* Room for the sequences of `tokens` that are probed (probe_rows.h), `wanted` of them. */
-kvc_status kept_new(kept **out, backend *b, const model_config *c, const sequence_set *tokens, size_t wanted,
-                    kvc_error *err);
+/* Room for the sequences of `tokens` that are probed. */
+kvc_status kept_new(kept **out, backend *b, const model_config *c, const sequence_set *tokens,
+                    const probed_set *probed, kvc_error *err);
 void kept_free(kept *k); /* NULL is fine */
 void kept_clear(kept *k);
 kvc_status kept_add(kept *k, const layer_view *view, kvc_error *err);

@@ -17,6 +17,8 @@ typedef struct layer_sums {
     double *score_error;               /* [K] */
     double *output_error;              /* [K][V] */
     double *key_power, *value_power;   /* [K], [V]: |dO Wo|^2 */
+    double *domain_key, *domain_value; /* [D][K], [D][V]: the same over each domain's rows */
+    double *domain_rows;               /* [D] */
     double n_scores, n_outputs, n_probed, output_power;
 } layer_sums;
 
@@ -37,13 +39,14 @@ struct local_loss {
 /* One allocation for all sums. */
 static size_t sums_layout(local_loss *l, double *base)
 {
-    size_t K = l->p->n_keys, V = l->p->n_values, at = 0;
+    size_t K = l->p->n_keys, V = l->p->n_values, D = l->p->n_domains, at = 0;
     struct {
         double **to;
         size_t n;
-    } parts[] = {{&l->sums.key_error, K},   {&l->sums.key_count, K},   {&l->sums.value_error, V},
-                 {&l->sums.value_count, V}, {&l->sums.score_error, K}, {&l->sums.output_error, K * V},
-                 {&l->sums.key_power, K},   {&l->sums.value_power, V}};
+    } parts[] = {{&l->sums.key_error, K},        {&l->sums.key_count, K},   {&l->sums.value_error, V},
+                 {&l->sums.value_count, V},      {&l->sums.score_error, K}, {&l->sums.output_error, K * V},
+                 {&l->sums.key_power, K},        {&l->sums.value_power, V}, {&l->sums.domain_key, D * K},
+                 {&l->sums.domain_value, D * V}, {&l->sums.domain_rows, D}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (base) *parts[i].to = base + at;
         at += parts[i].n;
@@ -53,15 +56,16 @@ static size_t sums_layout(local_loss *l, double *base)
 
 /* ---- one sequence ---- */
 
-/* |x Wo^T|^2 summed over the probed rows */
+/* |x Wo^T|^2 summed over the probed rows, also into `own` if that is not NULL */
 static kvc_status projected_power(local_loss *l, const layer_view *view, size_t rows, const float *x, double *sum,
-                                  kvc_error *err)
+                                  double *own, kvc_error *err)
 {
     const model_config *c = view->config;
     KVC_TRY(
         l->b->gemm(l->b, rows, c->hidden, (size_t)c->n_heads * c->head_dim, x, view->wo, NULL, 0, l->projected, err));
     KVC_TRY(l->b->row_power(l->b, rows, c->hidden, l->projected, l->power, err));
     for (size_t i = 0; i < rows; i++) *sum += l->power[i];
+    for (size_t i = 0; own && i < rows; i++) *own += l->power[i];
     return KVC_OK;
 }
 
@@ -79,8 +83,26 @@ static kvc_status decode_side(local_loss *l, const layer_view *view, const float
     return KVC_OK;
 }
 
+/* The candidates' errors behind W_o. */
+static kvc_status probe_projections(local_loss *l, const layer_view *view, uint32_t n_rows, uint32_t domain,
+                                    kvc_error *err)
+{
+    layer_sums *s = &l->sums;
+    size_t K = l->p->n_keys, V = l->p->n_values;
+    double *own_key = l->p->n_domains ? s->domain_key + domain * K : NULL,
+           *own_value = l->p->n_domains ? s->domain_value + domain * V : NULL;
+    if (l->p->n_domains) s->domain_rows[domain] += n_rows;
+    for (size_t i = 0; i < K; i++)
+        KVC_TRY(
+            projected_power(l, view, n_rows, l->delta_key[i], &s->key_power[i], own_key ? &own_key[i] : NULL, err));
+    for (size_t i = 0; i < V; i++)
+        KVC_TRY(projected_power(l, view, n_rows, l->delta_value[i], &s->value_power[i],
+                                own_value ? &own_value[i] : NULL, err));
+    return KVC_OK;
+}
+
 static kvc_status probe_candidates(local_loss *l, const layer_view *view, const uint32_t *rows, uint32_t n_rows,
-                                   kvc_error *err)
+                                   uint32_t domain, kvc_error *err)
 {
     const profile *p = l->p;
     const model_config *c = view->config;
@@ -111,23 +133,19 @@ static kvc_status probe_candidates(local_loss *l, const layer_view *view, const 
     KVC_TRY(l->b->probe(l->b, &args, err));
     s->n_outputs += (double)n_rows * c->n_heads * c->head_dim;
     s->n_probed += n_rows;
-    KVC_TRY(projected_power(l, view, n_rows, l->out, &s->output_power, err));
-    for (uint32_t i = 0; i < p->n_keys; i++)
-        KVC_TRY(projected_power(l, view, n_rows, l->delta_key[i], &s->key_power[i], err));
-    for (uint32_t i = 0; i < p->n_values; i++)
-        KVC_TRY(projected_power(l, view, n_rows, l->delta_value[i], &s->value_power[i], err));
-    return KVC_OK;
+    KVC_TRY(projected_power(l, view, n_rows, l->out, &s->output_power, NULL, err));
+    return probe_projections(l, view, n_rows, domain, err);
 }
 
 kvc_status local_loss_add(local_loss *l, const layer_view *view, const uint32_t *rows, uint32_t n_rows,
-                          kvc_error *err)
+                          uint32_t domain, kvc_error *err)
 {
     const profile *p = l->p;
     layer_sums *s = &l->sums;
     if (n_rows == 0) return KVC_OK;
     KVC_TRY(decode_side(l, view, view->k, l->keys, p->n_keys, l->k_page, s->key_error, s->key_count, err));
     KVC_TRY(decode_side(l, view, view->v, l->values, p->n_values, l->v_page, s->value_error, s->value_count, err));
-    return probe_candidates(l, view, rows, n_rows, err);
+    return probe_candidates(l, view, rows, n_rows, domain, err);
 }
 
 /* ---- a layer ---- */
@@ -159,6 +177,22 @@ static double ratio(double a, double b)
     return b > 0 ? a / b : 0;
 }
 
+/* Means over each domain's rows, relative to the power of all rows' outputs. */
+static void finish_domains(local_loss *l)
+{
+    profile *p = l->p;
+    const layer_sums *s = &l->sums;
+    size_t K = p->n_keys, V = p->n_values;
+    double mean_power = ratio(s->output_power, s->n_probed);
+    for (size_t d = 0; d < p->n_domains; d++) {
+        double rows = p->domain_rows[d] = s->domain_rows[d];
+        double *key = p->domain_key_loss + (d * p->n_layers + l->layer) * K,
+               *value = p->domain_value_loss + (d * p->n_layers + l->layer) * V;
+        for (size_t i = 0; i < K; i++) key[i] = ratio(s->domain_key[d * K + i], rows * mean_power);
+        for (size_t i = 0; i < V; i++) value[i] = ratio(s->domain_value[d * V + i], rows * mean_power);
+    }
+}
+
 void local_loss_finish(local_loss *l)
 {
     profile *p = l->p;
@@ -175,6 +209,7 @@ void local_loss_finish(local_loss *l)
     }
     for (size_t i = 0; i < K * V; i++) p->e_o[layer * K * V + i] = ratio(s->output_error[i], s->n_outputs);
     p->output_power[layer] = ratio(s->output_power, s->n_probed);
+    finish_domains(l);
 }
 
 /* ---- memory ---- */

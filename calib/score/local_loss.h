@@ -12,10 +12,11 @@ kvc_status local_loss_new(local_loss **out, backend *b, profile *p, uint32_t pro
 void local_loss_free(local_loss *l); /* NULL is fine */
 /* Sums at zero, candidates bound to the constants that p holds for the layer. */
 kvc_status local_loss_begin(local_loss *l, uint32_t layer, kvc_error *err);
-/* One sequence: rows [n_rows] are the query rows to look at. view->residual is not read. */
+/* One sequence: rows [n_rows] are the query rows to look at, domain which of p's domains it belongs to (where p has
+ * any). view->residual is not read. */
 kvc_status local_loss_add(local_loss *l, const layer_view *view, const uint32_t *rows, uint32_t n_rows,
-                          kvc_error *err);
-/* e_k, e_v, e_a, e_o, key_loss, value_loss and output_power of the layer into p. */
+                          uint32_t domain, kvc_error *err);
+/* e_k, e_v, e_a, e_o, key_loss, value_loss and output_power of the layer into p, and the domains' losses. */
 void local_loss_finish(local_loss *l);
 /* Bytes of all this. */
 uint64_t local_loss_memory(const kvc_model_info *model, uint32_t n_keys, uint32_t n_values, uint32_t probe_rows,

@@ -37,9 +37,3 @@ uint32_t compressed_rows_draw(uint32_t *rows, const kvc_token_policy *policy, ui
     return draw(rows, policy->sinks, kvc_tokens_compressed(policy, n_tokens), wanted,
                 mix(mix(seed ^ 0x66697473) ^ sequence)); /* another stream than the probe rows' */
 }
-
-bool sequence_is_probed(size_t sequence, size_t n, size_t wanted)
-{
-    if (wanted == 0 || wanted >= n) return true;
-    return sequence * wanted / n != (sequence + 1) * wanted / n;
-}

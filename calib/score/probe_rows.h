@@ -1,7 +1,6 @@
 /* probe_rows.h - which rows of a sequence are looked at: queries to measure losses on, tokens to fit codecs to. */
 #ifndef CALIB_SCORE_PROBE_ROWS_H
 #define CALIB_SCORE_PROBE_ROWS_H
-#include <stdbool.h>
 #include "kvc/kvc.h"
 
 /* A stratified sample of the rows that read at least one compressed token: the range is cut into `wanted` equal
@@ -13,7 +12,4 @@ uint32_t probe_rows_draw(uint32_t *rows, const kvc_token_policy *policy, uint32_
 /* The same over the tokens that are compressed at the sequence's end. */
 uint32_t compressed_rows_draw(uint32_t *rows, const kvc_token_policy *policy, uint32_t n_tokens, uint32_t wanted,
                               uint64_t seed, uint64_t sequence);
-
-/* Is this one of the `wanted` (0: all) of n sequences, evenly spread? */
-bool sequence_is_probed(size_t sequence, size_t n, size_t wanted);
 #endif

@@ -11,6 +11,7 @@
 #include "kept.h"
 #include "local_loss.h"
 #include "probe_rows.h"
+#include "probed.h"
 #include "score.h"
 
 #include <math.h>
@@ -23,7 +24,9 @@ typedef struct measurement {
     profile *p;
     backend *b;
     const profile_options *options;
-    size_t n_tokens, n_sequences;
+    size_t n_tokens;
+    const sequence_set *tokens;
+    probed_set probed;
     local_loss *losses;
     kept *kept;
     gather *gather;                     /* NULL: no candidate is fitted */
@@ -94,8 +97,7 @@ static kvc_status observe(void *context, const layer_view *view, kvc_error *err)
     KVC_TRY(collect_statistics(m, view, err));
     KVC_TRY(collect_residual(m, view, err));
     if (m->gather) KVC_TRY(gather_add(m->gather, view, err));
-    if (!sequence_is_probed(view->sequence, m->n_sequences, m->options->probe_sequences)) return KVC_OK;
-    return kept_add(m->kept, view, err);
+    return m->probed.sequence[view->sequence] ? kept_add(m->kept, view, err) : KVC_OK;
 }
 
 /* ---- at the end of a layer ---- */
@@ -162,7 +164,8 @@ static kvc_status measure_layer(measurement *m, uint32_t layer, kvc_error *err)
         KVC_TRY(kept_view(m->kept, i, &view, err));
         uint32_t n = probe_rows_draw(m->rows, &m->p->tokens, (uint32_t)view.n_tokens, m->options->probe_rows,
                                      m->options->seed, view.sequence);
-        KVC_TRY(local_loss_add(m->losses, &view, m->rows, n, err));
+        uint32_t domain = m->probed.domain[m->tokens->file[view.sequence]];
+        KVC_TRY(local_loss_add(m->losses, &view, m->rows, n, domain, err));
     }
     local_loss_finish(m->losses);
     return KVC_OK;
@@ -212,6 +215,7 @@ static void measurement_free(measurement *m)
     local_loss_free(m->losses);
     kept_free(m->kept);
     gather_free(m->gather);
+    probed_free(&m->probed);
     free(m->column_sum);
     free(m->rows);
     free(m->power);
@@ -228,16 +232,19 @@ static kvc_status measurement_new(measurement *m, const model_config *c, const s
     if (!m->column_sum || !m->rows || !m->power) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the losses");
     m->column_square = m->column_sum + columns(p);
     KVC_TRY(local_loss_new(&m->losses, m->b, p, o->probe_rows, longest, err));
-    KVC_TRY(kept_new(&m->kept, m->b, c, tokens, o->probe_sequences, err));
+    KVC_TRY(probed_new(&m->probed, tokens, &p->tokens, o->probe_sequences, err));
+    if (p->n_domains && p->n_domains != m->probed.n_domains)
+        return kvc_fail(err, KVC_INVALID, "the profile has %u domains, the text %u", p->n_domains,
+                        m->probed.n_domains);
+    KVC_TRY(kept_new(&m->kept, m->b, c, tokens, &m->probed, err));
     return any_fitted(p) ? gather_new(&m->gather, m->b, p, tokens, o->fit_rows, err) : KVC_OK;
 }
 
 uint64_t profile_memory(const kvc_model_info *model, const kvc_codec *keys, uint32_t n_keys, const kvc_codec *values,
-                        uint32_t n_values, const profile_options *o, size_t n_sequences, size_t longest)
+                        uint32_t n_values, const profile_options *o, size_t n_probed, size_t longest)
 {
-    size_t probed = o->probe_sequences && o->probe_sequences < n_sequences ? o->probe_sequences : n_sequences;
     uint64_t bytes =
-        local_loss_memory(model, n_keys, n_values, o->probe_rows, longest) + kept_memory(model, probed, longest);
+        local_loss_memory(model, n_keys, n_values, o->probe_rows, longest) + kept_memory(model, n_probed, longest);
     const profile shape = {
         .n_keys = n_keys, .n_values = n_values, .keys = (kvc_codec *)keys, .values = (kvc_codec *)values};
     return any_fitted(&shape) ? bytes + gather_memory(model, longest, o->fit_rows) : bytes;
@@ -259,7 +266,7 @@ kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set 
                         "nothing to measure",
                         longest, p->tokens.sinks, p->tokens.window, p->tokens.window + p->tokens.page - 1);
     state.n_tokens = sequences_tokens(tokens);
-    state.n_sequences = tokens->n;
+    state.tokens = tokens;
     clock_gettime(CLOCK_MONOTONIC, &state.saved_at);
     snprintf(p->backend, sizeof p->backend, "%s", b->name);
     p->n_tokens = state.n_tokens;

@@ -7,7 +7,7 @@
 
 typedef struct profile_options {
     uint32_t probe_rows;      /* query rows per sequence that losses are measured on (0: all) */
-    uint32_t probe_sequences; /* of how many sequences, evenly spread (0: of all) */
+    uint32_t probe_sequences; /* of how many sequences, one of each prompt file at least (probed.h; 0: of all) */
     size_t fit_rows;          /* tokens that tables are fitted to, sampled from all sequences */
     fit_options fit;
     uint64_t seed;
@@ -18,14 +18,16 @@ typedef struct profile_options {
 } profile_options;
 
 /* Fill p (from profile_new, with fingerprint set) from calibration sequences: statistics and local losses of all
- * candidates at every layer. *final (may be NULL) receives the last hidden states, for measuring plans on the same
- * text. KVC_INTERRUPTED keeps the last checkpoint that was due. */
+ * candidates at every layer, per prompt file as well where p has domains (profile_set_domains: one for each file of
+ * which a sequence is probed, in their order). *final (may be NULL) receives the last hidden states, for measuring
+ * plans on the same text. KVC_INTERRUPTED keeps the last checkpoint that was due. */
 kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set *tokens,
                            const profile_options *options, hidden_states **final, const job *job, kvc_error *err);
 
-/* Bytes of the buffers that profile_measure adds to the forward pass; of the codecs param_bytes is read. */
+/* Bytes of the buffers that profile_measure adds to the forward pass; of the codecs param_bytes is read. n_probed as
+ * in probed.h. */
 uint64_t profile_memory(const kvc_model_info *model, const kvc_codec *keys, uint32_t n_keys, const kvc_codec *values,
-                        uint32_t n_values, const profile_options *o, size_t n_sequences, size_t longest);
+                        uint32_t n_values, const profile_options *o, size_t n_probed, size_t longest);
 /* The finished measurements with the prices so far take the last checkpoint's place, for --resume. */
 kvc_status profile_keep_prices(const profile *p, const char *workdir, kvc_error *err);
 /* Remove the checkpoints of a finished profile. */
@@ -45,8 +47,8 @@ kvc_status evaluate(model *m, backend *b, const sequence_set *tokens, const kvc_
                     hidden_states *ref, eval_result *out, const job *job, const char *stage, kvc_error *err);
 
 /* The exact model's final hidden states: `ref` of evaluate(). Owned: hidden_free(). */
-kvc_status evaluate_exact(hidden_states **out, model *m, backend *b, const sequence_set *tokens, uint64_t memory_limit,
-                          const job *job, const char *stage, kvc_error *err);
+kvc_status evaluate_exact(hidden_states **out, model *m, backend *b, const sequence_set *tokens,
+                          uint64_t memory_limit, const job *job, const char *stage, kvc_error *err);
 
 /* Isolated global losses: what one changed item (a layer's keys or values) costs, everything else as in a base plan.
  * The streams that enter each layer under the base plan are kept, so that only the changed layer and later ones are

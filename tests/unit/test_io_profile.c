@@ -33,7 +33,7 @@ static kvc_codec codec(const char *spec)
     return c;
 }
 
-enum { L = 3, K = 3, V = 2, H = 2, Q = 4, D = 16, A = 2, ARRAYS = 17 };
+enum { L = 3, K = 3, V = 2, H = 2, Q = 4, D = 16, A = 2, TEXTS = 2, ARRAYS = 20 };
 
 typedef struct array {
     double *at;
@@ -50,6 +50,9 @@ static void arrays_of(const profile *p, array out[ARRAYS])
                                 {p->value_loss, L * V},
                                 {p->output_power, L},
                                 {p->residual_power, L},
+                                {p->domain_rows, TEXTS},
+                                {p->domain_key_loss, TEXTS * L * K},
+                                {p->domain_value_loss, TEXTS * L * V},
                                 {p->key_mean, L * H * D},
                                 {p->key_rms, L * H * D},
                                 {p->key_min, L * H * D},
@@ -86,6 +89,7 @@ static profile *sample(uint32_t n_anchors)
     strcpy(p->backend, "cpu");
     memset(p->fingerprint, 'a', 64);
     p->recipe = strdup("{\"a\":1}");
+    ck_assert_int_eq(profile_set_domains(p, (const char *[TEXTS]){"prose.txt", "code.txt"}, TEXTS, &err), KVC_OK);
     arrays_of(p, arrays);
     for (int k = 0; k < ARRAYS; k++)
         for (size_t i = 0; i < arrays[k].n; i++) arrays[k].at[i] = k + (double)i / 3;
@@ -95,6 +99,7 @@ static profile *sample(uint32_t n_anchors)
         ck_assert_int_eq(profile_add_anchor(p, key, value, &err), KVC_OK);
         profile_anchor *a = &p->anchors[p->n_anchors - 1];
         a->local_loss = 1 + i, a->kl = 0.5, a->kl_stderr = 0.25, a->ppl_ref = 9, a->ppl = 10, a->n_tokens = 77;
+        p->anchor_domain_kl[i * TEXTS] = 0.25, p->anchor_domain_kl[i * TEXTS + 1] = 0.75;
     }
     return p;
 }
@@ -178,6 +183,26 @@ START_TEST(profile_new__resolves_candidates)
 }
 END_TEST
 
+START_TEST(profile_set_domains__has_none_for_one_text)
+{
+    const kvc_codec fp16 = codec("fp16");
+    const profile_price price = {.layer = 2, .values = 1, .kl = 0.5};
+    profile *p;
+    ck_assert_int_eq(profile_new(&p, &model, &tokens, &fp16, 1, &fp16, 1, &err), KVC_OK);
+    ck_assert_int_eq(profile_set_domains(p, (const char *[]){"all.txt"}, 1, &err), KVC_OK);
+    ck_assert_uint_eq(p->n_domains, 0);
+    ck_assert_int_eq(profile_set_domains(p, (const char *[]){"a", "b", "c"}, 3, &err), KVC_OK);
+    ck_assert_uint_eq(p->n_domains, 3);
+    ck_assert_int_eq(profile_add_price(p, &price, &err), KVC_OK);
+    for (int i = 0; i < 3; i++) ck_assert_double_eq(p->price_domain_kl[i], 0.5);
+    p->residual_power[2] = 4, p->output_power[2] = 2;
+    p->domain_value_loss[1 * L + 2] = 0.5;
+    ck_assert_double_eq(profile_domain_loss(p, 1, 1, 2, 0), 0.25);
+    ck_assert_double_eq(profile_domain_loss(p, 0, 1, 2, 0), 0);
+    profile_free(p);
+}
+END_TEST
+
 START_TEST(profile_save__round_trips)
 {
     for (uint32_t n_anchors = 0; n_anchors <= A; n_anchors += A) {
@@ -206,7 +231,11 @@ START_TEST(profile_save__round_trips)
             ck_assert_mem_eq(x->value, y->value, sizeof(uint16_t[L]));
             ck_assert(x->local_loss == y->local_loss && x->kl == y->kl && x->kl_stderr == y->kl_stderr);
             ck_assert(x->ppl_ref == y->ppl_ref && x->ppl == y->ppl && x->n_tokens == y->n_tokens);
+            ck_assert(q->anchor_domain_kl[i * TEXTS] == 0.25 && q->anchor_domain_kl[i * TEXTS + 1] == 0.75);
         }
+        ck_assert_uint_eq(q->n_domains, TEXTS);
+        ck_assert_str_eq(q->domains[0], "prose.txt");
+        ck_assert_str_eq(q->domains[1], "code.txt");
         ck_assert_int_eq(profile_save(q, other, &err), KVC_OK);
         check_same_bytes(path, other);
         profile_free(p);
@@ -275,7 +304,7 @@ END_TEST
  */
 
 typedef struct names {
-    char at[64][64];
+    char at[80][64];
     size_t n;
 } names;
 
@@ -303,7 +332,7 @@ static names datasets(void)
     hid_t file = open_rw();
     H5Lvisit(file, H5_INDEX_NAME, H5_ITER_INC, collect, &list);
     H5Fclose(file);
-    ck_assert_uint_eq(list.n, 21 + 1 + 4 + 17 + 8 + 5 + 3);
+    ck_assert_uint_eq(list.n, 21 + 1 + 4 + 20 + 8 + 5 + 3 + 3);
     return list;
 }
 
@@ -342,7 +371,8 @@ START_TEST(profile_load__names_a_missing_dataset)
         H5Fclose(file);
         check_refused(list.at[i]);
     }
-    static const char *const groups[] = {"model", "tokens", "candidates", "losses", "statistics", "anchors"};
+    static const char *const groups[] = {"model",      "tokens",  "candidates", "losses",
+                                         "statistics", "anchors", "domains"};
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++) {
         save_sample(A);
         hid_t file = open_rw();
@@ -393,7 +423,7 @@ START_TEST(profile_load__names_a_misshapen_dataset)
             H5Tclose(type);
             H5Fclose(file);
             bool decides = strstr(list.at[i], "s/kl") == list.at[i] + strlen(list.at[i]) - 4 ||
-                           !strncmp(list.at[i], "candidates/", 11);
+                           !strncmp(list.at[i], "candidates/", 11) || !strcmp(list.at[i], "domains/name");
             check_refused(decides && k ? "s/" : list.at[i]);
         }
     }
@@ -547,10 +577,11 @@ START_TEST(profile_load__survives_flipped_bytes)
 }
 END_TEST
 
-CHECK_MAIN("profile", profile_new__resolves_candidates, profile_save__round_trips,
-           profile_save__gives_the_same_bytes_later, profile_save__refuses_what_could_not_be_loaded,
-           profile_save__leaves_nothing_on_a_full_disk, profile_load__names_a_missing_dataset,
-           profile_load__names_a_mistyped_dataset, profile_load__names_a_misshapen_dataset,
-           profile_load__takes_plain_storage_only, profile_load__checks_values,
-           profile_load__refuses_other_kinds_and_schemas, profile_load__ignores_what_a_later_version_adds,
-           profile_load__refuses_truncated_files, profile_load__survives_flipped_bytes)
+CHECK_MAIN("profile", profile_new__resolves_candidates, profile_set_domains__has_none_for_one_text,
+           profile_save__round_trips, profile_save__gives_the_same_bytes_later,
+           profile_save__refuses_what_could_not_be_loaded, profile_save__leaves_nothing_on_a_full_disk,
+           profile_load__names_a_missing_dataset, profile_load__names_a_mistyped_dataset,
+           profile_load__names_a_misshapen_dataset, profile_load__takes_plain_storage_only,
+           profile_load__checks_values, profile_load__refuses_other_kinds_and_schemas,
+           profile_load__ignores_what_a_later_version_adds, profile_load__refuses_truncated_files,
+           profile_load__survives_flipped_bytes)

@@ -111,7 +111,9 @@ START_TEST(profile_params__survive_the_file)
     profile *p = filled(), *q;
     snprintf(path, sizeof path, "%s/test_io_profile_params.h5", getenv("KVC_TEST_BUILD"));
     profile_price price = {1, 1, 1, 0.25, 0.01};
+    ck_assert_int_eq(profile_set_domains(p, (const char *[]){"a.txt", "b.txt"}, 2, &err), KVC_OK);
     ck_assert_int_eq(profile_add_price(p, &price, &err), KVC_OK);
+    p->price_domain_kl[1] = 0.5;
     ck_assert_msg(profile_save(p, path, &err) == KVC_OK, "%s", err.message);
     ck_assert_msg(profile_load(&q, path, &err) == KVC_OK, "%s", err.message);
     ck_assert_uint_eq(q->n_params, p->n_params);
@@ -119,6 +121,14 @@ START_TEST(profile_params__survive_the_file)
     ck_assert_uint_eq(q->n_prices, 1);
     ck_assert_uint_eq(q->prices[0].layer, 1);
     ck_assert_double_eq(q->prices[0].kl, 0.25);
+    ck_assert(q->price_domain_kl[0] == 0.25 && q->price_domain_kl[1] == 0.5);
+    ck_assert_int_eq(profile_copy_measurements(q, p, &err), KVC_OK);
+    ck_assert_uint_eq(q->n_prices, 2);
+    ck_assert(q->price_domain_kl[2] == 0.25 && q->price_domain_kl[3] == 0.5);
+    p->price_domain_kl[1] = INFINITY;
+    ck_assert_int_eq(profile_save(p, path, &err), KVC_NONFINITE);
+    ck_assert_ptr_nonnull(strstr(err.message, "domains/price_kl: value 1"));
+    p->price_domain_kl[1] = 0.5;
     /* a part beyond the heap, constants that no codec takes, a heap with a tail */
     uint64_t saved = p->key_parts[5];
     p->key_parts[5] = p->n_params - 8;

@@ -265,6 +265,10 @@ START_TEST(sequences_mix__takes_turns)
     part.first[1]++;
     sequences_sha256(&part, hash[1]);
     ck_assert_mem_ne(hash[0], hash[1], 32);
+    part.first[1]--;
+    part.file[1]++;
+    sequences_sha256(&part, hash[1]);
+    ck_assert_mem_ne(hash[0], hash[1], 32);
     sequences_free(&part);
     ck_assert_int_eq(sequences_slice(&part, &s, 2, 4, &err), KVC_INVALID);
     sequences_free(&s);

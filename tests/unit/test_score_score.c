@@ -2,6 +2,7 @@
 #include "check_main.h"
 #include "model_tiny.h"
 #include "probe_rows.h"
+#include "probed.h"
 #include "score.h"
 
 #include <sys/stat.h>
@@ -18,7 +19,9 @@ static kvc_codec codec_of(const char *spec)
 
 static sequence_set some_tokens(const model *m)
 {
-    return tiny_tokens((const size_t[]){150, 97, 40, 20}, 4, m->config.vocab);
+    sequence_set s = tiny_tokens((const size_t[]){150, 97, 40, 20}, 4, m->config.vocab);
+    s.file[1] = s.file[3] = 1;
+    return s;
 }
 
 /* ---- probe rows ---- */
@@ -48,6 +51,53 @@ START_TEST(probe_rows__of_all_begin_with_the_first_compressed_page)
     ck_assert_uint_eq(rows[0], 35);
     ck_assert_uint_eq(probe_rows_draw(rows, &policy, 50, 0, 0, 0), 15);
     for (uint32_t i = 0; i < 15; i++) ck_assert_uint_eq(rows[i], 35 + i);
+}
+END_TEST
+
+/* ---- probed sequences ---- */
+
+/* Lengths 40 read a page, 20 do not; `want` is a digit per sequence. */
+static void check_probed(const char *lengths, const char *files, size_t wanted, const char *want)
+{
+    size_t n = strlen(lengths), length[32];
+    for (size_t i = 0; i < n; i++) length[i] = lengths[i] == '-' ? 20 : 40;
+    sequence_set s = tiny_tokens(length, n, 320);
+    probed_set p;
+    char got[33] = "";
+    for (size_t i = 0; i < n; i++) s.file[i] = (uint32_t)(files[i] - 'a');
+    OK(probed_new(&p, &s, &policy, wanted, err));
+    for (size_t i = 0; i < n; i++) got[i] = p.sequence[i] ? '1' : '0';
+    ck_assert_str_eq(got, want);
+    size_t ones = 0;
+    for (size_t i = 0; i < n; i++) ones += want[i] == '1';
+    ck_assert_uint_eq(p.n, ones);
+    probed_free(&p);
+    sequences_free(&s);
+}
+
+START_TEST(probed__are_spread_over_every_file)
+{
+    check_probed("++++++++", "aaaaaaaa", 4, "01010101");
+    check_probed("++++++++", "abababab", 4, "00110011"); /* not one file alone */
+    check_probed("++++++++", "abcdabcd", 2, "00001111"); /* at least one of each */
+    check_probed("++++++++", "aabaaaaa", 4, "00110101");
+    check_probed("++++++++", "abababab", 0, "11111111");
+    check_probed("++++++++", "abababab", 99, "11111111");
+    check_probed("+-+-+-+-", "abababab", 2, "00100010"); /* b has nothing to look at */
+}
+END_TEST
+
+START_TEST(probed__number_the_files_that_have_any)
+{
+    sequence_set s = tiny_tokens((const size_t[]){40, 20, 40}, 3, 320);
+    probed_set p;
+    for (uint32_t i = 0; i < 3; i++) s.file[i] = i + 1;
+    OK(probed_new(&p, &s, &policy, 0, err));
+    ck_assert_uint_eq(p.n_files, 4);
+    ck_assert_uint_eq(p.n_domains, 2);
+    ck_assert(p.domain[0] == NO_DOMAIN && p.domain[1] == 0 && p.domain[2] == NO_DOMAIN && p.domain[3] == 1);
+    probed_free(&p);
+    sequences_free(&s);
 }
 END_TEST
 
@@ -133,6 +183,7 @@ static profile *new_profile(const model *m)
     kvc_codec values[N_VALUES] = {codec_of("int8.tok"), codec_of("int4.tok+had"), codec_of("int2.tok")};
     profile *p;
     OK(profile_new(&p, &m->info, &policy, keys, N_KEYS, values, N_VALUES, err));
+    OK(profile_set_domains(p, (const char *[]){"a", "b"}, 2, err));
     memset(p->fingerprint, 'a', 64);
     p->recipe = strdup("{}");
     return p;
@@ -194,6 +245,55 @@ START_TEST(profile_measure__ranks_candidates_and_keeps_pairs_consistent)
     }
     profile_free(p);
     sequences_free(&tokens);
+    b->close(b);
+    model_close(m);
+}
+END_TEST
+
+START_TEST(profile_measure__tells_domains_apart)
+{
+    model *m = tiny_model("score", "domains", "--layers 2");
+    backend *b = cpu_backend(2);
+    profile *p = new_profile(m), *alone = new_profile(m);
+    sequence_set tokens = some_tokens(m), part;
+    profile_options options = {.probe_rows = 24, .seed = 1};
+    OK(profile_measure(p, m, b, &tokens, &options, NULL, NULL, err));
+    ck_assert_double_eq(p->domain_rows[0], 24 + 5); /* of 40 tokens, 5 rows read a page */
+    ck_assert_double_eq(p->domain_rows[1], 24);
+    double differs = 0;
+    for (uint32_t l = 0; l < 2; l++) {
+        for (uint32_t i = 0; i < N_KEYS; i++) {
+            const double *each = p->domain_key_loss + l * N_KEYS + i;
+            double mean = (29 * each[0] + 24 * each[2 * N_KEYS]) / 53;
+            ck_assert_double_eq_tol(mean, p->key_loss[l * N_KEYS + i], 1e-12 * mean);
+            differs += fabs(each[0] / mean - 1);
+        }
+        for (uint32_t i = 0; i < N_VALUES; i++) {
+            const double *each = p->domain_value_loss + l * N_VALUES + i;
+            double mean = (29 * each[0] + 24 * each[2 * N_VALUES]) / 53;
+            ck_assert_double_eq_tol(mean, p->value_loss[l * N_VALUES + i], 1e-12 * mean);
+        }
+    }
+    ck_assert_double_gt(differs, 1e-3);
+    /* the power of a domain's errors is that of a profile of its probed text alone: the sequence of 40 tokens */
+    OK(sequences_slice(&part, &tokens, 2, 3, err));
+    OK(profile_set_domains(alone, NULL, 0, err));
+    OK(profile_measure(alone, m, b, &part, &options, NULL, NULL, err));
+    p->layers_done = 0;
+    OK(profile_measure(p, m, b, &tokens, &(profile_options){.probe_rows = 24, .seed = 1, .probe_sequences = 1}, NULL,
+                       NULL, err));
+    for (uint32_t i = 0; i < N_KEYS; i++)
+        ck_assert_double_eq_tol(p->domain_key_loss[i] * p->output_power[0],
+                                alone->key_loss[i] * alone->output_power[0],
+                                1e-12 * alone->key_loss[i] * alone->output_power[0]);
+    OK(profile_set_domains(p, (const char *[]){"a", "b", "c"}, 3, err));
+    kvc_error why;
+    p->layers_done = 0;
+    ck_assert_int_eq(profile_measure(p, m, b, &tokens, &options, NULL, NULL, &why), KVC_INVALID);
+    profile_free(p);
+    profile_free(alone);
+    sequences_free(&tokens);
+    sequences_free(&part);
     b->close(b);
     model_close(m);
 }
@@ -347,7 +447,8 @@ CHECK_MAIN("score", probe_rows__are_a_stratified_sample_of_rows_that_read_a_page
            probe_rows__of_all_begin_with_the_first_compressed_page,
            evaluate__ranks_widths_and_is_nearly_exact_in_fp16, evaluate__reuses_a_reference_pass,
            evaluate__names_the_layer_whose_codec_does_not_fit,
-           profile_measure__ranks_candidates_and_keeps_pairs_consistent,
+           profile_measure__ranks_candidates_and_keeps_pairs_consistent, profile_measure__tells_domains_apart,
+           probed__are_spread_over_every_file, probed__number_the_files_that_have_any,
            profile_measure__gives_the_same_bytes_for_any_number_of_threads,
            profile_measure__resumes_to_the_same_bytes_wherever_it_stops,
            profile_measure__refuses_a_checkpoint_of_something_else,
