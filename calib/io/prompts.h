@@ -39,6 +39,7 @@ kvc_status sequences_mix(sequence_set *out, const prompt_file *files, size_t n_f
 kvc_status sequences_slice(sequence_set *out, const sequence_set *in, size_t begin, size_t end, kvc_error *err);
 size_t sequences_tokens(const sequence_set *s);
 size_t sequences_longest(const sequence_set *s);
+uint32_t sequences_files(const sequence_set *s); /* one more than the highest index of a prompt file; 0: none */
 void sequences_sha256(const sequence_set *s, uint8_t out[32]); /* of all that the set says */
 void sequences_free(sequence_set *s);
 

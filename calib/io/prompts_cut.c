@@ -140,6 +140,14 @@ size_t sequences_longest(const sequence_set *s)
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && sizeof(size_t) == 8, "hashes are of little-endian words");
 
 /* SHA-256 over SHA-256(ids), SHA-256(first): the ids and where they are cut, not which file they came from. */
+uint32_t sequences_files(const sequence_set *s)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < s->n; i++)
+        if (s->file[i] >= n) n = s->file[i] + 1;
+    return n;
+}
+
 void sequences_sha256(const sequence_set *s, uint8_t out[32])
 {
     uint8_t parts[96];

@@ -16,22 +16,38 @@ static kvc_status attend(void *context, const layer_view *view, kvc_error *err)
     return compressed_layers_attend(context, view, err);
 }
 
-static void summarise(const logit_row *rows, size_t n, bool compressed, eval_result *out)
+enum { ALL_FILES = -1 };
+
+typedef struct eval_sums {
+    double n, nll_ref, nll, kl, square, agree;
+} eval_sums;
+
+static void add_row(eval_sums *s, const logit_row *row)
 {
-    double nll_ref = 0, nll = 0, kl = 0, square = 0, agree = 0;
-    for (size_t i = 0; i < n; i++) {
-        nll_ref += rows[i].nll_ref;
-        nll += rows[i].nll_cfg;
-        kl += rows[i].kl;
-        square += rows[i].kl * rows[i].kl;
-        agree += rows[i].top_ref == rows[i].top_cfg;
-    }
-    double mean = kl / n, variance = n > 1 ? fmax(0, (square - n * mean * mean) / (n - 1.0)) : 0;
-    *out = (eval_result){.n_tokens = n, .ppl_ref = exp(nll_ref / n), .ppl = exp(nll / n), .top1_agreement = 1};
-    if (!compressed) return;
-    out->kl_mean = fmax(0, mean);
-    out->kl_stderr = sqrt(variance / n);
-    out->top1_agreement = agree / n;
+    s->n++;
+    s->nll_ref += row->nll_ref;
+    s->nll += row->nll_cfg;
+    s->kl += row->kl;
+    s->square += row->kl * row->kl;
+    s->agree += row->top_ref == row->top_cfg;
+}
+
+/* Over the positions of a prompt file; every sequence has one row less than tokens. */
+static eval_result summarise(const sequence_set *tokens, int64_t file, const logit_row *rows, bool compressed)
+{
+    eval_sums s = {0};
+    for (size_t i = 0; i < tokens->n; i++)
+        for (size_t t = tokens->first[i] - i; t < tokens->first[i + 1] - i - 1; t++)
+            if (file == ALL_FILES || file == tokens->file[i]) add_row(&s, &rows[t]);
+    if (s.n == 0) return (eval_result){0};
+    double mean = s.kl / s.n, variance = s.n > 1 ? fmax(0, (s.square - s.n * mean * mean) / (s.n - 1)) : 0;
+    eval_result out = {
+        .n_tokens = (uint64_t)s.n, .ppl_ref = exp(s.nll_ref / s.n), .ppl = exp(s.nll / s.n), .top1_agreement = 1};
+    if (!compressed) return out;
+    out.kl_mean = fmax(0, mean);
+    out.kl_stderr = sqrt(variance / s.n);
+    out.top1_agreement = s.agree / s.n;
+    return out;
 }
 
 static kvc_status run_pass(hidden_states **out, model *m, backend *b, const sequence_set *tokens,
@@ -43,9 +59,10 @@ static kvc_status run_pass(hidden_states **out, model *m, backend *b, const sequ
     return model_layers(m, b, tokens, *out, 0, m->config.n_layers, hooks, job, stage, err);
 }
 
-kvc_status evaluate(model *m, backend *b, const sequence_set *tokens, const kvc_token_policy *policy,
-                    const kvc_layer *layers, const void *params, size_t params_bytes, uint64_t memory_limit,
-                    hidden_states *ref, eval_result *out, const job *job, const char *stage, kvc_error *err)
+kvc_status evaluate_files(model *m, backend *b, const sequence_set *tokens, const kvc_token_policy *policy,
+                          const kvc_layer *layers, const void *params, size_t params_bytes, uint64_t memory_limit,
+                          hidden_states *ref, eval_result *out, eval_result *files, const job *job, const char *stage,
+                          kvc_error *err)
 {
     size_t n_rows = sequences_tokens(tokens) - tokens->n;
     compressed_layers compressed = {0};
@@ -74,13 +91,23 @@ kvc_status evaluate(model *m, backend *b, const sequence_set *tokens, const kvc_
         if ((status = run_pass(&cfg, m, b, tokens, &hooks, memory_limit, job, stage, err))) goto done;
     }
     if ((status = model_compare(m, b, tokens, ref, cfg ? cfg : ref, rows, job, err))) goto done;
-    summarise(rows, n_rows, layers != NULL, out);
+    *out = summarise(tokens, ALL_FILES, rows, layers != NULL);
+    for (uint32_t i = 0; files && i < sequences_files(tokens); i++)
+        files[i] = summarise(tokens, i, rows, layers != NULL);
 done:
     compressed_layers_free(&compressed);
     hidden_free(own_ref);
     hidden_free(cfg);
     free(rows);
     return status;
+}
+
+kvc_status evaluate(model *m, backend *b, const sequence_set *tokens, const kvc_token_policy *policy,
+                    const kvc_layer *layers, const void *params, size_t params_bytes, uint64_t memory_limit,
+                    hidden_states *ref, eval_result *out, const job *job, const char *stage, kvc_error *err)
+{
+    return evaluate_files(m, b, tokens, policy, layers, params, params_bytes, memory_limit, ref, out, NULL, job,
+                          stage, err);
 }
 
 kvc_status evaluate_exact(hidden_states **out, model *m, backend *b, const sequence_set *tokens,

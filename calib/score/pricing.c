@@ -144,46 +144,65 @@ kvc_status pricing_rebase(pricing *p, const plan_ref *base, const job *job, kvc_
 
 /* ---- prices ---- */
 
-static double mean_of(const double *kl, const double *less, size_t begin, size_t end)
+enum { ALL_FILES = -1 };
+
+/* Sum of (kl - less - shift)^power, power 1 or 2, over the scored rows of a prompt file. */
+static double sum_of(const pricing *p, int64_t file, const double *kl, const double *less, double shift, int power)
 {
     double sum = 0;
-    for (size_t i = begin; i < end; i++) sum += kl[i] - (less ? less[i] : 0);
-    return end > begin ? sum / (double)(end - begin) : 0;
+    for (size_t s = 0; s < p->tokens->n; s++) {
+        if (file != ALL_FILES && file != p->tokens->file[s]) continue;
+        for (size_t i = p->first[s]; i < p->first[s + 1]; i++) {
+            double d = kl[i] - (less ? less[i] : 0) - shift;
+            sum += power == 2 ? d * d : d;
+        }
+    }
+    return sum;
+}
+
+static size_t rows_of(const pricing *p, int64_t file)
+{
+    size_t n = 0;
+    for (size_t s = 0; s < p->tokens->n; s++)
+        if (file == ALL_FILES || file == p->tokens->file[s]) n += p->first[s + 1] - p->first[s];
+    return n;
 }
 
 /* Mean of kl - less and its standard error. */
-static double summarise(const double *kl, const double *less, size_t n, double *standard_error)
+static double summarise(const pricing *p, int64_t file, const double *kl, const double *less, double *standard_error)
 {
-    double mean = mean_of(kl, less, 0, n), square = 0;
-    for (size_t i = 0; i < n; i++) {
-        double d = kl[i] - (less ? less[i] : 0) - mean;
-        square += d * d;
-    }
-    *standard_error = n > 1 ? sqrt(square / ((double)n - 1) / (double)n) : 0;
+    double n = (double)rows_of(p, file), mean = n > 0 ? sum_of(p, file, kl, less, 0, 1) / n : 0;
+    *standard_error = n > 1 ? sqrt(sum_of(p, file, kl, less, mean, 2) / (n - 1) / n) : 0;
     return mean;
 }
 
-static void report(const pricing *p, const double *kl, price *out, double *sequence_kl)
+static price price_of(const pricing *p, int64_t file, const double *kl)
 {
-    out->kl = fmax(0, summarise(kl, NULL, p->n_rows, &out->kl_stderr));
-    out->delta = summarise(kl, p->base_kl, p->n_rows, &out->delta_stderr);
-    for (size_t s = 0; sequence_kl && s < p->tokens->n; s++)
-        sequence_kl[s] = mean_of(kl, NULL, p->first[s], p->first[s + 1]);
+    price out = {.n_rows = rows_of(p, file)};
+    out.kl = fmax(0, summarise(p, file, kl, NULL, &out.kl_stderr));
+    out.delta = summarise(p, file, kl, p->base_kl, &out.delta_stderr);
+    return out;
+}
+
+static void report(const pricing *p, const double *kl, price *out, price *files)
+{
+    *out = price_of(p, ALL_FILES, kl);
+    for (uint32_t i = 0; files && i < sequences_files(p->tokens); i++) files[i] = price_of(p, i, kl);
 }
 
 /* The price of p->other, which goes in for the time of a pass. */
-static kvc_status price_other(pricing *p, price *out, double *sequence_kl, const job *job, kvc_error *err)
+static kvc_status price_other(pricing *p, price *out, price *files, const job *job, kvc_error *err)
 {
     uint32_t layer = first_difference(p);
     if (layer == p->m->config.n_layers) {
-        report(p, p->base_kl, out, sequence_kl);
+        report(p, p->base_kl, out, files);
         return KVC_OK;
     }
     swap_sides(p);
     kvc_status status = run_from(p, layer, false, p->cfg, job, "price", err);
     swap_sides(p);
     if (status == KVC_OK) status = compare(p, p->kl, job, err);
-    if (status == KVC_OK) report(p, p->kl, out, sequence_kl);
+    if (status == KVC_OK) report(p, p->kl, out, files);
     return status;
 }
 
@@ -193,22 +212,21 @@ static kvc_status check_usable(const pricing *p, kvc_error *err)
 }
 
 kvc_status pricing_item(pricing *p, uint32_t layer, bool values, const kvc_codec *codec, const void *params,
-                        price *out, double *sequence_kl, const job *job, kvc_error *err)
+                        price *out, price *files, const job *job, kvc_error *err)
 {
     uint32_t n_layers = p->m->config.n_layers;
     KVC_TRY(check_usable(p, err));
     if (layer >= n_layers) return kvc_fail(err, KVC_INVALID, "pricing: layer %u of %u", layer, n_layers);
     memcpy(p->other, p->layers.sides, 2 * (size_t)n_layers * sizeof *p->other);
     KVC_TRY(compressed_layers_side(&p->layers, layer, values, codec, params, &p->other[2 * layer + values], err));
-    return price_other(p, out, sequence_kl, job, err);
+    return price_other(p, out, files, job, err);
 }
 
-kvc_status pricing_plan(pricing *p, const plan_ref *plan, price *out, double *sequence_kl, const job *job,
-                        kvc_error *err)
+kvc_status pricing_plan(pricing *p, const plan_ref *plan, price *out, price *files, const job *job, kvc_error *err)
 {
     KVC_TRY(check_usable(p, err));
     KVC_TRY(compressed_layers_bind(&p->layers, plan, p->other, err));
-    return price_other(p, out, sequence_kl, job, err);
+    return price_other(p, out, files, job, err);
 }
 
 /* ---- beginning and end ---- */

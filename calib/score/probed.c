@@ -43,9 +43,7 @@ static void choose(probed_set *p, const sequence_set *tokens, const kvc_token_po
 kvc_status probed_new(probed_set *out, const sequence_set *tokens, const kvc_token_policy *policy, size_t wanted,
                       kvc_error *err)
 {
-    *out = (probed_set){0};
-    for (size_t i = 0; i < tokens->n; i++)
-        if (tokens->file[i] >= out->n_files) out->n_files = tokens->file[i] + 1;
+    *out = (probed_set){.n_files = sequences_files(tokens)};
     file_share *files = calloc(out->n_files + 1u, sizeof *files);
     out->sequence = calloc(tokens->n + 1, sizeof *out->sequence);
     out->domain = calloc(out->n_files + 1u, sizeof *out->domain);

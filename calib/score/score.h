@@ -46,6 +46,13 @@ kvc_status evaluate(model *m, backend *b, const sequence_set *tokens, const kvc_
                     const kvc_layer *layers, const void *params, size_t params_bytes, uint64_t memory_limit,
                     hidden_states *ref, eval_result *out, const job *job, const char *stage, kvc_error *err);
 
+/* The same, and files [sequences_files(tokens)] over each prompt file's positions; n_tokens is 0 where it has none.
+ */
+kvc_status evaluate_files(model *m, backend *b, const sequence_set *tokens, const kvc_token_policy *policy,
+                          const kvc_layer *layers, const void *params, size_t params_bytes, uint64_t memory_limit,
+                          hidden_states *ref, eval_result *out, eval_result *files, const job *job, const char *stage,
+                          kvc_error *err);
+
 /* The exact model's final hidden states: `ref` of evaluate(). Owned: hidden_free(). */
 kvc_status evaluate_exact(hidden_states **out, model *m, backend *b, const sequence_set *tokens,
                           uint64_t memory_limit, const job *job, const char *stage, kvc_error *err);
@@ -73,17 +80,17 @@ kvc_status pricing_new(pricing **out, model *m, backend *b, const sequence_set *
 kvc_status pricing_rebase(pricing *p, const plan_ref *base, const job *job, kvc_error *err);
 void pricing_free(pricing *p); /* NULL is fine */
 /* kl: mean KL(exact || base with the item changed) over the scored positions, with its standard error; delta: its
- * difference from the base plan's KL, whose standard error is that of the differences, position by position.
- * sequence_kl (may be NULL) [tokens->n]: mean of each, 0 where none of its positions is scored. */
+ * difference from the base plan's KL, whose standard error is that of the differences, position by position. */
 typedef struct price {
     double kl, kl_stderr, delta, delta_stderr;
+    size_t n_rows; /* scored positions */
 } price;
-/* params: the item's own block (codec->param_offset counts for nothing), read during the call. */
+/* params: the item's own block (codec->param_offset counts for nothing), read during the call. files (may be NULL)
+ * [sequences_files(tokens)]: the same over each prompt file's positions, all 0 where it has none. */
 kvc_status pricing_item(pricing *p, uint32_t layer, bool values, const kvc_codec *codec, const void *params,
-                        price *out, double *sequence_kl, const job *job, kvc_error *err);
+                        price *out, price *files, const job *job, kvc_error *err);
 /* The same measure for a whole plan, computed from the first layer in which it differs from the base. */
-kvc_status pricing_plan(pricing *p, const plan_ref *plan, price *out, double *sequence_kl, const job *job,
-                        kvc_error *err);
+kvc_status pricing_plan(pricing *p, const plan_ref *plan, price *out, price *files, const job *job, kvc_error *err);
 /* Peak bytes that a pricing adds to the forward pass (model_memory()). */
 uint64_t pricing_memory(const model_config *c, size_t n_tokens, size_t n_sequences, size_t longest,
                         uint32_t score_rows, uint64_t memory_limit);

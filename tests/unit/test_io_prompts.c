@@ -253,6 +253,8 @@ START_TEST(sequences_mix__takes_turns)
     ck_assert_int_eq(sequences_slice(&part, &s, 1, 3, NULL), KVC_OK);
     check_set(&part, 2, (const size_t[]){0, 2, 4}, (const uint32_t[]){50, 51, 12, 13});
     ck_assert(part.file[0] == 1 && part.file[1] == 0);
+    ck_assert_uint_eq(sequences_files(&part), 2);
+    ck_assert_uint_eq(sequences_files(&(sequence_set){0}), 0);
     sequences_sha256(&part, hash[0]);
     sequences_free(&part);
     ck_assert_int_eq(sequences_slice(&part, &s, 1, 3, NULL), KVC_OK);

@@ -149,18 +149,25 @@ END_TEST
 START_TEST(pricing__scores_a_sample_of_positions_per_sequence)
 {
     rig r = rig_open("rows", 1);
-    double each[SEQUENCES];
-    price out;
+    price each[SEQUENCES], all[SEQUENCES], out;
+    for (uint32_t i = 0; i < SEQUENCES; i++) r.tokens.file[i] = i; /* a file of each */
     pricing *p = new_pricing(&r, NULL, 10, 0);
     OK(pricing_item(p, 0, false, &r.worse, NULL, &out, each, NULL, err));
-    ck_assert_double_eq_tol(out.kl, (10 * each[0] + 10 * each[1] + 4 * each[2]) / 24, 1e-12);
-    ck_assert_double_eq(each[3], 0);
+    ck_assert_double_eq_tol(out.kl, (10 * each[0].kl + 10 * each[1].kl + 4 * each[2].kl) / 24, 1e-12);
+    ck_assert(out.n_rows == 24 && each[0].n_rows == 10 && each[1].n_rows == 10 && each[2].n_rows == 4);
+    ck_assert(each[3].n_rows == 0 && each[3].kl == 0 && each[3].kl_stderr == 0);
+    ck_assert(each[0].kl_stderr > 0 && each[0].delta == each[0].kl); /* over the exact model */
     pricing_free(p);
     p = new_pricing(&r, NULL, 0, 0);
-    double all[SEQUENCES];
     OK(pricing_item(p, 0, false, &r.worse, NULL, &out, all, NULL, err));
-    ck_assert_double_eq(all[2], each[2]); /* 4 positions in both */
-    ck_assert_double_ne(all[0], each[0]);
+    assert_same_price(all[2], each[2]); /* 4 positions in both */
+    ck_assert_double_ne(all[0].kl, each[0].kl);
+    r.tokens.file[1] = 0, r.tokens.file[2] = r.tokens.file[3] = 1;
+    OK(pricing_item(p, 0, false, &r.worse, NULL, &out, each, NULL, err));
+    ck_assert_uint_eq(each[0].n_rows, all[0].n_rows + all[1].n_rows);
+    ck_assert_double_eq_tol(each[0].kl * (double)each[0].n_rows,
+                            all[0].kl * (double)all[0].n_rows + all[1].kl * (double)all[1].n_rows, 1e-9);
+    assert_same_price(each[1], all[2]);
     pricing_free(p);
     rig_close(&r);
 }

@@ -156,6 +156,35 @@ START_TEST(evaluate__reuses_a_reference_pass)
 }
 END_TEST
 
+START_TEST(evaluate_files__is_the_evaluation_of_each)
+{
+    model *m = tiny_model("score", "files", "--layers 2");
+    backend *b = cpu_backend(1);
+    kvc_layer layers[2] = {{codec_of("int3.ch16"), codec_of("int3.tok")}, {codec_of("int4.ch16"), codec_of("fp16")}};
+    sequence_set tokens = some_tokens(m), part;
+    eval_result all, again, files[4], alone;
+    OK(evaluate(m, b, &tokens, &policy, layers, NULL, 0, 0, NULL, &all, NULL, "test", err));
+    tokens.file[0] = tokens.file[2] = 3; /* files 1 and 3, none of 0 and 2 */
+    OK(evaluate_files(m, b, &tokens, &policy, layers, NULL, 0, 0, NULL, &again, files, NULL, "test", err));
+    ck_assert_mem_eq(&all, &again, sizeof all);
+    ck_assert(files[0].n_tokens == 0 && files[0].kl_mean == 0 && files[2].n_tokens == 0);
+    ck_assert_uint_eq(files[1].n_tokens, 97 + 20 - 2);
+    ck_assert_uint_eq(files[3].n_tokens, 150 + 40 - 2);
+    double mean = (115 * files[1].kl_mean + 188 * files[3].kl_mean) / 303;
+    ck_assert_double_eq_tol(mean, all.kl_mean, 1e-12);
+    tokens.file[2] = 1;
+    OK(evaluate_files(m, b, &tokens, &policy, layers, NULL, 0, 0, NULL, &again, files, NULL, "test", err));
+    OK(sequences_slice(&part, &tokens, 0, 1, err));
+    OK(evaluate(m, b, &part, &policy, layers, NULL, 0, 0, NULL, &alone, NULL, "test", err));
+    ck_assert_double_eq_tol(files[3].kl_mean, alone.kl_mean, 1e-9);
+    ck_assert_double_eq_tol(files[3].ppl, alone.ppl, 1e-5 * alone.ppl);
+    sequences_free(&part);
+    sequences_free(&tokens);
+    b->close(b);
+    model_close(m);
+}
+END_TEST
+
 START_TEST(evaluate__names_the_layer_whose_codec_does_not_fit)
 {
     model *m = tiny_model("score", "misfit", "--layers 2");
@@ -446,7 +475,7 @@ END_TEST
 CHECK_MAIN("score", probe_rows__are_a_stratified_sample_of_rows_that_read_a_page,
            probe_rows__of_all_begin_with_the_first_compressed_page,
            evaluate__ranks_widths_and_is_nearly_exact_in_fp16, evaluate__reuses_a_reference_pass,
-           evaluate__names_the_layer_whose_codec_does_not_fit,
+           evaluate_files__is_the_evaluation_of_each, evaluate__names_the_layer_whose_codec_does_not_fit,
            profile_measure__ranks_candidates_and_keeps_pairs_consistent, profile_measure__tells_domains_apart,
            probed__are_spread_over_every_file, probed__number_the_files_that_have_any,
            profile_measure__gives_the_same_bytes_for_any_number_of_threads,
