@@ -65,25 +65,36 @@ static void ensure_page(kvc_cache *cache, uint32_t sequence, uint64_t index)
     cache->pages[(size_t)sequence * cache->n_pages + cache->n_used[sequence]++] = page;
 }
 
-/* The window's oldest page of one side and head goes into its block, the rows behind it move down. */
-static void pack_head(kvc_cache *cache, uint32_t layer, uint32_t sequence, uint64_t index, int side, uint32_t head)
+/* The window's oldest page of one side and head: its rows to the page's, which are `stride` values apart, and the
+ * rows behind them move down. */
+static void take_head(kvc_cache *cache, uint32_t layer, uint32_t sequence, int side, uint32_t head, float *rows,
+                      size_t stride)
 {
     const kvc_token_policy *p = &cache->policy;
     size_t d = cache->head_dim;
     uint16_t *oldest = cache_rows(cache, layer, sequence, side, head) + p->sinks * d;
-    kvc_rows_to_float(oldest, KVC_F16, p->page * d, cache->page_rows);
-    kvc_coder_encode(&cache->layers[layer].coder[side], head, cache->page_rows, d,
-                     cache_block(cache, layer, sequence, index, side, head), cache->work);
+    for (uint32_t i = 0; i < p->page; i++) kvc_rows_to_float(oldest + i * d, KVC_F16, d, rows + i * stride);
     memmove(oldest, oldest + p->page * d, p->window * d * sizeof *oldest);
+}
+
+/* All blocks of one side: each of the rows of coder->joined heads. */
+static void pack_side(kvc_cache *cache, uint32_t layer, uint32_t sequence, uint64_t index, int side)
+{
+    const kvc_coder *coder = &cache->layers[layer].coder[side];
+    for (uint32_t first = 0; first < cache->n_kv_heads; first += coder->joined) {
+        for (uint32_t i = 0; i < coder->joined; i++)
+            take_head(cache, layer, sequence, side, first + i, cache->page_rows + i * cache->head_dim,
+                      coder->head_dim);
+        kvc_coder_encode(coder, coder->joined > 1 ? 0 : first, cache->page_rows, coder->head_dim,
+                         cache_block(cache, layer, sequence, index, side, first), cache->work);
+    }
 }
 
 static void pack_page(kvc_cache *cache, uint32_t layer, uint32_t sequence)
 {
     uint64_t *packed = &cache->layers[layer].packed[sequence], index = *packed / cache->policy.page;
     ensure_page(cache, sequence, index);
-    for (int side = CACHE_KEYS; side <= CACHE_VALUES; side++)
-        for (uint32_t head = 0; head < cache->n_kv_heads; head++)
-            pack_head(cache, layer, sequence, index, side, head);
+    for (int side = CACHE_KEYS; side <= CACHE_VALUES; side++) pack_side(cache, layer, sequence, index, side);
     *packed += cache->policy.page;
 }
 

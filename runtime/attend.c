@@ -19,11 +19,12 @@
 /* Rows of a tile: about 16 KiB of floats, at least 8 rows. */
 static uint32_t tile_rows(const kvc_cache *cache)
 {
-    uint32_t n = TILE_VALUES / cache->head_dim / 8u * 8u;
+    uint32_t n = TILE_VALUES / cache->row_dim / 8u * 8u;
     return n < 8 ? 8 : n > 64 ? 64 : n;
 }
 
-/* The caller's scratch:  q, folded, o, latent [16][d] | p [16][tile] | tile [tile][d] | unfold [kvc_coder_work] */
+/* The caller's scratch, D = row_dim:  q, o [16][d] | folded, latent [16][D] | p [16][tile] | tile [tile][D] | unfold
+ * [D] */
 typedef struct queries {
     uint32_t n;
     float *q, *folded, *o, *latent, *p, *tile, *unfold;
@@ -31,28 +32,23 @@ typedef struct queries {
     uint64_t n_seen[MAX_QUERIES]; /* tokens that the query may see */
 } queries;
 
-static size_t unfold_values(const kvc_cache *cache)
-{
-    return (size_t)(cache->policy.page + 1) * cache->head_dim;
-}
-
 size_t kvc_cache_attend_work(const kvc_cache *cache)
 {
-    size_t d = cache->head_dim, tile = tile_rows(cache);
-    return (4 * MAX_QUERIES * d + MAX_QUERIES * tile + tile * d + unfold_values(cache)) * sizeof(float);
+    size_t d = cache->head_dim, D = cache->row_dim, tile = tile_rows(cache);
+    return (2 * MAX_QUERIES * (d + D) + MAX_QUERIES * tile + tile * D + D) * sizeof(float);
 }
 
 static queries queries_in(const kvc_cache *cache, void *work)
 {
-    size_t d = cache->head_dim, tile = tile_rows(cache), block = MAX_QUERIES * d;
-    float *at = work;
+    size_t D = cache->row_dim, tile = tile_rows(cache), raw = MAX_QUERIES * (size_t)cache->head_dim;
+    float *at = work, *p = at + 2 * raw + 2 * MAX_QUERIES * D;
     return (queries){.q = at,
-                     .folded = at + block,
-                     .o = at + 2 * block,
-                     .latent = at + 3 * block,
-                     .p = at + 4 * block,
-                     .tile = at + 4 * block + MAX_QUERIES * tile,
-                     .unfold = at + 4 * block + MAX_QUERIES * tile + tile * d};
+                     .o = at + raw,
+                     .folded = at + 2 * raw,
+                     .latent = at + 2 * raw + MAX_QUERIES * D,
+                     .p = p,
+                     .tile = p + MAX_QUERIES * tile,
+                     .unfold = p + MAX_QUERIES * tile + tile * D};
 }
 
 /* Which part of the cache a call reads. */
@@ -87,13 +83,13 @@ KVC_CLONES static void rescale(float *restrict x, uint32_t n, float factor)
 }
 
 /* Scores in p become weights; earlier sums of the query move to the new maximum. */
-static void weigh(queries *b, uint32_t i, uint32_t d, uint32_t n_rows, uint32_t n_visible, uint32_t stride,
-                  bool latent)
+static void weigh(const view *v, queries *b, uint32_t i, uint32_t n_rows, uint32_t n_visible, bool latent)
 {
+    uint32_t d = v->cache->head_dim, D = v->cache->row_dim, stride = tile_rows(v->cache);
     float scale, sum = kvci_kernel_softmax(b->p + i * stride, n_rows, n_visible, &b->max[i], &scale);
     if (scale != 1.0f) {
         rescale(b->o + i * d, d, scale);
-        rescale(b->latent + i * d, d, scale);
+        rescale(b->latent + i * D, v->cache->layers[v->layer].coder[CACHE_VALUES].latent_dim, scale);
         b->sum[i] *= scale;
         b->mass[i] *= scale;
     }
@@ -121,7 +117,7 @@ static void attend_exact_tile(const view *v, queries *b, uint32_t first, uint32_
         n_visible[i] = visible_rows(seen_rows(v, b->n_seen[i]), first, n_rows);
         if (n_visible[i] == 0) continue;
         kvci_kernel_scores(b->q + i * d, b->tile, padded, d, 0.0f, b->p + i * stride);
-        weigh(b, i, d, padded, n_visible[i], stride, false);
+        weigh(v, b, i, padded, n_visible[i], false);
     }
     kvc_rows_to_float(values, KVC_F16, (size_t)n_rows * d, b->tile);
     for (uint32_t i = 0; i < b->n; i++)
@@ -133,30 +129,33 @@ static void attend_page_tile(const view *v, queries *b, uint64_t index, uint32_t
 {
     const kvc_cache *cache = v->cache;
     const kvc_coder *keys = &cache->layers[v->layer].coder[0], *values = &cache->layers[v->layer].coder[1];
-    uint32_t d = cache->head_dim, stride = tile_rows(cache), n_visible[MAX_QUERIES];
+    uint32_t D = cache->row_dim, stride = tile_rows(cache), n_visible[MAX_QUERIES];
+    uint32_t key_unit = keys->joined > 1 ? 0 : v->head, value_unit = values->joined > 1 ? 0 : v->head;
     uint64_t token = index * cache->policy.page + first;
-    kvci_coder_decode_rows(keys, v->head, cache_block(cache, v->layer, v->sequence, index, CACHE_KEYS, v->head),
+    kvci_coder_decode_rows(keys, key_unit, cache_block(cache, v->layer, v->sequence, index, CACHE_KEYS, v->head),
                            first, n_rows, b->tile);
     for (uint32_t i = 0; i < b->n; i++) {
         n_visible[i] = visible_rows(seen_packed(v, b->n_seen[i]), token, n_rows);
         if (n_visible[i] == 0) continue;
-        kvci_kernel_scores(b->folded + i * d, b->tile, n_rows, keys->latent_dim, b->bias[i], b->p + i * stride);
-        weigh(b, i, d, n_rows, n_visible[i], stride, true);
+        kvci_kernel_scores(b->folded + i * D, b->tile, n_rows, keys->latent_dim, b->bias[i], b->p + i * stride);
+        weigh(v, b, i, n_rows, n_visible[i], true);
     }
-    kvci_coder_decode_rows(values, v->head, cache_block(cache, v->layer, v->sequence, index, CACHE_VALUES, v->head),
-                           first, n_rows, b->tile);
+    kvci_coder_decode_rows(values, value_unit,
+                           cache_block(cache, v->layer, v->sequence, index, CACHE_VALUES, v->head), first, n_rows,
+                           b->tile);
     for (uint32_t i = 0; i < b->n; i++)
         if (n_visible[i])
-            kvci_kernel_accumulate(b->p + i * stride, b->tile, n_visible[i], values->latent_dim, b->latent + i * d);
+            kvci_kernel_accumulate(b->p + i * stride, b->tile, n_visible[i], values->latent_dim, b->latent + i * D);
 }
 
 /* A head's pages lie apart, so that the machine does not foresee the next one. */
 static void prefetch_page(const view *v, uint64_t index)
 {
     const cache_layer *l = &v->cache->layers[v->layer];
-    const uint8_t *pair = cache_block(v->cache, v->layer, v->sequence, index, CACHE_KEYS, v->head);
-    size_t bytes = (size_t)l->coder[CACHE_KEYS].block_bytes + l->coder[CACHE_VALUES].block_bytes;
-    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(pair + i, 0, 2);
+    for (int side = CACHE_KEYS; side <= CACHE_VALUES; side++) {
+        const uint8_t *block = cache_block(v->cache, v->layer, v->sequence, index, side, v->head);
+        for (size_t i = 0; i < l->coder[side].block_bytes; i += 64) __builtin_prefetch(block + i, 0, 2);
+    }
 }
 
 static void attend_tiles(const view *v, queries *b)
@@ -181,17 +180,17 @@ static size_t vector_offset(const view *v, uint64_t index)
 
 static void load_query(const view *v, queries *b, uint32_t i, const void *src, kvc_dtype dtype, float score_scale)
 {
-    uint32_t d = v->cache->head_dim;
+    uint32_t d = v->cache->head_dim, D = v->cache->row_dim;
     float *q = b->q + i * d;
     kvc_rows_to_float(src, dtype, d, q);
     rescale(q, d, score_scale);
-    b->bias[i] = kvc_coder_fold_query(&v->cache->layers[v->layer].coder[0], v->head, q, b->folded + i * d);
+    b->bias[i] = kvc_coder_fold_query(&v->cache->layers[v->layer].coder[0], v->head, q, b->folded + i * D);
     b->max[i] = -FLT_MAX;
     b->mass[i] = 0.0f;
     b->sum[i] = 0.0f; /* stays so for finite queries; a NaN or infinity makes this query's output NaN, and no other */
     for (uint32_t c = 0; c < d; c++) b->sum[i] += q[c] - q[c];
     memset(b->o + i * d, 0, d * sizeof *b->o);
-    memset(b->latent + i * d, 0, d * sizeof *b->latent);
+    memset(b->latent + i * D, 0, D * sizeof *b->latent);
 }
 
 static void store_output(const view *v, queries *b, uint32_t i, float *out)
@@ -199,7 +198,8 @@ static void store_output(const view *v, queries *b, uint32_t i, float *out)
     uint32_t d = v->cache->head_dim;
     const kvc_coder *values = &v->cache->layers[v->layer].coder[1];
     if (b->mass[i] > 0.0f)
-        kvc_coder_unfold_output(values, v->head, b->latent + i * d, b->mass[i], b->o + i * d, b->unfold);
+        kvc_coder_unfold_output(values, v->head, b->latent + i * v->cache->row_dim, b->mass[i], b->o + i * d,
+                                b->unfold);
     for (uint32_t c = 0; c < d; c++) out[c] = b->o[i * d + c] / b->sum[i];
 }
 

@@ -65,7 +65,7 @@ static kvc_coder coder_of(const kvc_config *cfg, const kvc_codec *codec, const a
 static void place_all(arena *a, const kvc_cache *shape, const kvc_config *cfg, kvc_cache *cache)
 {
     uint64_t n_sequences = shape->n_sequences, row_values = (uint64_t)shape->head_dim * shape->capacity * 2u;
-    uint64_t page_values = (uint64_t)shape->policy.page * shape->head_dim;
+    uint64_t page_values = (uint64_t)shape->policy.page * shape->row_dim;
     *cache = *shape;
     place(a, 1, sizeof *cache);
     cache->layers = place(a, shape->n_layers, sizeof *cache->layers);
@@ -75,17 +75,29 @@ static void place_all(arena *a, const kvc_cache *shape, const kvc_config *cfg, k
     cache->references = place(a, shape->n_pages, sizeof *cache->references);
     cache->free_pages = place(a, shape->n_pages, sizeof *cache->free_pages);
     cache->page_rows = place(a, page_values, sizeof(float));
-    cache->work = place(a, page_values + shape->head_dim, sizeof(float));
+    cache->work = place(a, page_values + shape->row_dim, sizeof(float));
     for (uint32_t i = 0; i < shape->n_layers; i++) {
         cache_layer layer = {
             .coder = {coder_of(cfg, &cfg->layers[i].key, a), coder_of(cfg, &cfg->layers[i].value, a)}};
-        uint64_t pair = (uint64_t)layer.coder[0].block_bytes + layer.coder[1].block_bytes;
+        layer.value_offset = (uint64_t)layer.coder[0].n_kv_heads * layer.coder[0].block_bytes;
+        layer.page_bytes = layer.value_offset + (uint64_t)layer.coder[1].n_kv_heads * layer.coder[1].block_bytes;
         layer.length = place(a, n_sequences, sizeof *layer.length);
         layer.packed = place(a, n_sequences, sizeof *layer.packed);
         layer.rows = place(a, n_sequences * shape->n_kv_heads, row_values * sizeof *layer.rows);
-        layer.pool = place(a, (uint64_t)shape->n_pages * shape->n_kv_heads, pair);
+        layer.pool = place(a, shape->n_pages, layer.page_bytes);
         if (a->base) cache->layers[i] = layer;
     }
+}
+
+static uint32_t widest_row(const kvc_config *cfg)
+{
+    uint32_t widest = cfg->model->head_dim;
+    const arena planning = {0};
+    for (uint32_t i = 0; i < 2 * cfg->model->n_layers; i++) {
+        kvc_coder c = coder_of(cfg, i % 2 ? &cfg->layers[i / 2].value : &cfg->layers[i / 2].key, &planning);
+        if (c.head_dim > widest) widest = c.head_dim;
+    }
+    return widest;
 }
 
 static kvc_status cache_shape(kvc_cache *shape, const kvc_config *cfg, const kvc_cache_options *options,
@@ -107,6 +119,7 @@ static kvc_status cache_shape(kvc_cache *shape, const kvc_config *cfg, const kvc
         .n_free = (uint32_t)n_pages,
         .allocator = {default_alloc, default_free, NULL},
     };
+    shape->row_dim = widest_row(cfg);
     shape->capacity = shape->policy.sinks + shape->policy.window + shape->policy.page;
     if (options->allocator) shape->allocator = *options->allocator;
     return KVC_OK;

@@ -10,10 +10,9 @@
  * rows of the window become a page and the others move down. Except after a truncation, c is
  * kvc_tokens_compressed(n).
  *
- * A page id stands for one page in every layer: block [page id][KV head] of the layer's pool holds the key block,
- * then the value block. A page belongs to all sequences that share it by fork; it is written once per layer, before
- * any token behind it can be shared, or (where layers of the origin had come differently far) again with the same
- * bytes. */
+ * A page id stands for one page in every layer: there the layer's pool holds the key blocks, then the value blocks. A
+ * page belongs to all sequences that share it by fork; it is written once per layer, before any token behind it can
+ * be shared, or (where layers of the origin had come differently far) again with the same bytes. */
 #ifndef RUNTIME_CACHE_H
 #define RUNTIME_CACHE_H
 #include <stdbool.h>
@@ -24,7 +23,8 @@ typedef struct cache_layer {
     uint64_t *length;   /* [n_sequences] n */
     uint64_t *packed;   /* [n_sequences] c */
     uint16_t *rows;     /* [n_sequences][2][n_kv_heads][capacity][head_dim] */
-    uint8_t *pool;      /* [n_pages][n_kv_heads][key block, value block] */
+    uint8_t *pool;      /* [n_pages][key blocks, value blocks]: one for each KV head, or one for all ("@joint") */
+    uint64_t page_bytes, value_offset;
 } cache_layer;
 
 struct kvc_cache {
@@ -32,6 +32,7 @@ struct kvc_cache {
     size_t bytes;
     kvc_token_policy policy;
     uint32_t n_layers, n_sequences, n_kv_heads, n_query_heads, head_dim;
+    uint32_t row_dim;  /* values of the widest row of a codec: d, or more with "@joint" */
     uint32_t capacity; /* fp16 rows of a sequence: S + W + P */
     uint32_t n_pages, n_free;
     cache_layer *layers;  /* [n_layers] */
@@ -41,7 +42,7 @@ struct kvc_cache {
     uint32_t *free_pages; /* [n_free] stack of page ids */
     uint64_t *mark;       /* [n_sequences] the last append that named the sequence */
     uint64_t n_appends;
-    float *page_rows; /* [P][d] scratch of the calls that change the cache */
+    float *page_rows; /* [P][row_dim] scratch of the calls that change the cache */
     float *work;      /* [kvc_coder_work()] */
 };
 
@@ -54,14 +55,14 @@ static inline uint16_t *cache_rows(const kvc_cache *cache, uint32_t layer, uint3
     return cache->layers[layer].rows + index * cache->capacity * cache->head_dim;
 }
 
-/* Block of the sequence's page `index`. */
+/* Block of the sequence's page `index` that holds a KV head's rows. */
 static inline uint8_t *cache_block(const kvc_cache *cache, uint32_t layer, uint32_t sequence, uint64_t index,
                                    int side, uint32_t head)
 {
     const cache_layer *l = &cache->layers[layer];
-    size_t pair = (size_t)l->coder[0].block_bytes + l->coder[1].block_bytes;
-    size_t page = cache->pages[(size_t)sequence * cache->n_pages + index];
-    return l->pool + (page * cache->n_kv_heads + head) * pair + (side ? l->coder[0].block_bytes : 0);
+    const kvc_coder *coder = &l->coder[side];
+    size_t page = cache->pages[(size_t)sequence * cache->n_pages + index], unit = coder->joined > 1 ? 0 : head;
+    return l->pool + page * l->page_bytes + (side ? l->value_offset : 0) + unit * coder->block_bytes;
 }
 
 /* How many tokens are compressed once there are n: never fewer than now. */

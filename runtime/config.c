@@ -173,10 +173,10 @@ uint64_t kvc_config_bytes(const kvc_config *cfg, uint64_t n_tokens)
     const kvc_model_info *model = cfg->model;
     const kvc_token_policy *policy = &cfg->tokens->policy;
     uint64_t compressed = kvc_tokens_compressed(policy, n_tokens);
-    uint64_t row_bytes = 2ull * model->n_layers * model->head_dim * 2u, pages, rows, bytes;
+    uint64_t row_bytes = 2ull * model->n_layers * model->head_dim * 2u * model->n_kv_heads, pages, rows, bytes;
     bool beyond = __builtin_mul_overflow(compressed / policy->page, cfg->page_bytes, &pages);
     beyond |= __builtin_mul_overflow(n_tokens - compressed, row_bytes, &rows);
-    beyond |= __builtin_add_overflow(pages, rows, &bytes) || __builtin_mul_overflow(bytes, model->n_kv_heads, &bytes);
+    beyond |= __builtin_add_overflow(pages, rows, &bytes);
     return beyond ? UINT64_MAX : bytes;
 }
 

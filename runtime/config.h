@@ -13,7 +13,7 @@ struct kvc_config {
     const kvc_model_info *model;
     const kvc_file_tokens *tokens;
     const kvc_layer *layers;
-    uint64_t page_bytes; /* one page of one head: keys and values of all layers */
+    uint64_t page_bytes; /* one page: keys and values of all layers and heads */
 };
 
 /* Validate every byte of cfg->image and set what follows it in the struct. */

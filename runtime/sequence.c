@@ -9,14 +9,21 @@ static kvc_status check_sequence(const kvc_cache *cache, uint32_t sequence, kvc_
 }
 
 /* The first n_rows of a compressed page return to the head of the window. */
-static void unpack_head(kvc_cache *cache, uint32_t layer, uint32_t sequence, uint64_t index, uint64_t n_rows,
-                        int side, uint32_t head)
+static void unpack_side(kvc_cache *cache, uint32_t layer, uint32_t sequence, uint64_t index, uint64_t n_rows,
+                        int side)
 {
-    size_t d = cache->head_dim;
-    kvc_coder_decode(&cache->layers[layer].coder[side], head, cache_block(cache, layer, sequence, index, side, head),
-                     cache->page_rows, d, cache->work);
-    kvc_rows_to_fp16(cache->page_rows, n_rows * d,
-                     cache_rows(cache, layer, sequence, side, head) + cache->policy.sinks * d);
+    const kvc_coder *coder = &cache->layers[layer].coder[side];
+    size_t d = cache->head_dim, stride = coder->head_dim;
+    for (uint32_t head = 0; head < cache->n_kv_heads; head++) {
+        uint32_t within = head % coder->joined;
+        if (within == 0)
+            kvc_coder_decode(coder, coder->joined > 1 ? 0 : head,
+                             cache_block(cache, layer, sequence, index, side, head), cache->page_rows, stride,
+                             cache->work);
+        uint16_t *rows = cache_rows(cache, layer, sequence, side, head) + cache->policy.sinks * d;
+        for (uint64_t i = 0; i < n_rows; i++)
+            kvc_rows_to_fp16(cache->page_rows + i * stride + within * d, d, rows + i * d);
+    }
 }
 
 /* Pages that the cut leaves whole stay compressed, so that nothing is ever quantised twice but the cut page's rows.
@@ -31,8 +38,7 @@ static void truncate_layer(kvc_cache *cache, uint32_t layer, uint32_t sequence, 
     uint64_t index = behind_sinks / page, n_rows = behind_sinks % page;
     l->packed[sequence] = index * page;
     for (int side = CACHE_KEYS; n_rows && side <= CACHE_VALUES; side++)
-        for (uint32_t head = 0; head < cache->n_kv_heads; head++)
-            unpack_head(cache, layer, sequence, index, n_rows, side, head);
+        unpack_side(cache, layer, sequence, index, n_rows, side);
 }
 
 /* Give back the pages that no layer of the sequence uses any longer. */

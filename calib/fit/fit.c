@@ -50,7 +50,7 @@ static kvc_status check_floats(const char *what, const float *x, size_t n, bool 
 static kvc_status check_data(const fit_data *data, kvc_error *err)
 {
     size_t vectors = data->n_kv_heads, d = data->head_dim, limit = SIZE_MAX / sizeof(double);
-    if (vectors == 0 || d == 0 || d % 8 || d > KVC_MAX_HEAD_DIM || vectors > limit / (d * d) ||
+    if (vectors == 0 || d == 0 || d % 8 || d > KVC_MAX_ROW || vectors > limit / (d * d) ||
         data->n_rows > limit / (vectors * d))
         return kvc_fail(err, KVC_INVALID, "cannot fit %zu heads of %zu channels, %zu rows", vectors, d, data->n_rows);
     KVC_TRY(check_numbers("mean", data->mean, vectors * d, true, err));

@@ -35,7 +35,7 @@ static double statistic_of(const fit_data *data, uint32_t head, statistic which,
 /* By insertion, which keeps the order of equals; d is at most 512. */
 static void sorted_by(const fit_data *data, uint32_t head, statistic which, uint16_t *order)
 {
-    double key[KVC_MAX_HEAD_DIM];
+    double key[KVC_MAX_ROW];
     for (uint32_t i = 0; i < data->head_dim; i++) {
         uint32_t at = i;
         double own = statistic_of(data, head, which, i);
@@ -51,8 +51,8 @@ static void sorted_by(const fit_data *data, uint32_t head, statistic which, uint
 static void search(const fit_data *data, uint32_t head, uint16_t *best, double *work)
 {
     uint32_t d = data->head_dim;
-    uint16_t order[KVC_MAX_HEAD_DIM];
-    float ones[KVC_MAX_HEAD_DIM];
+    uint16_t order[KVC_MAX_ROW];
+    float ones[KVC_MAX_ROW];
     double least = INFINITY;
     for (uint32_t i = 0; i < d; i++) ones[i] = 1.0f;
     for (statistic which = STAT_NONE; which < N_STATS; which++) {

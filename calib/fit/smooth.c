@@ -39,8 +39,8 @@ static void log_maxima(const fit_data *data, uint32_t head, double *log_max)
 static void search(const fit_data *data, uint32_t head, const double *log_max, float *lambda, double *work)
 {
     uint32_t d = data->head_dim;
-    uint16_t order[KVC_MAX_HEAD_DIM];
-    float trial[KVC_MAX_HEAD_DIM];
+    uint16_t order[KVC_MAX_ROW];
+    float trial[KVC_MAX_ROW];
     double least = INFINITY;
     for (uint32_t i = 0; i < d; i++) order[i] = (uint16_t)i;
     for (int step = 0; step <= STEPS; step++) {
@@ -56,7 +56,7 @@ static kvc_status fit_head(void *context, uint32_t head, kvc_error *err)
 {
     const smooth_job *job = context;
     uint32_t d = job->data->head_dim;
-    double log_max[KVC_MAX_HEAD_DIM], *work = malloc(TRIAL_WORK(d) * sizeof *work);
+    double log_max[KVC_MAX_ROW], *work = malloc(TRIAL_WORK(d) * sizeof *work);
     if (!work) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a trial of %u channels", d);
     log_maxima(job->data, head, log_max);
     search(job->data, head, log_max, job->part + (size_t)head * d, work);

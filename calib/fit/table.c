@@ -83,7 +83,7 @@ static void channel_energies(const table_fit *t, uint32_t head, double *energy)
 static kvc_status find_scales(void *context, uint32_t head, kvc_error *err)
 {
     table_fit *t = context;
-    double energy[KVC_MAX_HEAD_DIM] = {0};
+    double energy[KVC_MAX_ROW] = {0};
     (void)err;
     channel_energies(t, head, energy);
     for (const band *b = t->bands; b < t->bands + t->n_bands; b++)

@@ -14,7 +14,7 @@
 /* Errors of the n channels of one group, in the units of x; rows are clamped as the coder does it. */
 static void group_errors(const float *x, uint32_t n, const uint16_t *order, const float *lambda, double *error)
 {
-    float y[KVC_MAX_HEAD_DIM], low = INFINITY, high = -INFINITY;
+    float y[KVC_MAX_ROW], low = INFINITY, high = -INFINITY;
     for (uint32_t i = 0; i < n; i++) {
         y[i] = fminf(fmaxf(x[order[i]], -65504.0f), 65504.0f) / lambda[order[i]];
         low = fminf(low, y[i]);

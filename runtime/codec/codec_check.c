@@ -35,7 +35,7 @@ static uint32_t transform_since(uint8_t wire_id)
 
 uint32_t kvc_codec_since(const kvc_codec *codec)
 {
-    uint32_t since = symbol_since(codec->symbol);
+    uint32_t since = codec->flags & KVC_FLAG_JOINT ? 1001 : symbol_since(codec->symbol);
     for (uint32_t i = 0; i < codec->n_transforms; i++) {
         uint32_t other = transform_since(codec->transform[i]);
         if (other > since) since = other;
@@ -83,8 +83,8 @@ kvc_status kvci_codec_check(const kvc_codec *codec, kvc_error *err)
     if (!symbol) return kvc_fail(err, KVC_UNSUPPORTED, "symbol %u is not in this version", codec->symbol);
     KVC_TRY(symbol->check(codec, err));
     KVC_TRY(check_transforms(codec, err));
-    if (codec->flags & 1u) return kvc_fail(err, KVC_UNSUPPORTED, "'@pre' is not in this version");
-    if (codec->flags) return kvc_fail(err, KVC_FORMAT, "unknown flags 0x%02x", codec->flags);
+    if (codec->flags & KVC_FLAG_PRE) return kvc_fail(err, KVC_UNSUPPORTED, "'@pre' is not in this version");
+    if (codec->flags & ~KVC_FLAG_JOINT) return kvc_fail(err, KVC_FORMAT, "unknown flags 0x%02x", codec->flags);
     if (codec->group && codec->scale != KVC_SCALE_TOK && codec->scale != KVC_SCALE_CH)
         return kvc_fail(err, KVC_FORMAT, "group %u without a scale that has groups", codec->group);
     if (!all_zero(codec->reserved, sizeof codec->reserved))

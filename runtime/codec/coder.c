@@ -105,8 +105,16 @@ kvc_status kvc_coder_init(kvc_coder *out, const kvc_codec *codec, const void *pa
         return kvc_fail(err, KVC_INVALID, "page %u is not a multiple of 8 up to %u", page, KVC_MAX_PAGE);
     if (n_kv_heads == 0) return kvc_fail(err, KVC_INVALID, "no KV heads");
     KVC_TRY(kvci_codec_check(codec, err));
-    kvc_coder coder = {
-        .codec = *codec, .head_dim = head_dim, .latent_dim = head_dim, .n_kv_heads = n_kv_heads, .page = page};
+    uint32_t joined = codec->flags & KVC_FLAG_JOINT ? n_kv_heads : 1;
+    if (joined > KVC_MAX_ROW / head_dim)
+        return kvc_fail(err, KVC_INVALID, "%u heads of %u channels exceed the %u that '@joint' takes", n_kv_heads,
+                        head_dim, KVC_MAX_ROW);
+    kvc_coder coder = {.codec = *codec,
+                       .head_dim = head_dim * joined,
+                       .latent_dim = head_dim * joined,
+                       .n_kv_heads = n_kv_heads / joined,
+                       .joined = joined,
+                       .page = page};
     KVC_TRY(resolve_group(&coder, err));
     KVC_TRY(check_shape(&coder, err));
     KVC_TRY(resolve_param_bytes(&coder, err));
@@ -145,7 +153,7 @@ static void forward_row(const kvc_coder *coder, uint32_t head, uint32_t n_stages
 {
     const kvc_transform *transform;
     kvc_stage stage;
-    float next[KVC_MAX_HEAD_DIM];
+    float next[KVC_MAX_ROW];
     clamp_row(x, coder->head_dim, y);
     for (uint32_t i = 0; i < n_stages && (transform = stage_at(coder, head, i, &stage)); i++) {
         transform->forward(stage, y, next);
@@ -156,7 +164,7 @@ static void forward_row(const kvc_coder *coder, uint32_t head, uint32_t n_stages
 static void inverse_row(const kvc_coder *coder, uint32_t head, const float *y, float mass, float *x)
 {
     kvc_stage stage;
-    float next[KVC_MAX_HEAD_DIM];
+    float next[KVC_MAX_ROW];
     memcpy(x, y, coder->latent_dim * sizeof *x);
     for (uint32_t i = coder->codec.n_transforms + 1; i-- > 0;) {
         const kvc_transform *transform = stage_at(coder, head, i, &stage);
@@ -204,9 +212,11 @@ float kvc_coder_fold_query(const kvc_coder *coder, uint32_t head, const float *q
 {
     const kvc_transform *transform;
     kvc_stage stage;
-    float next[KVC_MAX_HEAD_DIM], current[KVC_MAX_HEAD_DIM], bias = 0.0f;
-    memcpy(current, q, coder->head_dim * sizeof *current);
-    for (uint32_t i = 0; (transform = stage_at(coder, head, i, &stage)); i++) {
+    float next[KVC_MAX_ROW], current[KVC_MAX_ROW], bias = 0.0f;
+    uint32_t width = coder->head_dim / coder->joined, row = coder->joined > 1 ? 0 : head;
+    memset(current, 0, coder->head_dim * sizeof *current);
+    memcpy(current + (head - row) * width, q, width * sizeof *current);
+    for (uint32_t i = 0; (transform = stage_at(coder, row, i, &stage)); i++) {
         bias += transform->fold(stage, current, next);
         memcpy(current, next, coder->head_dim * sizeof *current);
     }
@@ -217,6 +227,7 @@ float kvc_coder_fold_query(const kvc_coder *coder, uint32_t head, const float *q
 void kvc_coder_unfold_output(const kvc_coder *coder, uint32_t head, const float *o_latent, float mass, float *out,
                              float *work)
 {
-    inverse_row(coder, head, o_latent, mass, work);
-    for (uint32_t i = 0; i < coder->head_dim; i++) out[i] += work[i];
+    uint32_t width = coder->head_dim / coder->joined, row = coder->joined > 1 ? 0 : head;
+    inverse_row(coder, row, o_latent, mass, work);
+    for (uint32_t i = 0; i < width; i++) out[i] += work[(head - row) * width + i];
 }

@@ -55,7 +55,7 @@ static void layout(kvc_coder *coder)
 /* ---- encode ---- */
 
 typedef struct row_scale { /* of each channel, for the row at hand */
-    float scale[KVC_MAX_HEAD_DIM], minimum[KVC_MAX_HEAD_DIM];
+    float scale[KVC_MAX_ROW], minimum[KVC_MAX_ROW];
 } row_scale;
 
 /* fp16 scale and minimum of the range lo .. hi. */
@@ -91,7 +91,7 @@ KVC_INLINE void pack_row(const uint8_t *restrict codes, uint32_t d, uint32_t shi
 KVC_CLONES static void encode_row(const kvc_coder *coder, const float *x, const row_scale *range, uint32_t row,
                                   uint8_t *block)
 {
-    uint8_t codes[KVC_MAX_HEAD_DIM];
+    uint8_t codes[KVC_MAX_ROW];
     uint32_t d = coder->latent_dim, shift = 0;
     planes p = planes_of(coder->codec.bits);
     quantise_row(x, range, d, (1 << coder->codec.bits) - 1, codes);
@@ -150,7 +150,7 @@ KVC_CLONES static void column_extremes(const float *restrict y, uint32_t rows, u
 static void encode_ch(const kvc_coder *coder, const float *y, uint16_t *scales, uint16_t *minima, uint8_t *block)
 {
     uint32_t d = coder->latent_dim, group = coder->codec.group;
-    float levels = (float)((1u << coder->codec.bits) - 1u), lo[KVC_MAX_HEAD_DIM], hi[KVC_MAX_HEAD_DIM];
+    float levels = (float)((1u << coder->codec.bits) - 1u), lo[KVC_MAX_ROW], hi[KVC_MAX_ROW];
     row_scale range;
     for (uint32_t row = 0; row < coder->page; row += group) {
         column_extremes(y + row * d, group, d, lo, hi);
@@ -256,7 +256,7 @@ KVC_INLINE void decode_width(const kvc_coder *coder, const uint8_t *block, uint3
     const uint16_t *scales = (const uint16_t *)(block + coder->code_bytes), *minima = scales + n_scales(coder);
     row_scale batch, range;
     for (uint32_t row = first_row, left = n_rows, n; left; row += n, left -= n) {
-        n = by_token ? KVC_MAX_HEAD_DIM / per_row : group - row % group;
+        n = by_token ? KVC_MAX_ROW / per_row : group - row % group;
         n = n < left ? n : left;
         size_t at = (size_t)(by_token ? row : row / group) * per_row, count = by_token ? (size_t)n * per_row : d;
         kvc_rows_to_float(scales + at, KVC_F16, count, batch.scale);

@@ -51,7 +51,7 @@ static kvc_status param_check(const kvc_coder *coder, const void *params, kvc_er
 static void forward(kvc_stage stage, const float *x, float *y)
 {
     basis b = basis_of(stage);
-    float centred[KVC_MAX_HEAD_DIM];
+    float centred[KVC_MAX_ROW];
     for (uint32_t j = 0; j < stage.dim; j++) centred[j] = x[j] - b.mean[j], y[j] = 0.0f;
     kvci_kernel_accumulate(centred, b.forward, stage.dim, stage.dim, y);
 }
@@ -61,7 +61,7 @@ static void inverse(kvc_stage stage, const float *y, float mass, float *x)
 {
     basis b = basis_of(stage);
     uint32_t d = stage.dim;
-    float rows[8 * KVC_MAX_HEAD_DIM], sums[8];
+    float rows[8 * KVC_MAX_ROW], sums[8];
     for (uint32_t j = 0; j < d; j += 8) {
         kvc_rows_to_float(b.backward + (size_t)j * d, KVC_F16, (size_t)8 * d, rows);
         kvci_kernel_scores(y, rows, 8, d, 0.0f, sums);
@@ -73,7 +73,7 @@ static float fold(kvc_stage stage, const float *q, float *folded)
 {
     basis b = basis_of(stage);
     uint32_t d = stage.dim;
-    float rows[8 * KVC_MAX_HEAD_DIM], bias = 0.0f;
+    float rows[8 * KVC_MAX_ROW], bias = 0.0f;
     for (uint32_t i = 0; i < d; i++) folded[i] = 0.0f;
     for (uint32_t j = 0; j < d; j += 8) {
         kvc_rows_to_float(b.backward + (size_t)j * d, KVC_F16, (size_t)8 * d, rows);

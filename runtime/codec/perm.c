@@ -37,7 +37,7 @@ static kvc_status param_check(const kvc_coder *coder, const void *params, kvc_er
 {
     const uint16_t *order = params;
     for (uint32_t head = 0; head < coder->n_kv_heads; head++) {
-        uint8_t seen[KVC_MAX_HEAD_DIM] = {0};
+        uint8_t seen[KVC_MAX_ROW] = {0};
         for (uint32_t i = 0; i < coder->head_dim; i++, order++)
             if (*order >= coder->head_dim || seen[*order]++)
                 return kvc_fail(err, KVC_FORMAT, "perm: head %u, channel %u: %u is too large or twice there", head, i,

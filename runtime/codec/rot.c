@@ -19,7 +19,7 @@ static void tile_of(kvc_stage stage, uint32_t j, float *rows)
 
 static void forward(kvc_stage stage, const float *x, float *y)
 {
-    float rows[TILE * KVC_MAX_HEAD_DIM];
+    float rows[TILE * KVC_MAX_ROW];
     for (uint32_t i = 0; i < stage.dim; i++) y[i] = 0.0f;
     for (uint32_t j = 0; j < stage.dim; j += TILE) {
         tile_of(stage, j, rows);
@@ -29,7 +29,7 @@ static void forward(kvc_stage stage, const float *x, float *y)
 
 static void inverse(kvc_stage stage, const float *y, float mass, float *x)
 {
-    float rows[TILE * KVC_MAX_HEAD_DIM];
+    float rows[TILE * KVC_MAX_ROW];
     (void)mass;
     for (uint32_t j = 0; j < stage.dim; j += TILE) {
         tile_of(stage, j, rows);

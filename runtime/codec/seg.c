@@ -13,7 +13,7 @@
 
 #define EIGHTHS 8u
 #define ROWS 8u
-#define MAX_CODES (ROWS * KVC_MAX_HEAD_DIM / EIGHTHS) /* of an eighth in a batch */
+#define MAX_CODES (ROWS * KVC_MAX_ROW / EIGHTHS) /* of an eighth in a batch */
 
 static kvc_status check(const kvc_codec *codec, kvc_error *err)
 {
@@ -149,7 +149,7 @@ KVC_CLONES static void unpack(const uint8_t *planes, uint32_t n, uint32_t batch,
 /* ---- encode ---- */
 
 typedef struct channel_scale { /* of each channel, for the group of rows at hand */
-    float scale[KVC_MAX_HEAD_DIM], minimum[KVC_MAX_HEAD_DIM];
+    float scale[KVC_MAX_ROW], minimum[KVC_MAX_ROW];
 } channel_scale;
 
 /* fp16 scale and minimum of one channel in `rows` rows, rounded outwards as in int.c. */

@@ -1,6 +1,6 @@
 /* spec.c - spec strings: "int4.ch64+had" to a kvc_codec and back. FORMAT.md, "spec strings".
  *
- *     spec    := symbol ["." scale] {"+" transform} ["@pre"]
+ *     spec    := symbol ["." scale] {"+" transform} ["@pre"] ["@joint"]
  *     symbol  := "fp16" | "fp8" | "int" BITS | "lut" BITS | "vq" DIMS "x" BITS | "vq[" EIGHTHS "]x" BITS
  *              | "seg[" EIGHTHS "]"
  *     scale   := "tok" [GROUP] | "ch" [GROUP] | "static" | "head"
@@ -158,8 +158,9 @@ kvc_status kvc_codec_parse(kvc_codec *out, const char *spec, kvc_error *err)
     KVC_TRY(read_symbol(&c, &codec, &symbol));
     if (take(&c, ".")) KVC_TRY(read_scale(&c, &codec));
     KVC_TRY(read_transforms(&c, &codec, &transform));
-    if (take(&c, "@pre")) codec.flags = 1;
-    if (*c.at) return malformed(&c, "'.', '+', '@pre' or the end");
+    if (take(&c, "@pre")) codec.flags |= KVC_FLAG_PRE;
+    if (take(&c, "@joint")) codec.flags |= KVC_FLAG_JOINT;
+    if (*c.at) return malformed(&c, "'.', '+', '@pre', '@joint' or the end");
     if (!kvci_symbol_find(codec.symbol))
         return kvc_fail(err, KVC_UNSUPPORTED, "spec '%s': codec '%s' is not in this version", spec, symbol->name);
     if (transform)
@@ -211,4 +212,5 @@ void kvc_codec_format(const kvc_codec *codec, char out[KVC_SPEC_MAX])
     for (uint32_t i = 0; i < codec->n_transforms && i < sizeof codec->transform; i++)
         at += snprintf(out + at, KVC_SPEC_MAX - (size_t)at, "+%s",
                        name_of(transforms, COUNT(transforms), codec->transform[i]));
+    if (codec->flags & KVC_FLAG_JOINT) snprintf(out + at, KVC_SPEC_MAX - (size_t)at, "@joint");
 }

@@ -113,7 +113,7 @@ kvc_status kvci_table_param_check(const kvc_coder *coder, const void *params, kv
 /* ---- frame: y[a + g c + k] = x[a + g + k n] / scale[g] in each band that starts at channel a ---- */
 
 /* Which channel of the incoming row comes to each place, and the scale that it has; returns how many are kept. */
-static uint32_t frame_order(kvc_stage stage, uint16_t from[KVC_MAX_HEAD_DIM], float scale[KVC_MAX_HEAD_DIM])
+static uint32_t frame_order(kvc_stage stage, uint16_t from[KVC_MAX_ROW], float scale[KVC_MAX_ROW])
 {
     table_shape shape = kvci_table_shape(stage.coder);
     const float *scales = kvci_table_scales(stage.coder, &shape, stage.head);
@@ -130,8 +130,8 @@ static uint32_t frame_order(kvc_stage stage, uint16_t from[KVC_MAX_HEAD_DIM], fl
 
 static void forward(kvc_stage stage, const float *x, float *y)
 {
-    uint16_t from[KVC_MAX_HEAD_DIM];
-    float scale[KVC_MAX_HEAD_DIM];
+    uint16_t from[KVC_MAX_ROW];
+    float scale[KVC_MAX_ROW];
     uint32_t n = frame_order(stage, from, scale);
     for (uint32_t i = 0; i < n; i++) y[i] = x[from[i]] / scale[i];
     memset(y + n, 0, (stage.dim - n) * sizeof *y);
@@ -139,8 +139,8 @@ static void forward(kvc_stage stage, const float *x, float *y)
 
 static void inverse(kvc_stage stage, const float *y, float mass, float *x)
 {
-    uint16_t from[KVC_MAX_HEAD_DIM];
-    float scale[KVC_MAX_HEAD_DIM];
+    uint16_t from[KVC_MAX_ROW];
+    float scale[KVC_MAX_ROW];
     uint32_t n = frame_order(stage, from, scale);
     (void)mass;
     for (uint32_t i = 0; i < n; i++) x[from[i]] = y[i] * scale[i];
@@ -149,8 +149,8 @@ static void inverse(kvc_stage stage, const float *y, float mass, float *x)
 
 static float fold(kvc_stage stage, const float *q, float *folded)
 {
-    uint16_t from[KVC_MAX_HEAD_DIM];
-    float scale[KVC_MAX_HEAD_DIM];
+    uint16_t from[KVC_MAX_ROW];
+    float scale[KVC_MAX_ROW];
     uint32_t n = frame_order(stage, from, scale);
     for (uint32_t i = 0; i < n; i++) folded[i] = q[from[i]] * scale[i];
     memset(folded + n, 0, (stage.dim - n) * sizeof *folded);

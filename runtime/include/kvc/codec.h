@@ -46,15 +46,18 @@ typedef struct kvc_coder {
     kvc_codec codec;     /* group resolved */
     const void *params;  /* [codec.param_bytes], borrowed; NULL where the codec has none, or for its layout alone */
     const void *part[5]; /* in it: the constants of transform[0..3] and, last, of the symbol; NULL where none */
-    uint32_t head_dim;   /* d, a multiple of 8, at most KVC_MAX_HEAD_DIM */
+    uint32_t head_dim;   /* d, the channels of a row, a multiple of 8, at most KVC_MAX_ROW */
     uint32_t latent_dim; /* d' <= d */
-    uint32_t n_kv_heads;
-    uint32_t page;        /* P, a multiple of 8 */
+    uint32_t n_kv_heads; /* rows of a token */
+    uint32_t joined; /* KV heads of the model in one row: 1, or with "@joint" all of them, and then the two numbers
+                      * above are not the model's: one row of all heads' channels, side by side */
+    uint32_t page;   /* P, a multiple of 8 */
     uint32_t block_bytes; /* one page of one head, one side; a multiple of 16 */
     uint32_t code_bytes;  /* the codes' share of it, before scales and padding */
 } kvc_coder;
 
-#define KVC_MAX_HEAD_DIM 512u
+#define KVC_MAX_HEAD_DIM 512u /* of a model */
+#define KVC_MAX_ROW 2048u
 #define KVC_MAX_PAGE 1024u
 #define KVC_PARAM_ALIGNMENT 64u
 
@@ -84,9 +87,10 @@ KVC_API void kvc_coder_decode(const kvc_coder *coder, uint32_t head, const void 
 
 /*  y [P][d']  out, contiguous: the latent rows, transforms not undone */
 KVC_API void kvc_coder_decode_latent(const kvc_coder *coder, uint32_t head, const void *block, float *y);
-/*  q [d] in, q_latent [d'] out; returns the bias. Keys only. */
+/*  q [channels of one KV head] in, of a query that reads the model's KV head `head`; q_latent [d'] out; returns the
+ * bias. Keys only. */
 KVC_API float kvc_coder_fold_query(const kvc_coder *coder, uint32_t head, const float *q, float *q_latent);
-/*  o_latent [d'] in, out [d] is added to. Values only. */
+/*  o_latent [d'] in, out [channels of one KV head], of the model's KV head `head`, is added to. Values only. */
 KVC_API void kvc_coder_unfold_output(const kvc_coder *coder, uint32_t head, const float *o_latent, float mass,
                                      float *out, float *work);
 

@@ -72,7 +72,7 @@ typedef struct kvc_codec {
     uint8_t scale;         /* kvc_scale_kind */
     uint8_t dims;          /* values that share one code; 1 for scalar codes */
     uint16_t group;        /* channels (tok) or tokens (ch) that share a scale; 0 before kvc_coder_init() = default */
-    uint8_t flags;         /* bit 0: keys before RoPE ("@pre") */
+    uint8_t flags;         /* bit 0: keys before RoPE ("@pre"); bit 1: one row of all KV heads ("@joint") */
     uint8_t n_transforms;  /* entries used in transform[] */
     uint8_t transform[4];  /* wire ids, in the order applied */
     uint8_t reserved[4];   /* zero */
