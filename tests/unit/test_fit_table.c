@@ -1,0 +1,340 @@
+/* Tables of vq, lut and seg through fit_codec(): what they reach, what they leave on degenerate data, and the
+ * allocation of seg's bits. */
+#include "check_main.h"
+#include "fit.h"
+#include "kmeans.h"
+#include "segments.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { HEADS = 2, DIM = 64, PAGE = 64 };
+
+static double uniform(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return ((double)(*state >> 11) + 0.5) * 0x1p-53;
+}
+
+static double normal(uint64_t *state)
+{
+    double radius = sqrt(-2.0 * log(uniform(state)));
+    return radius * cos(6.283185307179586 * uniform(state));
+}
+
+typedef struct side {
+    fit_data data;
+    float *rows, *weights;
+    double *zeros; /* for the statistics that tables do not use */
+} side;
+
+/* Normal channels whose deviation falls by half every 16, other in each head. */
+static side side_new(size_t n_rows, uint64_t seed)
+{
+    side s = {.rows = malloc((HEADS * n_rows * DIM + 1) * sizeof(float)),
+              .weights = malloc((HEADS * n_rows + 1) * sizeof(float)),
+              .zeros = calloc(HEADS * DIM * DIM, sizeof(double))};
+    for (size_t i = 0; i < HEADS * n_rows; i++) {
+        double factor = i < n_rows ? 1.0 : 5.0;
+        s.weights[i] = (float)fmin(exp(1.5 * normal(&seed)), 200.0);
+        for (uint32_t c = 0; c < DIM; c++) s.rows[i * DIM + c] = (float)(factor * exp2(-(c / 16.0)) * normal(&seed));
+    }
+    s.data = (fit_data){.n_kv_heads = HEADS,
+                        .head_dim = DIM,
+                        .n_rows = n_rows,
+                        .rows = s.rows,
+                        .weights = s.weights,
+                        .mean = s.zeros,
+                        .cov = s.zeros,
+                        .metric = s.zeros,
+                        .absmax = s.zeros};
+    return s;
+}
+
+static void side_free(side *s)
+{
+    free(s->rows);
+    free(s->weights);
+    free(s->zeros);
+}
+
+/* The constants of a codec; owned, *n bytes. */
+static void *constants(const side *s, const fit_options *options, const char *spec, kvc_coder *coder)
+{
+    kvc_codec codec;
+    kvc_error err = {""};
+    fit *f;
+    void *params;
+    size_t n;
+    ck_assert_msg(kvc_codec_parse(&codec, spec, &err) == KVC_OK, "%s", err.message);
+    ck_assert_msg(fit_new(&f, &s->data, options, &err) == KVC_OK, "%s", err.message);
+    ck_assert_msg(fit_codec(f, &codec, PAGE, &params, &n, &err) == KVC_OK, "%s: %s", spec, err.message);
+    ck_assert_msg(kvc_coder_init(coder, &codec, params, HEADS, DIM, PAGE, &err) == KVC_OK, "%s", err.message);
+    ck_assert_uint_eq(n, coder->codec.param_bytes);
+    fit_free(f);
+    return params;
+}
+
+/* Weighted error of rows [H][n][d] and their weights under the coder, over their energy. */
+static double relative_error(const kvc_coder *coder, const side *s)
+{
+    size_t n = s->data.n_rows / PAGE * PAGE;
+    float decoded[PAGE * DIM], *work = malloc(kvc_coder_work(coder) * sizeof *work);
+    uint8_t *block = aligned_alloc(16, coder->block_bytes);
+    double error = 0.0, energy = 0.0;
+    for (uint32_t head = 0; head < HEADS; head++)
+        for (size_t row = 0; row < n; row += PAGE) {
+            const float *x = s->rows + (head * s->data.n_rows + row) * DIM;
+            const float *w = s->weights + head * s->data.n_rows + row;
+            kvc_coder_encode(coder, head, x, DIM, block, work);
+            kvc_coder_decode(coder, head, block, decoded, DIM, work);
+            for (uint32_t i = 0; i < PAGE * DIM; i++) {
+                error += (double)w[i / DIM] * pow((double)x[i] - (double)decoded[i], 2);
+                energy += (double)w[i / DIM] * pow((double)x[i], 2);
+            }
+        }
+    free(work);
+    free(block);
+    return error / energy;
+}
+
+static double fitted_error(const side *s, const fit_options *options, const char *spec, const side *seen)
+{
+    kvc_coder coder;
+    void *params = constants(s, options, spec, &coder);
+    double error = relative_error(&coder, seen);
+    free(params);
+    return error;
+}
+
+START_TEST(tables__reach_the_figures_of_a_normal_distribution)
+{
+    /* Relative errors of optimal quantisers (per value, scaled channels), a little more where one table serves
+     * vectors of unequal spectra. The points are others than those fitted to. */
+    static const struct {
+        const char *spec;
+        double most;
+    } figures[] = {
+        {"lut1", .3634 * 1.01},         {"lut3", .03454 * 1.02},
+        {"lut3.head", .03454 * 1.03},   {"lut3.static", .03454 * 1.08},
+        {"vq2x4", .1086 * 1.02},        {"vq2x6", .0297 * 1.04},
+        {"vq2x6.static", .0297 * 1.25}, {"seg[3,3,3,3,3,3,3,3].static", .03454 * 1.08},
+    };
+    side fitted = side_new(8192, 1), fresh = side_new(8192, 2);
+    for (size_t i = 0; i < HEADS * 8192; i++) fresh.weights[i] = fitted.weights[i] = 1.0f;
+    for (size_t i = 0; i < HEADS * 8192 * DIM; i++) { /* white: every vector alike */
+        float factor = (float)exp2((double)(i % DIM) / 16.0);
+        fresh.rows[i] *= factor;
+        fitted.rows[i] *= factor;
+    }
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+        double error = fitted_error(&fitted, &fit_defaults, figures[i].spec, &fresh);
+        ck_assert_msg(error < figures[i].most, "%s: %g, not %g", figures[i].spec, error, figures[i].most);
+    }
+    side_free(&fitted);
+    side_free(&fresh);
+}
+END_TEST
+
+/* On one spectrum at one bit: vectors beat scalars, interleaving finds the allocation, own tables beat shared ones.
+ */
+START_TEST(tables__order_is_as_it_should_be)
+{
+    side s = side_new(4096, 3);
+    const fit_options *o = &fit_defaults;
+    double lut = fitted_error(&s, o, "lut1", &s), pair = fitted_error(&s, o, "vq2x2", &s);
+    double eight = fitted_error(&s, o, "vq8x8", &s), own = fitted_error(&s, o, "vq8x8.static", &s);
+    double bands = fitted_error(&s, o, "vq[2,2,4,4,8,8,0,0]x4", &s), head = fitted_error(&s, o, "vq8x8.head", &s);
+    ck_assert_msg(eight < .7 * pair && pair < lut, "%g %g %g", lut, pair, eight);
+    ck_assert_msg(own < eight && head < 1.02 * eight, "%g shared, %g a head, %g own", eight, head, own);
+    ck_assert_msg(bands < lut, "%g bands, %g", bands, lut);
+    side_free(&s);
+}
+END_TEST
+
+/* Heavy tokens lie elsewhere than the others. */
+START_TEST(tables__weights_pay)
+{
+    static const char *const specs[] = {"vq4x6", "vq2x4.head", "vq4x5.static", "lut2", "seg[3,3,2,2,1,1,1,0].static"};
+    side s = side_new(4096, 3), plain = side_new(4096, 3);
+    for (size_t i = 0; i < HEADS * 4096; i++) {
+        s.weights[i] = i % 8 ? .1f : 20.0f;
+        plain.weights[i] = 1.0f;
+        for (uint32_t c = 0; c < DIM && i % 8 == 0; c++) s.rows[i * DIM + c] += c % 3 ? 1.0f : -2.0f;
+    }
+    memcpy(plain.rows, s.rows, sizeof(float) * HEADS * 4096 * DIM);
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        double with = fitted_error(&s, &fit_defaults, specs[i], &s);
+        double without = fitted_error(&plain, &fit_defaults, specs[i], &s);
+        ck_assert_msg(with < .95 * without, "%s: %g, %g without", specs[i], with, without);
+    }
+    side_free(&s);
+    side_free(&plain);
+}
+END_TEST
+
+START_TEST(tables__scales_make_weighted_energies_equal)
+{
+    side s = side_new(1000, 3);
+    kvc_coder coder;
+    void *params = constants(&s, &fit_defaults, "vq[2,2,2,2,8,8,0,0]x4", &coder);
+    for (uint32_t head = 0; head < HEADS; head++) {
+        double energy[DIM] = {0}, weight = 0.0;
+        for (size_t row = 0; row < 1000; row++) {
+            double w = (double)s.weights[head * 1000 + row];
+            const float *y = s.rows + (head * 1000 + row) * DIM;
+            weight += w;
+            for (uint32_t c = 0; c < DIM; c++) energy[c] += w * (double)y[c] * (double)y[c];
+        }
+        const float *scale = (const float *)coder.part[4] + head * 18;
+        for (uint32_t g = 0; g < 18; g++) {
+            uint32_t first = g < 16 ? 0 : 32, n = g < 16 ? 16 : 2, dims = g < 16 ? 2 : 8;
+            double sum = 0.0;
+            for (uint32_t k = 0; k < dims; k++) sum += energy[first + (g < 16 ? g : g - 16) + k * n] / weight;
+            ck_assert_double_eq_tol(sum / dims / ((double)scale[g] * (double)scale[g]), 1.0, 1e-5);
+        }
+    }
+    free(params);
+    side_free(&s);
+}
+END_TEST
+
+START_TEST(tables__few_rows_of_many_lose_little)
+{
+    side s = side_new(8192, 3);
+    fit_options few = fit_defaults;
+    few.table_rows = 8192;
+    double all = fitted_error(&s, &fit_defaults, "vq4x6", &s), sampled = fitted_error(&s, &few, "vq4x6", &s);
+    ck_assert_msg(sampled > all && sampled < 1.15 * all, "%g of all, %g of a sample", all, sampled);
+    side_free(&s);
+}
+END_TEST
+
+static const char *const every_kind[] = {"lut1",
+                                         "lut4.head",
+                                         "lut8.static",
+                                         "vq2x8",
+                                         "vq4x8.head",
+                                         "vq8x8",
+                                         "vq16x4.static",
+                                         "vq[1,1,2,4,8,8,0,0]x6.static",
+                                         "vq8x10",
+                                         "vq1x12",
+                                         "seg[8,4,2,1,1,0,0,0].static",
+                                         "vq4x6+had",
+                                         "vq8x8+klt",
+                                         "seg[8,4,2,1,1,0,0,0].ch+klt"};
+
+START_TEST(tables__degenerate_data_give_a_codec_that_works)
+{
+    for (uint32_t kind = 0; kind < 8; kind++) {
+        static const size_t n_rows[] = {0, 1, 5, 200, 200, 200, 200, 200};
+        side s = side_new(n_rows[kind], 3), page = side_new(PAGE, 4);
+        size_t n = HEADS * n_rows[kind];
+        for (size_t i = 0; i < n * DIM && kind > 2; i++) {
+            if (kind == 3) s.rows[i] = 0.0f;
+            if (kind == 4) s.rows[i] = i % DIM < 40 ? 2.5f : s.rows[i]; /* constant channels */
+            if (kind == 6) s.rows[i] = i % 2 ? 65504.0f : -65504.0f;
+            if (kind == 7) s.rows[i] *= 1e-30f;
+        }
+        for (size_t i = 0; i < n && kind == 5; i++) s.weights[i] = 0.0f;
+        if (n_rows[kind] == 200) memcpy(page.rows, s.rows, sizeof(float) * PAGE * DIM);
+        for (size_t i = 0; i < sizeof every_kind / sizeof *every_kind; i++) {
+            double error = fitted_error(&s, &fit_defaults, every_kind[i], &page);
+            ck_assert_msg(isfinite(error) || kind == 3, "%s, kind %u: %g", every_kind[i], kind, error);
+        }
+        side_free(&s);
+        side_free(&page);
+    }
+}
+END_TEST
+
+START_TEST(tables__few_rows_are_kept_as_they_are)
+{
+    side s = side_new(PAGE, 3);
+    for (size_t i = 0; i < (size_t)HEADS * PAGE * DIM; i++) { /* three distinct rows, of values that fp16 has */
+        size_t row = i / DIM;
+        s.rows[i] = (float)((int)(row % 3 + i % DIM) % 5 - 2);
+    }
+    ck_assert(fitted_error(&s, &fit_defaults, "vq8x2.static", &s) < 1e-6);
+    ck_assert(fitted_error(&s, &fit_defaults, "seg[2,2,2,2,2,2,2,2].static", &s) == 0.0);
+    side_free(&s);
+}
+END_TEST
+
+START_TEST(tables__threads_change_no_byte)
+{
+    side s = side_new(800, 3);
+    int before = omp_get_max_threads();
+    for (size_t i = 0; i < sizeof every_kind / sizeof *every_kind; i++) {
+        void *params[2];
+        kvc_coder coder;
+        for (int threads = 1; threads <= 2; threads++) {
+            omp_set_num_threads(threads);
+            params[threads - 1] = constants(&s, &fit_defaults, every_kind[i], &coder);
+        }
+        if (coder.codec.param_bytes) ck_assert_mem_eq(params[0], params[1], coder.codec.param_bytes);
+        free(params[0]);
+        free(params[1]);
+    }
+    omp_set_num_threads(before);
+    side_free(&s);
+}
+END_TEST
+
+/* ---- bits of segments ---- */
+
+static double best_by_trying(const double loss[8][9], uint32_t e, uint32_t left)
+{
+    double least = INFINITY;
+    if (e == 8) return 0.0;
+    for (uint32_t b = 0; b <= 8 && b <= left; b++)
+        least = fmin(least, loss[e][b] + best_by_trying(loss, e + 1, left - b));
+    return least;
+}
+
+START_TEST(segment_bits__are_the_best_there_are)
+{
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        uint64_t state = seed;
+        double loss[8][9], lost = 0.0;
+        uint8_t bits[8];
+        uint32_t total = (uint32_t)(seed % 13), sum = 0;
+        for (uint32_t e = 0; e < 8; e++)
+            for (uint32_t b = 0; b <= 8; b++) /* measured losses need not fall, nor be convex */
+                loss[e][b] = seed % 2 ? uniform(&state) : uniform(&state) * exp2(-(double)b);
+        double stated = segment_bits(loss, total, bits), best = best_by_trying(loss, 0, total);
+        for (uint32_t e = 0; e < 8; e++) sum += bits[e], lost += loss[e][bits[e]];
+        ck_assert_uint_le(sum, total);
+        ck_assert_double_eq_tol(lost, best, 1e-12);
+        ck_assert_double_eq_tol(stated, best, 1e-12);
+    }
+}
+END_TEST
+
+START_TEST(segment_bits__follow_the_spectrum)
+{
+    double variance[DIM], loss[8][9];
+    uint8_t bits[8];
+    for (uint32_t i = 0; i < DIM; i++) variance[i] = exp2(-4.0 * (i / 8)); /* two bits an eighth */
+    segment_losses(DIM, variance, segment_bound, loss);
+    segment_bits(loss, 20, bits);
+    static const uint8_t falling[] = {8, 6, 4, 2, 0, 0, 0, 0};
+    ck_assert_mem_eq(bits, falling, 8);
+    segment_losses(DIM, variance, segment_normal, loss);
+    ck_assert_double_eq_tol(loss[2][3], 8.0 * exp2(-8.0) * .0345478, 1e-9);
+    segment_bits(loss, 64, bits);
+    for (uint32_t e = 0; e < 8; e++) ck_assert_uint_eq(bits[e], 8);
+    segment_bits(loss, 1000, bits);
+    ck_assert_uint_eq(bits[7], 8);
+    segment_bits(loss, 0, bits);
+    for (uint32_t e = 0; e < 8; e++) ck_assert_uint_eq(bits[e], 0);
+}
+END_TEST
+
+CHECK_MAIN("fit_table", tables__reach_the_figures_of_a_normal_distribution, tables__order_is_as_it_should_be,
+           tables__weights_pay, tables__scales_make_weighted_energies_equal, tables__few_rows_of_many_lose_little,
+           tables__degenerate_data_give_a_codec_that_works, tables__few_rows_are_kept_as_they_are,
+           tables__threads_change_no_byte, segment_bits__are_the_best_there_are, segment_bits__follow_the_spectrum)
