@@ -7,6 +7,7 @@
 #include "console.h"
 #include "dry_run.h"
 #include "front_file.h"
+#include "limits.h"
 #include "output_check.h"
 #include "plan_file.h"
 #include "provenance.h"
@@ -105,6 +106,7 @@ static kvc_status make_plan(job_state *x, const settings *s, kvc_error *err)
     if (s->evaluations)
         KVC_TRY(stage_refine(&refined, &x->solution, refine_budget(x, s), (uint32_t)s->evaluations, s, &x->subject,
                              &x->corpus.calibration, &x->work, err));
+    limits_note(&x->solution.priced, x->profile, s, x->solution.chosen.choice);
     workdir_file(&x->work, "plan.yaml", path, sizeof path);
     return plan_file_write(&x->solution, path, err);
 }

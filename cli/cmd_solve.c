@@ -1,8 +1,10 @@
 /* cmd_solve.c - kvcalib solve profile.h5 -o plan.yaml */
+#include "allowed.h"
 #include "inspect_json.h"
 #include "command.h"
 #include "console.h"
 #include "front_file.h"
+#include "limits.h"
 #include "plan_file.h"
 #include "report_file.h"
 #include "solution.h"
@@ -31,7 +33,11 @@ static void report(const settings *s, const solution *found)
 static kvc_status solve(const settings *s, const profile *p, kvc_error *err)
 {
     solution found = {0};
-    kvc_status status = solution_find(&found, p, s, err);
+    candidate_filter only = {0};
+    if (s->space) KVC_TRY(allowed_read(&only, s->space, p, s->operands[0], err));
+    kvc_status status = solution_find_among(&found, p, s, &only, err);
+    allowed_free(&only);
+    if (status == KVC_OK) limits_note(&found.priced, p, s, found.chosen.choice);
     if (status == KVC_OK) status = plan_file_write(&found, s->output, err);
     if (status == KVC_OK && s->front) status = front_file_write(&found, s->front, err);
     const report_input page = {.solution = &found};

@@ -56,6 +56,22 @@ static kvc_status allocate(priced *out, const profile *p, kvc_error *err)
     return ok ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u items", t->n_items);
 }
 
+/* Of all candidates those that the filter has. */
+static void filter(priced *out, const candidate_filter *only)
+{
+    cost_table *t = &out->table;
+    for (uint32_t i = 0; i < t->n_items; i++) {
+        const bool *allowed = only ? (i % 2 ? only->values : only->keys) : NULL;
+        uint32_t kept = 0;
+        for (uint32_t o = 0; o < t->n_options[i]; o++) {
+            if (allowed && !allowed[o]) continue;
+            t->options[i][kept] = t->options[i][o];
+            out->candidate[i][kept++] = (uint16_t)o;
+        }
+        t->n_options[i] = kept;
+    }
+}
+
 static kvc_status prune(priced *out, kvc_error *err)
 {
     cost_table *t = &out->table;
@@ -67,7 +83,7 @@ static kvc_status prune(priced *out, kvc_error *err)
         for (uint32_t o = 0; o < t->n_options[i]; o++) {
             if (!keep[i][o]) continue;
             t->options[i][kept] = t->options[i][o];
-            out->candidate[i][kept++] = (uint16_t)o;
+            out->candidate[i][kept++] = out->candidate[i][o];
         }
         t->n_options[i] = kept;
     }
@@ -75,7 +91,8 @@ static kvc_status prune(priced *out, kvc_error *err)
     return KVC_OK;
 }
 
-static kvc_status price(priced *out, const profile *p, bool from_prices, uint64_t context, kvc_error *err)
+static kvc_status price(priced *out, const profile *p, bool from_prices, uint64_t context,
+                        const candidate_filter *only, kvc_error *err)
 {
     *out = (priced){.from_prices = from_prices};
     kvc_status status = allocate(out, p, err);
@@ -83,19 +100,20 @@ static kvc_status price(priced *out, const profile *p, bool from_prices, uint64_
         item_losses(p, from_prices, i, out->loss[i]);
         status = price_side(out->table.options[i], p, i % 2, out->loss[i], context, err);
     }
-    if (status == KVC_OK) status = prune(out, err);
+    if (status == KVC_OK) filter(out, only);
+    if (status == KVC_OK && !(only && only->alike)) status = prune(out, err);
     if (status != KVC_OK) priced_free(out);
     return status;
 }
 
-kvc_status priced_new(priced *out, const profile *p, uint64_t context, kvc_error *err)
+kvc_status priced_new(priced *out, const profile *p, uint64_t context, const candidate_filter *only, kvc_error *err)
 {
-    return price(out, p, item_prices_complete(p), context, err);
+    return price(out, p, item_prices_complete(p), context, only, err);
 }
 
 kvc_status priced_new_local(priced *out, const profile *p, uint64_t context, kvc_error *err)
 {
-    return price(out, p, false, context, err);
+    return price(out, p, false, context, NULL, err);
 }
 
 void priced_free(priced *priced)

@@ -17,7 +17,14 @@ typedef struct priced {
     bool from_prices;
 } priced;
 
-kvc_status priced_new(priced *out, const profile *p, uint64_t context, kvc_error *err);
+/* Which candidates may be options. */
+typedef struct candidate_filter {
+    bool *keys, *values; /* [n_keys], [n_values]; NULL: all */
+    bool alike;          /* all of them in every layer, in the same order, not only those worth having there */
+} candidate_filter;
+
+/* only: may be NULL. */
+kvc_status priced_new(priced *out, const profile *p, uint64_t context, const candidate_filter *only, kvc_error *err);
 /* From local losses, whatever prices there are. */
 kvc_status priced_new_local(priced *out, const profile *p, uint64_t context, kvc_error *err);
 void priced_free(priced *priced);

@@ -1,5 +1,6 @@
 /* settings.c - the command line, in the way of getopt_long: --name value, --name=value, -x value, -xvalue, -vq, and
  * -- after which everything is an operand. Order: defaults, recipe, command line. */
+#include "limits.h"
 #include "option_table.h"
 #include "recipe.h"
 #include <stdlib.h>
@@ -142,6 +143,22 @@ static kvc_status settle_budget(settings *s, kvc_error *err)
     return KVC_OK;
 }
 
+/* Side constraints are kept by the exact method alone. */
+static kvc_status settle_limits(settings *s, kvc_error *err)
+{
+    char limits[128];
+    s->limit_constants = settings_asked(s, "max-constants");
+    limits_text(s, limits, sizeof limits);
+    if (!limits_asked(s)) return KVC_OK;
+    if (strcmp(s->method, "exact") != 0)
+        return kvc_fail(err, KVC_INVALID, "%s: --method %s knows no side constraints, only exact does", limits,
+                        s->method);
+    if (s->evaluations)
+        return kvc_fail(err, KVC_INVALID, "%s: --evaluations knows no side constraints; leave out one or the other",
+                        limits);
+    return KVC_OK;
+}
+
 static kvc_status check_complete(const settings *s, kvc_error *err)
 {
     const command *c = s->command;
@@ -184,6 +201,7 @@ kvc_status settings_parse(settings *out, int argc, char **argv, kvc_error *err)
     KVC_TRY(parse_words(&c));
     if (out->page % 8) return kvc_fail(err, KVC_INVALID, "--page: %u is not a multiple of 8", (unsigned)out->page);
     KVC_TRY(settle_budget(out, err));
+    KVC_TRY(settle_limits(out, err));
     return check_complete(out, err);
 }
 

@@ -1,6 +1,7 @@
 /* solution.c - see solution.h. */
 #include "solution.h"
 #include "console.h"
+#include "limits.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,15 +44,21 @@ static kvc_status fit_predictor(solution *s, kvc_error *err)
     return ok ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for anchors");
 }
 
-kvc_status solution_front(solution *out, const profile *p, uint64_t context, kvc_error *err)
+static kvc_status exact_front(solution *s, kvc_error *err)
 {
     uint64_t unit;
-    *out = (solution){.profile = p, .context = context, .method = "exact"};
-    KVC_TRY(priced_new(&out->priced, p, context, err));
-    KVC_TRY(search_failed(solve_exact(&out->priced.table, MAX_CELLS, &out->front, &unit), err));
-    if (unit != cost_unit(&out->priced.table))
+    KVC_TRY(search_failed(solve_exact(&s->priced.table, MAX_CELLS, &s->front, &unit), err));
+    if (unit != cost_unit(&s->priced.table))
         console_note("the front is nearly, not exactly, the best: bytes were rounded to multiples of %llu",
                      (unsigned long long)unit);
+    return KVC_OK;
+}
+
+kvc_status solution_front(solution *out, const profile *p, uint64_t context, kvc_error *err)
+{
+    *out = (solution){.profile = p, .context = context, .method = "exact"};
+    KVC_TRY(priced_new(&out->priced, p, context, NULL, err));
+    KVC_TRY(exact_front(out, err));
     return fit_predictor(out, err);
 }
 
@@ -67,20 +74,26 @@ static bool is_exact(const solution *s)
     return strcmp(s->method, "exact") == 0;
 }
 
-static kvc_status infeasible_bits(const solution *s, double bits, kvc_error *err)
+static kvc_status infeasible_bits(const solution *s, const settings *asked, kvc_error *err)
 {
+    char limits[128];
+    limits_text(asked, limits, sizeof limits);
     return kvc_fail(err, KVC_INFEASIBLE,
-                    "--bits %g cannot be reached: the least is %.6g bits per value at %llu tokens", bits,
-                    round_up(solution_bits(s, &s->front.points[0]), 6), (unsigned long long)s->context);
+                    "--bits %g cannot be reached%s%s: the least is %.6g bits per value at %llu tokens", asked->bits,
+                    *limits ? " with " : "", limits, round_up(solution_bits(s, &s->front.points[0]), 6),
+                    (unsigned long long)s->context);
 }
 
-static kvc_status infeasible_loss(const solution *s, double loss, kvc_error *err)
+static kvc_status infeasible_loss(const solution *s, const settings *asked, kvc_error *err)
 {
     const front_point *best = &s->front.points[s->front.n - 1];
+    char limits[128];
+    limits_text(asked, limits, sizeof limits);
     return kvc_fail(
         err, KVC_INFEASIBLE,
-        "--max-loss %g%% cannot be reached: the smallest loss reachable is %.4g%%, at %.4f bits per value",
-        100 * loss, round_up(100 * expm1(solution_kl(s, best)), 4), solution_bits(s, best));
+        "--max-loss %g%% cannot be reached%s%s: the smallest loss reachable is %.4g%%, at %.4f bits per value",
+        100 * asked->max_loss, *limits ? " with " : "", limits, round_up(100 * expm1(solution_kl(s, best)), 4),
+        solution_bits(s, best));
 }
 
 static kvc_status take(solution *s, const front_point *point, kvc_error *err)
@@ -125,30 +138,42 @@ static kvc_status baseline_within_loss(solution *s, double limit, uint64_t seed,
     return take_baseline(s, high, seed, err);
 }
 
-static kvc_status choose_by_bits(solution *s, double bits, uint64_t seed, kvc_error *err)
+static kvc_status choose_by_bits(solution *s, const settings *asked, kvc_error *err)
 {
-    const front_point *point = front_at_bytes(&s->front, solution_budget(s, bits));
-    if (!point) return infeasible_bits(s, bits, err);
-    return is_exact(s) ? take(s, point, err) : take_baseline(s, solution_budget(s, bits), seed, err);
+    uint64_t budget = solution_budget(s, asked->bits);
+    const front_point *point = front_at_bytes(&s->front, budget);
+    if (!point) return infeasible_bits(s, asked, err);
+    return is_exact(s) ? take(s, point, err) : take_baseline(s, budget, asked->seed, err);
 }
 
-static kvc_status choose_by_loss(solution *s, double loss, uint64_t seed, kvc_error *err)
+static kvc_status choose_by_loss(solution *s, const settings *asked, kvc_error *err)
 {
     size_t i = 0;
-    double limit = log1p(loss);
+    double limit = log1p(asked->max_loss);
     if (s->predictor.n == 0)
         return kvc_fail(err, KVC_INVALID,
                         "--max-loss needs measured plans, and the profile has none (--anchor-tokens); use --bits");
     while (i < s->front.n && solution_kl(s, &s->front.points[i]) > limit) i++;
-    if (i == s->front.n) return infeasible_loss(s, loss, err);
-    return is_exact(s) ? take(s, &s->front.points[i], err) : baseline_within_loss(s, limit, seed, err);
+    if (i == s->front.n) return infeasible_loss(s, asked, err);
+    return is_exact(s) ? take(s, &s->front.points[i], err) : baseline_within_loss(s, limit, asked->seed, err);
+}
+
+kvc_status solution_find_among(solution *out, const profile *p, const settings *s, const candidate_filter *only,
+                               kvc_error *err)
+{
+    candidate_filter filter = only ? *only : (candidate_filter){0};
+    filter.alike = limits_asked(s);
+    *out = (solution){.profile = p, .context = s->context, .method = s->method};
+    KVC_TRY(priced_new(&out->priced, p, s->context, &filter, err));
+    KVC_TRY(filter.alike ? limits_front(&out->front, &out->priced, p, s->context, s, MAX_CELLS, err)
+                         : exact_front(out, err));
+    KVC_TRY(fit_predictor(out, err));
+    return s->bits > 0 ? choose_by_bits(out, s, err) : choose_by_loss(out, s, err);
 }
 
 kvc_status solution_find(solution *out, const profile *p, const settings *s, kvc_error *err)
 {
-    KVC_TRY(solution_front(out, p, s->context, err));
-    out->method = s->method;
-    return s->bits > 0 ? choose_by_bits(out, s->bits, s->seed, err) : choose_by_loss(out, s->max_loss, s->seed, err);
+    return solution_find_among(out, p, s, NULL, err);
 }
 
 void solution_free(solution *s)

@@ -12,15 +12,19 @@ typedef struct solution {
     uint64_t context;
     const char *method;
     priced priced;
-    front front; /* exact */
+    front front; /* exact; near it under side constraints (search/constrain.h) */
     predictor predictor;
     front_point chosen; /* its choice is owned */
 } solution;
 
 /* The front alone; nothing is chosen. */
 kvc_status solution_front(solution *out, const profile *p, uint64_t context, kvc_error *err);
-/* The front, and the plan by --method for --bits or --max-loss. KVC_INFEASIBLE names the nearest feasible budget. */
+/* The front, and the plan by --method for --bits or --max-loss; both keep the side constraints (limits.h).
+ * KVC_INFEASIBLE names the nearest feasible budget. */
 kvc_status solution_find(solution *out, const profile *p, const settings *s, kvc_error *err);
+/* The same among some of the candidates (may be NULL: all). */
+kvc_status solution_find_among(solution *out, const profile *p, const settings *s, const candidate_filter *only,
+                               kvc_error *err);
 void solution_free(solution *s);
 
 double solution_bits(const solution *s, const front_point *point); /* true bits per value at the context */

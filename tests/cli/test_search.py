@@ -2,7 +2,7 @@
 import json
 import math
 import unittest
-from harness import SMALL, Cli, read, write
+from harness import SMALL, Cli, read, tiny_model, write
 
 PROFILED = [o for o in SMALL if o not in ("448", "--holdout-tokens")]
 
@@ -14,7 +14,6 @@ class Searches(Cli):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        from harness import tiny_model
         tiny_model(cls.path("wide"), "--layers", cls.layers, "--head-dim", "32")
         write(cls.path("wide.yaml"), cls.space)
         cls.profiled = cls.run_quietly("profile", "wide", "-o", "profile.h5", *PROFILED, "--space", "wide.yaml")
@@ -52,6 +51,128 @@ class Baselines(Searches):
             plans.append(read(self.path("plan.yaml")))
         self.assertEqual(plans[0], plans[4])
         self.assertGreater(len(set(plans)), 1)
+
+
+class Constraints(Searches):
+    def pairs(self, layers):
+        return {(x["key"], x["value"]) for x in layers}
+
+    def test_max_pairs(self):
+        free, _ = self.solve("--bits", "5")
+        losses = []
+        for pairs in (1, 2, 3, 4):
+            found, front = self.solve("--bits", "5", "--max-pairs", str(pairs))
+            self.assertLessEqual(found["bits_per_value"], 5)
+            self.assertGreaterEqual(found["predicted_kl"], free["predicted_kl"])
+            self.assertLessEqual(len(self.pairs(self.compiled()["layers"])), pairs)
+            for point in front:
+                self.assertLessEqual(len(self.pairs(point["plan"]["layers"])), pairs)
+            for a, b in zip(front, front[1:]):
+                self.assertLess(a["bits_per_value"], b["bits_per_value"])
+                self.assertGreaterEqual(a["predicted_kl"], b["predicted_kl"])
+            losses.append(found["predicted_kl"])
+        self.assertEqual(losses, sorted(losses, reverse=True))
+        self.assertEqual(losses[3], free["predicted_kl"])  # a pair for each of the four layers
+        self.assertGreater(losses[0], losses[3])
+        found, _ = self.solve("--max-loss", "10%", "--max-pairs", "2")
+        self.assertLessEqual(found["predicted_kl"], math.log1p(0.1))
+
+    def test_equal_pages(self):
+        size = {"int8.ch32": 9, "int4.ch32": 5, "int2.ch32": 3, "int8.tok32": 9, "int4.tok32": 5, "int2.tok32": 3,
+                "int4.tok32+had": 5, "fp16": 16}
+        for bits in ("4.5", "6.2", "8"):
+            code, out, err = self.run_quietly("solve", "profile.h5", "-o", "plan.yaml", "--bits", bits, "--equal-pages", "--json",
+                                              "--front", "front.json")
+            self.assertEqual(code, 0, err)
+            self.assertRegex(err, r"a page takes \d+ bytes per layer and head; \d of 4 layers are padded")
+            found, real = json.loads(out), self.compiled()
+            self.assertLessEqual(found["bits_per_value"], float(bits))
+            pages = [size[x["key"]] + size[x["value"]] for x in real["layers"]]
+            padding = sum(max(pages) - p for p in pages)
+            self.assertEqual(err.count(f"{sum(p < max(pages) for p in pages)} of 4 layers"), 1)
+            compressed = (8192 - 68) // 64 * 64 / 8192
+            self.assertAlmostEqual(found["bits_per_value"], real["bits_per_value"] + compressed * padding / 8, places=5)
+        for point in json.loads(read(self.path("front.json"))):
+            most = max(size[x["key"]] + size[x["value"]] for x in point["plan"]["layers"])
+            self.assertAlmostEqual(point["bits_per_value"], compressed * most / 2 + (1 - compressed) * 16, places=5)
+
+    def test_max_constants(self):
+        write(self.path("fitted.yaml"), "keys: [int4.ch32+smooth, int4.ch32, int2.ch32]\nvalues: [int4.tok32, int2.tok32, int2.tok32+rot]\n")
+        self.ok("profile", "wide", "-o", "fitted.h5", *PROFILED, "--space", "fitted.yaml")
+        free = self.json_of("solve", "fitted.h5", "-o", "plan.yaml", "--bits", "4", "--json")
+        self.ok("compile", "plan.yaml", "--profile", "fitted.h5", "-o", "c.bin")
+        all_bytes = self.json_of("inspect", "c.bin", "--json")["constant_bytes"]
+        self.assertGreater(all_bytes, 0)
+        for cap in (all_bytes, all_bytes // 2, 100, 0):
+            found = self.json_of("solve", "fitted.h5", "-o", "plan.yaml", "--bits", "4", "--max-constants", str(cap), "--json")
+            self.assertGreaterEqual(found["predicted_kl"], free["predicted_kl"])
+            self.ok("compile", "plan.yaml", "--profile", "fitted.h5", "-o", "c.bin")
+            inspected = self.json_of("inspect", "c.bin", "--json")
+            self.assertLessEqual(inspected["constant_bytes"], cap)
+            self.assertLessEqual(inspected["bits_per_value"], 4)
+        found = self.json_of("solve", "fitted.h5", "-o", "plan.yaml", "--bits", "4", "--max-constants", str(all_bytes), "--json")
+        self.assertEqual(found["predicted_kl"], free["predicted_kl"])
+        write(self.path("all_fitted.yaml"), "keys: [int4.ch32+smooth]\nvalues: [int2.tok32+rot]\n")
+        code, _, err = self.run_quietly("solve", "fitted.h5", "-o", "no.yaml", "--bits", "5", "--max-constants", "1k", "--space",
+                                        "all_fitted.yaml")
+        self.assertEqual(code, 4)
+        least = err.split("the least is ")[1].split()[0]
+        self.ok("solve", "fitted.h5", "-o", "plan.yaml", "--bits", "5", "--max-constants", least, "--space", "all_fitted.yaml")
+        self.fails(4, "solve", "fitted.h5", "-o", "no.yaml", "--bits", "5", "--max-constants", str(int(least) - 1), "--space",
+                   "all_fitted.yaml", says="--max-constants")
+        self.absent("no.yaml")
+
+    def test_all_together(self):
+        found, front = self.solve("--bits", "6", "--max-pairs", "2", "--equal-pages", "--max-constants", "0")
+        self.assertLessEqual(found["bits_per_value"], 6)
+        for point in front:
+            self.assertLessEqual(len(self.pairs(point["plan"]["layers"])), 2)
+
+    def test_nearest_feasible(self):
+        for limits in (["--max-pairs", "1"], ["--equal-pages"], ["--max-pairs", "2", "--equal-pages"]):
+            code, _, err = self.run_quietly("solve", "profile.h5", "-o", "no.yaml", "--bits", "2", *limits)
+            self.assertEqual(code, 4)
+            self.assertIn("with " + " ".join(limits) + ":", err)
+            least = err.split("the least is ")[1].split()[0]
+            self.ok("solve", "profile.h5", "-o", "plan.yaml", "--bits", least, *limits)
+            code, _, err = self.run_quietly("solve", "profile.h5", "-o", "no.yaml", "--max-loss", "0.0001%", *limits)
+            self.assertEqual(code, 4)
+            nearest = err.split("the smallest loss reachable is ")[1].split(",")[0]
+            self.ok("solve", "profile.h5", "-o", "plan.yaml", "--max-loss", nearest, *limits)
+        self.absent("no.yaml")
+
+    def test_allowed_specs(self):
+        write(self.path("some.yaml"), "keys: [int4.ch32, int2.ch32]\nvalues: [int4.tok, int2.tok32]\n")
+        found, front = self.solve("--bits", "4.5", "--space", "some.yaml")
+        for point in front:
+            for layer in point["plan"]["layers"]:
+                self.assertIn(layer["key"], ("int4.ch32", "int2.ch32"))
+                self.assertIn(layer["value"], ("int4.tok32", "int2.tok32"))
+        for method in ("greedy", "random"):
+            self.solve("--bits", "4.5", "--space", "some.yaml", "--method", method)
+            self.assertNotIn("had", read(self.path("plan.yaml")).decode())
+        for text, *says in [("keys: [int3.ch32]\nvalues: [int4.tok]\n", "some.yaml", "keys", "int3.ch32", "profile.h5"),
+                            ("keys: [int4.ch32]\nvalues: [int4.tok64]\n", "some.yaml", "values", "int4.tok64"),
+                            ("keys: [int4.ch32]\n", "some.yaml", "values")]:
+            write(self.path("some.yaml"), text)
+            self.fails(3, "solve", "profile.h5", "-o", "no.yaml", "--bits", "4.5", "--space", "some.yaml", says=says)
+        self.fails(3, "solve", "profile.h5", "-o", "no.yaml", "--bits", "4.5", "--space", "none.yaml", says="none.yaml")
+        self.absent("no.yaml")
+
+    def test_wrong_words(self):
+        for option, value in [("--max-pairs", "0"), ("--max-pairs", "x"), ("--equal-pages", "perhaps"), ("--max-constants", "1Q"),
+                              ("--max-constants", "-1")]:
+            self.fails(2, "solve", "profile.h5", "-o", "no.yaml", f"{option}={value}", says=option)
+        for limit in (["--max-pairs", "2"], ["--equal-pages"], ["--max-constants", "1k"]):
+            self.fails(2, "solve", "profile.h5", "-o", "no.yaml", "--method", "greedy", *limit, says=[limit[0], "--method greedy"])
+            self.fails(2, "run", "model", "-o", "no.bin", "--evaluations", "9", *limit, says=[limit[0], "--evaluations"])
+        self.fails(2, "eval", "model", "--text", "a.txt", "--max-pairs", "2", says="--max-pairs")
+
+    def test_run_keeps_them(self):
+        self.ok("run", "wide", "-o", "limited.bin", "--bits", "5", "--max-pairs", "1", *SMALL, "--space", "wide.yaml")
+        self.assertEqual(len(self.pairs(self.json_of("inspect", "limited.bin", "--json")["layers"])), 1)
+        self.fails(4, "run", "wide", "-o", "no.bin", "--bits", "2", "--max-pairs", "1", *SMALL, "--space", "wide.yaml", says="--max-pairs 1")
+        self.absent("no.bin", "no.bin.work")
 
 
 if __name__ == "__main__":
