@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "eigen.h"
+#include "join.h"
 #include "pieces.h"
 
 #define ALIGNMENT 64u
@@ -27,8 +28,11 @@ struct fit {
     fit_data data;
     fit_options options;
     void *transform[N_TRANSFORM_FITS]; /* the constants of each, NULL until a candidate names it */
-    float *latent;                     /* [H][R][d'] through `chain`, NULL before the first */
+    float *latent;                     /* [H][R][d] through `chain`, NULL before the first */
     kvc_codec chain;                   /* of it only the transforms count */
+    uint32_t n_kv_heads, head_dim;     /* of the model; those of `data` are other ones where its heads are joined */
+    joined *joined; /* the data with all heads in one row, and a fit to it; NULL before the first */
+    fit *whole;     /* codec "@joint" */
 };
 
 static kvc_status check_numbers(const char *what, const double *x, size_t n, bool negative_too, kvc_error *err)
@@ -71,6 +75,8 @@ kvc_status fit_new(fit **out, const fit_data *data, const fit_options *options, 
     if (!f) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a fit");
     f->data = *data;
     f->options = *options;
+    f->n_kv_heads = data->n_kv_heads;
+    f->head_dim = data->head_dim;
     eigen_start();
     *out = f;
     return KVC_OK;
@@ -81,6 +87,8 @@ void fit_free(fit *f)
     if (!f) return;
     for (size_t i = 0; i < N_TRANSFORM_FITS; i++) free(f->transform[i]);
     free(f->latent);
+    fit_free(f->whole);
+    joined_free(f->joined);
     free(f);
 }
 
@@ -114,14 +122,14 @@ static bool same_chain(const kvc_codec *a, const kvc_codec *b)
 static kvc_status latent_rows(fit *f, const kvc_coder *coder, kvc_error *err)
 {
     if (f->latent && same_chain(&f->chain, &coder->codec)) return KVC_OK;
-    size_t heads = f->data.n_kv_heads, rows = f->data.n_rows, d = f->data.head_dim, width = coder->latent_dim;
+    size_t heads = f->data.n_kv_heads, rows = f->data.n_rows, d = f->data.head_dim;
     free(f->latent);
-    f->latent = malloc((heads * rows * width + 1) * sizeof *f->latent);
+    f->latent = malloc((heads * rows * d + 1) * sizeof *f->latent);
     if (!f->latent) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu rows of latents", heads * rows);
     f->chain = coder->codec;
 #pragma omp parallel for
     for (size_t i = 0; i < heads * rows; i++)
-        kvc_coder_transform(coder, (uint32_t)(i / rows), f->data.rows + i * d, f->latent + i * width);
+        kvc_coder_transform(coder, (uint32_t)(i / rows), f->data.rows + i * d, f->latent + i * d);
     return KVC_OK;
 }
 
@@ -155,6 +163,17 @@ static kvc_status check_chain(const kvc_coder *coder, kvc_error *err)
     return KVC_OK;
 }
 
+/* The fit to rows of all heads. */
+static kvc_status join(fit *f, kvc_error *err)
+{
+    if (f->whole) return KVC_OK;
+    if (!f->joined) KVC_TRY(joined_new(&f->joined, &f->data, err));
+    KVC_TRY(fit_new(&f->whole, joined_data(f->joined), &f->options, err));
+    f->whole->n_kv_heads = f->n_kv_heads;
+    f->whole->head_dim = f->head_dim;
+    return KVC_OK;
+}
+
 kvc_status fit_codec(fit *f, const kvc_codec *codec, uint32_t page, void **params, size_t *n, kvc_error *err)
 {
     kvc_coder coder;
@@ -162,7 +181,11 @@ kvc_status fit_codec(fit *f, const kvc_codec *codec, uint32_t page, void **param
     bare.param_offset = bare.param_bytes = 0;
     *params = NULL;
     *n = 0;
-    KVC_TRY(kvc_coder_init(&coder, &bare, NULL, f->data.n_kv_heads, f->data.head_dim, page, err));
+    KVC_TRY(kvc_coder_init(&coder, &bare, NULL, f->n_kv_heads, f->head_dim, page, err));
+    if (coder.joined > 1 && f->data.n_kv_heads > 1) {
+        KVC_TRY(join(f, err));
+        return fit_codec(f->whole, codec, page, params, n, err);
+    }
     size_t bytes = coder.codec.param_bytes;
     if (bytes == 0) return KVC_OK;
     KVC_TRY(check_chain(&coder, err));
@@ -171,8 +194,7 @@ kvc_status fit_codec(fit *f, const kvc_codec *codec, uint32_t page, void **param
     memset(block, 0, bytes);
     kvc_status status = fill(f, &coder, block, err);
     /* What the runtime would refuse is refused here, where the candidate is known. */
-    if (status == KVC_OK)
-        status = kvc_coder_init(&coder, &bare, block, f->data.n_kv_heads, f->data.head_dim, page, err);
+    if (status == KVC_OK) status = kvc_coder_init(&coder, &bare, block, f->n_kv_heads, f->head_dim, page, err);
     if (status != KVC_OK) {
         free(block);
         return status;
