@@ -32,9 +32,24 @@ static kvc_status price_side(cost_option *out, const profile *p, bool values, co
 static void item_losses(const profile *p, bool from_prices, uint32_t item, double *loss)
 {
     item_price price = {0};
-    if (from_prices) item_price_read(&price, p, item % 2, item / 2);
+    if (from_prices) item_price_read(&price, p, item % 2, item / 2, ALL_DOMAINS);
     for (uint32_t i = 0; i < (item % 2 ? p->n_values : p->n_keys); i++)
         loss[i] = from_prices ? item_price_of(&price, p, i) : profile_loss(p, item % 2, item / 2, i);
+}
+
+/* The same in every domain; where one has no price to go by, that of all text. */
+static void item_domain_losses(priced *out, const profile *p, uint32_t item)
+{
+    item_price price = {0};
+    uint32_t n = item % 2 ? p->n_values : p->n_keys;
+    for (uint32_t d = 0; d < out->n_domains; d++) {
+        if (out->from_prices) item_price_read(&price, p, item % 2, item / 2, d);
+        for (uint32_t i = 0; i < n; i++)
+            out->domain_loss[item][(size_t)i * out->n_domains + d] =
+                !out->from_prices ? profile_domain_loss(p, d, item % 2, item / 2, i)
+                : price.n         ? item_price_of(&price, p, i)
+                                  : out->loss[item][i];
+    }
 }
 
 static kvc_status allocate(priced *out, const profile *p, kvc_error *err)
@@ -45,13 +60,15 @@ static kvc_status allocate(priced *out, const profile *p, kvc_error *err)
     t->options = calloc(t->n_items, sizeof *t->options);
     out->candidate = calloc(t->n_items, sizeof *out->candidate);
     out->loss = calloc(t->n_items, sizeof *out->loss);
-    bool ok = t->n_options && t->options && out->candidate && out->loss;
+    out->domain_loss = calloc(t->n_items, sizeof *out->domain_loss);
+    bool ok = t->n_options && t->options && out->candidate && out->loss && out->domain_loss;
     for (uint32_t i = 0; ok && i < t->n_items; i++) {
         t->n_options[i] = i % 2 ? p->n_values : p->n_keys;
         t->options[i] = calloc(t->n_options[i], sizeof *t->options[i]);
         out->candidate[i] = calloc(t->n_options[i], sizeof *out->candidate[i]);
         out->loss[i] = calloc(t->n_options[i], sizeof *out->loss[i]);
-        ok = t->options[i] && out->candidate[i] && out->loss[i];
+        out->domain_loss[i] = calloc((size_t)t->n_options[i] * out->n_domains + 1, sizeof *out->domain_loss[i]);
+        ok = t->options[i] && out->candidate[i] && out->loss[i] && out->domain_loss[i];
     }
     return ok ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u items", t->n_items);
 }
@@ -91,17 +108,58 @@ static kvc_status prune(priced *out, kvc_error *err)
     return KVC_OK;
 }
 
+/* Is option q no worse than o in bytes, loss and every domain's loss? */
+static bool covers(const priced *x, uint32_t item, uint32_t q, uint32_t o)
+{
+    const cost_option *a = &x->table.options[item][q], *b = &x->table.options[item][o];
+    const double *l = x->domain_loss[item] + (size_t)x->candidate[item][q] * x->n_domains,
+                 *m = x->domain_loss[item] + (size_t)x->candidate[item][o] * x->n_domains;
+    bool no_worse = a->bytes <= b->bytes && a->loss <= b->loss;
+    for (uint32_t d = 0; no_worse && d < x->n_domains; d++) no_worse = l[d] <= m[d];
+    return no_worse;
+}
+
+/* By one of the first `kept`, or by a later one; of options that cover each other the first stays. */
+static bool is_covered(const priced *x, uint32_t item, uint32_t kept, uint32_t o)
+{
+    for (uint32_t q = 0; q < kept; q++)
+        if (covers(x, item, q, o)) return true;
+    for (uint32_t q = o + 1; q < x->table.n_options[item]; q++)
+        if (covers(x, item, q, o) && !covers(x, item, o, q)) return true;
+    return false;
+}
+
+static void prune_domains(priced *out)
+{
+    cost_table *t = &out->table;
+    for (uint32_t i = 0; i < t->n_items; i++) {
+        uint32_t kept = 0;
+        for (uint32_t o = 0; o < t->n_options[i]; o++) {
+            if (is_covered(out, i, kept, o)) continue;
+            t->options[i][kept] = t->options[i][o];
+            out->candidate[i][kept++] = out->candidate[i][o];
+        }
+        t->n_options[i] = kept;
+    }
+}
+
 static kvc_status price(priced *out, const profile *p, bool from_prices, uint64_t context,
                         const candidate_filter *only, kvc_error *err)
 {
-    *out = (priced){.from_prices = from_prices};
+    *out = (priced){.from_prices = from_prices, .n_domains = only && only->domains ? p->n_domains : 0};
     kvc_status status = allocate(out, p, err);
     for (uint32_t i = 0; status == KVC_OK && i < out->table.n_items; i++) {
         item_losses(p, from_prices, i, out->loss[i]);
+        item_domain_losses(out, p, i);
         status = price_side(out->table.options[i], p, i % 2, out->loss[i], context, err);
     }
     if (status == KVC_OK) filter(out, only);
-    if (status == KVC_OK && !(only && only->alike)) status = prune(out, err);
+    if (status == KVC_OK && !(only && only->alike)) {
+        if (out->n_domains)
+            prune_domains(out);
+        else
+            status = prune(out, err);
+    }
     if (status != KVC_OK) priced_free(out);
     return status;
 }
@@ -122,11 +180,14 @@ void priced_free(priced *priced)
         if (priced->table.options) free(priced->table.options[i]);
         if (priced->candidate) free(priced->candidate[i]);
         if (priced->loss) free(priced->loss[i]);
+        if (priced->domain_loss) free(priced->domain_loss[i]);
     }
     free(priced->table.options);
     free(priced->table.n_options);
     free(priced->candidate);
     free(priced->loss);
+    free(priced->domain_loss);
+    priced->domain_loss = NULL;
     priced->loss = NULL;
     priced->table = (cost_table){0};
     priced->candidate = NULL;

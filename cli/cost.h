@@ -9,11 +9,14 @@
 #include "cost_table.h"
 #include "profile.h"
 
-/* Item 2 l is layer l's keys, item 2 l + 1 its values. Options: the Pareto front of (bytes at the context, loss). */
+/* Item 2 l is layer l's keys, item 2 l + 1 its values. Options: the Pareto front of (bytes at the context, loss), or
+ * of bytes, loss and the loss in each domain. */
 typedef struct priced {
     cost_table table;
     uint16_t **candidate; /* [n_items][n_options] index among the profile's candidates of that side */
     double **loss;        /* [n_items][n_keys or n_values] of every candidate */
+    uint32_t n_domains;   /* whose losses are told apart; 0: none */
+    double **domain_loss; /* [n_items][n_keys or n_values][n_domains] */
     bool from_prices;
 } priced;
 
@@ -21,6 +24,7 @@ typedef struct priced {
 typedef struct candidate_filter {
     bool *keys, *values; /* [n_keys], [n_values]; NULL: all */
     bool alike;          /* all of them in every layer, in the same order, not only those worth having there */
+    bool domains;        /* tell the profile's domains apart */
 } candidate_filter;
 
 /* only: may be NULL. */
