@@ -3,6 +3,7 @@
 #include "bound_plan.h"
 #include "console.h"
 #include "corpus.h"
+#include "probed.h"
 #include "solution.h"
 #include <math.h>
 #include <stdlib.h>
@@ -61,8 +62,18 @@ static kvc_status choose(profile *p, uint64_t context, kvc_error *err)
     return status;
 }
 
+/* The anchor's KL in every domain: that of its file's text, or of all where none of it was scored. */
+static void keep_domains(profile *p, uint32_t anchor, const probed_set *probed, const eval_result *files,
+                         uint32_t n_files)
+{
+    double *domains = p->anchor_domain_kl + (size_t)anchor * p->n_domains;
+    for (uint32_t d = 0; d < p->n_domains; d++) domains[d] = p->anchors[anchor].kl;
+    for (uint32_t i = 0; p->n_domains && i < n_files; i++)
+        if (files[i].n_tokens && probed->domain[i] != NO_DOMAIN) domains[probed->domain[i]] = files[i].kl_mean;
+}
+
 static kvc_status measure(const profile *p, profile_anchor *a, const settings *s, const subject *subject,
-                          const sequence_set *tokens, hidden_states *final, kvc_error *err)
+                          const sequence_set *tokens, hidden_states *final, eval_result *files, kvc_error *err)
 {
     eval_result r;
     bound_plan bound = {0};
@@ -73,8 +84,8 @@ static kvc_status measure(const profile *p, profile_anchor *a, const settings *s
     kvc_status status = bound_plan_new(&bound, p, &p->model, p->tokens.page, layers, err);
     free(layers);
     if (status == KVC_OK)
-        status = evaluate(subject->model, subject->backend, tokens, &p->tokens, bound.layers, bound.params,
-                          bound.n_params, s->memory, final, &r, console_job(), "anchors", err);
+        status = evaluate_files(subject->model, subject->backend, tokens, &p->tokens, bound.layers, bound.params,
+                                bound.n_params, s->memory, final, &r, files, console_job(), "anchors", err);
     bound_plan_free(&bound);
     if (status != KVC_OK) return status;
     console_detail("anchor: local loss %.4g, KL %.4g +- %.2g", a->local_loss, r.kl_mean, r.kl_stderr);
@@ -90,11 +101,20 @@ kvc_status anchors_measure(profile *p, const settings *s, const subject *subject
                            hidden_states *final, kvc_error *err)
 {
     sequence_set part = {0};
+    probed_set probed = {0};
     if (s->anchor_tokens == 0) return KVC_OK;
     KVC_TRY(choose(p, s->context, err));
     kvc_status status = sequences_slice(&part, tokens, 0, sequences_within(tokens, s->anchor_tokens), err);
-    for (uint32_t i = 0; i < p->n_anchors && status == KVC_OK; i++)
-        status = measure(p, &p->anchors[i], s, subject, &part, final, err);
+    uint32_t n_files = sequences_files(&part);
+    eval_result *files = calloc(n_files + 1u, sizeof *files);
+    if (status == KVC_OK && !files) status = kvc_fail(err, KVC_NO_MEMORY, "out of memory for anchors");
+    if (status == KVC_OK) status = probed_new(&probed, tokens, &p->tokens, s->probe_sequences, err);
+    for (uint32_t i = 0; i < p->n_anchors && status == KVC_OK; i++) {
+        status = measure(p, &p->anchors[i], s, subject, &part, final, files, err);
+        if (status == KVC_OK) keep_domains(p, i, &probed, files, n_files);
+    }
+    probed_free(&probed);
     sequences_free(&part);
+    free(files);
     return status;
 }

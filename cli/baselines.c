@@ -26,6 +26,7 @@ typedef struct comparison {
     const solution *solution;
     const sequence_set *text;
     hidden_states *reference;
+    eval_result *yardstick; /* of each prompt file */
 } comparison;
 
 static kvc_status measure(comparison *x, const kvc_layer *layers, const char *name, const char *method,
@@ -36,9 +37,9 @@ static kvc_status measure(comparison *x, const kvc_layer *layers, const char *na
     eval_result r;
     KVC_TRY(bound_plan_new(&bound, p, &p->model, p->tokens.page, layers, err));
     console_units("tokens", (double)sequences_tokens(x->text));
-    kvc_status status =
-        evaluate(x->subject->model, x->subject->backend, x->text, &p->tokens, bound.layers, bound.params,
-                 bound.n_params, x->s->memory, x->reference, &r, console_job(), "baselines", err);
+    kvc_status status = evaluate_files(x->subject->model, x->subject->backend, x->text, &p->tokens, bound.layers,
+                                       bound.params, bound.n_params, x->s->memory, x->reference, &r,
+                                       yardstick ? x->yardstick : NULL, console_job(), "baselines", err);
     baseline *b = &x->out->list[x->out->n];
     if (status == KVC_OK) status = baseline_of(b, x->solution, bound.layers, &r, name, method, err);
     bound_plan_free(&bound);
@@ -92,9 +93,10 @@ static kvc_status measure_others(comparison *x, kvc_error *err)
 }
 
 kvc_status baselines_measure(baselines *out, const settings *s, const subject *subject, const solution *solution,
-                             const sequence_set *text, hidden_states *reference, kvc_error *err)
+                             const sequence_set *text, hidden_states *reference, eval_result *yardstick,
+                             kvc_error *err)
 {
-    comparison x = {out, s, subject, solution, text, reference};
+    comparison x = {out, s, subject, solution, text, reference, yardstick};
     out->n = 0;
     kvc_layer *layers = calloc(solution->profile->n_layers, sizeof *layers);
     if (!layers) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a plan");

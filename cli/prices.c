@@ -6,6 +6,7 @@
 #include "console.h"
 #include "corpus.h"
 #include "cost.h"
+#include "probed.h"
 #include "score.h"
 #include <math.h>
 #include <stdlib.h>
@@ -21,6 +22,9 @@ typedef struct pricing_work {
     const workdir *w;
     priced table; /* local losses */
     pricing *pricing;
+    probed_set probed; /* which domain a file is */
+    price *files;      /* [n_files] of the text that is priced */
+    uint32_t n_files;
     struct timespec saved;
 } pricing_work;
 
@@ -73,11 +77,15 @@ static kvc_status measure(pricing_work *x, uint32_t item, uint16_t candidate, kv
     KVC_TRY(profile_get_params(p, item % 2, item / 2, candidate, &params, err));
     kvc_status status =
         pricing_item(x->pricing, item / 2, item % 2, item % 2 ? &p->values[candidate] : &p->keys[candidate], params,
-                     &found, NULL, console_job(), err);
+                     &found, x->files, console_job(), err);
     free(params);
     if (status != KVC_OK) return status;
     profile_price price = {item / 2, (uint16_t)(item % 2), candidate, found.kl, found.kl_stderr};
-    return profile_add_price(p, &price, err);
+    KVC_TRY(profile_add_price(p, &price, err));
+    double *domains = p->price_domain_kl + (p->n_prices - (size_t)1) * p->n_domains;
+    for (uint32_t i = 0; p->n_domains && i < x->n_files; i++)
+        if (x->files[i].n_rows && x->probed.domain[i] != NO_DOMAIN) domains[x->probed.domain[i]] = x->files[i].kl;
+    return KVC_OK;
 }
 
 /* Prices so far into the work directory, not more often than asked. */
@@ -111,6 +119,16 @@ static kvc_status measure_all(pricing_work *x, kvc_error *err)
     return KVC_OK;
 }
 
+/* Room for what the text's files lose, and which domains they are. */
+static kvc_status tell_files_apart(pricing_work *x, const sequence_set *calibration, const sequence_set *part,
+                                   kvc_error *err)
+{
+    KVC_TRY(probed_new(&x->probed, calibration, &x->p->tokens, x->s->probe_sequences, err));
+    x->n_files = sequences_files(part);
+    x->files = calloc(x->n_files, sizeof *x->files);
+    return x->files ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for prices");
+}
+
 kvc_status prices_measure(profile *p, const settings *s, const subject *subject, const sequence_set *calibration,
                           const workdir *w, kvc_error *err)
 {
@@ -121,11 +139,14 @@ kvc_status prices_measure(profile *p, const settings *s, const subject *subject,
     clock_gettime(CLOCK_MONOTONIC, &x.saved);
     kvc_status status = sequences_slice(&part, calibration, 0, sequences_within(calibration, s->price_tokens), err);
     plan_ref exact = {0};
+    if (status == KVC_OK) status = tell_files_apart(&x, calibration, &part, err);
     if (status == KVC_OK)
         status = pricing_new(&x.pricing, subject->model, subject->backend, &part, &p->tokens, &exact,
                              (uint32_t)s->price_rows, s->memory, console_job(), err);
     if (status == KVC_OK) status = measure_all(&x, err);
     pricing_free(x.pricing);
+    probed_free(&x.probed);
+    free(x.files);
     sequences_free(&part);
     priced_free(&x.table);
     return status;

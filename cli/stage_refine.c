@@ -4,9 +4,11 @@
 #include "bound_plan.h"
 #include "console.h"
 #include "corpus.h"
+#include "objective.h"
 #include "refine.h"
 #include "refine_file.h"
 #include "sha256.h"
+#include <math.h>
 #include <stdlib.h>
 
 #define MAX_CELLS ((size_t)1 << 22) /* of a table of neighbours */
@@ -16,6 +18,8 @@ typedef struct stage {
     const settings *s;
     const subject *subject;
     sequence_set text;
+    price *files; /* [n_files] of the text, for --objective max */
+    uint32_t n_files;
     uint32_t evaluations;
     refine_file file;
     pricing *pricing; /* NULL until something has to be measured */
@@ -23,6 +27,23 @@ typedef struct stage {
     kvc_status status;
     kvc_error *err;
 } stage;
+
+/* What a measurement counts as: the mean over all text, or the file that loses most. */
+static price judged(const stage *x, const price *all)
+{
+    const price *worst = NULL;
+    double base = 0;
+    if (!objective_is_max(x->s)) return *all;
+    for (uint32_t i = 0; i < x->n_files; i++) {
+        const price *f = &x->files[i];
+        if (f->n_rows == 0) continue;
+        base = fmax(base, f->kl - f->delta);
+        if (!worst || f->kl > worst->kl) worst = f;
+    }
+    price out = *worst; /* pricing_new() refuses text without a scored position */
+    out.delta = out.kl - base;
+    return out;
+}
 
 /* Callbacks return 0, or 1 where x->status says why not. */
 static int result(stage *x, kvc_status status)
@@ -78,9 +99,10 @@ static int measure_marginal(void *context, const uint16_t *base, uint32_t item, 
     if (result(x, profile_get_params(p, values, item / 2, candidate, &params, x->err))) return 1;
     kvc_status status =
         pricing_item(x->pricing, item / 2, values, values ? &p->values[candidate] : &p->keys[candidate], params,
-                     &price, NULL, console_job(), x->err);
+                     &price, x->files, console_job(), x->err);
     free(params);
     if (result(x, status)) return 1;
+    price = judged(x, &price);
     *delta = price.delta;
     *deviation = price.delta_stderr;
     console_detail("refine: layer %u %s to candidate %u: %+.3g +- %.2g", item / 2, values ? "values" : "keys",
@@ -95,9 +117,10 @@ static int measure_plan(void *context, const uint16_t *choice, double *loss, dou
     price price;
     if (result(x, bind(&bound, x, choice))) return 1;
     plan_ref plan = bound_plan_ref(&bound);
-    kvc_status status = pricing_plan(x->pricing, &plan, &price, NULL, console_job(), x->err);
+    kvc_status status = pricing_plan(x->pricing, &plan, &price, x->files, console_job(), x->err);
     bound_plan_free(&bound);
     if (result(x, status)) return 1;
+    price = judged(x, &price);
     *loss = price.kl;
     *deviation = price.kl_stderr;
     console_detail("refine: plan: KL %.5g, %+.3g +- %.2g", price.kl, price.delta, price.delta_stderr);
@@ -120,8 +143,22 @@ static json_t *header_json(const stage *x)
     char text[65];
     sequences_sha256(&x->text, hash);
     sha256_hex(hash, text);
-    return json_pack("{s:s,s:s,s:I}", "profile", x->solution->profile->fingerprint, "text", text, "rows",
-                     (json_int_t)x->s->price_rows);
+    return json_pack("{s:s,s:s,s:I,s:s}", "profile", x->solution->profile->fingerprint, "text", text, "rows",
+                     (json_int_t)x->s->price_rows, "objective", x->s->objective);
+}
+
+/* --objective max judges by the texts that are measured on. */
+static void note_texts(const stage *x)
+{
+    uint32_t n = 0;
+    for (uint32_t file = 0; file < x->n_files; file++) {
+        size_t i = 0;
+        while (i < x->text.n && x->text.file[i] != file) i++;
+        n += i < x->text.n;
+    }
+    if (objective_is_max(x->s) && n < x->solution->profile->n_domains)
+        console_note("--evaluations measures on %u of the %u texts: a larger --price-tokens has more", n,
+                     x->solution->profile->n_domains);
 }
 
 static kvc_status open_file(stage *x, const workdir *w)
@@ -169,11 +206,15 @@ kvc_status stage_refine(refined *out, solution *solution, uint64_t budget, uint3
 {
     stage x = {.solution = solution, .s = s, .subject = subject, .evaluations = evaluations, .err = err};
     KVC_TRY(sequences_slice(&x.text, calibration, 0, sequences_within(calibration, s->price_tokens), err));
-    kvc_status status = open_file(&x, w);
+    x.n_files = sequences_files(&x.text);
+    x.files = calloc(x.n_files, sizeof *x.files);
+    kvc_status status = x.files ? open_file(&x, w) : kvc_fail(err, KVC_NO_MEMORY, "out of memory for prices");
+    if (status == KVC_OK) note_texts(&x);
     if (status == KVC_OK) status = search(&x, budget, out);
     pricing_free(x.pricing);
     bound_plan_free(&x.base);
     refine_file_close(&x.file);
+    free(x.files);
     sequences_free(&x.text);
     return status;
 }
