@@ -11,6 +11,7 @@
 #include "output_check.h"
 #include "plan_file.h"
 #include "provenance.h"
+#include "run_domains.h"
 #include "run_report.h"
 #include "report_file.h"
 #include "stage_profile.h"
@@ -29,6 +30,7 @@ typedef struct job_state {
     solution solution;
     hidden_states *reference; /* the exact model's final states of the text held apart */
     eval_result measured;
+    run_domains domains;
     baselines baselines;
     config_image image;
 } job_state;
@@ -103,6 +105,7 @@ static kvc_status make_plan(job_state *x, const settings *s, kvc_error *err)
     char path[4096];
     refined refined;
     KVC_TRY(solution_find(&x->solution, x->profile, s, err));
+    objective_note(x->profile, s);
     if (s->evaluations)
         KVC_TRY(stage_refine(&refined, &x->solution, refine_budget(x, s), (uint32_t)s->evaluations, s, &x->subject,
                              &x->corpus.calibration, &x->work, err));
@@ -115,25 +118,31 @@ static kvc_status measure(job_state *x, const settings *s, const plan *plan, kvc
 {
     bound_plan bound;
     const sequence_set *text = &x->corpus.holdout;
+    KVC_TRY(run_domains_new(&x->domains, &x->corpus, err));
     console_units("tokens", (double)sequences_tokens(text));
     KVC_TRY(evaluate_exact(&x->reference, x->subject.model, x->subject.backend, text, s->memory, console_job(),
                            "measure", err));
     KVC_TRY(bound_plan_new(&bound, x->profile, &x->profile->model, plan->tokens.page, plan->layers, err));
     kvc_status status =
-        evaluate(x->subject.model, x->subject.backend, text, &plan->tokens, bound.layers, bound.params,
-                 bound.n_params, s->memory, x->reference, &x->measured, console_job(), "measure", err);
+        evaluate_files(x->subject.model, x->subject.backend, text, &plan->tokens, bound.layers, bound.params,
+                       bound.n_params, s->memory, x->reference, &x->measured, x->domains.files, console_job(),
+                       "measure", err);
     bound_plan_free(&bound);
     return status;
 }
 
 static kvc_status make_report(job_state *x, const settings *s, const json_t *provenance, kvc_error *err)
 {
-    KVC_TRY(baselines_measure(&x->baselines, s, &x->subject, &x->solution, &x->corpus.holdout, x->reference, err));
+    KVC_TRY(baselines_measure(&x->baselines, s, &x->subject, &x->solution, &x->corpus.holdout, x->reference,
+                              x->domains.yardstick, err));
+    run_domains_list(&x->domains);
     const report_input in = {.solution = &x->solution,
                              .config = x->image.config,
                              .measured = &x->measured,
                              .baselines = x->baselines.list,
                              .n_baselines = x->baselines.n,
+                             .domains = x->domains.list,
+                             .n_domains = x->domains.n,
                              .provenance = provenance};
     return report_file_write(&in, s->report, err);
 }
@@ -172,6 +181,7 @@ kvc_status command_run(settings *s, kvc_error *err)
     if (status == KVC_OK && !s->dry_run) status = resumable(work(&x, s, err), &x.work, err);
     config_image_free(&x.image);
     hidden_free(x.reference);
+    run_domains_free(&x.domains);
     solution_free(&x.solution);
     profile_free(x.profile);
     workdir_close(&x.work);

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const profile_anchor *measured(const solution *s, const front_point *point)
+/* The anchor that this plan is, or n_anchors. */
+static uint32_t measured(const solution *s, const front_point *point)
 {
     const profile *p = s->profile;
     for (uint32_t a = 0; a < p->n_anchors; a++) {
@@ -13,9 +14,9 @@ static const profile_anchor *measured(const solution *s, const front_point *poin
         while (i < p->n_layers && p->anchors[a].key[i] == solution_candidate(s, point, 2 * i) &&
                p->anchors[a].value[i] == solution_candidate(s, point, 2 * i + 1))
             i++;
-        if (i == p->n_layers) return &p->anchors[a];
+        if (i == p->n_layers) return a;
     }
-    return NULL;
+    return p->n_anchors;
 }
 
 static bool is_chosen(const solution *s, const front_point *point)
@@ -34,7 +35,8 @@ static void select_points(const solution *s, size_t n, bool *keep)
         keep[front_at_bytes(f, (uint64_t)target) - f->points] = true;
     }
     keep[f->n - 1] = true;
-    for (size_t i = 0; i < f->n; i++) keep[i] = keep[i] || is_chosen(s, &f->points[i]) || measured(s, &f->points[i]);
+    for (size_t i = 0; i < f->n; i++)
+        keep[i] = keep[i] || is_chosen(s, &f->points[i]) || measured(s, &f->points[i]) < s->profile->n_anchors;
 }
 
 static json_t *number(double x)
@@ -60,9 +62,10 @@ static json_t *point_json(const solution *s, const front_point *point, const cha
     json_t *o = json_pack("{s:f,s:o}", "bits_per_value", solution_bits(s, point), "predicted_kl",
                           number(solution_kl(s, point)));
     if (brief) return o;
-    const profile_anchor *anchor = measured(s, point);
+    uint32_t anchor = measured(s, point);
     json_object_set_new(o, "bytes_per_token", json_real((double)point->bytes / (double)s->context));
-    json_object_set_new(o, "measured_kl", anchor ? json_real(anchor->kl) : json_null());
+    json_object_set_new(o, "measured_kl",
+                        anchor < s->profile->n_anchors ? json_real(solution_anchor_kl(s, anchor)) : json_null());
     json_object_set_new(o, "method", json_string(method));
     json_object_set_new(o, "chosen", json_boolean(chosen));
     json_object_set_new(o, "plan", plan_json(s, point));

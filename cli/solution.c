@@ -16,7 +16,13 @@ double solution_bits(const solution *s, const front_point *point)
 
 double solution_kl(const solution *s, const front_point *point)
 {
-    return predictor_kl(&s->predictor, point->loss);
+    const domain_losses *d = &s->objective.losses;
+    return predictor_kl(&s->predictor, d->n ? minimax_loss(&s->priced.table, d, point->choice) : point->loss);
+}
+
+double solution_anchor_kl(const solution *s, uint32_t anchor)
+{
+    return s->objective.losses.n ? objective_anchor_kl(s->profile, anchor) : s->profile->anchors[anchor].kl;
 }
 
 uint16_t solution_candidate(const solution *s, const front_point *point, uint32_t item)
@@ -62,6 +68,19 @@ kvc_status solution_front(solution *out, const profile *p, uint64_t context, kvc
     return fit_predictor(out, err);
 }
 
+/* --objective max: the domains' weights for the budget, and where the method is exact and no side constraint asked
+ * for, a plan that choose_by_...() may take. */
+static kvc_status weigh_domains(solution *s, const settings *asked, kvc_error *err)
+{
+    cost_table *t = &s->priced.table;
+    front_point *plan = strcmp(s->method, "exact") == 0 && !limits_asked(asked) ? &s->chosen : NULL;
+    KVC_TRY(objective_new(&s->objective, &s->priced, s->profile, err));
+    if (s->objective.losses.n == 0) return KVC_OK;
+    if (asked->bits > 0)
+        return objective_for_bytes(&s->objective, t, solution_budget(s, asked->bits), MAX_CELLS, plan, err);
+    return objective_for_loss(&s->objective, t, &s->predictor, log1p(asked->max_loss), MAX_CELLS, plan, err);
+}
+
 /* Rounded up, so that the budget that a message names can be met. */
 static double round_up(double x, int digits)
 {
@@ -99,6 +118,7 @@ static kvc_status infeasible_loss(const solution *s, const settings *asked, kvc_
 static kvc_status take(solution *s, const front_point *point, kvc_error *err)
 {
     size_t n = s->priced.table.n_items * sizeof *point->choice;
+    free(s->chosen.choice);
     s->chosen = *point;
     s->chosen.choice = malloc(n);
     if (!s->chosen.choice) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a plan");
@@ -141,7 +161,10 @@ static kvc_status baseline_within_loss(solution *s, double limit, uint64_t seed,
 static kvc_status choose_by_bits(solution *s, const settings *asked, kvc_error *err)
 {
     uint64_t budget = solution_budget(s, asked->bits);
-    const front_point *point = front_at_bytes(&s->front, budget);
+    const domain_losses *d = &s->objective.losses;
+    const front_point *point =
+        d->n ? front_minimax(&s->front, &s->priced.table, d, budget) : front_at_bytes(&s->front, budget);
+    if (s->chosen.choice) return KVC_OK; /* weigh_domains() has it */
     if (!point) return infeasible_bits(s, asked, err);
     return is_exact(s) ? take(s, point, err) : take_baseline(s, budget, asked->seed, err);
 }
@@ -154,6 +177,7 @@ static kvc_status choose_by_loss(solution *s, const settings *asked, kvc_error *
         return kvc_fail(err, KVC_INVALID,
                         "--max-loss needs measured plans, and the profile has none (--anchor-tokens); use --bits");
     while (i < s->front.n && solution_kl(s, &s->front.points[i]) > limit) i++;
+    if (s->chosen.choice && (i == s->front.n || s->front.points[i].bytes >= s->chosen.bytes)) return KVC_OK;
     if (i == s->front.n) return infeasible_loss(s, asked, err);
     return is_exact(s) ? take(s, &s->front.points[i], err) : baseline_within_loss(s, limit, asked->seed, err);
 }
@@ -163,11 +187,13 @@ kvc_status solution_find_among(solution *out, const profile *p, const settings *
 {
     candidate_filter filter = only ? *only : (candidate_filter){0};
     filter.alike = limits_asked(s);
+    filter.domains = objective_is_max(s);
     *out = (solution){.profile = p, .context = s->context, .method = s->method};
     KVC_TRY(priced_new(&out->priced, p, s->context, &filter, err));
+    KVC_TRY(fit_predictor(out, err));
+    KVC_TRY(weigh_domains(out, s, err));
     KVC_TRY(filter.alike ? limits_front(&out->front, &out->priced, p, s->context, s, MAX_CELLS, err)
                          : exact_front(out, err));
-    KVC_TRY(fit_predictor(out, err));
     return s->bits > 0 ? choose_by_bits(out, s, err) : choose_by_loss(out, s, err);
 }
 
@@ -182,6 +208,7 @@ void solution_free(solution *s)
     front_free(&s->front);
     priced_free(&s->priced);
     predictor_free(&s->predictor);
+    objective_free(&s->objective);
 }
 
 kvc_status solution_plan(const solution *s, const front_point *point, plan *out, kvc_error *err)

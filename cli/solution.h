@@ -3,6 +3,7 @@
 #define CLI_SOLUTION_H
 #include <jansson.h>
 #include "cost.h"
+#include "objective.h"
 #include "plan.h"
 #include "predict.h"
 #include "settings.h"
@@ -14,6 +15,7 @@ typedef struct solution {
     priced priced;
     front front; /* exact; near it under side constraints (search/constrain.h) */
     predictor predictor;
+    objective objective;
     front_point chosen; /* its choice is owned */
 } solution;
 
@@ -28,7 +30,9 @@ kvc_status solution_find_among(solution *out, const profile *p, const settings *
 void solution_free(solution *s);
 
 double solution_bits(const solution *s, const front_point *point); /* true bits per value at the context */
-double solution_kl(const solution *s, const front_point *point);   /* predicted; NaN if nothing was measured */
+double solution_kl(const solution *s, const front_point *point);   /* predicted; NaN if nothing was measured. With
+                                                                      --objective max of the text that loses most */
+double solution_anchor_kl(const solution *s, uint32_t anchor);     /* measured, of the same text */
 uint64_t solution_budget(const solution *s, double bits);          /* bytes of that many bits per value */
 /* Candidate index of an item in a point. */
 uint16_t solution_candidate(const solution *s, const front_point *point, uint32_t item);
