@@ -148,7 +148,7 @@ static const kvc_transform *stage_at(const kvc_coder *coder, uint32_t head, uint
     return index == n ? kvci_symbol_find(coder->codec.symbol)->frame : NULL;
 }
 
-/* The first n_stages stages, or fewer where there are fewer. */
+/* The first n_stages stages, or fewer where there are fewer; y [d]. */
 static void forward_row(const kvc_coder *coder, uint32_t head, uint32_t n_stages, const float *x, float *y)
 {
     const kvc_transform *transform;
@@ -157,7 +157,7 @@ static void forward_row(const kvc_coder *coder, uint32_t head, uint32_t n_stages
     clamp_row(x, coder->head_dim, y);
     for (uint32_t i = 0; i < n_stages && (transform = stage_at(coder, head, i, &stage)); i++) {
         transform->forward(stage, y, next);
-        clamp_row(next, coder->latent_dim, y);
+        clamp_row(next, coder->head_dim, y);
     }
 }
 
@@ -182,8 +182,11 @@ void kvc_coder_transform(const kvc_coder *coder, uint32_t head, const float *x, 
 void kvc_coder_encode(const kvc_coder *coder, uint32_t head, const float *rows, size_t stride, void *block,
                       float *work)
 {
-    for (uint32_t row = 0; row < coder->page; row++)
-        forward_row(coder, head, UINT32_MAX, rows + row * stride, work + (size_t)row * coder->latent_dim);
+    float y[KVC_MAX_ROW];
+    for (uint32_t row = 0; row < coder->page; row++) {
+        forward_row(coder, head, UINT32_MAX, rows + row * stride, y);
+        memcpy(work + (size_t)row * coder->latent_dim, y, coder->latent_dim * sizeof *y);
+    }
     memset(block, 0, coder->block_bytes);
     kvci_symbol_find(coder->codec.symbol)->encode(coder, head, work, block);
 }

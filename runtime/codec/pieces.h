@@ -19,7 +19,8 @@ typedef struct kvc_symbol {
     kvc_status (*check)(const kvc_codec *codec, kvc_error *err);
     /* Can it work on this head dimension, these heads, this page? The group is resolved. NULL: on any. */
     kvc_status (*fits)(const kvc_coder *coder, kvc_error *err);
-    /* Sets code_bytes and block_bytes (before padding) of a coder whose shape and group are resolved. */
+    /* Sets code_bytes and block_bytes (before padding) of a coder whose shape and group are resolved, and latent_dim
+     * where its frame keeps less than d channels. */
     void (*layout)(kvc_coder *coder);
     /*  y     [P][d']  in, each within +-65504
      *  block [block_bytes] out; arrives as zeros, so that padding need not be written */
@@ -46,7 +47,7 @@ typedef struct kvc_stage {
 } kvc_stage;
 
 typedef struct kvc_transform {
-    /* y = T x */
+    /* y = T x, `dim` values; of a frame the last ones, beyond d', are zero */
     void (*forward)(kvc_stage stage, const float *x, float *y);
     /* x = T^-1 y, its constant term (a mean that forward() subtracts) counted `mass` times */
     void (*inverse)(kvc_stage stage, const float *y, float mass, float *x);

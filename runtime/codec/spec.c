@@ -1,9 +1,10 @@
 /* spec.c - spec strings: "int4.ch64+had" to a kvc_codec and back. FORMAT.md, "spec strings".
  *
  *     spec    := symbol ["." scale] {"+" transform} ["@pre"] ["@joint"]
- *     symbol  := "fp16" | "fp8" | "int" BITS | "lut" BITS | "vq" DIMS "x" BITS | "vq[" EIGHTHS "]x" BITS
+ *     symbol  := "fp16" | "fp8" | "int" BITS | "lut" BITS | "vq" DIMS "x" BITS | "vq[" MIX "]x" BITS
  *              | "seg[" EIGHTHS "]"
  *     scale   := "tok" [GROUP] | "ch" [GROUP] | "static" | "head"
+ *     MIX     := NUMBER "*" DIMS {"," NUMBER "*" DIMS}, DIMS increasing
  *     EIGHTHS := 8 numbers with commas between them
  *
  * A recursive-descent reader over one cursor. The whole grammar is read before anything is judged, so that a
@@ -73,11 +74,11 @@ static kvc_status take_number(cursor *c, const char *what, uint32_t lo, uint32_t
 }
 
 /* A number for each eighth of the latent channels, behind the '['. */
-static kvc_status read_eighths(cursor *c, const char *what, uint32_t hi, kvc_codec *codec)
+static kvc_status read_eighths(cursor *c, kvc_codec *codec)
 {
     for (uint32_t i = 0, value = 0; i < sizeof codec->segment; i++) {
         if (i && !take(c, ",")) return malformed(c, "',' (8 numbers, one for each eighth of the channels)");
-        KVC_TRY(take_number(c, what, 0, hi, &value));
+        KVC_TRY(take_number(c, "bits of an eighth (0 to 8)", 0, 8, &value));
         codec->segment[i] = (uint8_t)value;
     }
     return take(c, "]") ? KVC_OK : malformed(c, "']' (8 numbers, one for each eighth of the channels)");
@@ -94,17 +95,36 @@ static kvc_status read_bits(cursor *c, const char *what, uint32_t hi, kvc_codec 
 static kvc_status read_seg(cursor *c, kvc_codec *codec)
 {
     if (!take(c, "[")) return malformed(c, "'['");
-    KVC_TRY(read_eighths(c, "bits of an eighth (0 to 8)", 8, codec));
+    KVC_TRY(read_eighths(c, codec));
     for (uint32_t i = 0; i < sizeof codec->segment; i++)
         if (codec->segment[i] > codec->bits) codec->bits = codec->segment[i];
     return KVC_OK;
+}
+
+/* "8*2,4*8]": how many codes of how many channels there are in every 64. */
+static kvc_status read_mix(cursor *c, kvc_codec *codec)
+{
+    uint32_t n = 0, dims = 0, last = 0;
+    do {
+        KVC_TRY(take_number(c, "a number of codes (1 to 64)", 1, 64, &n));
+        if (!take(c, "*")) return malformed(c, "'*' (codes * channels of each)");
+        const char *start = c->at;
+        KVC_TRY(take_number(c, "channels of a code (1, 2, 4, 8 or 16)", 1, 16, &dims));
+        if (dims <= last || (dims & (dims - 1))) {
+            c->at = start;
+            return malformed(c, "channels of a code (1, 2, 4, 8 or 16, more than before)");
+        }
+        codec->segment[__builtin_ctz(dims)] = (uint8_t)n;
+        last = dims;
+    } while (take(c, ","));
+    return take(c, "]") ? KVC_OK : malformed(c, "',' or ']'");
 }
 
 static kvc_status read_vq(cursor *c, kvc_codec *codec)
 {
     uint32_t dims = 0;
     if (take(c, "["))
-        KVC_TRY(read_eighths(c, "dimensions of an eighth (0 to 16)", 16, codec));
+        KVC_TRY(read_mix(c, codec));
     else
         KVC_TRY(take_number(c, "dimensions (1 to 16) or '['", 1, 16, &dims));
     codec->dims = (uint8_t)dims;
@@ -131,7 +151,7 @@ static kvc_status read_scale(cursor *c, kvc_codec *codec)
     codec->scale = scale->id;
     if ((scale->id == KVC_SCALE_TOK || scale->id == KVC_SCALE_CH) && at_digit(c)) {
         uint32_t group;
-        KVC_TRY(take_number(c, "a group size (1 to 1024)", 1, KVC_MAX_PAGE, &group));
+        KVC_TRY(take_number(c, "a group size (1 to 2048)", 1, KVC_MAX_ROW, &group));
         codec->group = (uint16_t)group;
     }
     return KVC_OK;
@@ -187,6 +207,15 @@ static int put_eighths(const kvc_codec *codec, char *out, size_t room)
     return snprintf(out, room, "[%u,%u,%u,%u,%u,%u,%u,%u]", s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]);
 }
 
+static int put_mix(const kvc_codec *codec, char *out, size_t room)
+{
+    int at = 0;
+    for (uint32_t k = 0; k < 5; k++)
+        if (codec->segment[k])
+            at += snprintf(out + at, room - (size_t)at, "%c%u*%u", at ? ',' : '[', codec->segment[k], 1u << k);
+    return at + snprintf(out + at, room - (size_t)at, "]");
+}
+
 static int put_symbol(const kvc_codec *codec, char *out, size_t room)
 {
     const char *name = name_of(symbols, COUNT(symbols), codec->symbol);
@@ -196,7 +225,7 @@ static int put_symbol(const kvc_codec *codec, char *out, size_t room)
         if (codec->dims)
             at += snprintf(out + at, room - (size_t)at, "%u", codec->dims);
         else
-            at += put_eighths(codec, out + at, room - (size_t)at);
+            at += put_mix(codec, out + at, room - (size_t)at);
         at += snprintf(out + at, room - (size_t)at, "x");
     }
     if (codec->bits < 16) at += snprintf(out + at, room - (size_t)at, "%u", codec->bits);

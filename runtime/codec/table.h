@@ -1,36 +1,37 @@
 /* table.h - symbols whose codes are indices into fitted tables: "lut" (one channel a code) and "vq" (several).
  *
- * The latent channels lie in bands of equal dims c: one for a uniform codec, else one for each run of equal numbers
- * in segment[], the last of which may be 0 (dropped). A band of m channels has n = m / c sub-vectors, interleaved:
- * the frame gives sub-vector g the channels g, g + n, g + 2n, ... of the band, divided by its scale, and puts them
- * side by side. FORMAT.md, "vq", has the constants and the block. */
+ * The sub-vectors of a row come in classes of equal dims c, each with a table: one class in a uniform codec, up to
+ * five in a mix. The frame gathers the channels of each sub-vector in the fitted order, divides them by its scale and
+ * puts all of them side by side, classes in order; channels that the order does not name are dropped. FORMAT.md,
+ * "vq", has the constants and the block. */
 #ifndef RUNTIME_CODEC_TABLE_H
 #define RUNTIME_CODEC_TABLE_H
 #include "codec/pieces.h"
 
 #define TABLE_MAX_DIMS 16u
+#define TABLE_MIX_ROW 64u /* channels that the numbers of a mix are for */
 #define TABLE_MAX_BITS 12u
 
-typedef struct table_band {
-    uint32_t channel; /* the first */
-    uint32_t n;       /* sub-vectors */
-    uint32_t dims;
-    uint32_t code;  /* of a row, the first */
-    uint32_t table; /* dims of the bands before it */
-} table_band;
+typedef struct table_class {
+    uint32_t n, dims;  /* sub-vectors, channels of each */
+    uint32_t position; /* the first, of the latent row */
+    uint32_t code;     /* the first, of a row */
+    uint32_t table;    /* dims of the classes before it */
+} table_class;
 
 typedef struct table_shape {
-    uint32_t n_bands, n_codes, n_channels; /* of a row; channels beyond n_channels are dropped */
-    table_band band[8];
+    uint32_t n_classes, n_codes, n_kept; /* channels that have a position */
+    table_class class[5];
 } table_shape;
 
 table_shape kvci_table_shape(const kvc_coder *coder);
 
-/* The constants: scales [n_codes] of a head, and the table [2^bits][dims] of a sub-vector, of which that of the next
- * one lies `stride` further on. */
+/* The constants: scales [n_codes] and order [n_kept] of a head, and the table [2^bits][dims] of a sub-vector, of
+ * which that of the next one lies `stride` further on. */
 const float *kvci_table_scales(const kvc_coder *coder, const table_shape *shape, uint32_t head);
-const uint16_t *kvci_table_of(const kvc_coder *coder, const table_shape *shape, const table_band *band, uint32_t head,
-                              size_t *stride);
+const uint16_t *kvci_table_order(const kvc_coder *coder, const table_shape *shape, uint32_t head);
+const uint16_t *kvci_table_of(const kvc_coder *coder, const table_shape *shape, const table_class *class,
+                              uint32_t head, size_t *stride);
 
 /* Pieces of the two symbols. */
 kvc_status kvci_table_fits(const kvc_coder *coder, kvc_error *err);

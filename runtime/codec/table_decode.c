@@ -72,21 +72,21 @@ static void expand_rows(const kvc_coder *coder, const table_shape *shape, uint32
                         uint32_t n_rows, float *y)
 {
     size_t d = coder->latent_dim, stride;
-    for (uint32_t i = 0; i < shape->n_bands; i++) {
-        const table_band *b = &shape->band[i];
-        table_run run = {.table = kvci_table_of(coder, shape, b, head, &stride),
+    for (uint32_t i = 0; i < shape->n_classes; i++) {
+        const table_class *c = &shape->class[i];
+        table_run run = {.table = kvci_table_of(coder, shape, c, head, &stride),
                          .n_entries = 1u << coder->codec.bits,
-                         .dims = b->dims};
+                         .dims = c->dims};
         run.stride = stride;
-        if (stride == 0 && b->n == shape->n_codes && shape->n_channels == d) {
-            kvci_table_expand(run, codes, n_rows * b->n, y); /* rows follow each other without a gap */
+        if (stride == 0 && shape->n_classes == 1 && shape->n_kept == d) {
+            kvci_table_expand(run, codes, n_rows * c->n, y); /* rows follow each other without a gap */
             continue;
         }
         for (uint32_t row = 0; row < n_rows; row++)
-            kvci_table_expand(run, codes + row * shape->n_codes + b->code, b->n, y + row * d + b->channel);
+            kvci_table_expand(run, codes + row * shape->n_codes + c->code, c->n, y + row * d + c->position);
     }
-    for (uint32_t row = 0; row < n_rows && shape->n_channels < d; row++) /* dropped channels */
-        memset(y + row * d + shape->n_channels, 0, (d - shape->n_channels) * sizeof *y);
+    for (uint32_t row = 0; row < n_rows && shape->n_kept < d; row++)
+        memset(y + row * d + shape->n_kept, 0, (d - shape->n_kept) * sizeof *y);
 }
 
 void kvci_table_decode(const kvc_coder *coder, uint32_t head, const uint8_t *block, uint32_t first_row,

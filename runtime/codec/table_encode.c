@@ -70,8 +70,8 @@ static void put_code(const kvc_coder *coder, size_t n_fields, size_t t, uint32_t
     }
 }
 
-/* Sub-vectors first .. first + n - 1 of a band in every row: those that share the table. */
-static void encode_set(const kvc_coder *coder, const table_shape *shape, const table_band *band, uint32_t first,
+/* Sub-vectors first .. first + n - 1 of a class in every row: those that share the table. */
+static void encode_set(const kvc_coder *coder, const table_shape *shape, const table_class *class, uint32_t first,
                        uint32_t n, const uint16_t *table, const float *y, uint8_t *block)
 {
     _Alignas(64) float x[TABLE_MAX_DIMS * LANES];
@@ -82,11 +82,11 @@ static void encode_set(const kvc_coder *coder, const table_shape *shape, const t
         uint32_t count = n_vectors - start < LANES ? n_vectors - start : LANES;
         for (uint32_t i = 0; i < LANES; i++) {
             uint32_t vector = start + (i < count ? i : 0), row = vector / n, g = first + vector % n;
-            const float *from = y + (size_t)row * coder->latent_dim + band->channel + g * band->dims;
-            for (uint32_t k = 0; k < band->dims; k++) x[k * LANES + i] = from[k];
-            place[i] = (size_t)row * shape->n_codes + band->code + g;
+            const float *from = y + (size_t)row * coder->latent_dim + class->position + g * class->dims;
+            for (uint32_t k = 0; k < class->dims; k++) x[k * LANES + i] = from[k];
+            place[i] = (size_t)row * shape->n_codes + class->code + g;
         }
-        find_nearest(x, table, 1u << coder->codec.bits, band->dims, codes);
+        find_nearest(x, table, 1u << coder->codec.bits, class->dims, codes);
         for (uint32_t i = 0; i < count; i++) put_code(coder, n_fields, place[i], (uint32_t)codes[i], block);
     }
 }
@@ -94,11 +94,12 @@ static void encode_set(const kvc_coder *coder, const table_shape *shape, const t
 void kvci_table_encode(const kvc_coder *coder, uint32_t head, const float *y, uint8_t *block)
 {
     table_shape shape = kvci_table_shape(coder);
-    for (uint32_t i = 0; i < shape.n_bands; i++) {
-        const table_band *band = &shape.band[i];
+    for (uint32_t i = 0; i < shape.n_classes; i++) {
+        const table_class *class = &shape.class[i];
         size_t stride;
-        const uint16_t *table = kvci_table_of(coder, &shape, band, head, &stride);
-        uint32_t n = stride ? 1 : band->n;
-        for (uint32_t g = 0; g < band->n; g += n) encode_set(coder, &shape, band, g, n, table + g * stride, y, block);
+        const uint16_t *table = kvci_table_of(coder, &shape, class, head, &stride);
+        uint32_t n = stride ? 1 : class->n;
+        for (uint32_t g = 0; g < class->n; g += n)
+            encode_set(coder, &shape, class, g, n, table + g * stride, y, block);
     }
 }

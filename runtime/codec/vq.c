@@ -1,6 +1,6 @@
-/* vq.c - symbol "vq": vectors of 1, 2, 4, 8 or 16 interleaved latent channels, each coded as the nearest of 2^b
- * entries of a fitted table (b 1 to 12). Static: no scale per token or page. FORMAT.md, "vq"; the work is in
- * table*.c. */
+/* vq.c - symbol "vq": vectors of 1, 2, 4, 8 or 16 latent channels, of one length or a mix of them, each coded as the
+ * nearest of 2^b entries of a fitted table (b 1 to 12). Static: no scale per token or page. FORMAT.md, "vq"; the work
+ * is in table*.c. */
 #include "codec/table.h"
 
 static int is_dims(uint32_t dims)
@@ -8,18 +8,15 @@ static int is_dims(uint32_t dims)
     return dims >= 1 && dims <= TABLE_MAX_DIMS && (dims & (dims - 1)) == 0;
 }
 
-/* Dims of the eighths, sorted channels first: they do not fall, but that the last ones may be dropped. */
-static kvc_status check_eighths(const uint8_t segment[8], kvc_error *err)
+/* Sub-vectors of 1, 2, 4, 8 and 16 channels in every 64. */
+static kvc_status check_mix(const uint8_t segment[8], kvc_error *err)
 {
-    for (uint32_t i = 0; i < 8; i++) {
-        if (segment[i] ? !is_dims(segment[i]) : i == 0)
-            return kvc_fail(err, KVC_FORMAT, "vq: eighth %u has %u dimensions, not 1, 2, 4, 8 or 16", i, segment[i]);
-        if (i && segment[i] && segment[i] < segment[i - 1])
-            return kvc_fail(err, KVC_FORMAT, "vq: eighth %u has %u dimensions after %u", i, segment[i],
-                            segment[i - 1]);
-        if (i && segment[i] && segment[i - 1] == 0)
-            return kvc_fail(err, KVC_FORMAT, "vq: eighth %u follows one that is dropped", i);
-    }
+    uint32_t channels = 0;
+    for (uint32_t k = 0; k < 5; k++) channels += (uint32_t)segment[k] << k;
+    if (channels == 0 || channels > TABLE_MIX_ROW)
+        return kvc_fail(err, KVC_FORMAT, "vq: a mix of %u channels, not 1 to %u", channels, TABLE_MIX_ROW);
+    if (segment[5] || segment[6] || segment[7])
+        return kvc_fail(err, KVC_FORMAT, "vq: a mix has five classes, the other segments are zero");
     return KVC_OK;
 }
 
@@ -28,7 +25,7 @@ static kvc_status check(const kvc_codec *codec, kvc_error *err)
     if (codec->bits < 1 || codec->bits > TABLE_MAX_BITS)
         return kvc_fail(err, KVC_FORMAT, "vq has 1 to %u bits, not %u", TABLE_MAX_BITS, codec->bits);
     KVC_TRY(kvci_table_check_scale(codec, "vq", err));
-    if (codec->dims == 0) return check_eighths(codec->segment, err);
+    if (codec->dims == 0) return check_mix(codec->segment, err);
     if (!is_dims(codec->dims))
         return kvc_fail(err, KVC_FORMAT, "vq has 1, 2, 4, 8 or 16 dimensions, not %u", codec->dims);
     return kvci_check_unsegmented(codec, err);

@@ -15,24 +15,32 @@ static inline float params_random(uint64_t *state)
     return (float)(*state >> 40) * 0x1p-23f - 1.0f;
 }
 
-static inline uint32_t params_dims(const kvc_codec *codec, uint32_t eighth)
+/* Codes of each of the five classes of a row of d channels. */
+static inline void params_classes(const kvc_codec *codec, uint32_t d, uint32_t n[5])
 {
-    return codec->dims ? codec->dims : codec->segment[eighth];
+    for (uint32_t k = 0; k < 5; k++)
+        n[k] = codec->dims ? (codec->dims == 1u << k ? d >> k : 0) : codec->segment[k] * d / 64;
 }
 
-/* Codes of a row, and the channels of all tables of a head (each has 2^bits values for each). */
-static inline uint32_t params_codes(const kvc_codec *codec, uint32_t d, uint32_t *table_channels)
+/* Codes of a row; the channels that have one; the channels of all tables of a head (each has 2^bits values for each).
+ */
+static inline uint32_t params_codes(const kvc_codec *codec, uint32_t d, uint32_t *kept, uint32_t *table_channels)
 {
-    uint32_t n_codes = 0;
-    *table_channels = 0;
-    for (uint32_t i = 0, end; i < 8 && params_dims(codec, i); i = end) {
-        uint32_t dims = params_dims(codec, i);
-        for (end = i; end < 8 && params_dims(codec, end) == dims;) end++;
-        uint32_t channels = (end - i) * (d / 8);
-        n_codes += channels / dims;
-        *table_channels += codec->scale == KVC_SCALE_STATIC ? channels : dims;
+    uint32_t n[5], n_codes = 0;
+    params_classes(codec, d, n);
+    *kept = *table_channels = 0;
+    for (uint32_t k = 0; k < 5; k++) {
+        n_codes += n[k];
+        *kept += n[k] << k;
+        if (n[k]) *table_channels += (codec->scale == KVC_SCALE_STATIC ? n[k] : 1) << k;
     }
     return n_codes;
+}
+
+/* Of `heads` heads, with what fills them up. */
+static inline size_t params_order_bytes(uint32_t heads, uint32_t kept)
+{
+    return ((size_t)heads * kept * 2 + 3) / 4 * 4;
 }
 
 /* Inverse of a well-conditioned n x n matrix by Gauss-Jordan. */
@@ -90,13 +98,29 @@ static inline void params_klt(uint32_t heads, uint32_t d, uint64_t *state, uint8
     free(v);
 }
 
+/* Each head an order that is drawn by chance. */
+static inline void params_orders(uint32_t heads, uint32_t d, uint32_t kept, uint64_t *state, uint16_t *order)
+{
+    uint16_t all[KVC_MAX_ROW];
+    for (uint32_t head = 0; head < heads; head++, order += kept) {
+        for (uint32_t i = 0; i < d; i++) all[i] = (uint16_t)i;
+        for (uint32_t i = 0; i < kept; i++) {
+            uint32_t other = i + (uint32_t)((0.5f + 0.4999f * params_random(state)) * (float)(d - i));
+            order[i] = all[other];
+            all[other] = all[i];
+        }
+    }
+}
+
 static inline void params_tables(const kvc_codec *codec, uint32_t heads, uint32_t d, uint64_t *state, uint8_t *part)
 {
-    uint32_t table_channels, n_codes = params_codes(codec, d, &table_channels);
+    uint32_t kept, table_channels, n_codes = params_codes(codec, d, &kept, &table_channels);
     float *scale = (float *)part;
-    uint16_t *table = (uint16_t *)(scale + heads * n_codes);
+    uint16_t *order = (uint16_t *)(scale + heads * n_codes);
+    uint16_t *table = order + params_order_bytes(heads, kept) / 2;
     size_t n = (size_t)(codec->scale == KVC_SCALE_NONE ? 1 : heads) * table_channels << codec->bits;
     for (uint32_t i = 0; i < heads * n_codes; i++) scale[i] = exp2f(0.5f * params_random(state));
+    params_orders(heads, d, kept, state, order);
     for (size_t i = 0; i < n; i++) table[i] = kvc_fp16_from_float(1.5f * params_random(state));
 }
 
@@ -114,9 +138,10 @@ static inline void *codec_params(const kvc_codec *codec, uint32_t heads, uint32_
     uint8_t *params = aligned_alloc(64, (*n + 63) / 64 * 64);
     memset(params, 0, (*n + 63) / 64 * 64);
     for (uint32_t i = 0; i < codec->n_transforms; i++)
-        if (codec->transform[i] == WIRE_KLT) params_klt(heads, d, &seed, params + kvc_coder_part_offset(&coder, i));
+        if (codec->transform[i] == WIRE_KLT)
+            params_klt(coder.n_kv_heads, coder.head_dim, &seed, params + kvc_coder_part_offset(&coder, i));
     if (codec->symbol == WIRE_LUT || codec->symbol == WIRE_VQ)
-        params_tables(codec, heads, d, &seed, params + kvc_coder_part_offset(&coder, 4));
+        params_tables(codec, coder.n_kv_heads, coder.head_dim, &seed, params + kvc_coder_part_offset(&coder, 4));
     return params;
 }
 

@@ -1,6 +1,7 @@
 /* Which latent channels share a code: classes filled to the last place, the least energies dropped, rates balanced.
  */
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 #include "check_main.h"
 #include "order.h"

@@ -3,6 +3,7 @@
 #include "check_main.h"
 #include "fit.h"
 #include "kmeans.h"
+#include "order.h"
 #include "segments.h"
 
 #include <math.h>
@@ -10,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { HEADS = 2, DIM = 64, PAGE = 64 };
+enum { HEADS = 2, DIM = 64, PAGE = 64, MOST_ROWS = 1024 };
 
 static double uniform(uint64_t *state)
 {
@@ -77,10 +78,10 @@ static void *constants(const side *s, const fit_options *options, const char *sp
     return params;
 }
 
-/* Weighted error of rows [H][n][d] and their weights under the coder, over their energy. */
+/* Weighted error of the first rows of each head under the coder, over their energy. */
 static double relative_error(const kvc_coder *coder, const side *s)
 {
-    size_t n = s->data.n_rows / PAGE * PAGE;
+    size_t n = s->data.n_rows < MOST_ROWS ? s->data.n_rows / PAGE * PAGE : MOST_ROWS;
     float decoded[PAGE * DIM], *work = malloc(kvc_coder_work(coder) * sizeof *work);
     uint8_t *block = aligned_alloc(16, coder->block_bytes);
     double error = 0.0, energy = 0.0;
@@ -109,6 +110,15 @@ static double fitted_error(const side *s, const fit_options *options, const char
     return error;
 }
 
+/* Every vector alike, every token too. */
+static void whiten(side *s)
+{
+    for (size_t i = 0; i < HEADS * s->data.n_rows; i++) {
+        s->weights[i] = 1.0f;
+        for (uint32_t c = 0; c < DIM; c++) s->rows[i * DIM + c] *= (float)exp2(c / 16.0);
+    }
+}
+
 START_TEST(tables__reach_the_figures_of_a_normal_distribution)
 {
     /* Relative errors of optimal quantisers (per value, scaled channels), a little more where one table serves
@@ -122,13 +132,9 @@ START_TEST(tables__reach_the_figures_of_a_normal_distribution)
         {"vq2x4", .1086 * 1.02},        {"vq2x6", .0297 * 1.04},
         {"vq2x6.static", .0297 * 1.25}, {"seg[3,3,3,3,3,3,3,3].static", .03454 * 1.08},
     };
-    side fitted = side_new(8192, 1), fresh = side_new(8192, 2);
-    for (size_t i = 0; i < HEADS * 8192; i++) fresh.weights[i] = fitted.weights[i] = 1.0f;
-    for (size_t i = 0; i < HEADS * 8192 * DIM; i++) { /* white: every vector alike */
-        float factor = (float)exp2((double)(i % DIM) / 16.0);
-        fresh.rows[i] *= factor;
-        fitted.rows[i] *= factor;
-    }
+    side fitted = side_new(8192, 1), fresh = side_new(MOST_ROWS, 2);
+    whiten(&fitted);
+    whiten(&fresh);
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
         double error = fitted_error(&fitted, &fit_defaults, figures[i].spec, &fresh);
         ck_assert_msg(error < figures[i].most, "%s: %g, not %g", figures[i].spec, error, figures[i].most);
@@ -138,7 +144,8 @@ START_TEST(tables__reach_the_figures_of_a_normal_distribution)
 }
 END_TEST
 
-/* On one spectrum at one bit: vectors beat scalars, interleaving finds the allocation, own tables beat shared ones.
+/* On one spectrum at one bit: vectors beat scalars, own tables beat shared ones, those of heads that are alike do
+ * not.
  */
 START_TEST(tables__order_is_as_it_should_be)
 {
@@ -146,10 +153,10 @@ START_TEST(tables__order_is_as_it_should_be)
     const fit_options *o = &fit_defaults;
     double lut = fitted_error(&s, o, "lut1", &s), pair = fitted_error(&s, o, "vq2x2", &s);
     double eight = fitted_error(&s, o, "vq8x8", &s), own = fitted_error(&s, o, "vq8x8.static", &s);
-    double bands = fitted_error(&s, o, "vq[2,2,4,4,8,8,0,0]x4", &s), head = fitted_error(&s, o, "vq8x8.head", &s);
+    double mix = fitted_error(&s, o, "vq[8*2,4*4,2*8]x4", &s), head = fitted_error(&s, o, "vq8x8.head", &s);
     ck_assert_msg(eight < .7 * pair && pair < lut, "%g %g %g", lut, pair, eight);
-    ck_assert_msg(own < eight && head < 1.02 * eight, "%g shared, %g a head, %g own", eight, head, own);
-    ck_assert_msg(bands < lut, "%g bands, %g", bands, lut);
+    ck_assert_msg(own < eight && head < 1.05 * eight, "%g shared, %g a head, %g own", eight, head, own);
+    ck_assert_msg(mix < lut, "%g mix, %g", mix, lut);
     side_free(&s);
 }
 END_TEST
@@ -179,7 +186,7 @@ START_TEST(tables__scales_make_weighted_energies_equal)
 {
     side s = side_new(1000, 3);
     kvc_coder coder;
-    void *params = constants(&s, &fit_defaults, "vq[2,2,2,2,8,8,0,0]x4", &coder);
+    void *params = constants(&s, &fit_defaults, "vq[16*2,2*8]x4", &coder);
     for (uint32_t head = 0; head < HEADS; head++) {
         double energy[DIM] = {0}, weight = 0.0;
         for (size_t row = 0; row < 1000; row++) {
@@ -189,10 +196,11 @@ START_TEST(tables__scales_make_weighted_energies_equal)
             for (uint32_t c = 0; c < DIM; c++) energy[c] += w * (double)y[c] * (double)y[c];
         }
         const float *scale = (const float *)coder.part[4] + head * 18;
+        const uint16_t *order = (const uint16_t *)((const float *)coder.part[4] + HEADS * 18) + head * 48;
         for (uint32_t g = 0; g < 18; g++) {
-            uint32_t first = g < 16 ? 0 : 32, n = g < 16 ? 16 : 2, dims = g < 16 ? 2 : 8;
+            uint32_t dims = g < 16 ? 2 : 8;
             double sum = 0.0;
-            for (uint32_t k = 0; k < dims; k++) sum += energy[first + (g < 16 ? g : g - 16) + k * n] / weight;
+            for (uint32_t k = 0; k < dims; k++) sum += energy[*order++] / weight;
             ck_assert_double_eq_tol(sum / dims / ((double)scale[g] * (double)scale[g]), 1.0, 1e-5);
         }
     }
@@ -203,12 +211,47 @@ END_TEST
 
 START_TEST(tables__few_rows_of_many_lose_little)
 {
-    side s = side_new(8192, 3);
+    side s = side_new(4096, 3);
     fit_options few = fit_defaults;
-    few.table_rows = 8192;
+    few.table_rows = 4096;
     double all = fitted_error(&s, &fit_defaults, "vq4x6", &s), sampled = fitted_error(&s, &few, "vq4x6", &s);
-    ck_assert_msg(sampled > all && sampled < 1.15 * all, "%g of all, %g of a sample", all, sampled);
+    ck_assert_msg(sampled > all && sampled < 1.2 * all, "%g of all, %g of a sample", all, sampled);
     side_free(&s);
+}
+END_TEST
+
+/* Channels of a steep spectrum, few codes: their rates are balanced. Of a flat one, with short codes enough for the
+ * channels that need them: neighbours share codes. */
+START_TEST(tables__take_the_better_arrangement)
+{
+    static const struct {
+        const char *spec;
+        double fall;
+        bool bands;
+    } cases[] = {{"vq[4*8,2*16]x8", .25, false}, {"vq[8*2,4*4]x8", .05, true}};
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        side s = side_new(4096, 3);
+        kvc_coder coder;
+        uint32_t same = 0, kept = 0;
+        code_classes classes = {0};
+        for (size_t i = 0; i < (size_t)HEADS * 4096 * DIM; i++)
+            s.rows[i] *= (float)exp2((double)(i % DIM) * (1.0 / 16.0 - cases[k].fall));
+        void *params = constants(&s, &fit_defaults, cases[k].spec, &coder);
+        for (uint32_t c = 0; c < 5; c++)
+            if (coder.codec.segment[c]) classes_add(&classes, coder.codec.segment[c], 1u << c);
+        kept = HEADS * classes.n_kept;
+        const uint16_t *order = (const uint16_t *)((const float *)coder.part[4] + HEADS * classes.n_codes);
+        for (uint32_t head = 0; head < HEADS; head++) {
+            double energy[DIM];
+            uint16_t bands[DIM];
+            for (uint32_t c = 0; c < DIM; c++) energy[c] = exp2(-2.0 * cases[k].fall * c);
+            order_bands(&classes, DIM, energy, bands);
+            for (uint32_t i = 0; i < classes.n_kept; i++) same += bands[i] == order[head * classes.n_kept + i];
+        }
+        ck_assert_msg(cases[k].bands == (same > kept / 2), "%s: %u of %u alike", cases[k].spec, same, kept);
+        free(params);
+        side_free(&s);
+    }
 }
 END_TEST
 
@@ -219,9 +262,10 @@ static const char *const every_kind[] = {"lut1",
                                          "vq4x8.head",
                                          "vq8x8",
                                          "vq16x4.static",
-                                         "vq[1,1,2,4,8,8,0,0]x6.static",
+                                         "vq[16*1,4*2,2*4,2*8]x6.static",
+                                         "vq[4*8,2*16]x8",
                                          "vq8x10",
-                                         "vq1x12",
+                                         "vq1x9",
                                          "seg[8,4,2,1,1,0,0,0].static",
                                          "vq4x6+had",
                                          "vq8x8+klt",
@@ -266,7 +310,7 @@ END_TEST
 
 START_TEST(tables__threads_change_no_byte)
 {
-    side s = side_new(800, 3);
+    side s = side_new(600, 3);
     int before = omp_get_max_threads();
     for (size_t i = 0; i < sizeof every_kind / sizeof *every_kind; i++) {
         void *params[2];
@@ -336,5 +380,6 @@ END_TEST
 
 CHECK_MAIN("fit_table", tables__reach_the_figures_of_a_normal_distribution, tables__order_is_as_it_should_be,
            tables__weights_pay, tables__scales_make_weighted_energies_equal, tables__few_rows_of_many_lose_little,
-           tables__degenerate_data_give_a_codec_that_works, tables__few_rows_are_kept_as_they_are,
-           tables__threads_change_no_byte, segment_bits__are_the_best_there_are, segment_bits__follow_the_spectrum)
+           tables__take_the_better_arrangement, tables__degenerate_data_give_a_codec_that_works,
+           tables__few_rows_are_kept_as_they_are, tables__threads_change_no_byte,
+           segment_bits__are_the_best_there_are, segment_bits__follow_the_spectrum)

@@ -69,13 +69,13 @@ END_TEST
 /* Constants bound from the configuration, several bands, means that shift all scores. */
 START_TEST(attend__equals_reference_for_fitted_codecs)
 {
-    static const char *const specs[] = {"vq8x8+klt",  "vq4x8.head+klt", "vq2x6.static",         "lut3.static+had",
-                                        "vq16x8+klt", "int4.tok+klt",   "vq[2,2,4,4,8,8,0,0]x8"};
+    static const char *const specs[] = {"vq8x8+klt",  "vq4x8.head+klt", "vq2x6.static",     "lut3.static+had",
+                                        "vq16x8+klt", "int4.tok+klt",   "vq[8*2,4*4,2*8]x8"};
     static const uint32_t dims[] = {64, 128, 256};
     for (int k = 0; k < 7; k++)
         for (int d = 0; d < 3; d++) check_shape(specs[k], specs[(k + 3 * d) % 7], 3, 2, dims[d], 260);
     check_shape("vq8x8+klt", "vq2x8+klt", 4, 1, 80, 200);
-    check_shape("vq[2,4,4,4,4,4,0,0]x8+klt", "vq16x4", 4, 1, 96, 200);
+    check_shape("vq[4*2,10*4]x8+klt", "vq16x4", 4, 1, 96, 200);
 }
 END_TEST
 

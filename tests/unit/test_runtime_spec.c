@@ -19,7 +19,13 @@ START_TEST(codec_parse__prints_back_canonically)
                                            {"vq8x8+klt", "vq8x8+klt"},
                                            {"vq16x12.head", "vq16x12.head"},
                                            {"vq2x1.static", "vq2x1.static"},
-                                           {"vq[1,2,2,4,8,16,0,0]x10", "vq[1,2,2,4,8,16,0,0]x10"}};
+                                           {"vq[8*1,8*2,4*4,1*8,1*16]x10", "vq[8*1,8*2,4*4,1*8,1*16]x10"},
+                                           {"vq[64*1]x8", "vq[64*1]x8"},
+                                           {"vq[4*8,2*16]x8+klt@joint", "vq[4*8,2*16]x8+klt@joint"},
+                                           {"vq[1*1,1*2,1*4,1*8,1*16]x12.static+smooth+perm+rot+klt@joint",
+                                            "vq[1*1,1*2,1*4,1*8,1*16]x12.static+smooth+perm+rot+klt@joint"},
+                                           {"int4.tok2048@joint", "int4.tok2048@joint"},
+                                           {"int4@joint", "int4.tok@joint"}};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         kvc_codec codec, again;
         char text[KVC_SPEC_MAX];
@@ -66,9 +72,20 @@ START_TEST(codec_parse__says_where_it_stopped)
                                            {"vq8", "column 4"},
                                            {"vq0x8", "column 3"},
                                            {"vq8x13", "column 5"},
-                                           {"vq[8,8,8,8,8,8,8]x8", "column 17"},
-                                           {"vq[8,8,8,8,8,8,8,17]x8", "column 18"},
-                                           {"vq[8,8,8,8,8,8,8,8]8", "column 20"},
+                                           {"vq[8,8]x8", "column 5"},
+                                           {"vq[8*3]x8", "column 6"},
+                                           {"vq[8*2,4*2]x8", "column 10"},
+                                           {"vq[4*8,8*4]x8", "column 10"},
+                                           {"vq[0*2]x8", "column 4"},
+                                           {"vq[65*1]x8", "column 4"},
+                                           {"vq[8*17]x8", "column 6"},
+                                           {"vq[]x8", "column 4"},
+                                           {"vq[8*2,]x8", "column 8"},
+                                           {"vq[8*2", "column 7"},
+                                           {"vq[8*8]8", "column 8"},
+                                           {"int4@joint@pre", "column 11"},
+                                           {"int4@join", "column 5"},
+                                           {"int4.tok2049", "column 9"},
                                            {"lut9", "column 4"},
                                            {"lut4.head8", "column 10"},
                                            {"seg8", "column 4"},
@@ -89,12 +106,10 @@ END_TEST
 
 START_TEST(codec_parse__refuses_what_a_symbol_cannot_do)
 {
-    static const char *const specs[] = {"int5",        "int7.tok",   "fp16.tok",
-                                        "fp16.ch32",   "int4.head",  "vq3x8",
-                                        "vq8x8.tok",   "lut4.ch32",  "vq[0,0,0,0,0,0,0,0]x8",
-                                        "fp16.static", "vq8x8.tok8", "vq[4,2,2,2,2,2,2,2]x8",
-                                        "vq12x8",      "lut4.tok",   "vq[2,2,0,2,2,2,2,2]x8",
-                                        "vq15x8",      "lut2.ch",    "vq[3,4,4,4,4,4,4,4]x8"};
+    static const char *const specs[] = {"int5",       "int7.tok",       "fp16.tok",     "fp16.ch32", "int4.head",
+                                        "vq3x8",      "vq8x8.tok",      "lut4.ch32",    "vq[9*8]x8", "fp16.static",
+                                        "vq8x8.tok8", "vq[64*1,1*2]x8", "vq12x8",       "lut4.tok",  "vq[5*16]x8",
+                                        "vq15x8",     "lut2.ch",        "vq[8*8]x8.tok"};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         kvc_codec codec;
         ck_assert_int_eq(kvc_codec_parse(&codec, specs[i], NULL), KVC_FORMAT);
@@ -131,9 +146,10 @@ START_TEST(coder_init__resolves_and_checks_groups)
                  {"vq8x8", 72, 8, "vq8x8"},
                  {"vq16x8", 72, 8, NULL},
                  {"vq4x8.head", 8, 8, "vq4x8.head"},
-                 {"vq[2,2,4,4,4,4,0,0]x8", 80, 8, "vq[2,2,4,4,4,4,0,0]x8"},
-                 {"vq[2,2,2,4,4,4,0,0]x8", 80, 8, NULL},
-                 {"vq[1,1,1,1,1,1,1,0]x8", 8, 8, "vq[1,1,1,1,1,1,1,0]x8"}};
+                 {"vq[8*2,8*4]x8", 80, 8, "vq[8*2,8*4]x8"},
+                 {"vq[8*2,6*4]x8", 80, 8, NULL},
+                 {"vq[56*1]x8", 8, 8, "vq[56*1]x8"},
+                 {"vq[4*1]x8", 8, 8, NULL}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         kvc_codec codec;
         kvc_coder coder;
@@ -158,7 +174,7 @@ START_TEST(coder_init__knows_the_bytes_of_a_block)
                  {"int4.tok64", 128, 64, 4096, 4608}, {"int3.tok", 80, 8, 240, 272},
                  {"int1.tok", 8, 8, 8, 48},           {"int6.ch32", 128, 64, 6144, 7168},
                  {"vq8x8", 64, 64, 512, 512},         {"vq16x1", 80, 8, 5, 16},
-                 {"lut3.static", 80, 64, 1920, 1920}, {"vq[2,2,4,4,8,8,0,0]x11", 64, 64, 1232, 1232}};
+                 {"lut3.static", 80, 64, 1920, 1920}, {"vq[8*2,4*4,2*8]x11", 64, 64, 1232, 1232}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         kvc_codec codec;
         kvc_coder coder;
@@ -175,14 +191,17 @@ START_TEST(coder_init__knows_the_bytes_of_the_constants)
     static const struct {
         const char *spec;
         uint32_t heads, d, transform, symbol;
-    } cases[] = {{"vq8x8", 3, 64, 0, 3 * 8 * 4 + 256 * 8 * 2},
-                 {"vq8x8.head", 3, 64, 0, 3 * (8 * 4 + 256 * 8 * 2)},
-                 {"vq8x8.static+klt", 3, 64, 3 * (256 + 6 * 4096), 3 * (8 * 4 + 8 * 256 * 8 * 2)},
-                 {"lut3", 2, 80, 0, 2 * 80 * 4 + 8 * 2},
-                 {"lut1.static", 1, 8, 0, 8 * 4 + 8 * 2 * 2},
+    } cases[] = {{"vq8x8", 3, 64, 0, 3 * 8 * 4 + 3 * 64 * 2 + 256 * 8 * 2},
+                 {"vq8x8.head", 3, 64, 0, 3 * (8 * 4 + 64 * 2 + 256 * 8 * 2)},
+                 {"vq8x8.static+klt", 3, 64, 3 * (256 + 6 * 4096), 3 * (8 * 4 + 64 * 2 + 8 * 256 * 8 * 2)},
+                 {"lut3", 2, 80, 0, 2 * 80 * 4 + 2 * 80 * 2 + 8 * 2},
+                 {"lut1.static", 1, 8, 0, 8 * 4 + 8 * 2 + 8 * 2 * 2},
                  {"int4.tok+klt", 1, 8, 32 + 384, 0},
-                 {"vq[2,2,4,4,8,8,0,0]x3", 1, 64, 0, (8 + 4 + 2) * 4 + (2 + 4 + 8) * 8 * 2},
-                 {"vq[2,2,4,4,8,8,0,0]x3.static", 1, 64, 0, (8 + 4 + 2) * 4 + 48 * 8 * 2}};
+                 {"vq[8*2,4*4,2*8]x3", 1, 64, 0, (8 + 4 + 2) * 4 + 48 * 2 + (2 + 4 + 8) * 8 * 2},
+                 {"vq[8*2,4*4,2*8]x3.static", 1, 64, 0, (8 + 4 + 2) * 4 + 48 * 2 + 48 * 8 * 2},
+                 {"vq[1*1]x3", 1, 64, 0, 4 + 2 + 2 + 8 * 2},
+                 {"vq[1*1]x3.head", 3, 64, 0, 3 * 4 + 3 * 2 + 2 + 3 * 8 * 2},
+                 {"vq[4*8,2*16]x3@joint", 3, 64, 0, 3 * 6 * 4 + 3 * 64 * 2 + 24 * 8 * 2}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         kvc_codec codec;
         kvc_coder coder, again;

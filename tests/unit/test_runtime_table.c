@@ -43,26 +43,27 @@ static void bench_free(bench *b)
 
 /* ---- FORMAT.md, spelled out one value at a time ---- */
 
-/* Where the vectors of a row lie, in the order of its codes. */
+/* The vectors of a row, in the order of its codes. */
 typedef struct vectors {
-    uint32_t n, first[512], dims[512], step[512]; /* channels first, first + step, ... */
-    size_t table[512];                            /* from the head's first table, in values */
+    uint32_t n, kept, dims[512];
+    const uint16_t *channels[512]; /* of head 0 */
+    size_t table[512];             /* from the head's first table, in values */
 } vectors;
 
-static vectors vectors_of(const kvc_coder *c)
+static vectors vectors_of(const kvc_coder *c, const uint16_t *order)
 {
     vectors v = {0};
-    uint32_t d = c->head_dim, entries = 1u << c->codec.bits;
+    uint32_t n[5], entries = 1u << c->codec.bits;
     size_t table = 0;
-    for (uint32_t a = 0, end; a < d; a = end) {
-        uint32_t dims = params_dims(&c->codec, a / (d / 8));
-        for (end = a; end < d && params_dims(&c->codec, end / (d / 8)) == dims;) end++;
-        for (uint32_t g = 0; dims && g < (end - a) / dims; g++, v.n++) {
-            v.first[v.n] = a + g, v.dims[v.n] = dims, v.step[v.n] = (end - a) / dims;
+    params_classes(&c->codec, c->head_dim, n);
+    for (uint32_t k = 0; k < 5; k++) {
+        for (uint32_t g = 0; g < n[k]; g++, v.n++) {
+            v.dims[v.n] = 1u << k, v.channels[v.n] = order + v.kept;
+            v.kept += 1u << k;
             v.table[v.n] = table;
-            if (c->codec.scale == KVC_SCALE_STATIC) table += (size_t)dims * entries;
+            if (c->codec.scale == KVC_SCALE_STATIC) table += (size_t)entries << k;
         }
-        if (c->codec.scale != KVC_SCALE_STATIC) table += (size_t)dims * entries;
+        if (n[k] && c->codec.scale != KVC_SCALE_STATIC) table += (size_t)entries << k;
     }
     return v;
 }
@@ -99,12 +100,13 @@ static uint32_t nearest(const float *x, uint32_t dims, const uint16_t *table, ui
 static void format_md(const bench *b, uint32_t head, uint8_t *block, float *decoded)
 {
     const kvc_coder *c = &b->coder;
-    uint32_t d = c->head_dim, entries = 1u << c->codec.bits, channels;
-    vectors v = vectors_of(c);
-    uint32_t n_codes = params_codes(&c->codec, d, &channels);
-    ck_assert_uint_eq(n_codes, v.n);
+    uint32_t d = c->head_dim, entries = 1u << c->codec.bits, kept, channels;
+    uint32_t n_codes = params_codes(&c->codec, d, &kept, &channels);
     const float *scale = (const float *)b->params + head * n_codes;
-    const uint16_t *tables = (const uint16_t *)((const float *)b->params + c->n_kv_heads * n_codes);
+    const uint16_t *order = (const uint16_t *)((const float *)b->params + c->n_kv_heads * n_codes);
+    const uint16_t *tables = order + params_order_bytes(c->n_kv_heads, kept) / 2;
+    vectors v = vectors_of(c, order + head * kept);
+    ck_assert_uint_eq(n_codes, v.n);
     if (c->codec.scale != KVC_SCALE_NONE) tables += (size_t)head * channels * entries;
     memset(block, 0, c->block_bytes);
     memset(decoded, 0, (size_t)c->page * d * sizeof *decoded);
@@ -112,7 +114,7 @@ static void format_md(const bench *b, uint32_t head, uint8_t *block, float *deco
         for (uint32_t g = 0; g < v.n; g++) {
             float x[16];
             for (uint32_t k = 0; k < v.dims[g]; k++) {
-                volatile float y = b->rows[row * d + v.first[g] + k * v.step[g]];
+                volatile float y = b->rows[row * d + v.channels[g][k]];
                 y = fminf(fmaxf(y, -65504.0f), 65504.0f) / scale[g];
                 x[k] = fminf(fmaxf(y, -65504.0f), 65504.0f);
             }
@@ -120,8 +122,7 @@ static void format_md(const bench *b, uint32_t head, uint8_t *block, float *deco
             uint32_t code = nearest(x, v.dims[g], table, entries);
             put_field(block, c, n_codes, (size_t)row * n_codes + g, code);
             for (uint32_t k = 0; k < v.dims[g]; k++)
-                decoded[row * d + v.first[g] + k * v.step[g]] =
-                    kvc_fp16_to_float(table[code * v.dims[g] + k]) * scale[g];
+                decoded[row * d + v.channels[g][k]] = kvc_fp16_to_float(table[code * v.dims[g] + k]) * scale[g];
         }
 }
 
@@ -175,25 +176,60 @@ START_TEST(lut__bytes_and_values_are_those_of_format_md)
 }
 END_TEST
 
-START_TEST(vq__bands_are_those_of_format_md)
+START_TEST(vq__mixes_are_those_of_format_md)
 {
-    static const char *const specs[] = {"vq[2,2,4,4,8,8,0,0]x8",         "vq[1,0,0,0,0,0,0,0]x5",
-                                        "vq[8,8,8,8,8,8,8,8]x8",         "vq[1,2,2,4,4,8,8,16]x6.static",
-                                        "vq[2,2,2,2,2,2,2,0]x11.head",   "vq[4,4,4,4,16,16,16,16]x3",
-                                        "vq[2,2,4,4,8,8,0,0]x10.static", "vq[1,1,1,1,2,2,0,0]x1"};
+    static const char *const specs[] = {"vq[8*2,4*4,2*8]x8",
+                                        "vq[8*1]x5",
+                                        "vq[8*8]x8",
+                                        "vq[4*1,4*2,4*4,4*8]x6.static",
+                                        "vq[28*2]x11.head",
+                                        "vq[8*4,2*16]x3",
+                                        "vq[8*2,4*4,2*8]x10.static",
+                                        "vq[32*1,8*2]x1",
+                                        "vq[1*16]x8",
+                                        "vq[1*1,1*2,1*4,1*8,1*16]x8",
+                                        "vq[1*1]x8.static"};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         check_against_format_md(specs[i], 2, 128, 8);
         check_against_format_md(specs[i], 1, 256, 16);
+        check_against_format_md(specs[i], 3, 64, 8);
     }
-    check_against_format_md("vq[2,2,4,4,4,4,0,0]x8", 2, 80, 8);
-    check_against_format_md("vq[4,4,4,4,8,8,0,0]x9.head", 2, 96, 8);
-    check_against_format_md("vq[1,1,2,2,4,4,4,4]x4", 2, 8, 8);
+    check_against_format_md("vq[8*2,8*4]x8", 2, 80, 8);
+    check_against_format_md("vq[8*4,2*8]x9.head", 2, 96, 8);
+    check_against_format_md("vq[16*1,8*2,8*4]x4", 2, 8, 8);
+}
+END_TEST
+
+START_TEST(coder__dropped_channels_take_no_room)
+{
+    static const struct {
+        const char *spec;
+        uint32_t d, latent;
+    } cases[] = {{"vq[2*16]x8", 64, 32},
+                 {"vq[2*16]x8", 128, 64},
+                 {"vq[1*1]x8", 64, 8},
+                 {"vq[8*8]x8", 64, 64},
+                 {"vq[1*2,4*4]x8", 64, 24},
+                 {"vq[1*2,4*4]x8", 256, 72},
+                 {"vq[1*1,1*2,1*4,1*8,1*16]x8", 64, 32}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bench b = bench_new(cases[i].spec, 2, cases[i].d, 8, i);
+        uint32_t channels, kept, latent = cases[i].latent;
+        params_codes(&b.coder.codec, cases[i].d, &kept, &channels);
+        ck_assert_uint_eq(b.coder.latent_dim, latent);
+        kvc_coder_encode(&b.coder, 1, b.rows, cases[i].d, b.block, b.work);
+        kvc_coder_decode_latent(&b.coder, 1, b.block, b.latent);
+        for (uint32_t k = 0; k < 8 * latent; k++) /* what fills up a multiple of 8 */
+            ck_assert((b.latent[k] == 0.0f) == (k % latent >= kept));
+        bench_free(&b);
+    }
 }
 END_TEST
 
 START_TEST(vq__part_of_a_page_equals_that_of_the_whole)
 {
-    static const char *const specs[] = {"vq8x8", "vq4x7", "vq16x3", "lut5.static", "vq[2,2,4,4,8,8,0,0]x12"};
+    static const char *const specs[] = {"vq8x8",        "vq4x7", "vq16x3", "lut5.static", "vq[8*2,4*4,2*8]x12",
+                                        "vq[3*1,2*2]x8"};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         bench b = bench_new(specs[i], 1, 64, 64, i);
         kvc_coder_encode(&b.coder, 0, b.rows, 64, b.block, b.work);
@@ -201,7 +237,8 @@ START_TEST(vq__part_of_a_page_equals_that_of_the_whole)
         for (uint32_t first = 0; first < 64; first += 5)
             for (uint32_t n = 1; first + n <= 64; n += 7) {
                 kvci_coder_decode_rows(&b.coder, 0, b.block, first, n, b.decoded);
-                ck_assert_int_eq(memcmp(b.decoded, b.latent + first * 64, n * 64 * sizeof *b.latent), 0);
+                uint32_t d = b.coder.latent_dim;
+                ck_assert_int_eq(memcmp(b.decoded, b.latent + first * d, n * d * sizeof *b.latent), 0);
             }
         bench_free(&b);
     }
@@ -213,7 +250,7 @@ START_TEST(vq__long_pages_and_wide_heads_decode_in_pieces)
     check_against_format_md("vq8x4", 1, 512, 64);
     check_against_format_md("lut2", 1, 512, 16);
     check_against_format_md("vq2x3", 1, 8, 1024);
-    check_against_format_md("vq[2,2,2,2,16,16,16,16]x5", 1, 512, 16);
+    check_against_format_md("vq[16*2,2*16]x5", 1, 512, 16);
 }
 END_TEST
 
@@ -260,6 +297,7 @@ END_TEST
 static void check_fold(const char *spec, uint32_t heads, uint32_t d)
 {
     bench b = bench_new(spec, heads, d, 8, d);
+    uint32_t latent = b.coder.latent_dim;
     float q[512], folded[512], out[512], sum[512], mass = 0.0f;
     uint64_t seed = 5;
     for (uint32_t head = 0; head < heads; head++) {
@@ -273,9 +311,9 @@ static void check_fold(const char *spec, uint32_t heads, uint32_t d)
             double direct = 0.0, through = bias;
             float weight = 0.1f * (float)(t + 1);
             for (uint32_t i = 0; i < d; i++) direct += (double)q[i] * b.decoded[t * d + i];
-            for (uint32_t i = 0; i < d; i++) through += (double)folded[i] * b.latent[t * d + i];
+            for (uint32_t i = 0; i < latent; i++) through += (double)folded[i] * b.latent[t * latent + i];
             ck_assert_double_eq_tol(direct, through, 1e-4);
-            for (uint32_t i = 0; i < d; i++) sum[i] += weight * b.latent[t * d + i];
+            for (uint32_t i = 0; i < latent; i++) sum[i] += weight * b.latent[t * latent + i];
             mass += weight;
         }
         kvc_coder_unfold_output(&b.coder, head, sum, mass, out, b.work);
@@ -295,8 +333,9 @@ START_TEST(fold_and_unfold__equal_decoding)
     static const uint32_t dims[] = {64, 80, 96, 128, 256};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++)
         for (size_t k = 0; k < sizeof dims / sizeof *dims; k++) check_fold(specs[i], 2, dims[k]);
-    check_fold("vq[1,2,2,4,4,8,0,0]x6+klt", 2, 128);
-    check_fold("vq[2,2,4,4,4,4,0,0]x8+klt", 2, 80);
+    check_fold("vq[8*1,8*2,4*4,1*8]x6+klt", 2, 128);
+    check_fold("vq[8*2,8*4]x8+klt", 2, 80);
+    check_fold("vq[3*1,1*2]x8+klt", 3, 64);
 }
 END_TEST
 
@@ -323,7 +362,7 @@ END_TEST
 START_TEST(vq__equal_entries_take_the_first)
 {
     bench b = bench_new("vq4x6", 1, 64, 8, 3);
-    uint16_t *table = (uint16_t *)((float *)b.params + 16);
+    uint16_t *table = (uint16_t *)((float *)b.params + 16) + 64;
     for (int i = 0; i < 64 * 4; i++) table[i] = kvc_fp16_from_float(0.25f);
     kvc_coder_encode(&b.coder, 0, b.rows, 64, b.block, b.work);
     for (uint32_t i = 0; i < b.coder.block_bytes; i++) ck_assert_uint_eq(b.block[i], 0);
@@ -361,22 +400,31 @@ static kvc_status init_with(const bench *b, const void *params, kvc_error *err)
 
 START_TEST(coder_init__refuses_constants_that_are_not_numbers)
 {
-    static const char *const specs[] = {"vq8x4", "vq[2,2,4,4,8,8,0,0]x4.static", "lut3.head"};
+    static const char *const specs[] = {"vq8x4", "vq[1*1,8*2,4*4,2*8]x4.static", "lut3.head"};
     static const float bad[] = {NAN, INFINITY, -1.0f, 0.0f, -0.0f};
     static const uint16_t bad_half[] = {0x7c00, 0xfc00, 0x7e00, 0xffff};
     kvc_error err;
     for (size_t i = 0; i < 3; i++) {
         bench b = bench_new(specs[i], 2, 64, 8, 9);
-        uint32_t channels, n_scales = 2 * params_codes(&b.coder.codec, 64, &channels);
+        uint32_t channels, kept, n_scales = 2 * params_codes(&b.coder.codec, 64, &kept, &channels);
         float *scale = (float *)b.params;
-        uint16_t *table = (uint16_t *)(scale + n_scales);
-        size_t n_values = (kvc_coder_part_bytes(&b.coder, 4) - n_scales * 4) / 2;
+        uint16_t *order = (uint16_t *)(scale + n_scales), *table = order + params_order_bytes(2, kept) / 2;
+        size_t n_values = kvc_coder_part_bytes(&b.coder, 4) / 2 - (size_t)(table - (uint16_t *)b.params);
         for (uint32_t k = 0; k < n_scales * 5; k++) {
             float held = scale[k / 5];
             scale[k / 5] = bad[k % 5];
             ck_assert_int_eq(init_with(&b, b.params, &err), KVC_NONFINITE);
             ck_assert_msg(strstr(err.message, "scale") != NULL, "%s", err.message);
             scale[k / 5] = held;
+        }
+        for (uint32_t k = 0; k < 2 * kept; k++) {
+            uint16_t held = order[k];
+            order[k] = order[k % kept ? k - 1 : k + 1];
+            ck_assert_int_eq(init_with(&b, b.params, &err), KVC_FORMAT);
+            order[k] = 64;
+            ck_assert_int_eq(init_with(&b, b.params, &err), KVC_FORMAT);
+            ck_assert_msg(strstr(err.message, k < kept ? "head 0" : "head 1") != NULL, "%s", err.message);
+            order[k] = held;
         }
         for (size_t k = 0; k < n_values * 4; k++) {
             uint16_t held = table[k / 4];
@@ -392,7 +440,8 @@ START_TEST(coder_init__refuses_constants_that_are_not_numbers)
 END_TEST
 
 CHECK_MAIN("table", vq__bytes_and_values_are_those_of_format_md, lut__bytes_and_values_are_those_of_format_md,
-           vq__bands_are_those_of_format_md, vq__part_of_a_page_equals_that_of_the_whole,
-           vq__long_pages_and_wide_heads_decode_in_pieces, table_expand__is_the_same_on_every_machine,
-           fold_and_unfold__equal_decoding, coder_transform__stops_before_the_frame, vq__equal_entries_take_the_first,
+           vq__mixes_are_those_of_format_md, coder__dropped_channels_take_no_room,
+           vq__part_of_a_page_equals_that_of_the_whole, vq__long_pages_and_wide_heads_decode_in_pieces,
+           table_expand__is_the_same_on_every_machine, fold_and_unfold__equal_decoding,
+           coder_transform__stops_before_the_frame, vq__equal_entries_take_the_first,
            vq__huge_rows_and_extreme_scales_stay_finite, coder_init__refuses_constants_that_are_not_numbers)

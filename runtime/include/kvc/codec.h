@@ -47,7 +47,7 @@ typedef struct kvc_coder {
     const void *params;  /* [codec.param_bytes], borrowed; NULL where the codec has none, or for its layout alone */
     const void *part[5]; /* in it: the constants of transform[0..3] and, last, of the symbol; NULL where none */
     uint32_t head_dim;   /* d, the channels of a row, a multiple of 8, at most KVC_MAX_ROW */
-    uint32_t latent_dim; /* d' <= d */
+    uint32_t latent_dim; /* d' <= d, a multiple of 8: what is decoded and attended to */
     uint32_t n_kv_heads; /* rows of a token */
     uint32_t joined; /* KV heads of the model in one row: 1, or with "@joint" all of them, and then the two numbers
                       * above are not the model's: one row of all heads' channels, side by side */
@@ -71,7 +71,7 @@ KVC_API kvc_status kvc_coder_init(kvc_coder *out, const kvc_codec *codec, const 
 /* Bytes of the constants of a piece, 0 .. 3 the transforms, 4 the symbol, and where they lie in params. */
 KVC_API size_t kvc_coder_part_bytes(const kvc_coder *coder, uint32_t piece);
 KVC_API size_t kvc_coder_part_offset(const kvc_coder *coder, uint32_t piece);
-/* The rows that a symbol is fitted to: y [d'] = the transforms of x [d], before the symbol's own frame. */
+/* The rows that a symbol is fitted to: y [d] = the transforms of x [d], before the symbol's own frame. */
 KVC_API void kvc_coder_transform(const kvc_coder *coder, uint32_t head, const float *x, float *y);
 
 /* Floats of scratch that the four functions below need, alike for all of them. */

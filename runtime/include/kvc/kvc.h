@@ -78,7 +78,8 @@ typedef struct kvc_codec {
     uint8_t reserved[4];   /* zero */
     uint32_t param_offset; /* into the parameters section, 64-byte aligned; 0 with param_bytes 0 */
     uint32_t param_bytes;
-    uint8_t segment[8]; /* of each eighth of the latent channels: bits ("seg") or dims ("vq[...]"); else zero */
+    uint8_t segment[8]; /* bits of each eighth of the latent channels ("seg"), or of every 64 channels the codes of
+                         * 1, 2, 4, 8 and 16 ("vq[...]"); else zero */
 } kvc_codec;
 
 typedef struct kvc_layer {
