@@ -100,14 +100,14 @@ def inverse(matrix):
     return [row[n:] for row in rows]
 
 
-def klt(rng):
+def klt(rng, heads=HEADS, d=DIM):
     raw = b""
-    for _ in range(HEADS):
-        s = [[rng.randint(-64, 64) / 256 + (i == j) for i in range(DIM)] for j in range(DIM)]
+    for _ in range(heads):
+        s = [[rng.randint(-64, 64) / 256 + (i == j) for i in range(d)] for j in range(d)]
         t = inverse(s)
-        raw += struct.pack(f"<{DIM}f", *(rng.randint(-64, 64) / 64 for _ in range(DIM)))
-        raw += struct.pack(f"<{DIM * DIM}f", *(t[i][j] for j in range(DIM) for i in range(DIM)))
-        raw += struct.pack(f"<{DIM * DIM}e", *(x for row in s for x in row))
+        raw += struct.pack(f"<{d}f", *(rng.randint(-64, 64) / 64 for _ in range(d)))
+        raw += struct.pack(f"<{d * d}f", *(t[i][j] for j in range(d) for i in range(d)))
+        raw += struct.pack(f"<{d * d}e", *(x for row in s for x in row))
     return raw
 
 
@@ -125,8 +125,10 @@ def rot(rng):
                                                    for h in range(HEADS) for j in range(DIM) for i in range(DIM)))
 
 
-def tables(rng, n_scales, n_values):
-    return (struct.pack(f"<{n_scales}f", *(2.0 ** rng.uniform(-1, 1) for _ in range(n_scales))) +
+def tables(rng, n_codes, n_kept, n_values, heads=HEADS, d=DIM):
+    """n_codes and n_kept of one head, n_values of all tables."""
+    order = b"".join(struct.pack(f"<{n_kept}H", *rng.sample(range(d), n_kept)) for _ in range(heads))
+    return (struct.pack(f"<{heads * n_codes}f", *(2.0 ** rng.uniform(-1, 1) for _ in range(heads * n_codes))) + pad(order, 4) +
             struct.pack(f"<{n_values}e", *(rng.gauss(0, 1) for _ in range(n_values))))
 
 
@@ -134,15 +136,29 @@ def fitted(rng):
     """(codec fields, parts) of four layers, keys and values."""
     had, s, p, r, k = 1, 2, 3, 4, 5
     return [
-        (dict(symbol=5, bits=4, dims=2, transforms=(k,)), [klt(rng), tables(rng, 2 * 4, 2 << 4)]),
-        (dict(symbol=5, bits=7, dims=4), [tables(rng, 2 * 2, 4 << 7)]),
-        (dict(symbol=4, bits=3, scale="static", transforms=(had,)), [tables(rng, 2 * 8, 2 * 8 << 3)]),
-        (dict(symbol=4, bits=5, scale="head", transforms=(s, had)), [smooth(rng), tables(rng, 2 * 8, 2 << 5)]),
-        (dict(symbol=5, bits=3, dims=0, scale="head", segment=bytes((1, 1, 2, 2, 2, 2, 0, 0)), transforms=(p, k)),
-         [perm(rng), klt(rng), tables(rng, 2 * 4, 2 * 3 << 3)]),
-        (dict(symbol=5, bits=9, dims=2, transforms=(r,)), [rot(rng), tables(rng, 2 * 4, 2 << 9)]),
+        (dict(symbol=5, bits=4, dims=2, transforms=(k,)), [klt(rng), tables(rng, 4, 8, 2 << 4)]),
+        (dict(symbol=5, bits=7, dims=4), [tables(rng, 2, 8, 4 << 7)]),
+        (dict(symbol=4, bits=3, scale="static", transforms=(had,)), [tables(rng, 8, 8, 2 * 8 << 3)]),
+        (dict(symbol=4, bits=5, scale="head", transforms=(s, had)), [smooth(rng), tables(rng, 8, 8, 2 << 5)]),
+        (dict(symbol=5, bits=3, dims=0, scale="head", segment=bytes((16, 16)), transforms=(p, k)),  # 2 of 1, 2 of 2, 2 dropped
+         [perm(rng), klt(rng), tables(rng, 4, 6, 2 * 3 << 3)]),
+        (dict(symbol=5, bits=9, dims=2, transforms=(r,)), [rot(rng), tables(rng, 4, 8, 2 << 9)]),
         (dict(symbol=2, bits=4, scale="tok", group=8, transforms=(k,)), [klt(rng)]),
-        (dict(symbol=5, bits=2, dims=8, scale="static"), [tables(rng, 2, 2 * 8 << 2)]),
+        (dict(symbol=5, bits=2, dims=8, scale="static"), [tables(rng, 1, 8, 2 * 8 << 2)]),
+    ]
+
+
+def joint(rng):
+    """Of three layers whose rows have the channels of both heads, on both sides, on the keys, on the values."""
+    d, flag = HEADS * DIM, 2
+    return [
+        (dict(symbol=5, bits=3, dims=0, segment=bytes((4, 8, 4)), transforms=(5,), flags=flag),  # 9 of 16 kept, 4 codes
+         [klt(rng, 1, d), tables(rng, 4, 9, 7 << 3, 1, d)]),
+        (dict(symbol=5, bits=5, dims=0, segment=bytes((0, 0, 0, 0, 4)), scale="static", flags=flag), [tables(rng, 1, 16, 16 << 5, 1, d)]),
+        (dict(symbol=4, bits=2, scale="static", transforms=(1,), flags=flag), [tables(rng, 16, 16, 16 << 2, 1, d)]),
+        (dict(symbol=2, bits=3, scale="tok", group=8), []),
+        (dict(symbol=2, bits=4, scale="ch", group=8, transforms=(1,)), []),
+        (dict(symbol=2, bits=4, scale="tok", group=16, flags=flag), []),
     ]
 
 
@@ -181,13 +197,14 @@ def blocks_of(data, rng):
     """What tests/spec/fitted.py makes of rows that were never seen before, and of the largest."""
     out = b""
     for i, (coder, _) in enumerate(coders(data)):
-        rows = [struct.unpack(f"<{DIM}f", struct.pack(f"<{DIM}f", *(rng.gauss(0, 1.5) for _ in range(DIM)))) for _ in range(PAGE)]
+        d = coder.d
+        rows = [struct.unpack(f"<{d}f", struct.pack(f"<{d}f", *(rng.gauss(0, 1.5) for _ in range(d)))) for _ in range(PAGE)]
         if i == 1:
-            rows[3] = (1e6, -1e6) * (DIM // 2)
+            rows[3] = (1e6, -1e6) * (d // 2)
         block = coder.encode(rows)
         for row in rows:
-            out += struct.pack(f"<{DIM}f", *row)
-        out += block + b"".join(struct.pack(f"<{DIM}f", *row) for row in coder.decode(block, PAGE))
+            out += struct.pack(f"<{d}f", *row)
+        out += block + b"".join(struct.pack(f"<{d}f", *row) for row in coder.decode(block, PAGE))
     return out
 
 
@@ -205,6 +222,7 @@ def good_files():
         "newer_writer": image(sections(provenance=note) + [(1000, 0, b"an optional section of a later version")], writer=1007),
         "fitted": fitted_file(fitted(random.Random(1001))),
         "segments": fitted_file(segments(random.Random(6))),
+        "joint": fitted_file(joint(random.Random(2))),
         "largest": image(sections(model(head_dim=512), tokens(1 << 20, 1 << 20, 1024), codec(2, 4, "ch", 1024) + codec(2, 4, "tok", 512))),
     }
 
@@ -215,7 +233,7 @@ def bad_codec(value):
 
 def bad_table(rule_bytes=None, **fields):
     """vq2x1 for the keys and the values of a head of 8, the keys' descriptor or constants bent."""
-    parts = [struct.pack("<8f", *([1.0] * 8)) + struct.pack("<4e", 0, 0, 1, 1)]
+    parts = [struct.pack("<8f16H4e", *([1.0] * 8), *range(8), *range(8), 0, 0, 1, 1)]
     fine = dict(symbol=5, bits=1, dims=2)
     bend = (lambda raw: rule_bytes + raw[len(rule_bytes):]) if rule_bytes else (lambda raw: raw)
     return fitted_file([({**fine, **fields}, parts), (fine, parts)], bend=bend)
@@ -238,7 +256,7 @@ def bad_rot():
 
 def twice():
     """Keys and values name the same constants."""
-    layers, parameters = with_parameters([(dict(symbol=5, bits=1, dims=2), [struct.pack("<8f4e", *([1.0] * 12))])])
+    layers, parameters = with_parameters([(dict(symbol=5, bits=1, dims=2), [struct.pack("<8f16H4e", *([1.0] * 8), *range(8), *range(8), *([1.0] * 4))])])
     return image(sections(model(kv_heads=HEADS, head_dim=DIM), tokens(0, 0, PAGE), layers * 2, parameters), 1001, 1001)
 
 
@@ -314,7 +332,7 @@ def bad_files():
         "f42_scale_kind": bad_codec(b"\2\4\7\1" + codec(2, 4, "tok", 64)[4:]),
         "f42_group": bad_codec(codec(1, 16, group=64)),
         "f42_dims": bad_codec(codec(2, 4, "tok", 64, dims=2)),
-        "f42_flags": bad_codec(codec(2, 4, "tok", 64, flags=2)),
+        "f42_flags": bad_codec(codec(2, 4, "tok", 64, flags=4)),
         "f42_reserved": bad_codec(codec(2, 4, "tok", 64, reserved=b"\1")),
         "f42_segment": bad_codec(codec(2, 4, "tok", 64, segment=b"\0\0\0\0\0\0\0\1")),
         "f42_n_transforms": bad_codec(FP16[:7] + b"\5" + FP16[8:]),
@@ -335,8 +353,8 @@ def bad_files():
         "f42_vq_group": bad_table(group=8),
         "f42_vq_segment": bad_table(segment=bytes((2,) * 8)),
         "f42_vq_none": bad_table(dims=0, segment=bytes(8)),
-        "f42_vq_hole": bad_table(dims=0, segment=bytes((2, 2, 0, 0, 2, 2, 2, 2))),
-        "f42_vq_falls": bad_table(dims=0, segment=bytes((2, 2, 2, 2, 1, 1, 1, 1))),
+        "f42_vq_many": bad_table(dims=0, segment=bytes((16, 16, 0, 4))),
+        "f42_vq_class": bad_table(dims=0, segment=bytes((0, 16, 0, 0, 0, 8))),
         "f42_lut_dims": bad_table(symbol=4),
         "f42_lut_bits": bad_table(symbol=4, bits=9, dims=1),
         "f42_seg_none": bad_segments((0,) * 8, bits=0),
@@ -346,6 +364,10 @@ def bad_files():
         "f43_seg": bad_segments((2, 1, 1, 0, 0, 0, 0, 0), group=0),
         "f44_seg": bad_segments((2, 1, 1, 0, 0, 0, 0, 0), group=16),
         "f44_vq": bad_table(dims=16),
+        "f44_mix": bad_table(dims=0, segment=bytes((16, 12))),
+        "f44_joint": image(sections(model(head_dim=512, query_heads=5, kv_heads=5), layers=FP16 + codec(1, 16, flags=2)), 1001, 1001),
+        "f44_joint_group": image(sections(model(kv_heads=2), layers=FP16 + codec(2, 4, "tok", 24, flags=2)), 1001, 1001),
+        "f46_joint": image(sections(layers=FP16 + codec(1, 16, flags=2))),
         "f46_vq": fitted_file(fitted(random.Random(2))[:2], reader_min=1000),
         "f47_short": bad_table(bits=4),
         "f47_long": bad_table(dims=4),
@@ -353,7 +375,9 @@ def bad_files():
         "f48_twice": twice(),
         "f49_scale_zero": bad_table(struct.pack("<f", 0.0)),
         "f49_scale_nan": bad_table(struct.pack("<2f", 1.0, float("nan"))),
-        "f49_table": bad_table(struct.pack("<8f2e", *([1.0] * 9), float("inf"))),
+        "f49_table": bad_table(struct.pack("<8f16H2e", *([1.0] * 8), *range(8), *range(8), 0, float("inf"))),
+        "f49_order_twice": bad_table(struct.pack("<8f10H", *([1.0] * 8), *range(8), 5, 5)),
+        "f49_order_large": bad_table(struct.pack("<8f2H", *([1.0] * 8), 0, 8)),
         "f49_seg": bad_segments((2, 0, 0, 0, 0, 0, 0, 0), struct.pack("<8e", 0, 0, 0, 0, 0, 0, 0, math.nan), scale="static", group=0),
         "f49_klt": bad_transform(5, pad(struct.pack("<2f", 0.0, float("inf")), 2 * (4 * 8 + 6 * 64))),
         "f49_smooth": bad_transform(2, pad(struct.pack("<15f", *([1.0] * 15)), 64)),
@@ -369,7 +393,7 @@ def main():
         if not path.exists():
             path.write_bytes(data)
             path.with_suffix(".json").write_text(json.dumps(read_cfg(data), indent=1) + "\n")
-            if name in ("fitted", "segments"):
+            if name in ("fitted", "segments", "joint"):
                 path.with_suffix(".blocks").write_bytes(blocks_of(data, random.Random(7)))
     for name, data in bad_files().items():
         (HERE / "bad" / f"{name}.bin").write_bytes(data)

@@ -193,76 +193,73 @@ class Table:
     """lut and vq; also their frame."""
 
     def __init__(self, codec, raw, heads, head, d):
-        bits, self.bits = codec["bits"], codec["bits"]
-        self.vectors = self.vectors_of(codec, d)
-        n = len(self.vectors)
-        self.d, self.scale = d, numbers(raw[4 * n * head:4 * n * (head + 1)], "f")
-        per_head = 2 * self.table_channels(codec, d) << bits
-        at = 4 * n * heads + (0 if codec["scale"] == NONE else head * per_head)
+        self.bits, self.d, self.dims = codec["bits"], d, self.dims_of(codec, d)
+        n, kept = len(self.dims), sum(self.dims)
+        scales, orders = 4 * n * heads, (2 * kept * heads + 3) // 4 * 4
+        self.scale = numbers(raw[4 * n * head:4 * n * (head + 1)], "f")
+        self.order = numbers(raw[scales + 2 * kept * head:scales + 2 * kept * (head + 1)], "H")
+        self.latent = (kept + 7) // 8 * 8
+        per_head = 2 * self.table_channels(codec, d) << self.bits
+        at = scales + orders + (0 if codec["scale"] == NONE else head * per_head)
         self.tables = []
-        for i, channels in enumerate(self.vectors):
-            size = 2 * len(channels) << bits
-            if i and (codec["scale"] == STATIC or self.band_of[i] != self.band_of[i - 1]):
-                at += 2 * len(self.vectors[i - 1]) << bits
+        for i, dims in enumerate(self.dims):
+            size = 2 * dims << self.bits
+            if i and (codec["scale"] == STATIC or dims != self.dims[i - 1]):
+                at += 2 * self.dims[i - 1] << self.bits
             values = numbers(raw[at:at + size], "e")
-            self.tables.append([values[e:e + len(channels)] for e in range(0, len(values), len(channels))])
+            self.tables.append([values[e:e + dims] for e in range(0, len(values), dims)])
 
     @staticmethod
-    def bands(codec, d):
-        """(first channel, channels, dims) of each."""
-        eighths = [codec["dims"]] * 8 if codec["dims"] else list(codec["segment"])
-        bands = []
-        for i, dims in enumerate(eighths):
-            if i and dims == eighths[i - 1]:
-                first, channels, _ = bands.pop()
-                bands.append((first, channels + d // 8, dims))
-            else:
-                bands.append((i * d // 8, d // 8, dims))
-        return [band for band in bands if band[2]]
-
-    def vectors_of(self, codec, d):
-        vectors, self.band_of = [], []
-        for number, (first, channels, dims) in enumerate(self.bands(codec, d)):
-            n = channels // dims
-            vectors += [[first + g + k * n for k in range(dims)] for g in range(n)]
-            self.band_of += [number] * n
-        return vectors
+    def classes(codec, d):
+        """(dims, codes of a row) of each."""
+        if codec["dims"]:
+            return [(codec["dims"], d // codec["dims"])]
+        return [(1 << k, n * d // 64) for k, n in enumerate(codec["segment"][:5]) if n]
 
     @staticmethod
-    def n_codes(codec, d):
-        return sum(channels // dims for _, channels, dims in Table.bands(codec, d))
+    def dims_of(codec, d):
+        """Of each code of a row."""
+        return [dims for dims, n in Table.classes(codec, d) for _ in range(n)]
 
     @staticmethod
     def table_channels(codec, d):
-        return sum(channels if codec["scale"] == STATIC else dims for _, channels, dims in Table.bands(codec, d))
+        return sum(dims * n if codec["scale"] == STATIC else dims for dims, n in Table.classes(codec, d))
 
     @staticmethod
     def shape_fits(codec, d):
-        return all(channels % dims == 0 for _, channels, dims in Table.bands(codec, d))
+        return d % codec["dims"] == 0 if codec["dims"] else all(n * d % 64 == 0 for n in codec["segment"][:5])
+
+    @staticmethod
+    def before_tables(codec, heads, d):
+        """Bytes of the scales, and of the order with what fills it up."""
+        dims = Table.dims_of(codec, d)
+        return 4 * heads * len(dims), (2 * heads * sum(dims) + 3) // 4 * 4
 
     @staticmethod
     def size(codec, heads, d):
         tables = (1 if codec["scale"] == NONE else heads) * Table.table_channels(codec, d) << codec["bits"]
-        return 4 * heads * Table.n_codes(codec, d) + 2 * tables
+        return sum(Table.before_tables(codec, heads, d)) + 2 * tables
 
     @staticmethod
     def values_fit(codec, raw, heads, d):
-        n = 4 * heads * Table.n_codes(codec, d)
-        return (all(x > 0 and math.isfinite(x) for x in numbers(raw[:n], "f")) and
-                all(math.isfinite(x) for x in numbers(raw[n:], "e")))
+        scales, orders = Table.before_tables(codec, heads, d)
+        kept = sum(Table.dims_of(codec, d))
+        orders_of_heads = [numbers(raw[scales + 2 * kept * head:][:2 * kept], "H") for head in range(heads)]
+        return (all(x > 0 and math.isfinite(x) for x in numbers(raw[:scales], "f")) and
+                all(len(set(order)) == kept and max(order) < d for order in orders_of_heads) and
+                all(math.isfinite(x) for x in numbers(raw[scales + orders:], "e")))
+
+    def scale_of_positions(self):
+        return [scale for scale, dims in zip(self.scale, self.dims) for _ in range(dims)]
 
     def forward(self, x):
-        y = []
-        for channels, scale in zip(self.vectors, self.scale):
-            y += [f32(x[c] / scale) for c in channels]
-        return y + [0.0] * (self.d - len(y))
+        y = [f32(x[c] / scale) for c, scale in zip(self.order, self.scale_of_positions())]
+        return y + [0.0] * (self.latent - len(y))
 
     def inverse(self, y):
-        x, at = [0.0] * self.d, 0
-        for channels, scale in zip(self.vectors, self.scale):
-            for c in channels:
-                x[c] = f32(y[at] * scale)
-                at += 1
+        x = [0.0] * self.d
+        for value, c, scale in zip(y, self.order, self.scale_of_positions()):
+            x[c] = f32(value * scale)
         return x
 
     @staticmethod
@@ -284,17 +281,17 @@ class Table:
 
     @staticmethod
     def block_bytes(codec, d, page):
-        return page * Table.n_codes(codec, d) * codec["bits"] // 8
+        return page * len(Table.dims_of(codec, d)) * codec["bits"] // 8
 
     def encode(self, rows):
         return pack_fields([code for row in rows for code in self.codes(row)], self.bits)
 
     def decode(self, block, page):
-        n = len(self.vectors)
+        n = len(self.dims)
         stream, rows = unpack_fields(block, n * page, self.bits), []
         for row in range(page):
             y = [x for g, table in enumerate(self.tables) for x in table[stream[row * n + g]]]
-            rows.append(y + [0.0] * (self.d - len(y)))
+            rows.append(y + [0.0] * (self.latent - len(y)))
         return rows
 
 
@@ -420,10 +417,10 @@ def params_fit(codec, raw, heads, d):
 
 
 class Coder:
-    """A symbol of format 1.1 behind any transforms, on one head."""
+    """A symbol of format 1.1 behind any transforms, on one of `heads` rows of d channels."""
 
     def __init__(self, codec, raw, heads, head, d):
-        parts = parts_of(codec, raw, heads, d)
+        parts, self.d = parts_of(codec, raw, heads, d), d
         self.symbol = SYMBOLS[codec["symbol"]](codec, parts[-1], heads, head, d)
         self.stages = [TRANSFORMS[t](part, head, d) for t, part in zip(codec["transforms"], parts)] + [self.symbol]
 

@@ -137,10 +137,8 @@ def check_known(symbol, scale, flags, transforms):
     need(flags & 1 == 0, 41, "@pre")
 
 
-def check_eighths(segment):
-    need(all(c in (0, 1, 2, 4, 8, 16) for c in segment) and segment[0], 42, f"segments {segment}")
-    kept = [c for c in segment if c]
-    need(kept == sorted(segment[:len(kept)]) and not any(segment[len(kept):]), 42, f"segments {segment}")
+def check_mix(segment):
+    need(1 <= sum(n << k for k, n in enumerate(segment[:5])) <= 64 and not any(segment[5:]), 42, f"mix {segment}")
 
 
 def check_fields(c):
@@ -158,7 +156,7 @@ def check_fields(c):
     else:
         need(dims == 1, 42, f"dims {dims}")
     if symbol == 5 and dims == 0:
-        check_eighths(list(c["segment"]))
+        check_mix(list(c["segment"]))
     elif symbol != 6:
         need(not any(c["segment"]), 42, "segments")
     need(scale in (1, 2) or c["group"] == 0, 42, "group without a scale")
@@ -166,15 +164,23 @@ def check_fields(c):
 
 def spec_of(c):
     spec = SYMBOLS[c["symbol"]][0]
-    if c["symbol"] == 6 or c["dims"] == 0:
+    if c["symbol"] == 6:
         spec += "[" + ",".join(map(str, c["segment"])) + "]"
+    elif c["dims"] == 0:
+        spec += "[" + ",".join(f"{n}*{1 << k}" for k, n in enumerate(c["segment"]) if n) + "]"
     if c["symbol"] == 5:
         spec += (str(c["dims"]) if c["dims"] else "") + "x"
     if c["symbol"] not in (1, 6):
         spec += str(c["bits"])
     if c["scale"]:
         spec += "." + SCALES[c["scale"]] + (str(c["group"]) if c["group"] else "")
-    return spec + "".join("+" + TRANSFORMS[t][0] for t in c["transforms"])
+    return spec + "".join("+" + TRANSFORMS[t][0] for t in c["transforms"]) + ("@joint" if c["joint"] else "")
+
+
+def rows_of(c, model):
+    """How many rows a token has, and their channels."""
+    heads, d = model["kv_heads"], model["head_dim"]
+    return (1, heads * d) if c["joint"] else (heads, d)
 
 
 def block_bytes(c, d, page):
@@ -187,14 +193,15 @@ def read_fields(raw):
     symbol, bits, scale, dims, group, flags, n_transforms = struct.unpack_from("<4BH2B", raw)
     need(n_transforms <= 4, 42, f"{n_transforms} transforms")
     c = {"symbol": symbol, "bits": bits, "scale": scale, "dims": dims, "group": group,
-         "transforms": list(raw[8:8 + n_transforms]), "segment": raw[24:32]}
+         "transforms": list(raw[8:8 + n_transforms]), "segment": raw[24:32], "joint": flags >> 1 & 1}
     check_known(symbol, scale, flags, c["transforms"])
     check_fields(c)
-    need(flags == 0 and not any(raw[8 + n_transforms:16]), 42, "unused fields")
+    need(flags & ~2 == 0 and not any(raw[8 + n_transforms:16]), 42, "unused fields")
     return c
 
 
 def check_shape(c, d, page):
+    need(d <= 2048, 44, f"{d} channels")
     if c["scale"] in (1, 2):
         need(c["group"] % 8 == 0 and (d if c["scale"] == 1 else page) % c["group"] == 0, 44, f"group {c['group']}")
     if c["symbol"] in fitted.SYMBOLS:
@@ -205,11 +212,12 @@ def read_codec(raw, model, tokens, parameters, room, reader_min):
     """Its fields, its constants, and the bytes that parameters have left for others."""
     offset, size = struct.unpack_from("<2I", raw, 16)
     need(offset % 64 == 0 and offset + size <= len(parameters) and (size or not offset), 45, "parameters")
-    c, d, heads = read_fields(raw), model["head_dim"], model["kv_heads"]
+    c = read_fields(raw)
+    heads, d = rows_of(c, model)
     is_fitted = c["symbol"] in fitted.SYMBOLS or any(t > 1 for t in c["transforms"])
     need(is_fitted or not size, 42, "parameters of a codec without any")
     need(c["scale"] not in (1, 2) or c["group"], 43, "group not written out")
-    since = max([SYMBOLS[c["symbol"]][1]] + [TRANSFORMS[t][1] for t in c["transforms"]])
+    since = max([SYMBOLS[c["symbol"]][1]] + [TRANSFORMS[t][1] for t in c["transforms"]] + [1001] * c["joint"])
     need(since <= reader_min, 46, "newer than reader_min")
     check_shape(c, d, tokens["page"])
     need(size == fitted.params_size(c, heads, d), 47, f"{size} bytes of parameters")
@@ -233,7 +241,7 @@ def read_layers(raw, model, tokens, parameters, reader_min):
 def bits_per_value(model, tokens, page_bytes, n):
     packed = max(0, n - tokens["sinks"] - tokens["window"]) // tokens["page"] * tokens["page"]
     rows = (n - packed) * 4 * model["head_dim"] * model["layers"]
-    total = model["kv_heads"] * (packed // tokens["page"] * page_bytes + rows)
+    total = packed // tokens["page"] * page_bytes + model["kv_heads"] * rows
     return 8 * total / (2 * model["layers"] * model["kv_heads"] * model["head_dim"] * n)
 
 
@@ -252,7 +260,10 @@ def read_cfg(data):
     provenance = section(data, sections, 64)
     if provenance is not None:
         need(0 not in provenance, 60, "a zero byte in provenance")
-    page_bytes = sum(block_bytes(c, model["head_dim"], tokens["page"]) for layer in layers for c, _ in layer)
+    page_bytes = 0
+    for c in (c for layer in layers for c, _ in layer):
+        heads, d = rows_of(c, model)
+        page_bytes += heads * block_bytes(c, d, tokens["page"])
     return {
         "format": header["writer"], "model": model, "tokens": tokens,
         "layers": [{"layer": i, "key": spec_of(key), "value": spec_of(value)}
@@ -266,10 +277,10 @@ def read_cfg(data):
 
 
 def coders(data):
-    """Of every layer, side and head whose codec is lut, vq or seg, in this order: its coder and the bytes of its block."""
+    """Of every layer, side and row whose codec is lut, vq or seg, in this order: its coder and the bytes of its block."""
     _, _, model, tokens, layers = read_parts(data)
-    heads, d = model["kv_heads"], model["head_dim"]
     for c, constants in (side for layer in layers for side in layer):
+        heads, d = rows_of(c, model)
         for head in range(heads if c["symbol"] in fitted.SYMBOLS else 0):
             yield fitted.Coder(c, constants, heads, head, d), block_bytes(c, d, tokens["page"])
 
@@ -303,9 +314,9 @@ def check_good(path, problems):
 def check_blocks(path, problems):
     """A .blocks file: for each of coders() rows fp32 [P][d], their block, the decoded rows."""
     data, blocks = path.with_suffix(".bin").read_bytes(), path.read_bytes()
-    _, _, model, tokens, _ = read_parts(data)
-    d, page = model["head_dim"], tokens["page"]
+    page = read_parts(data)[3]["page"]
     for i, (coder, size) in enumerate(coders(data)):
+        d = coder.d
         given, block, decoded = blocks[:4 * page * d], blocks[4 * page * d:][:size], blocks[4 * page * d + size:][:4 * page * d]
         blocks = blocks[8 * page * d + size:]
         rows = [list(struct.unpack_from(f"<{d}f", given, 4 * d * t)) for t in range(page)]

@@ -1,5 +1,5 @@
-/* Pages of the golden files fitted.bin and segments.bin: what another implementation of FORMAT.md (tests/spec) made
- * of them. */
+/* Pages of the golden files fitted.bin, segments.bin and joint.bin: what another implementation of FORMAT.md
+ * (tests/spec) made of them. */
 #include <stdio.h>
 #include <string.h>
 #include "check_main.h"
@@ -61,7 +61,7 @@ static void check_file(const char *name, size_t least)
         kvc_status status = kvc_coder_init(&coder, codec, params + codec->param_offset, m->n_kv_heads, m->head_dim,
                                            kvc_config_tokens(cfg)->page, &err);
         ck_assert_msg(status == KVC_OK, "%s", err.message);
-        for (uint32_t head = 0; head < m->n_kv_heads; head++) at += check_page(&coder, head, blocks + at);
+        for (uint32_t head = 0; head < coder.n_kv_heads; head++) at += check_page(&coder, head, blocks + at);
     }
     ck_assert_uint_eq(at, n);
     ck_assert_uint_gt(n, least);
@@ -73,6 +73,7 @@ START_TEST(coder__encodes_and_decodes_the_golden_pages)
 {
     check_file("fitted", 7000);
     check_file("segments", 4000);
+    check_file("joint", 3000);
 }
 END_TEST
 
