@@ -148,17 +148,18 @@ double seconds_logits(const speeds *s, const model_config *c, size_t n_tokens, i
     return 2.0 * (double)n_tokens * c->hidden * c->vocab * models / s->flops;
 }
 
-/* Per probed row and head (K + 1)(1 + V / 2) products over the tokens before it (calib/score), each delta through
- * W_o, and every candidate's codec over all tokens. */
+/* Per probed row and head K + 1 products over the tokens before it and V / 2 for each key that is paired
+ * (calib/score), each delta through W_o, and every candidate's codec over all tokens. */
 double seconds_probe(const speeds *s, const model_config *c, const sequence_set *tokens, const codec_space *space,
                      uint64_t probe_rows, size_t n_probed)
 {
     double share = (double)n_probed / (double)tokens->n;
-    double flops = 0, query = (double)c->n_heads * c->head_dim, K = space->n_keys, V = space->n_values;
+    double flops = 0, query = (double)c->n_heads * c->head_dim, K = space->n_keys, V = space->n_values, paired = 1;
+    for (uint32_t i = 0; i < space->n_keys; i++) paired += space->keys[i].param_bytes == 0;
     for (size_t i = 0; i < tokens->n; i++) {
         double n = (double)(tokens->first[i + 1] - tokens->first[i]),
                rows = probe_rows ? fmin((double)probe_rows, n) : n;
-        flops += 2 * rows * n * query * (K + 1) * (1 + V / 2) + 2 * rows * query * c->hidden * (K + V + 1);
+        flops += 2 * rows * n * query * (K + 1 + paired * V / 2) + 2 * rows * query * c->hidden * (K + V + 1);
     }
     double codecs = (s->keys + s->values) * (double)sequences_tokens(tokens);
     return c->n_layers * share * (flops / s->flops + codecs);

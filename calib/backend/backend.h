@@ -6,6 +6,7 @@
  * work is cut into fixed blocks and every reduction has a fixed order. */
 #ifndef CALIB_BACKEND_BACKEND_H
 #define CALIB_BACKEND_BACKEND_H
+#include <stdbool.h>
 #include "kvc/codec.h"
 
 /* Causal attention of one sequence.
@@ -56,7 +57,9 @@ typedef struct probe_args {
     float *const *delta_key;   /* [n_keys] -> [n_rows][D], values exact */
     float *const *delta_value; /* [n_values] -> [n_rows][D], keys exact */
     double *score_error;       /* host [n_keys], added to: sum of |a - a^| over visible (query, key) pairs */
-    double *output_error;      /* host [n_keys][n_values], added to: sum of |o - o^| / |o| over rows and D */
+    const bool *paired;        /* host [n_keys]: keys whose pairs with every value are measured; NULL: all */
+    double *output_error;      /* host [n_keys][n_values], added to: sum of |o - o^| / |o| over rows and D; of keys that
+                                * are not paired nothing */
     double *n_scores;          /* host, added to: number of pairs behind score_error */
 } probe_args;
 

@@ -181,11 +181,13 @@ static void probe_task(const probe_shape *s, const probe_tile *t, probe_scratch 
     size_t d = a->head_dim, T = a->n_tokens, kv = a->n_kv_heads * d, wide = a->n_values * d;
     exact_rows(s, t, w);
     for (size_t c = 0; c < a->n_keys; c++) {
+        bool paired = !a->paired || a->paired[c];
         candidate_probabilities(s, t, a->k_page[c], w);
-        keep_inside(s, t, w->other, w->inside);
+        if (paired) keep_inside(s, t, w->other, w->inside);
         sums[c] = subtract_rows(t, T, w->exact, w->other);
         product(t->M, d, t->visible, w->other, T, a->v + t->head * d, kv, 0, w->delta, d);
         store_rows(s, t, w->delta, d, a->delta_key[c]);
+        if (!paired) continue;
         product(t->M, wide, t->compressed, w->inside, t->compressed, s->dv + t->head * s->compressed * wide, wide, 0,
                 w->pair, wide);
         for (size_t v = 0; v < a->n_values; v++) sums[a->n_keys + c * a->n_values + v] = relative_rows(s, t, w, v);

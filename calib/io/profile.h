@@ -40,7 +40,7 @@ typedef struct profile {
     double *e_k;                       /* [L][K] mean |k - k^| / |k| over compressed rows (KVTuner) */
     double *e_v;                       /* [L][V] */
     double *e_a;                       /* [L][K] mean |a - a^| over visible (query, key) pairs */
-    double *e_o;                       /* [L][K][V] mean |o - o^| / |o| */
+    double *e_o;                       /* [L][K][V] mean |o - o^| / |o|; 0 for fitted keys, whose pairs are not measured */
     double *key_loss;                  /* [L][K] |dO Wo|^2 / |O Wo|^2, values exact */
     double *value_loss;                /* [L][V] the same, keys exact */
     double *output_power;              /* [L] mean over probe rows of |O Wo|^2 */

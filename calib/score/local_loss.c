@@ -27,6 +27,7 @@ struct local_loss {
     backend *b;
     uint32_t layer;
     kvc_coder *keys, *values;               /* [K], [V] */
+    bool *paired;                           /* [K] keys that are not fitted: KVTuner's pairs */
     void **key_params, **value_params;      /* [K], [V] owned */
     float **k_page, **v_page;               /* [K], [V] of [T][H][d], backend memory */
     float *out, **delta_key, **delta_value; /* [rows][D] */
@@ -126,6 +127,7 @@ static kvc_status probe_candidates(local_loss *l, const layer_view *view, const 
         .out = l->out,
         .delta_key = l->delta_key,
         .delta_value = l->delta_value,
+        .paired = l->paired,
         .score_error = s->score_error,
         .output_error = s->output_error,
         .n_scores = &s->n_scores,
@@ -246,6 +248,7 @@ void local_loss_free(local_loss *l)
     buffers_free(l->b, l->v_page, V);
     buffers_free(l->b, l->delta_key, K);
     buffers_free(l->b, l->delta_value, V);
+    free(l->paired);
     free(l->keys);
     free(l->values);
     free(l->power);
@@ -267,12 +270,14 @@ static kvc_status allocate(local_loss *l, uint32_t probe_rows, size_t longest, k
     size_t out = rows * m->n_query_heads * m->head_dim;
     l->keys = calloc(K, sizeof *l->keys);
     l->values = calloc(V, sizeof *l->values);
+    l->paired = calloc(K, sizeof *l->paired);
     l->key_params = calloc(K, sizeof *l->key_params);
     l->value_params = calloc(V, sizeof *l->value_params);
     l->power = malloc(rows * sizeof *l->power);
     l->memory = malloc(sums_layout(l, NULL) * sizeof *l->memory);
-    if (!l->keys || !l->values || !l->key_params || !l->value_params || !l->power || !l->memory)
+    if (!l->keys || !l->values || !l->paired || !l->key_params || !l->value_params || !l->power || !l->memory)
         return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the losses");
+    for (uint32_t i = 0; i < K; i++) l->paired[i] = l->p->keys[i].param_bytes == 0;
     KVC_TRY(l->b->buffer_new(l->b, out * sizeof(float), (void **)&l->out, err));
     KVC_TRY(l->b->buffer_new(l->b, rows * m->hidden_size * sizeof(float), (void **)&l->projected, err));
     KVC_TRY(buffers_new(l->b, &l->k_page, K, width, err));
