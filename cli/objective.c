@@ -12,22 +12,32 @@ bool objective_is_max(const settings *s)
     return strcmp(s->objective, "max") == 0;
 }
 
-/* Prices on a domain's text differ from those on all text, unless there were none on it. */
+/* Prices on a domain's text differ from those on all text, unless there were none on it, or on it alone. */
 static bool is_priced(const profile *p, uint32_t domain)
 {
     for (uint32_t i = 0; i < p->n_prices; i++)
         if (p->price_domain_kl[(size_t)i * p->n_domains + domain] != p->prices[i].kl) return true;
-    return p->n_prices == 0;
+    return false;
+}
+
+static void note_prices(const profile *p)
+{
+    uint32_t priced = 0;
+    for (uint32_t d = 0; d < p->n_domains; d++) priced += is_priced(p, d);
+    if (priced == 0)
+        console_note("prices are of one text alone (--price-tokens): --objective max tells the others apart by their "
+                     "local losses");
+    for (uint32_t d = 0; priced && d < p->n_domains; d++)
+        if (!is_priced(p, d))
+            console_note("%s: no prices on this text (--price-tokens): --objective max takes those of the others",
+                         p->domains[d]);
 }
 
 void objective_note(const profile *p, const settings *s)
 {
     if (!objective_is_max(s)) return;
     if (p->n_domains == 0) console_note("the profile has one text alone: --objective max is the mean over it");
-    for (uint32_t d = 0; d < p->n_domains; d++)
-        if (!is_priced(p, d))
-            console_note("%s: no prices on this text (--price-tokens); --objective max takes those of the others",
-                         p->domains[d]);
+    if (p->n_domains && p->n_prices) note_prices(p);
 }
 
 double objective_anchor_kl(const profile *p, uint32_t anchor)
