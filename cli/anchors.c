@@ -8,8 +8,15 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* True bits per value, window and sinks included, that people ask for: where a prediction has to be right. */
-static const double anchor_bits[N_ANCHORS] = {2.75, 3.5, 4.5, 6.0};
+/* True bits per value, window and sinks included, up to which anchors lie; where a prediction has to be right. */
+#define MOST_BITS 6.0
+
+/* Middles of equal ratios from the cheapest plan to MOST_BITS. */
+static double anchor_bits(const solution *s, int i)
+{
+    double least = solution_bits(s, &s->front.points[0]);
+    return least * pow(fmax(MOST_BITS / least, 1), (i + 0.5) / N_ANCHORS);
+}
 
 static size_t nearest(const solution *s, double bits)
 {
@@ -26,7 +33,7 @@ static size_t pick(const solution *s, size_t picked[N_ANCHORS])
 {
     size_t n = 0;
     for (int i = 0; i < N_ANCHORS; i++) {
-        size_t point = nearest(s, anchor_bits[i]);
+        size_t point = nearest(s, anchor_bits(s, i));
         if (s->front.points[point].loss > 0 && (n == 0 || picked[n - 1] != point)) picked[n++] = point;
     }
     return n;

@@ -26,6 +26,9 @@ kvc_status plan_read_memory(plan *out, const char *text, size_t n, const char *n
  * layer) becomes "default:", every other layer a line of its own. `comment` (may be NULL) becomes "# " lines
  * at the top. Owned: free(). */
 char *plan_write(const plan *p, const char *comment);
+/* KVTuner's form, which has bits alone: what plan_read() would not read back as it is, anything but int<b>.ch32 keys,
+ * int<b>.tok32 values and fp16, is KVC_LOSSY with a list. Sinks, window and page are no part of it. *out is owned. */
+kvc_status plan_write_kvtuner(char **out, const plan *p, const char *comment, kvc_error *err);
 void plan_free(plan *p);
 
 /* space.yaml: {keys: [spec, ...], values: [spec, ...]}, at least one and at most 256 a side, none twice */
@@ -36,7 +39,7 @@ typedef struct codec_space {
 kvc_status space_read(codec_space *out, const char *path, kvc_error *err);
 kvc_status space_read_memory(codec_space *out, const char *text, size_t n, const char *name, kvc_error *err);
 void space_free(codec_space *s);
-/* configs/spaces/integer.yaml as it was at build time: the space of a run without --space. *n bytes, then a
+/* configs/spaces/fitted.yaml as it was at build time: the space of a run without --space. *n bytes, then a
  * NUL. */
 const char *builtin_space(size_t *n);
 #endif
