@@ -23,7 +23,7 @@ const option_row option_table[] = {
     {"method", 0, "method", OPTION_CHOICE, ROLE_PLAN, 0, 0, "exact", ON_PLAN, AT(method), "exact|greedy|random",
      "how the plan is found"},
     {"objective", 0, "objective", OPTION_CHOICE, ROLE_PLAN, 0, 0, "mean", ON_PLAN, AT(objective), "mean|max",
-     "over several --prompts: the mean loss, or that of the file that loses most"},
+     "over several prompt files: the mean loss, or that of the file that loses most"},
     {"max-pairs", 0, "max_pairs", OPTION_COUNT, ROLE_PLAN, 1, 65536, NULL, ON_PLAN, AT(max_pairs), "M",
      "at most M distinct (key, value) pairs of codecs: kernels to build"},
     {"equal-pages", 0, "equal_pages", OPTION_FLAG, ROLE_PLAN, 0, 0, NULL, ON_PLAN, AT(equal_pages), NULL,
