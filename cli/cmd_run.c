@@ -7,6 +7,7 @@
 #include "console.h"
 #include "dry_run.h"
 #include "front_file.h"
+#include "kvtuner_space.h"
 #include "limits.h"
 #include "output_check.h"
 #include "plan_file.h"
@@ -14,6 +15,7 @@
 #include "run_domains.h"
 #include "run_report.h"
 #include "report_file.h"
+#include "stage_kvtuner.h"
 #include "stage_profile.h"
 #include "stage_refine.h"
 #include <string.h>
@@ -35,22 +37,34 @@ typedef struct job_state {
     config_image image;
 } job_state;
 
-/* What cannot come out is refused before the model runs: a loss without anything to predict it from, and a size that
- * no candidates have, which needs no losses. */
+/* A size that no candidates have, or candidates that KVTuner's method lacks: neither needs losses. */
+static kvc_status check_candidates(const profile *empty, const settings *s, kvc_error *err)
+{
+    solution cheapest = {0};
+    kvtuner_space space;
+    kvc_status status = KVC_OK;
+    if (s->bits > 0) {
+        status = solution_find(&cheapest, empty, s, err);
+        solution_free(&cheapest);
+    } else if (strcmp(s->method, "kvtuner") == 0) {
+        KVC_TRY(kvtuner_space_new(&space, empty, NULL, err));
+        kvtuner_space_free(&space);
+    }
+    return status;
+}
+
+/* What cannot come out is refused before the model runs, a loss without anything to predict it from too. */
 static kvc_status check_budget(const job_state *x, const settings *s, kvc_error *err)
 {
     profile *empty = NULL;
-    solution cheapest = {0};
     kvc_token_policy tokens = settings_tokens(s, NULL);
     const codec_space *space = &x->space;
     if (s->bits == 0 && s->anchor_tokens == 0)
         return kvc_fail(err, KVC_INVALID,
                         "--max-loss needs measured plans: not with --anchor-tokens 0; or use --bits");
-    if (s->bits == 0) return KVC_OK;
     kvc_status status = profile_new(&empty, &x->subject.model->info, &tokens, space->keys, space->n_keys,
                                     space->values, space->n_values, err);
-    if (status == KVC_OK) status = solution_find(&cheapest, empty, s, err);
-    solution_free(&cheapest);
+    if (status == KVC_OK) status = check_candidates(empty, s, err);
     profile_free(empty);
     return status;
 }
@@ -100,15 +114,23 @@ static uint64_t refine_budget(const job_state *x, const settings *s)
     return s->bits > 0 ? solution_budget(&x->solution, s->bits) : x->solution.chosen.bytes;
 }
 
+/* What the model itself says of plans: --evaluations of them. */
+static kvc_status measure_plans(job_state *x, const settings *s, kvc_error *err)
+{
+    refined refined;
+    if (s->evaluations == 0) return KVC_OK;
+    if (strcmp(s->method, "kvtuner") == 0)
+        return stage_kvtuner(&x->solution, s, &x->subject, &x->corpus.calibration, &x->work, err);
+    return stage_refine(&refined, &x->solution, refine_budget(x, s), (uint32_t)s->evaluations, s, &x->subject,
+                        &x->corpus.calibration, &x->work, err);
+}
+
 static kvc_status make_plan(job_state *x, const settings *s, kvc_error *err)
 {
     char path[4096];
-    refined refined;
     KVC_TRY(solution_find(&x->solution, x->profile, s, err));
     objective_note(x->profile, s);
-    if (s->evaluations)
-        KVC_TRY(stage_refine(&refined, &x->solution, refine_budget(x, s), (uint32_t)s->evaluations, s, &x->subject,
-                             &x->corpus.calibration, &x->work, err));
+    KVC_TRY(measure_plans(x, s, err));
     limits_note(&x->solution.priced, x->profile, s, x->solution.chosen.choice);
     workdir_file(&x->work, "plan.yaml", path, sizeof path);
     return plan_file_write(&x->solution, path, err);
@@ -123,10 +145,9 @@ static kvc_status measure(job_state *x, const settings *s, const plan *plan, kvc
     KVC_TRY(evaluate_exact(&x->reference, x->subject.model, x->subject.backend, text, s->memory, console_job(),
                            "measure", err));
     KVC_TRY(bound_plan_new(&bound, x->profile, &x->profile->model, plan->tokens.page, plan->layers, err));
-    kvc_status status =
-        evaluate_files(x->subject.model, x->subject.backend, text, &plan->tokens, bound.layers, bound.params,
-                       bound.n_params, s->memory, x->reference, &x->measured, x->domains.files, console_job(),
-                       "measure", err);
+    kvc_status status = evaluate_files(x->subject.model, x->subject.backend, text, &plan->tokens, bound.layers,
+                                       bound.params, bound.n_params, s->memory, x->reference, &x->measured,
+                                       x->domains.files, console_job(), "measure", err);
     bound_plan_free(&bound);
     return status;
 }

@@ -30,6 +30,12 @@ static void report(const settings *s, const solution *found)
     }
 }
 
+static kvc_status write_plan(const solution *found, const settings *s, kvc_error *err)
+{
+    if (strcmp(s->format, "kvtuner") == 0) return plan_file_write_kvtuner(found, s->output, err);
+    return plan_file_write(found, s->output, err);
+}
+
 static kvc_status solve(const settings *s, const profile *p, kvc_error *err)
 {
     solution found = {0};
@@ -39,7 +45,7 @@ static kvc_status solve(const settings *s, const profile *p, kvc_error *err)
     allowed_free(&only);
     if (status == KVC_OK) objective_note(p, s);
     if (status == KVC_OK) limits_note(&found.priced, p, s, found.chosen.choice);
-    if (status == KVC_OK) status = plan_file_write(&found, s->output, err);
+    if (status == KVC_OK) status = write_plan(&found, s, err);
     if (status == KVC_OK && s->front) status = front_file_write(&found, s->front, err);
     const report_input page = {.solution = &found};
     if (status == KVC_OK && s->report) status = report_file_write(&page, s->report, err);

@@ -25,6 +25,15 @@ static bool is_chosen(const solution *s, const front_point *point)
     return s->chosen.choice && memcmp(point->choice, s->chosen.choice, bytes) == 0;
 }
 
+/* What the whole model was seen to lose: by the front's own method, or as an anchor; NaN: not measured. */
+static double measured_kl(const solution *s, const front_point *point)
+{
+    bool own = point >= s->front.points && point < s->front.points + s->front.n;
+    if (own && s->measured) return s->measured[point - s->front.points];
+    uint32_t anchor = measured(s, point);
+    return anchor < s->profile->n_anchors ? solution_anchor_kl(s, anchor) : NAN;
+}
+
 /* keep[i] for n points at equal distances in bytes, and for those that must not be missed. */
 static void select_points(const solution *s, size_t n, bool *keep)
 {
@@ -62,10 +71,8 @@ static json_t *point_json(const solution *s, const front_point *point, const cha
     json_t *o = json_pack("{s:f,s:o}", "bits_per_value", solution_bits(s, point), "predicted_kl",
                           number(solution_kl(s, point)));
     if (brief) return o;
-    uint32_t anchor = measured(s, point);
     json_object_set_new(o, "bytes_per_token", json_real((double)point->bytes / (double)s->context));
-    json_object_set_new(o, "measured_kl",
-                        anchor < s->profile->n_anchors ? json_real(solution_anchor_kl(s, anchor)) : json_null());
+    json_object_set_new(o, "measured_kl", number(measured_kl(s, point)));
     json_object_set_new(o, "method", json_string(method));
     json_object_set_new(o, "chosen", json_boolean(chosen));
     json_object_set_new(o, "plan", plan_json(s, point));
@@ -85,7 +92,7 @@ json_t *solution_front_json(const solution *s, size_t n, bool brief)
     for (size_t i = 0; i < s->front.n; i++) {
         const front_point *point = &s->front.points[i];
         if (!keep[i]) continue;
-        json_array_append_new(list, point_json(s, point, "exact", is_chosen(s, point), brief));
+        json_array_append_new(list, point_json(s, point, s->front_method, is_chosen(s, point), brief));
         found = found || is_chosen(s, point);
     }
     if (s->chosen.choice && !found) json_array_append_new(list, point_json(s, &s->chosen, s->method, true, brief));

@@ -12,7 +12,8 @@ void help_general(FILE *out)
     for (size_t i = 0; i < n_commands; i++)
         fprintf(out, "  %-9s %s\n", command_table[i].name, command_table[i].summary);
     fputs("\nExit codes: 0 success; 1 differs, does not match; 2 usage; 3 bad input; 4 infeasible request;\n"
-          "5 out of memory or disk, output not writable; 6 interrupted, resumable.\n",
+          "5 out of memory or disk, output not writable; 6 interrupted, resumable; 7 a form that would lose "
+          "something.\n",
           out);
 }
 

@@ -5,12 +5,13 @@
 
 static const uint8_t bits[KVTUNER_BITS] = {8, 4, 2};
 
-/* How far a codec is from KIVI's of so many bits; -1: other bits, or no int. */
+/* How far a codec is from KIVI's of so many bits; -1: other bits, no int, or fitted: pairs of those have no errors.
+ */
 static int distance(const kvc_codec *codec, bool values, uint8_t wanted)
 {
     kvc_codec plain;
     if (kvc_codec_parse(&plain, "int8", NULL) != KVC_OK) return -1;
-    if (codec->symbol != plain.symbol || codec->bits != wanted) return -1;
+    if (codec->symbol != plain.symbol || codec->bits != wanted || codec->param_bytes) return -1;
     bool scale = codec->scale == (values ? KVC_SCALE_TOK : KVC_SCALE_CH);
     return 8 * (codec->flags != 0) + 4 * !scale + 2 * (codec->n_transforms > 0) + (codec->group != 32);
 }

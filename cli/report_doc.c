@@ -100,11 +100,12 @@ static json_t *chosen_json(const solution *s, const plan_size *size)
                      "predicted_kl", number_json(solution_kl(s, &s->chosen)));
 }
 
-/* The exact front: bits rise. A chosen plan of another method, which follows the front in that list, is none of it.
- */
+/* The front: bits rise. A chosen plan of another method, which follows the front in that list, is none of it. */
 static json_t *fronts_json(const solution *s)
 {
-    json_t *list = solution_front_json(s, FRONT_POINTS, true), *points = json_array(), *point;
+    bool tuned = strncmp(s->front_method, "kvtuner", 7) == 0;
+    const char *kl = s->measured ? "measured_kl" : "predicted_kl";
+    json_t *list = solution_front_json(s, FRONT_POINTS, !s->measured), *points = json_array(), *point;
     double last = -1;
     size_t i;
     json_array_foreach(list, i, point)
@@ -112,11 +113,10 @@ static json_t *fronts_json(const solution *s)
         double bits = json_number_value(json_object_get(point, "bits_per_value"));
         if (bits <= last) break;
         last = bits;
-        json_array_append_new(points,
-                              json_pack("{s:f,s:O}", "bits", bits, "kl", json_object_get(point, "predicted_kl")));
+        json_array_append_new(points, json_pack("{s:f,s:O}", "bits", bits, "kl", json_object_get(point, kl)));
     }
     json_decref(list);
-    return json_pack("[{s:s,s:o}]", "method", "exact", "points", points);
+    return json_pack("[{s:s,s:o}]", "method", tuned ? "kvtuner" : "exact", "points", points);
 }
 
 static json_t *result_json(const baseline *b)
@@ -197,10 +197,10 @@ static json_t *all_predictions_json(const report_input *in)
     double predicted = solution_kl(in->solution, &in->solution->chosen);
     const eval_result *measured = predicted_measure(in);
     if (!measured || isnan(predicted)) return sets;
-    json_array_append_new(sets, json_pack("{s:s,s:[{s:s,s:o,s:o,s:o}]}", "name", "chosen plan, on text held apart",
-                                          "pairs", "name", "chosen plan", "predicted", number_json(predicted),
-                                          "measured", number_json(measured->kl_mean), "stderr",
-                                          number_json(measured->kl_stderr)));
+    json_array_append_new(sets,
+                          json_pack("{s:s,s:[{s:s,s:o,s:o,s:o}]}", "name", "chosen plan, on text held apart", "pairs",
+                                    "name", "chosen plan", "predicted", number_json(predicted), "measured",
+                                    number_json(measured->kl_mean), "stderr", number_json(measured->kl_stderr)));
     return sets;
 }
 

@@ -153,10 +153,22 @@ static kvc_status settle_limits(settings *s, kvc_error *err)
     if (strcmp(s->method, "exact") != 0)
         return kvc_fail(err, KVC_INVALID, "%s: --method %s knows no side constraints, only exact does", limits,
                         s->method);
-    if (s->evaluations)
+    if (s->evaluations && s->command == command_find("run"))
         return kvc_fail(err, KVC_INVALID, "%s: --evaluations knows no side constraints; leave out one or the other",
                         limits);
     return KVC_OK;
+}
+
+/* Without the model nothing is measured; a recipe of `run` serves `solve` all the same. */
+static kvc_status settle_method(const settings *s, kvc_error *err)
+{
+    if (strcmp(s->method, "kvtuner") == 0 && strcmp(s->objective, "max") == 0)
+        return kvc_fail(err, KVC_INVALID, "--method kvtuner knows the mean alone, not --objective max");
+    bool asked = s->source[option_find("evaluations", 11) - option_table] == FROM_COMMAND_LINE;
+    if (s->command != command_find("solve") || !asked || strcmp(s->method, "kvtuner") == 0) return KVC_OK;
+    return kvc_fail(err, KVC_INVALID,
+                    "solve: --evaluations goes with --method kvtuner; to refine a plan takes the model "
+                    "(kvcalib run)");
 }
 
 static kvc_status settle_objective(const settings *s, kvc_error *err)
@@ -208,6 +220,7 @@ kvc_status settings_parse(settings *out, int argc, char **argv, kvc_error *err)
     if (out->page % 8) return kvc_fail(err, KVC_INVALID, "--page: %u is not a multiple of 8", (unsigned)out->page);
     KVC_TRY(settle_budget(out, err));
     KVC_TRY(settle_limits(out, err));
+    KVC_TRY(settle_method(out, err));
     KVC_TRY(settle_objective(out, err));
     return check_complete(out, err);
 }

@@ -1,12 +1,15 @@
 /* solution.c - see solution.h. */
 #include "solution.h"
 #include "console.h"
+#include "kvtuner_front.h"
 #include "limits.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MAX_CELLS ((size_t)1 << 24) /* 96 MiB of states */
+
+enum { TUNED_PLANS = 10000 }; /* that kvtuner evaluates by prediction, which costs next to nothing */
 
 double solution_bits(const solution *s, const front_point *point)
 {
@@ -62,7 +65,7 @@ static kvc_status exact_front(solution *s, kvc_error *err)
 
 kvc_status solution_front(solution *out, const profile *p, uint64_t context, kvc_error *err)
 {
-    *out = (solution){.profile = p, .context = context, .method = "exact"};
+    *out = (solution){.profile = p, .context = context, .method = "exact", .front_method = "exact"};
     KVC_TRY(priced_new(&out->priced, p, context, NULL, err));
     KVC_TRY(exact_front(out, err));
     return fit_predictor(out, err);
@@ -88,9 +91,10 @@ static double round_up(double x, int digits)
     return x > 0 ? ceil(x / unit) * unit : x;
 }
 
-static bool is_exact(const solution *s)
+/* The others are baselines: a plan for a budget, no front. */
+static bool has_front(const solution *s)
 {
-    return strcmp(s->method, "exact") == 0;
+    return strcmp(s->method, "exact") == 0 || strcmp(s->method, "kvtuner") == 0;
 }
 
 static kvc_status infeasible_bits(const solution *s, const settings *asked, kvc_error *err)
@@ -115,14 +119,15 @@ static kvc_status infeasible_loss(const solution *s, const settings *asked, kvc_
         solution_bits(s, best));
 }
 
-static kvc_status take(solution *s, const front_point *point, kvc_error *err)
+kvc_status solution_choose(solution *s, const front_point *point, kvc_error *err)
 {
     size_t n = s->priced.table.n_items * sizeof *point->choice;
+    uint16_t *choice = malloc(n);
+    if (!choice) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a plan");
+    memcpy(choice, point->choice, n);
     free(s->chosen.choice);
     s->chosen = *point;
-    s->chosen.choice = malloc(n);
-    if (!s->chosen.choice) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a plan");
-    memcpy(s->chosen.choice, point->choice, n);
+    s->chosen.choice = choice;
     return KVC_OK;
 }
 
@@ -166,7 +171,7 @@ static kvc_status choose_by_bits(solution *s, const settings *asked, kvc_error *
         d->n ? front_minimax(&s->front, &s->priced.table, d, budget) : front_at_bytes(&s->front, budget);
     if (s->chosen.choice) return KVC_OK; /* weigh_domains() has it */
     if (!point) return infeasible_bits(s, asked, err);
-    return is_exact(s) ? take(s, point, err) : take_baseline(s, budget, asked->seed, err);
+    return has_front(s) ? solution_choose(s, point, err) : take_baseline(s, budget, asked->seed, err);
 }
 
 static kvc_status choose_by_loss(solution *s, const settings *asked, kvc_error *err)
@@ -179,21 +184,45 @@ static kvc_status choose_by_loss(solution *s, const settings *asked, kvc_error *
     while (i < s->front.n && solution_kl(s, &s->front.points[i]) > limit) i++;
     if (s->chosen.choice && (i == s->front.n || s->front.points[i].bytes >= s->chosen.bytes)) return KVC_OK;
     if (i == s->front.n) return infeasible_loss(s, asked, err);
-    return is_exact(s) ? take(s, &s->front.points[i], err) : baseline_within_loss(s, limit, asked->seed, err);
+    return has_front(s) ? solution_choose(s, &s->front.points[i], err)
+                        : baseline_within_loss(s, limit, asked->seed, err);
+}
+
+/* KVTuner's front. Without the model its losses are predicted. */
+static kvc_status tuned_front(solution *s, const settings *asked, const candidate_filter *only, kvc_error *err)
+{
+    kvtuner_space space;
+    kvtuner_search_options options = {.budget = asked->bits > 0 ? solution_budget(s, asked->bits) : UINT64_MAX,
+                                      .evaluations = asked->evaluations ? (uint32_t)asked->evaluations : TUNED_PLANS,
+                                      .seed = asked->seed};
+    KVC_TRY(kvtuner_space_new(&space, s->profile, only, err));
+    kvc_status status = priced_new(&s->priced, s->profile, s->context, &space.filter, err);
+    if (status == KVC_OK) status = fit_predictor(s, err);
+    if (status == KVC_OK) status = kvtuner_space_group(&space, s->profile, &s->priced, err);
+    if (status == KVC_OK) status = kvtuner_front_predicted(&s->front, &space, &s->priced, &options, err);
+    s->front_method = "kvtuner, predicted losses";
+    kvtuner_space_free(&space);
+    return status;
+}
+
+static kvc_status limited_front(solution *s, const settings *asked, const candidate_filter *only, kvc_error *err)
+{
+    candidate_filter filter = only ? *only : (candidate_filter){0};
+    filter.alike = limits_asked(asked);
+    filter.domains = objective_is_max(asked);
+    KVC_TRY(priced_new(&s->priced, s->profile, s->context, &filter, err));
+    KVC_TRY(fit_predictor(s, err));
+    KVC_TRY(weigh_domains(s, asked, err));
+    if (!filter.alike) return exact_front(s, err);
+    return limits_front(&s->front, &s->priced, s->profile, s->context, asked, MAX_CELLS, err);
 }
 
 kvc_status solution_find_among(solution *out, const profile *p, const settings *s, const candidate_filter *only,
                                kvc_error *err)
 {
-    candidate_filter filter = only ? *only : (candidate_filter){0};
-    filter.alike = limits_asked(s);
-    filter.domains = objective_is_max(s);
-    *out = (solution){.profile = p, .context = s->context, .method = s->method};
-    KVC_TRY(priced_new(&out->priced, p, s->context, &filter, err));
-    KVC_TRY(fit_predictor(out, err));
-    KVC_TRY(weigh_domains(out, s, err));
-    KVC_TRY(filter.alike ? limits_front(&out->front, &out->priced, p, s->context, s, MAX_CELLS, err)
-                         : exact_front(out, err));
+    bool tuned = strcmp(s->method, "kvtuner") == 0;
+    *out = (solution){.profile = p, .context = s->context, .method = s->method, .front_method = "exact"};
+    KVC_TRY(tuned ? tuned_front(out, s, only, err) : limited_front(out, s, only, err));
     return s->bits > 0 ? choose_by_bits(out, s, err) : choose_by_loss(out, s, err);
 }
 
@@ -205,6 +234,7 @@ kvc_status solution_find(solution *out, const profile *p, const settings *s, kvc
 void solution_free(solution *s)
 {
     free(s->chosen.choice);
+    free(s->measured);
     front_free(&s->front);
     priced_free(&s->priced);
     predictor_free(&s->predictor);

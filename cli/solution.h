@@ -13,7 +13,9 @@ typedef struct solution {
     uint64_t context;
     const char *method;
     priced priced;
-    front front; /* exact; near it under side constraints (search/constrain.h) */
+    front front; /* exact; near it under side constraints (search/constrain.h); --method kvtuner: of its plans */
+    const char *front_method;
+    double *measured; /* [front.n] KL that the front's method measured itself, and sorted by; NULL: none */
     predictor predictor;
     objective objective;
     front_point chosen; /* its choice is owned */
@@ -34,6 +36,8 @@ double solution_kl(const solution *s, const front_point *point);   /* predicted;
                                                                       --objective max of the text that loses most */
 double solution_anchor_kl(const solution *s, uint32_t anchor);     /* measured, of the same text */
 uint64_t solution_budget(const solution *s, double bits);          /* bytes of that many bits per value */
+/* A point becomes the chosen one; its choice is copied. */
+kvc_status solution_choose(solution *s, const front_point *point, kvc_error *err);
 /* Candidate index of an item in a point. */
 uint16_t solution_candidate(const solution *s, const front_point *point, uint32_t item);
 /* Owned: plan_free(). */

@@ -152,3 +152,53 @@ char *plan_write(const plan *p, const char *comment)
     free(text);
     return NULL;
 }
+
+/* ---- KVTuner's form ---- */
+
+/* The bits that stand for a codec; 0: none do. */
+static unsigned kvtuner_bits(const kvc_codec *codec, const char *scale)
+{
+    char spec[KVC_SPEC_MAX], wanted[KVC_SPEC_MAX];
+    kvc_codec_format(codec, spec);
+    if (strcmp(spec, "fp16") == 0) return 16;
+    snprintf(wanted, sizeof wanted, "int%u.%s32", codec->bits, scale);
+    return strcmp(spec, wanted) == 0 ? codec->bits : 0;
+}
+
+/* The first few codecs that have no place in the form, and how many more there are. */
+static kvc_status check_kvtuner(const plan *p, kvc_error *err)
+{
+    enum { LISTED = 4 };
+    char list[LISTED * (KVC_SPEC_MAX + 24)] = "", more[32] = "", spec[KVC_SPEC_MAX];
+    size_t used = 0;
+    unsigned n = 0;
+    for (uint32_t i = 0; i < 2 * p->n_layers; i++) {
+        const kvc_codec *codec = i % 2 ? &p->layers[i / 2].value : &p->layers[i / 2].key;
+        if (kvtuner_bits(codec, i % 2 ? "tok" : "ch") || n++ >= LISTED) continue;
+        kvc_codec_format(codec, spec);
+        used += (size_t)snprintf(list + used, sizeof list - used, "%slayer %u %s %s", n > 1 ? ", " : "", i / 2,
+                                 i % 2 ? "value" : "key", spec);
+    }
+    if (n == 0) return KVC_OK;
+    if (n > LISTED) snprintf(more, sizeof more, " and %u more", n - LISTED);
+    return kvc_fail(err, KVC_LOSSY,
+                    "KVTuner's form has bits alone, for int.ch32 keys and int.tok32 values; it would lose %s%s", list,
+                    more);
+}
+
+kvc_status plan_write_kvtuner(char **out, const plan *p, const char *comment, kvc_error *err)
+{
+    size_t n;
+    *out = NULL;
+    KVC_TRY(check_kvtuner(p, err));
+    FILE *f = open_memstream(out, &n);
+    if (!f) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a plan");
+    if (comment) put_comment(f, comment);
+    for (uint32_t i = 0; i < p->n_layers; i++)
+        fprintf(f, "%u: {nbits_key: %u, nbits_value: %u}\n", i, kvtuner_bits(&p->layers[i].key, "ch"),
+                kvtuner_bits(&p->layers[i].value, "tok"));
+    if (fclose(f) == 0) return KVC_OK;
+    free(*out);
+    *out = NULL;
+    return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a plan");
+}

@@ -175,5 +175,111 @@ class Constraints(Searches):
         self.absent("no.bin", "no.bin.work")
 
 
+class KvTuner(Searches):
+    """KVTuner's method, on predicted losses (solve) and measured ones (run)."""
+
+    def test_pairs_and_front(self):
+        exact, _ = self.solve("--bits", "6")
+        found, front = self.solve("--bits", "6", "--method", "kvtuner")
+        self.assertEqual(found["method"], "kvtuner")
+        self.assertLessEqual(found["bits_per_value"], 6)
+        self.assertGreaterEqual(found["predicted_kl"], exact["predicted_kl"])
+        self.assertEqual({p["method"] for p in front}, {"kvtuner, predicted losses"})
+        self.assertEqual(sum(p["chosen"] for p in front), 1)
+        for point in front:
+            for layer in point["plan"]["layers"]:
+                self.assertIn(layer["key"], ("int8.ch32", "int4.ch32", "int2.ch32"))
+                self.assertIn(layer["value"], ("int8.tok32", "int4.tok32", "int2.tok32"))
+        for a, b in zip(front, front[1:]):
+            self.assertLess(a["bits_per_value"], b["bits_per_value"])
+            self.assertGreaterEqual(a["predicted_kl"], b["predicted_kl"])
+        found, _ = self.solve("--max-loss", "10%", "--method", "kvtuner")
+        self.assertLessEqual(found["predicted_kl"], math.log1p(0.1))
+
+    def test_seed_and_evaluations(self):
+        plans = []
+        for options in (["--seed", "1"], ["--seed", "1"], ["--evaluations", "3"]):
+            _, front = self.solve("--bits", "6", "--method", "kvtuner", *options)
+            plans.append(read(self.path("plan.yaml")))
+        self.assertEqual(plans[0], plans[1])
+        self.assertLessEqual(len(front), 3)
+        code, _, err = self.run_quietly("solve", "profile.h5", "-o", "plan.yaml", "--bits", "6", "--method", "kvtuner", "-v",
+                                        "--evaluations", "3")
+        self.assertEqual(code, 0)
+        self.assertRegex(err, r"kvtuner: \d groups of 4 layers \(\d of noise\), 3 plans evaluated")
+
+    def test_least_and_nearest(self):
+        code, _, err = self.run_quietly("solve", "profile.h5", "-o", "no.yaml", "--bits", "2", "--method", "kvtuner")
+        self.assertEqual(code, 4)
+        least = err.split("the least is ")[1].split()[0]
+        for evaluations in ("1", "100"):
+            found, _ = self.solve("--bits", least, "--method", "kvtuner", "--evaluations", evaluations)
+            self.assertEqual({(x["key"], x["value"]) for x in self.compiled()["layers"]}, {("int2.ch32", "int2.tok32")})
+        self.fails(4, "solve", "profile.h5", "-o", "no.yaml", "--max-loss", "0.0001%", "--method", "kvtuner", says="--max-loss")
+        self.absent("no.yaml")
+
+    def test_missing_candidates(self):
+        write(self.path("poor.yaml"), "keys: [int8.ch32, int4.ch32]\nvalues: [int8.tok32, int4.tok32, int2.tok32]\n")
+        self.fails(3, "solve", "profile.h5", "-o", "no.yaml", "--bits", "6", "--method", "kvtuner", "--space", "poor.yaml",
+                   says=["kvtuner", "keys", "int2"])
+        for budget in (["--bits", "6"], []):
+            self.fails(3, "run", "wide", "-o", "no.bin", *budget, "--method", "kvtuner", *SMALL, "--space", "poor.yaml",
+                       says=["kvtuner", "keys", "int2"])
+        self.absent("no.yaml", "no.bin", "no.bin.work")
+
+    def test_wrong_words(self):
+        self.fails(2, "solve", "profile.h5", "-o", "no.yaml", "--evaluations", "9", says=["--evaluations", "kvtuner", "run"])
+        self.fails(2, "solve", "profile.h5", "-o", "no.yaml", "--method", "kvtuner", "--max-pairs", "2", says=["--max-pairs", "kvtuner"])
+        self.fails(2, "solve", "profile.h5", "-o", "no.yaml", "--method", "kvtuner", "--objective", "max", says=["--objective", "kvtuner"])
+        self.fails(2, "solve", "profile.h5", "-o", "no.yaml", "--format", "json", says="--format")
+        write(self.path("recipe.yaml"), "evaluations: 9\nbits: 6\n")
+        self.ok("solve", "profile.h5", "-o", "plan.yaml", "--recipe", "recipe.yaml")
+
+    def test_form(self):
+        self.solve("--bits", "6", "--method", "kvtuner")
+        same = read(self.path("plan.yaml"))
+        self.ok("compile", "plan.yaml", "--profile", "profile.h5", "-o", "own.bin")
+        self.ok("solve", "profile.h5", "-o", "tuner.yaml", "--bits", "6", "--method", "kvtuner", "--format", "kvtuner")
+        lines = read(self.path("tuner.yaml")).decode().splitlines()
+        self.assertTrue(lines[0].startswith("# kvtuner: "))
+        self.assertRegex(lines[1], r"^0: \{nbits_key: [248], nbits_value: [248]\}$")
+        self.assertEqual(len(lines), 5)
+        self.ok("compile", "tuner.yaml", "--profile", "profile.h5", "-o", "tuner.bin")
+        self.assertEqual(self.ok("diff", "own.bin", "tuner.bin"), "the same configuration\n")
+        write(self.path("had.yaml"), "keys: [int4.ch32]\nvalues: [int4.tok+had]\n")
+        self.fails(7, "solve", "profile.h5", "-o", "no.yaml", "--bits", "6", "--space", "had.yaml", "--format", "kvtuner",
+                   says=["layer 0 value int4.tok32+had", "layer 3 value"])
+        self.absent("no.yaml")
+        self.solve("--bits", "6", "--method", "kvtuner", "--format", "plan")
+        self.assertEqual(read(self.path("plan.yaml")), same)
+
+    def test_run_on_measured_losses(self):
+        run = ["run", "wide", "--bits", "6", "--method", "kvtuner", "--evaluations", "12", "--price-tokens", "448", *SMALL,
+               "--space", "wide.yaml"]
+        self.ok(*run, "-o", "tuned.bin", "--front", "front.json", "--report", "tuned.html")
+        lines = read(self.path("tuned.bin.work/kvtuner.jsonl")).decode().splitlines()
+        front = json.loads(read(self.path("front.json")))
+        self.assertEqual({p["method"] for p in front}, {"kvtuner"})
+        self.assertIn(b"KVTuner", read(self.path("tuned.html")))
+        losses = [p["measured_kl"] for p in front]
+        self.assertEqual(losses, sorted(losses, reverse=True))
+        kept = {float(f"{json.loads(line)['value']:.9g}") for line in lines[1:]}
+        self.assertLessEqual(len(kept), 12)
+        self.assertLessEqual(set(losses), kept)
+        chosen = next(p for p in front if p["chosen"])
+        self.assertEqual(chosen["measured_kl"], min(p["measured_kl"] for p in front if p["bits_per_value"] <= 6))
+        self.resumed(run, lines)
+
+    def resumed(self, run, lines):
+        """Half of the measurements, and half a line, as a killed run may leave them: the same bytes in the end, and nothing twice."""
+        first = read(self.path("tuned.bin"))
+        write(self.path("tuned.bin.work/kvtuner.jsonl"), "\n".join(lines[:6]) + "\n" + lines[6][:20])
+        code, _, err = self.run_quietly(*run, "-o", "tuned.bin", "--resume", "-v")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(err.count("kvtuner: plan "), len(lines) - 6)
+        self.assertEqual(read(self.path("tuned.bin.work/kvtuner.jsonl")).decode().splitlines(), lines)
+        self.assertEqual(read(self.path("tuned.bin")), first)
+
+
 if __name__ == "__main__":
     unittest.main()

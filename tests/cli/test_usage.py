@@ -45,7 +45,7 @@ class Usage(Cli):
     def test_wrong_values(self):
         for option, value in [("--bits", "x"), ("--bits", "0"), ("--bits", "nan"), ("--max-loss", "-1%"), ("--max-loss", "1%%"),
                               ("--seq-len", "1"), ("--seq-len", "-5"), ("--seq-len", "1e3"), ("--memory", "5Q"),
-                              ("--memory", "99999999999T"), ("--page", "12"), ("--page", "2048"), ("--method", "kvtuner"),
+                              ("--memory", "99999999999T"), ("--page", "12"), ("--page", "2048"), ("--method", "best"),
                               ("--progress", "loud"), ("--threads", "99999999999999999999"), ("--json", "maybe"),
                               ("--prompts", "")]:
             argument = [f"{option}={value}"]

@@ -73,6 +73,53 @@ START_TEST(plan_read__takes_kvtuner_files)
 }
 END_TEST
 
+START_TEST(plan_write_kvtuner__round_trips)
+{
+    const char *text = "0: {nbits_key: 8, nbits_value: 4}\n1: {nbits_key: 16, nbits_value: 2}\n"
+                       "2: {nbits_key: 3, nbits_value: 16}\n";
+    plan p;
+    char *written;
+    ck_assert_int_eq(read_text(&p, text, 3), KVC_OK);
+    ck_assert_int_eq(plan_write_kvtuner(&written, &p, NULL, &err), KVC_OK);
+    ck_assert_str_eq(written, text);
+    free(written);
+    ck_assert_int_eq(plan_write_kvtuner(&written, &p, "two\nlines", &err), KVC_OK);
+    ck_assert_msg(strncmp(written, "# two\n# lines\n0: {", 19) == 0, "%s", written);
+    free(written);
+    plan_free(&p);
+}
+END_TEST
+
+START_TEST(plan_write_kvtuner__lists_what_would_be_lost)
+{
+    static const char *const specs[][2] = {{"int4.ch32", "int4.tok"},
+                                           {"int4.ch64", "int4.tok32"},
+                                           {"int4.ch32", "int4.tok32+had"},
+                                           {"int4.tok32", "int4.tok32"},
+                                           {"int4.ch32", "int4.ch32"}};
+    char text[200];
+    plan p;
+    char *written;
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        snprintf(text, sizeof text, "default: {key: int4.ch32, value: int4.tok32}\nlayers: {1: {key: %s, value: %s}}",
+                 specs[i][0], specs[i][1]);
+        ck_assert_int_eq(read_text(&p, text, 3), KVC_OK);
+        ck_assert_int_eq(plan_write_kvtuner(&written, &p, NULL, &err), KVC_LOSSY);
+        ck_assert_ptr_null(written);
+        ck_assert_msg(strstr(err.message, "layer 1 ") && !strstr(err.message, "layer 0") &&
+                          !strstr(err.message, "more"),
+                      "%s", err.message);
+        plan_free(&p);
+    }
+    ck_assert_int_eq(read_text(&p, "default: {key: int4.ch64+had, value: int4.tok32+had}", 20), KVC_OK);
+    ck_assert_int_eq(plan_write_kvtuner(&written, &p, NULL, &err), KVC_LOSSY);
+    ck_assert_msg(strstr(err.message, "layer 0 key int4.ch64+had, layer 0 value int4.tok32+had, layer 1 key") &&
+                      strstr(err.message, " and 36 more"),
+                  "%s", err.message);
+    plan_free(&p);
+}
+END_TEST
+
 #define PAIR "{key: fp16, value: fp16}"
 START_TEST(plan_read__refuses_with_place)
 {
@@ -234,12 +281,11 @@ START_TEST(space_read__refuses_with_place)
 }
 END_TEST
 
-/* Every candidate of the shipped spaces fits heads of 64 and 128 channels; the built-in one is integer.yaml.
- */
+/* Every candidate of the shipped spaces fits heads of 64 and 128 channels; the built-in one is fitted.yaml. */
 START_TEST(space__shipped_ones_are_valid)
 {
-    static const char *const files[] = {"integer", "pertoken", "kivi"};
-    for (int i = 0; i < 3; i++) {
+    static const char *const files[] = {"fitted", "integer", "pertoken", "kivi", "joint", "published"};
+    for (int i = 0; i < 6; i++) {
         char path[4096];
         codec_space s, builtin;
         size_t n;
@@ -267,6 +313,8 @@ START_TEST(space__shipped_ones_are_valid)
 END_TEST
 
 CHECK_MAIN("plan", plan_read__reads_the_contract_example, plan_read__takes_ranges_partial_entries_and_defaults,
-           plan_read__takes_kvtuner_files, plan_read__refuses_with_place, plan_read__keeps_the_parsers_status,
-           plan_write__is_compact_and_canonical, plan_write__round_trips, plan_write__survives_invalid_utf8_names,
-           plan_read__reads_files, space_read__refuses_with_place, space__shipped_ones_are_valid)
+           plan_read__takes_kvtuner_files, plan_write_kvtuner__round_trips,
+           plan_write_kvtuner__lists_what_would_be_lost, plan_read__refuses_with_place,
+           plan_read__keeps_the_parsers_status, plan_write__is_compact_and_canonical, plan_write__round_trips,
+           plan_write__survives_invalid_utf8_names, plan_read__reads_files, space_read__refuses_with_place,
+           space__shipped_ones_are_valid)

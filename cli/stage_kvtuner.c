@@ -1,0 +1,161 @@
+/* stage_kvtuner.c - see stage_kvtuner.h. The search asks (kvtuner_front.h), calib/score's pricing answers. */
+#include "stage_kvtuner.h"
+#include "bound_plan.h"
+#include "console.h"
+#include "corpus.h"
+#include "kvtuner_front.h"
+#include "refine_file.h"
+#include "sha256.h"
+#include <math.h>
+#include <stdlib.h>
+
+typedef struct stage {
+    solution *solution;
+    const settings *s;
+    const subject *subject;
+    sequence_set text;
+    refine_file file;
+    uint32_t measured;
+    pricing *pricing; /* of the exact model; NULL until something has to be measured */
+    kvc_status status;
+    kvc_error *err;
+} stage;
+
+static kvc_status open_pricing(stage *x)
+{
+    const plan_ref exact = {0};
+    if (x->pricing) return KVC_OK;
+    return pricing_new(&x->pricing, x->subject->model, x->subject->backend, &x->text, &x->solution->profile->tokens,
+                       &exact, (uint32_t)x->s->price_rows, x->s->memory, console_job(), x->err);
+}
+
+static kvc_status measure(stage *x, const uint16_t *choice, price *out)
+{
+    const profile *p = x->solution->profile;
+    const front_point point = {.choice = (uint16_t *)choice};
+    plan plan;
+    bound_plan bound;
+    KVC_TRY(open_pricing(x));
+    KVC_TRY(solution_plan(x->solution, &point, &plan, x->err));
+    kvc_status status = bound_plan_new(&bound, p, &p->model, p->tokens.page, plan.layers, x->err);
+    plan_free(&plan);
+    KVC_TRY(status);
+    plan_ref ref = bound_plan_ref(&bound);
+    status = pricing_plan(x->pricing, &ref, out, NULL, console_job(), x->err);
+    bound_plan_free(&bound);
+    return status;
+}
+
+/* Returns 0, or 1 where x->status says why not. */
+static int measured_loss(void *context, const uint16_t *choice, uint64_t plan, double *loss)
+{
+    stage *x = context;
+    price price;
+    x->status = measure(x, choice, &price);
+    if (x->status != KVC_OK) return 1;
+    *loss = price.kl;
+    const refine_record record = {.kind = REFINE_PLAN, .plan = plan, .value = price.kl, .deviation = price.kl_stderr};
+    console_detail("kvtuner: plan %u: KL %.5g +- %.2g", ++x->measured, price.kl, price.kl_stderr);
+    x->status = refine_file_add(&x->file, &record, x->err);
+    return x->status != KVC_OK;
+}
+
+/* What measurements belong to; a plan's identity depends on the candidates, and so on the profile. */
+static kvc_status open_file(stage *x, const workdir *w)
+{
+    uint8_t hash[32];
+    char text[65], path[4096];
+    sequences_sha256(&x->text, hash);
+    sha256_hex(hash, text);
+    json_t *header = json_pack("{s:s,s:s,s:I}", "profile", x->solution->profile->fingerprint, "text", text, "rows",
+                               (json_int_t)x->s->price_rows);
+    if (!header) return kvc_fail(x->err, KVC_NO_MEMORY, "out of memory for a header");
+    workdir_file(w, "kvtuner.jsonl", path, sizeof path);
+    kvc_status status = refine_file_open(&x->file, path, header, x->s->resume, x->err);
+    json_decref(header);
+    return status;
+}
+
+/* The front takes the place of the predicted one; its points get predicted losses, as everywhere, beside measured. */
+static kvc_status adopt(stage *x, front *f)
+{
+    solution *s = x->solution;
+    const cost_table *t = &s->priced.table;
+    double *measured = malloc(f->n * sizeof *measured);
+    if (!measured) return kvc_fail(x->err, KVC_NO_MEMORY, "out of memory for the front of plans");
+    for (size_t i = 0; i < f->n; i++) {
+        front_point *p = &f->points[i];
+        measured[i] = p->loss;
+        p->loss = 0;
+        for (uint32_t k = 0; k < t->n_items; k++) p->loss += t->options[k][p->choice[k]].loss;
+    }
+    front_free(&s->front);
+    free(s->measured);
+    s->front = *f;
+    s->measured = measured;
+    s->front_method = "kvtuner";
+    *f = (front){0};
+    return KVC_OK;
+}
+
+static kvc_status choose(stage *x)
+{
+    solution *s = x->solution;
+    size_t i = 0, last = s->front.n - 1;
+    if (x->s->bits > 0) {
+        const front_point *point = front_at_bytes(&s->front, solution_budget(s, x->s->bits));
+        return solution_choose(s, point ? point : &s->front.points[0],
+                               x->err); /* solution_find() found it feasible */
+    }
+    while (i < last && s->measured[i] > log1p(x->s->max_loss)) i++;
+    if (s->measured[i] <= log1p(x->s->max_loss)) return solution_choose(s, &s->front.points[i], x->err);
+    return kvc_fail(x->err, KVC_INFEASIBLE,
+                    "--max-loss %g%% cannot be reached: the smallest loss measured is %.4g%%, at %.4f bits per value",
+                    100 * x->s->max_loss, 100 * expm1(s->measured[last]), solution_bits(s, &s->front.points[last]));
+}
+
+static kvc_status search(stage *x, const kvtuner_space *space, const kvtuner_record *log)
+{
+    front f = {0};
+    int stopped = 0;
+    const kvtuner_loss loss = {measured_loss, x};
+    const kvtuner_search_options options = {.budget = x->s->bits > 0 ? solution_budget(x->solution, x->s->bits)
+                                                                     : UINT64_MAX,
+                                            .evaluations = (uint32_t)x->s->evaluations,
+                                            .seed = x->s->seed,
+                                            .log = log,
+                                            .n_log = x->file.n};
+    kvc_status status = kvtuner_front(&f, &stopped, space, &options, &loss, x->err);
+    if (status == KVC_OK && stopped) status = x->status;
+    if (status == KVC_OK) status = adopt(x, &f);
+    front_free(&f);
+    return status == KVC_OK ? choose(x) : status;
+}
+
+static kvc_status search_space(stage *x)
+{
+    kvtuner_space space;
+    kvtuner_record *log = malloc((x->file.n + 1) * sizeof *log);
+    if (!log) return kvc_fail(x->err, KVC_NO_MEMORY, "out of memory for measurements");
+    for (size_t i = 0; i < x->file.n; i++)
+        log[i] = (kvtuner_record){x->file.records[i].plan, x->file.records[i].value};
+    kvc_status status = kvtuner_space_new(&space, x->solution->profile, NULL, x->err);
+    if (status == KVC_OK) status = kvtuner_space_group(&space, x->solution->profile, &x->solution->priced, x->err);
+    if (status == KVC_OK) status = search(x, &space, log);
+    kvtuner_space_free(&space);
+    free(log);
+    return status;
+}
+
+kvc_status stage_kvtuner(solution *solution, const settings *s, const subject *subject,
+                         const sequence_set *calibration, const workdir *w, kvc_error *err)
+{
+    stage x = {.solution = solution, .s = s, .subject = subject, .err = err};
+    KVC_TRY(sequences_slice(&x.text, calibration, 0, sequences_within(calibration, s->price_tokens), err));
+    kvc_status status = open_file(&x, w);
+    if (status == KVC_OK) status = search_space(&x);
+    pricing_free(x.pricing);
+    refine_file_close(&x.file);
+    sequences_free(&x.text);
+    return status;
+}
