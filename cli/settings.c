@@ -171,12 +171,6 @@ static kvc_status settle_method(const settings *s, kvc_error *err)
                     "(kvcalib run)");
 }
 
-static kvc_status settle_objective(const settings *s, kvc_error *err)
-{
-    if (strcmp(s->objective, "max") != 0 || strcmp(s->method, "kvtuner") != 0) return KVC_OK;
-    return kvc_fail(err, KVC_INVALID, "--method kvtuner knows no --objective max; exact, greedy and random do");
-}
-
 static kvc_status check_complete(const settings *s, kvc_error *err)
 {
     const command *c = s->command;
@@ -221,7 +215,6 @@ kvc_status settings_parse(settings *out, int argc, char **argv, kvc_error *err)
     KVC_TRY(settle_budget(out, err));
     KVC_TRY(settle_limits(out, err));
     KVC_TRY(settle_method(out, err));
-    KVC_TRY(settle_objective(out, err));
     return check_complete(out, err);
 }
 
