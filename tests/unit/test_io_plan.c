@@ -84,7 +84,7 @@ START_TEST(plan_write_kvtuner__round_trips)
     ck_assert_str_eq(written, text);
     free(written);
     ck_assert_int_eq(plan_write_kvtuner(&written, &p, "two\nlines", &err), KVC_OK);
-    ck_assert_msg(strncmp(written, "# two\n# lines\n0: {", 19) == 0, "%s", written);
+    ck_assert_msg(strncmp(written, "# two\n# lines\n0: {", 18) == 0, "%s", written);
     free(written);
     plan_free(&p);
 }
