@@ -34,16 +34,6 @@ uint64_t least_constants(const cost_table *t, const constraints *c)
     return sum;
 }
 
-uint64_t largest_page(const cost_table *t, const constraints *c, const uint16_t *choice)
-{
-    uint64_t largest = 0;
-    for (uint32_t i = 0; i < t->n_items; i += 2) {
-        uint64_t page = c->page[0][choice[i]] + c->page[1][choice[i + 1]];
-        if (page > largest) largest = page;
-    }
-    return largest;
-}
-
 static search_status solve_few_pairs(constrained *x, uint32_t n)
 {
     few_pairs_prices prices = {.n_byte = x->weight ? FEWER_BYTE_PRICES : BYTE_PRICES, .n_constant = CONSTANT_PRICES};

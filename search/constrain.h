@@ -29,6 +29,4 @@ typedef struct constraints {
 search_status solve_constrained(const cost_table *t, const constraints *c, size_t max_cells, front *out);
 /* The least bytes of constants that a plan can have. */
 uint64_t least_constants(const cost_table *t, const constraints *c);
-/* Bytes of one page of the largest layer of a plan. */
-uint64_t largest_page(const cost_table *t, const constraints *c, const uint16_t *choice);
 #endif

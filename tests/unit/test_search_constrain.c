@@ -56,10 +56,20 @@ static uint32_t pairs_of(const layered *x, const uint16_t *choice)
     return n;
 }
 
+static uint64_t largest_page(const layered *x, const uint16_t *choice)
+{
+    uint64_t largest = 0;
+    for (uint32_t i = 0; i < x->t.n_items; i += 2) {
+        uint64_t page = x->page[0][choice[i]] + x->page[1][choice[i + 1]];
+        if (page > largest) largest = page;
+    }
+    return largest;
+}
+
 /* Bytes with padding; UINT64_MAX if the plan breaks a constraint. */
 static uint64_t allowed_bytes(const layered *x, const uint16_t *choice)
 {
-    uint64_t bytes, page = largest_page(&x->t, &x->c, choice);
+    uint64_t bytes, page = largest_page(x, choice);
     double loss;
     if (constants_of(x, choice) > x->c.max_constants) return UINT64_MAX;
     if (x->c.max_pairs && pairs_of(x, choice) > x->c.max_pairs) return UINT64_MAX;
