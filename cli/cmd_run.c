@@ -129,7 +129,7 @@ static kvc_status make_plan(job_state *x, const settings *s, kvc_error *err)
 {
     char path[4096];
     KVC_TRY(solution_find(&x->solution, x->profile, s, err));
-    objective_note(x->profile, s);
+    objective_note(x->profile, s, x->corpus.n_files);
     KVC_TRY(measure_plans(x, s, err));
     limits_note(&x->solution.priced, x->profile, s, x->solution.chosen.choice);
     workdir_file(&x->work, "plan.yaml", path, sizeof path);

@@ -43,7 +43,7 @@ static kvc_status solve(const settings *s, const profile *p, kvc_error *err)
     if (s->space) KVC_TRY(allowed_read(&only, s->space, p, s->operands[0], err));
     kvc_status status = solution_find_among(&found, p, s, &only, err);
     allowed_free(&only);
-    if (status == KVC_OK) objective_note(p, s);
+    if (status == KVC_OK) objective_note(p, s, 0);
     if (status == KVC_OK) limits_note(&found.priced, p, s, found.chosen.choice);
     if (status == KVC_OK) status = write_plan(&found, s, err);
     if (status == KVC_OK && s->front) status = front_file_write(&found, s->front, err);

@@ -33,9 +33,13 @@ static void note_prices(const profile *p)
                          p->domains[d]);
 }
 
-void objective_note(const profile *p, const settings *s)
+void objective_note(const profile *p, const settings *s, size_t n_files)
 {
     if (!objective_is_max(s)) return;
+    uint32_t n = p->n_domains ? p->n_domains : 1;
+    if (n < n_files)
+        console_note("%u of %zu prompt files are calibrated on (--calib-tokens): --objective max knows no others", n,
+                     n_files);
     if (p->n_domains == 0) console_note("the profile has one text alone: --objective max is the mean over it");
     if (p->n_domains && p->n_prices) note_prices(p);
 }

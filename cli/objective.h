@@ -14,8 +14,8 @@ typedef struct objective {
 } objective;
 
 bool objective_is_max(const settings *s);
-/* Say what --objective max does not tell apart in this profile. */
-void objective_note(const profile *p, const settings *s);
+/* Say what --objective max does not tell apart in this profile, made from n_files prompt files (0: not known). */
+void objective_note(const profile *p, const settings *s, size_t n_files);
 
 /* Losses of the priced options in every domain, so scaled that the anchors' KLs in the domains are met: one
  * prediction (predict.h) of KL from loss then holds for all. n stays 0 where `priced` has no domains. */

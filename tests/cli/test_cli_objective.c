@@ -215,10 +215,10 @@ START_TEST(objective_max__follows_prices_in_each_text)
     priced_free(&x);
     const settings by_max = asked("max", 4, 0);
     notes = 0;
-    objective_note(p, &by_max);
+    objective_note(p, &by_max, 0);
     ck_assert_int_eq(notes, 0);
     for (uint32_t item = 0; item < 2 * L; item++) p->price_domain_kl[item * TEXTS + 1] = 0.5;
-    objective_note(p, &by_max);
+    objective_note(p, &by_max, 0);
     ck_assert_int_eq(notes, 1);
     ck_assert_ptr_nonnull(strstr(last_note, "code.txt"));
     profile_free(p);
@@ -259,9 +259,9 @@ START_TEST(objective_max__is_the_mean_of_one_text)
     ck_assert_mem_eq(mean.chosen.choice, max.chosen.choice, 2 * L * sizeof(uint16_t));
     ck_assert_uint_eq(max.objective.losses.n, 0);
     notes = 0;
-    objective_note(p, &by_mean);
+    objective_note(p, &by_mean, 4);
     ck_assert_int_eq(notes, 0);
-    objective_note(p, &by_max);
+    objective_note(p, &by_max, 0);
     ck_assert_int_eq(notes, 1);
     solution_free(&mean);
     solution_free(&max);

@@ -130,6 +130,11 @@ class Domains(Cli):
         code, _, err = self.run_quietly(*options)
         self.assertEqual(code, 0, err)
         self.assertIn("--evaluations measures on 1 of the 3 texts", err)
+        options = self.run_options("fewer.bin")
+        options[options.index("--calib-tokens") + 1] = "448"
+        code, _, err = self.run_quietly(*options)
+        self.assertEqual(code, 0, err)
+        self.assertIn("2 of 3 prompt files are calibrated on", err)
 
 
 if __name__ == "__main__":
