@@ -39,8 +39,8 @@ static profile *new_profile(void)
     return p;
 }
 
-/* Constants that a coder takes: floats of one, halves of one; `mark` is a value that tells blocks apart. The klt part
- * depends on the layer alone, as when candidates share a fit. */
+/* Constants that a coder takes: scales of `mark`, which tells blocks apart, channels in their order, tables of zeros.
+ * The klt part depends on the layer alone, as when candidates share a fit. */
 static void *block(const kvc_codec *c, uint32_t layer, float mark)
 {
     kvc_coder coder;
@@ -50,7 +50,10 @@ static void *block(const kvc_codec *c, uint32_t layer, float mark)
     float *first = (float *)(bytes + kvc_coder_part_offset(&coder, 0));
     if (kvc_coder_part_bytes(&coder, 0)) first[0] = (float)(layer + 1);
     float *scale = (float *)(bytes + kvc_coder_part_offset(&coder, 4));
-    for (uint32_t i = 0; i < H * D / (c->dims ? c->dims : 1u); i++) scale[i] = mark;
+    uint32_t n_scales = H * (D / (c->dims ? c->dims : 1u));
+    for (uint32_t i = 0; i < n_scales; i++) scale[i] = mark;
+    uint16_t *order = (uint16_t *)(scale + n_scales);
+    for (uint32_t i = 0; i < H * D; i++) order[i] = (uint16_t)(i % D);
     return bytes;
 }
 
