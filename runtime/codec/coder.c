@@ -143,7 +143,8 @@ KVC_CLONES static void clamp_row(const float *x, uint32_t n, float *y)
 static const kvc_transform *stage_at(const kvc_coder *coder, uint32_t head, uint32_t index, kvc_stage *stage)
 {
     uint32_t n = coder->codec.n_transforms, piece = index < n ? index : SYMBOL_PIECE;
-    *stage = (kvc_stage){.coder = coder, .head = head, .dim = coder->head_dim, .params = coder->part[piece]};
+    *stage = (kvc_stage){
+        .coder = coder, .head = head, .dim = coder->head_dim, .params = coder->part[piece], .end = coder->head_dim};
     if (index < n) return kvci_transform_find(coder->codec.transform[index]);
     return index == n ? kvci_symbol_find(coder->codec.symbol)->frame : NULL;
 }
@@ -161,7 +162,9 @@ static void forward_row(const kvc_coder *coder, uint32_t head, uint32_t n_stages
     }
 }
 
-static void inverse_row(const kvc_coder *coder, uint32_t head, const float *y, float mass, float *x)
+/* Channels first .. end - 1 of x; the others are undefined. */
+static void inverse_row(const kvc_coder *coder, uint32_t head, const float *y, float mass, uint32_t first,
+                        uint32_t end, float *x)
 {
     kvc_stage stage;
     float next[KVC_MAX_ROW];
@@ -169,6 +172,7 @@ static void inverse_row(const kvc_coder *coder, uint32_t head, const float *y, f
     for (uint32_t i = coder->codec.n_transforms + 1; i-- > 0;) {
         const kvc_transform *transform = stage_at(coder, head, i, &stage);
         if (!transform) continue;
+        if (i == 0) stage.first = first, stage.end = end;
         transform->inverse(stage, x, mass, next);
         memcpy(x, next, coder->head_dim * sizeof *x);
     }
@@ -196,7 +200,8 @@ void kvc_coder_decode(const kvc_coder *coder, uint32_t head, const void *block, 
 {
     kvc_coder_decode_latent(coder, head, block, work);
     for (uint32_t row = 0; row < coder->page; row++)
-        inverse_row(coder, head, work + (size_t)row * coder->latent_dim, 1.0f, rows + row * stride);
+        inverse_row(coder, head, work + (size_t)row * coder->latent_dim, 1.0f, 0, coder->head_dim,
+                    rows + row * stride);
 }
 
 void kvci_coder_decode_rows(const kvc_coder *coder, uint32_t head, const void *block, uint32_t first_row,
@@ -230,7 +235,8 @@ float kvc_coder_fold_query(const kvc_coder *coder, uint32_t head, const float *q
 void kvc_coder_unfold_output(const kvc_coder *coder, uint32_t head, const float *o_latent, float mass, float *out,
                              float *work)
 {
-    uint32_t width = coder->head_dim / coder->joined, row = coder->joined > 1 ? 0 : head;
-    inverse_row(coder, row, o_latent, mass, work);
-    for (uint32_t i = 0; i < width; i++) out[i] += work[(head - row) * width + i];
+    uint32_t width = coder->head_dim / coder->joined, row = coder->joined > 1 ? 0 : head,
+             first = (head - row) * width;
+    inverse_row(coder, row, o_latent, mass, first, first + width, work);
+    for (uint32_t i = 0; i < width; i++) out[i] += work[first + i];
 }

@@ -36,7 +36,7 @@ static kvc_status param_check(const kvc_coder *coder, const void *params, kvc_er
 {
     size_t d = coder->head_dim;
     for (uint32_t head = 0; head < coder->n_kv_heads; head++) {
-        basis b = basis_of((kvc_stage){coder, head, coder->head_dim, params});
+        basis b = basis_of((kvc_stage){.head = head, .dim = coder->head_dim, .params = params});
         for (size_t i = 0; i < d + d * d; i++) /* the mean, then T */
             if (!isfinite(b.mean[i]))
                 return kvc_fail(err, KVC_NONFINITE, "klt: value %zu of head %u is NaN or infinite", i, head);
@@ -62,13 +62,21 @@ static void inverse(kvc_stage stage, const float *y, float mass, float *x)
     basis b = basis_of(stage);
     uint32_t d = stage.dim;
     float rows[8 * KVC_MAX_ROW], sums[8];
-    for (uint32_t j = 0; j < d; j += 8) {
+    for (uint32_t j = stage.first; j < stage.end; j += 8) {
         kvc_rows_to_float(b.backward + (size_t)j * d, KVC_F16, (size_t)8 * d, rows);
         kvci_kernel_scores(y, rows, 8, d, 0.0f, sums);
         for (uint32_t i = 0; i < 8; i++) x[j + i] = b.mean[j + i] * mass + sums[i];
     }
 }
 
+static int all_zero(const float *q, uint32_t n)
+{
+    uint32_t nonzero = 0;
+    for (uint32_t i = 0; i < n; i++) nonzero += q[i] != 0.0f; /* a NaN is not zero */
+    return nonzero == 0;
+}
+
+/* Zeros add nothing: with "@joint" a query has few channels that are not. */
 static float fold(kvc_stage stage, const float *q, float *folded)
 {
     basis b = basis_of(stage);
@@ -76,6 +84,7 @@ static float fold(kvc_stage stage, const float *q, float *folded)
     float rows[8 * KVC_MAX_ROW], bias = 0.0f;
     for (uint32_t i = 0; i < d; i++) folded[i] = 0.0f;
     for (uint32_t j = 0; j < d; j += 8) {
+        if (all_zero(q + j, 8)) continue;
         kvc_rows_to_float(b.backward + (size_t)j * d, KVC_F16, (size_t)8 * d, rows);
         kvci_kernel_accumulate(q + j, rows, 8, d, folded);
     }

@@ -44,6 +44,8 @@ typedef struct kvc_stage {
     uint32_t head;
     uint32_t dim;       /* of the row that forward() reads */
     const void *params; /* of this piece, all heads */
+    /* Channels of the row x that inverse() has to make, both multiples of 8; the others are ignored. */
+    uint32_t first, end;
 } kvc_stage;
 
 typedef struct kvc_transform {

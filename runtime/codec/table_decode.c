@@ -78,12 +78,8 @@ static void expand_rows(const kvc_coder *coder, const table_shape *shape, uint32
                          .n_entries = 1u << coder->codec.bits,
                          .dims = c->dims};
         run.stride = stride;
-        if (stride == 0 && shape->n_classes == 1 && shape->n_kept == d) {
-            kvci_table_expand(run, codes, n_rows * c->n, y); /* rows follow each other without a gap */
-            continue;
-        }
-        for (uint32_t row = 0; row < n_rows; row++)
-            kvci_table_expand(run, codes + row * shape->n_codes + c->code, c->n, y + row * d + c->position);
+        table_rows rows = {n_rows, c->n, shape->n_codes, d};
+        kvci_table_expand(run, rows, codes + c->code, y + c->position);
     }
     for (uint32_t row = 0; row < n_rows && shape->n_kept < d; row++)
         memset(y + row * d + shape->n_kept, 0, (d - shape->n_kept) * sizeof *y);

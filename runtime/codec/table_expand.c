@@ -10,7 +10,7 @@ KVC_INLINE void copy_entries(table_run run, const uint16_t *codes, uint32_t n, c
 }
 
 /* Entries side by side as fp16, then widened together. */
-void kvci_table_expand_plain(table_run run, const uint16_t *codes, uint32_t n, float *out)
+static void expand_plain(table_run run, const uint16_t *codes, uint32_t n, float *out)
 {
     uint16_t values[512];
     for (uint32_t batch = 512u / run.dims, some; n; n -= some, codes += some, run.table += some * run.stride) {
@@ -27,20 +27,27 @@ void kvci_table_expand_plain(table_run run, const uint16_t *codes, uint32_t n, f
     }
 }
 
+void kvci_table_expand_plain(table_run run, table_rows rows, const uint16_t *codes, float *out)
+{
+    for (uint32_t i = 0; i < rows.n_rows; i++, codes += rows.code_stride, out += rows.out_stride)
+        expand_plain(run, codes, rows.n, out);
+}
+
 #ifdef KVC_HAS_F16C
 #define TARGET_F16C __attribute__((target("avx,f16c")))
+#define F16C_INLINE static inline __attribute__((always_inline, target("avx,f16c")))
 
-TARGET_F16C static void widen2(table_run run, const uint16_t *codes, uint32_t n, float *out)
+F16C_INLINE void widen2(table_run run, const uint16_t *codes, uint32_t n, float *out)
 {
     for (; n >= 4; n -= 4, codes += 4, run.table += 4 * run.stride, out += 8) {
         int32_t e[4];
         for (uint32_t k = 0; k < 4; k++) memcpy(&e[k], run.table + k * run.stride + codes[k] * 2u, sizeof e[k]);
         _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_setr_epi32(e[0], e[1], e[2], e[3])));
     }
-    kvci_table_expand_plain(run, codes, n, out);
+    if (n) expand_plain(run, codes, n, out);
 }
 
-TARGET_F16C static void widen4(table_run run, const uint16_t *codes, uint32_t n, float *out)
+F16C_INLINE void widen4(table_run run, const uint16_t *codes, uint32_t n, float *out)
 {
 #pragma GCC unroll 4
     for (; n >= 2; n -= 2, codes += 2, run.table += 2 * run.stride, out += 8) {
@@ -48,17 +55,17 @@ TARGET_F16C static void widen4(table_run run, const uint16_t *codes, uint32_t n,
         __m128i second = _mm_loadl_epi64((const __m128i *)(run.table + run.stride + codes[1] * 4u));
         _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_unpacklo_epi64(first, second)));
     }
-    kvci_table_expand_plain(run, codes, n, out);
+    if (n) expand_plain(run, codes, n, out);
 }
 
-TARGET_F16C static void widen8(table_run run, const uint16_t *codes, uint32_t n, float *out)
+F16C_INLINE void widen8(table_run run, const uint16_t *codes, uint32_t n, float *out)
 {
 #pragma GCC unroll 4
     for (uint32_t i = 0; i < n; i++, run.table += run.stride, out += 8)
         _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(run.table + codes[i] * 8u))));
 }
 
-TARGET_F16C static void widen16(table_run run, const uint16_t *codes, uint32_t n, float *out)
+F16C_INLINE void widen16(table_run run, const uint16_t *codes, uint32_t n, float *out)
 {
     for (uint32_t i = 0; i < n; i++, run.table += run.stride, out += 16) {
         const __m128i *entry = (const __m128i *)(run.table + codes[i] * 16u);
@@ -66,6 +73,17 @@ TARGET_F16C static void widen16(table_run run, const uint16_t *codes, uint32_t n
         _mm256_storeu_ps(out + 8, _mm256_cvtph_ps(_mm_loadu_si128(entry + 1)));
     }
 }
+#define WIDEN(dims)                                                                                                  \
+    TARGET_F16C static void widen_rows##dims(table_run run, table_rows rows, const uint16_t *codes, float *out)      \
+    {                                                                                                                \
+        for (uint32_t i = 0; i < rows.n_rows; i++, codes += rows.code_stride, out += rows.out_stride)                \
+            widen##dims(run, codes, rows.n, out);                                                                    \
+    }
+WIDEN(2)
+WIDEN(4)
+WIDEN(8)
+WIDEN(16)
+#undef WIDEN
 #endif
 
 table_expand_fn *kvci_table_expand_f16c(table_run run)
@@ -73,20 +91,24 @@ table_expand_fn *kvci_table_expand_f16c(table_run run)
 #ifdef KVC_HAS_F16C
     if (!kvci_has_f16c()) return NULL;
     switch (run.dims) {
-    case 2: return widen2;
-    case 4: return widen4;
-    case 8: return widen8;
-    case 16: return widen16;
+    case 2: return widen_rows2;
+    case 4: return widen_rows4;
+    case 8: return widen_rows8;
+    case 16: return widen_rows16;
     }
 #endif
     (void)run;
     return NULL;
 }
 
-void kvci_table_expand(table_run run, const uint16_t *codes, uint32_t n, float *out)
+void kvci_table_expand(table_run run, table_rows rows, const uint16_t *codes, float *out)
 {
-    table_expand_fn *expand = kvci_table_expand_vbmi(run, n);
+    if (rows.code_stride == rows.n && rows.out_stride == rows.n * run.dims && run.stride == 0) { /* without a gap */
+        rows.n *= rows.n_rows;
+        rows.n_rows = 1;
+    }
+    table_expand_fn *expand = kvci_table_expand_vbmi(run, rows.n);
     if (!expand) expand = kvci_table_expand_f16c(run);
     if (!expand) expand = kvci_table_expand_plain;
-    expand(run, codes, n, out);
+    expand(run, rows, codes, out);
 }

@@ -10,14 +10,20 @@ typedef struct table_run {
     uint32_t n_entries, dims;
 } table_run;
 
-/*  codes [n]        in, each < n_entries
- *  out   [n][dims]  out */
-typedef void table_expand_fn(table_run run, const uint16_t *codes, uint32_t n, float *out);
+/* `n` codes of each of n_rows rows. */
+typedef struct table_rows {
+    uint32_t n_rows, n;
+    size_t code_stride, out_stride; /* from the first of a row to the first of the next one */
+} table_rows;
+
+/*  codes [n]        in, of each row, each < n_entries
+ *  out   [n][dims]  out, of each row */
+typedef void table_expand_fn(table_run run, table_rows rows, const uint16_t *codes, float *out);
 table_expand_fn kvci_table_expand; /* the best of those below */
 
 /* All give the same values. Those of a machine's own may be NULL, or not be for this run. */
 table_expand_fn kvci_table_expand_plain;
 table_expand_fn *kvci_table_expand_f16c(table_run run);
-table_expand_fn *kvci_table_expand_vbmi(table_run run, uint32_t n);
+table_expand_fn *kvci_table_expand_vbmi(table_run run, uint32_t n); /* codes of a row */
 
 #endif

@@ -90,21 +90,25 @@ VBMI_INLINE __m512i load_codes(const uint16_t *codes, __m512i order)
     return _mm512_permutexvar_epi8(order, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
 }
 
-VBMI_INLINE void expand_all(table_run run, const uint16_t *codes, uint32_t n, float *out, const uint32_t dims,
+VBMI_INLINE void expand_all(table_run run, table_rows rows, const uint16_t *codes, float *out, const uint32_t dims,
                             const uint32_t parts)
 {
     plane planes[4];
     __m512i order = interleaving_order(dims);
+    table_rows rest = {1, rows.n % 64, 0, 0};
     cut_planes(run.table, run.n_entries, dims, planes);
-    for (; n >= 64; n -= 64, codes += 64, out += 64 * dims)
-        expand64(planes, load_codes(codes, order), dims, parts, out);
-    kvci_table_expand_plain(run, codes, n, out);
+    for (uint32_t row = 0; row < rows.n_rows; row++, codes += rows.code_stride, out += rows.out_stride) {
+        uint32_t i = 0;
+        for (; i + 64 <= rows.n; i += 64) expand64(planes, load_codes(codes + i, order), dims, parts, out + i * dims);
+        if (rest.n) kvci_table_expand_plain(run, rest, codes + i, out + i * dims);
+    }
 }
 
 #define EXPAND(dims, parts)                                                                                          \
-    TARGET_VBMI static void expand_##dims##_##parts(table_run run, const uint16_t *codes, uint32_t n, float *out)    \
+    TARGET_VBMI static void expand_##dims##_##parts(table_run run, table_rows rows, const uint16_t *codes,           \
+                                                    float *out)                                                      \
     {                                                                                                                \
-        expand_all(run, codes, n, out, dims, parts);                                                                 \
+        expand_all(run, rows, codes, out, dims, parts);                                                              \
     }
 EXPAND(1, 1)
 EXPAND(1, 2)

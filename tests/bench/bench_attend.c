@@ -89,13 +89,29 @@ static void fill_basis(uint32_t heads, uint32_t d, uint8_t *part)
     }
 }
 
+/* How many codes a row has, and how many of its channels have one. */
+static void count_codes(const kvc_coder *coder, uint32_t *n_codes, uint32_t *kept)
+{
+    uint32_t dims = coder->codec.dims, d = coder->head_dim;
+    *n_codes = dims ? d / dims : 0;
+    *kept = dims ? d : 0;
+    for (uint32_t k = 0; dims == 0 && k < 5; k++) {
+        uint32_t n = coder->codec.segment[k] * d / 64;
+        *n_codes += n;
+        *kept += n << k;
+    }
+}
+
 static void fill_tables(const kvc_coder *coder, uint8_t *part)
 {
-    uint32_t n_scales = coder->n_kv_heads * (coder->head_dim / coder->codec.dims);
+    uint32_t n_codes, kept, heads = coder->n_kv_heads;
+    count_codes(coder, &n_codes, &kept);
     float *scales = (float *)part;
-    uint16_t *table = (uint16_t *)(scales + n_scales), *end = (uint16_t *)(part + kvc_coder_part_bytes(coder, 4));
+    uint16_t *order = (uint16_t *)(scales + heads * n_codes), *table = order + (heads * kept + 1) / 2 * 2;
+    uint16_t *end = (uint16_t *)(part + kvc_coder_part_bytes(coder, 4));
     uint64_t state = 521288629;
-    for (uint32_t i = 0; i < n_scales; i++) scales[i] = 1.0f;
+    for (uint32_t i = 0; i < heads * n_codes; i++) scales[i] = 1.0f;
+    for (uint32_t i = 0; i < heads * kept; i++) order[i] = (uint16_t)(i % kept);
     while (table < end) *table++ = kvc_fp16_from_float(uniform(&state));
 }
 
@@ -114,7 +130,7 @@ static void *make_params(shape s, kvc_layer *layer, size_t *n_bytes)
     if (!params) exit(1);
     for (int i = 0; i < 2; i++) {
         uint8_t *at = params + (i ? first : 0);
-        if (kvc_coder_part_bytes(&coder[i], 0)) fill_basis(s.n_kv_heads, s.head_dim, at);
+        if (kvc_coder_part_bytes(&coder[i], 0)) fill_basis(coder[i].n_kv_heads, coder[i].head_dim, at);
         if (kvc_coder_part_bytes(&coder[i], 4)) fill_tables(&coder[i], at + kvc_coder_part_offset(&coder[i], 4));
     }
     layer->value.param_offset = coder[1].codec.param_bytes ? (uint32_t)first : 0;
@@ -202,7 +218,7 @@ static void bench_pair(shape s, const char *key, const char *value, uint32_t n_t
     double seconds = time_attend(cache, s, 0, repeats), cold = time_attend(cache, s, 1, repeats);
     double read = (double)kvc_config_bytes(cfg, n_tokens),
            multiply_adds = 2.0 * n_tokens * s.n_query_heads * s.head_dim;
-    printf("%-12s %-12s %7u  %8.2f MB  %9.1f us  %6.2f GB/s  %5.1f %%  %6.2f GMAC/s  cold %9.1f us\n", key, value,
+    printf("%-24s %-24s %7u  %8.2f MB  %9.1f us  %6.2f GB/s  %5.1f %%  %6.2f GMAC/s  cold %9.1f us\n", key, value,
            n_tokens, read * 1e-6, seconds * 1e6, read / seconds * 1e-9, 100.0 * read / seconds / stream,
            multiply_adds / seconds * 1e-9, cold * 1e6);
     kvc_cache_destroy(cache);
@@ -246,7 +262,15 @@ int main(int argc, char **argv)
                                            {"vq2x8+klt", "vq2x8+klt"},
                                            {"vq4x8+klt", "vq4x8+klt"},
                                            {"vq8x8+klt", "vq8x8+klt"},
-                                           {"vq4x6+klt", "vq4x6+klt"}};
+                                           {"vq4x6+klt", "vq4x6+klt"},
+                                           {"vq[4*8,2*16]x8+klt", "vq[4*8,2*16]x8+klt"},
+                                           {"vq[8*2,12*4]x8+klt", "vq[8*2,12*4]x8+klt"},
+                                           {"int4.ch64@joint", "int4.tok64@joint"},
+                                           {"vq8x8+klt@joint", "vq8x8+klt@joint"},
+                                           {"vq4x8+klt@joint", "vq4x8+klt@joint"},
+                                           {"vq[4*8,2*16]x8+klt@joint", "vq[4*8,2*16]x8+klt@joint"},
+                                           {"vq[2*16]x8+klt@joint", "vq[2*16]x8+klt@joint"},
+                                           {"vq[8*2,12*4]x8+klt@joint", "vq[8*2,12*4]x8+klt@joint"}};
     static const uint32_t lengths[] = {4096, 32768};
     int repeats = argc > 1 ? atoi(argv[1]) : 11;
     const char *only = argc > 2 ? argv[2] : "";
