@@ -79,6 +79,29 @@ START_TEST(attend__equals_reference_for_fitted_codecs)
 }
 END_TEST
 
+/* One row of all heads, on both sides or on one. */
+static const char *const joint_pairs[][2] = {{"int4.tok@joint", "int4.tok@joint"},
+                                             {"vq8x8+klt@joint", "vq8x8+klt@joint"},
+                                             {"vq[8*2,8*4]x8+klt@joint", "vq[4*8,2*16]x8+klt@joint"},
+                                             {"int4.ch16+had@joint", "fp16"},
+                                             {"int4.ch64", "vq4x6+klt@joint"},
+                                             {"vq[2*16]x8+klt@joint", "lut3.static+had"}};
+#define N_JOINT_PAIRS (sizeof joint_pairs / sizeof *joint_pairs)
+
+START_TEST(attend__equals_reference_for_rows_of_all_heads)
+{
+    static const uint32_t lengths[] = {1, 132, 133, 300};
+    for (size_t k = 0; k < N_JOINT_PAIRS; k++)
+        for (int n = 0; n < 4; n++) {
+            check_shape(joint_pairs[k][0], joint_pairs[k][1], 3, 3, 64, lengths[n]);
+            check_shape(joint_pairs[k][0], joint_pairs[k][1], 1, 2, 96, lengths[n]);
+            check_shape(joint_pairs[k][0], joint_pairs[k][1], 2, 1, 64, lengths[n]);
+        }
+    check_shape("vq8x8+klt@joint", "vq8x8+klt@joint", 5, 8, 128, 200); /* more queries than pass at once */
+    check_shape("int4.tok@joint", "vq8x8@joint", 7, 5, 128, 200);
+}
+END_TEST
+
 START_TEST(attend__equals_reference_over_policies)
 {
     static const kvc_token_policy policies[] = {{0, 0, 8}, {0, 64, 64}, {5, 0, 16},
@@ -101,13 +124,15 @@ END_TEST
 START_TEST(attend__is_causal_for_many_queries)
 {
     static const uint32_t queries[] = {2, 5, 17, 64, 150, 300};
-    for (int i = 0; i < 6; i++) {
+    static const char *const pairs[][2] = {
+        {"int4.ch64", "int4.tok"}, {"int4.tok@joint", "vq8x8+klt@joint"}, {"int4.ch64", "int4.tok@joint"}};
+    for (int i = 0; i < 18; i++) {
         rig r;
-        rig_config(&r, 1, 6, 2, 64, usual, "int4.ch64", "int4.tok");
+        rig_config(&r, 1, 6, 2, 64, usual, pairs[i / 6][0], pairs[i / 6][1]);
         rig_cache(&r, 1, 512);
         rig_rows(&r, 300, 5);
         rig_append_all_layers(&r, 0, 0, 300);
-        ck_assert_double_lt(worst_error(&r, 0, 0, 300, queries[i], kvc_tokens_compressed(&usual, 300)), 2e-5);
+        ck_assert_double_lt(worst_error(&r, 0, 0, 300, queries[i % 6], kvc_tokens_compressed(&usual, 300)), 2e-5);
         rig_free(&r);
     }
 }
@@ -153,11 +178,14 @@ START_TEST(attend__chunks_equal_single_tokens_bit_for_bit)
         check_chunks(policies[i], "int4.ch8", "int4.tok+had");
         check_chunks(policies[i], "fp16", "int3.tok16");
         check_chunks(policies[i], "vq8x8+klt", "vq4x6");
+        check_chunks(policies[i], "vq[4*4,4*8]x6+klt@joint", "int4.tok@joint");
+        check_chunks(policies[i], "int4.tok@joint", "vq4x6");
+        check_chunks(policies[i], "vq8x4+klt", "vq[3*16]x4+klt@joint");
     }
 }
 END_TEST
 
-START_TEST(attend__works_on_a_range_of_heads_and_a_given_scale)
+static void check_ranges_and_scales(const char *key, const char *value)
 {
     enum { H = 8, D = 64 };
     rig r;
@@ -165,7 +193,7 @@ START_TEST(attend__works_on_a_range_of_heads_and_a_given_scale)
     float q[H * D], whole[H * D], part[H * D], zero[H * D];
     uint32_t sequence = 0, one = 1;
     kvc_batch batch = {1, &sequence, &one};
-    rig_config(&r, 1, H, 4, D, usual, "int4.ch64", "int4.tok");
+    rig_config(&r, 1, H, 4, D, usual, key, value);
     rig_cache(&r, 1, 512);
     rig_rows(&r, 200, 5);
     rig_append_all_layers(&r, 0, 0, 200);
@@ -188,6 +216,12 @@ START_TEST(attend__works_on_a_range_of_heads_and_a_given_scale)
     free(values);
     free(work);
     rig_free(&r);
+}
+
+START_TEST(attend__works_on_a_range_of_heads_and_a_given_scale)
+{
+    check_ranges_and_scales("int4.ch64", "int4.tok");
+    for (size_t k = 0; k < N_JOINT_PAIRS; k++) check_ranges_and_scales(joint_pairs[k][0], joint_pairs[k][1]);
 }
 END_TEST
 
@@ -217,13 +251,13 @@ START_TEST(attend__takes_queries_of_any_dtype_and_several_sequences)
 }
 END_TEST
 
-START_TEST(attend__keeps_a_nan_query_in_its_own_row)
+static void check_nan_query(uint32_t n_kv_heads, const char *key, const char *value)
 {
     enum { N = 200, D = 64, HEADS = 3 };
     static const float bad[] = {NAN, INFINITY, -INFINITY};
     float q[2 * HEADS * D], out[2 * HEADS * D], clean[2 * HEADS * D];
     rig r;
-    rig_config(&r, 1, HEADS, 1, D, usual, "int4.ch64+had", "int4.tok");
+    rig_config(&r, 1, HEADS, n_kv_heads, D, usual, key, value);
     rig_cache(&r, 1, 512);
     rig_rows(&r, N, 5);
     rig_append_all_layers(&r, 0, 0, N);
@@ -241,6 +275,12 @@ START_TEST(attend__keeps_a_nan_query_in_its_own_row)
         }
     }
     rig_free(&r);
+}
+START_TEST(attend__keeps_a_nan_query_in_its_own_row)
+{
+    check_nan_query(1, "int4.ch64+had", "int4.tok");
+    check_nan_query(3, "int4.ch64+had", "vq8x8+klt");
+    for (size_t k = 0; k < N_JOINT_PAIRS; k++) check_nan_query(3, joint_pairs[k][0], joint_pairs[k][1]);
 }
 END_TEST
 
@@ -299,8 +339,8 @@ START_TEST(attend__refuses_what_it_cannot_do)
 END_TEST
 
 CHECK_MAIN("attend", attend__equals_reference_over_shapes_and_lengths, attend__equals_reference_for_every_codec,
-           attend__equals_reference_for_fitted_codecs, attend__equals_reference_over_policies,
-           attend__is_causal_for_many_queries, attend__chunks_equal_single_tokens_bit_for_bit,
-           attend__works_on_a_range_of_heads_and_a_given_scale,
+           attend__equals_reference_for_fitted_codecs, attend__equals_reference_for_rows_of_all_heads,
+           attend__equals_reference_over_policies, attend__is_causal_for_many_queries,
+           attend__chunks_equal_single_tokens_bit_for_bit, attend__works_on_a_range_of_heads_and_a_given_scale,
            attend__takes_queries_of_any_dtype_and_several_sequences, attend__survives_scores_far_apart,
            attend__keeps_a_nan_query_in_its_own_row, attend__refuses_what_it_cannot_do)

@@ -26,9 +26,15 @@ static void check_same_view(const rig *a, uint32_t in_a, const rig *b, uint32_t 
     free(y);
 }
 
-static void small_rig(rig *r, uint32_t n_sequences, uint64_t max_tokens)
+/* Rows of each head, and rows of all heads on both sides or on one. */
+static const char *const kinds[][2] = {{"vq4x6+klt", "int4.tok+had"},
+                                       {"vq[8*2,8*4]x6+klt@joint", "int4.tok@joint"},
+                                       {"int4.ch64@joint", "vq8x8"},
+                                       {"vq8x4+klt", "vq[4*8,1*16]x5+klt@joint"}};
+
+static void small_rig(int kind, rig *r, uint32_t n_sequences, uint64_t max_tokens)
 {
-    rig_config(r, 2, 4, 2, 64, usual, "vq4x6+klt", "int4.tok+had");
+    rig_config(r, 2, 4, 2, 64, usual, kinds[kind][0], kinds[kind][1]);
     rig_cache(r, n_sequences, max_tokens);
     rig_rows(r, 600, 11);
 }
@@ -118,9 +124,9 @@ START_TEST(append__takes_every_dtype)
     uint16_t *halves = malloc(n * 2), *bfloats = malloc(n * 2);
     uint32_t sequence = 0, count = 200;
     kvc_batch batch = {1, &sequence, &count};
-    small_rig(&a, 1, 512);
-    small_rig(&b, 1, 512);
-    small_rig(&c, 1, 512);
+    small_rig(_i, &a, 1, 512);
+    small_rig(_i, &b, 1, 512);
+    small_rig(_i, &c, 1, 512);
     for (size_t i = 0; i < n; i++) { /* values that all three can say */
         a.keys[i] = a.values[i] = (float)((int)(i * 7 % 255) - 127) * 0.0078125f;
         uint32_t bits;
@@ -146,8 +152,8 @@ END_TEST
 START_TEST(append__one_call_equals_many)
 {
     rig one, many;
-    small_rig(&one, 1, 600);
-    small_rig(&many, 1, 600);
+    small_rig(_i, &one, 1, 600);
+    small_rig(_i, &many, 1, 600);
     rig_append_all_layers(&one, 0, 0, 600);
     for (uint32_t t = 0, n; t < 600; t += n) {
         n = t % 13 + 1 < 600 - t ? t % 13 + 1 : 600 - t;
@@ -163,8 +169,8 @@ END_TEST
 START_TEST(append__clamps_what_fp16_cannot_say)
 {
     rig a, b;
-    small_rig(&a, 1, 512);
-    small_rig(&b, 1, 512);
+    small_rig(_i, &a, 1, 512);
+    small_rig(_i, &b, 1, 512);
     for (int i = 0; i < 300 * 2 * 64; i += 5) a.values[i] = 1e30f, b.values[i] = 65504.0f;
     rig_append_all_layers(&a, 0, 0, 300);
     rig_append_all_layers(&b, 0, 0, 300);
@@ -178,8 +184,8 @@ START_TEST(append__nonfinite_rows_change_nothing)
 {
     static const float poisons[] = {NAN, INFINITY, -INFINITY};
     rig r, clean;
-    small_rig(&r, 2, 600);
-    small_rig(&clean, 2, 600);
+    small_rig(_i, &r, 2, 600);
+    small_rig(_i, &clean, 2, 600);
     rig_append_all_layers(&r, 0, 0, 100);
     rig_append_all_layers(&clean, 0, 0, 100);
     for (int p = 0; p < 3; p++)
@@ -209,8 +215,8 @@ END_TEST
 START_TEST(append__full_cache_changes_nothing)
 {
     rig r, clean;
-    small_rig(&r, 2, 256); /* 4 pages */
-    small_rig(&clean, 2, 2048);
+    small_rig(_i, &r, 2, 256); /* 4 pages */
+    small_rig(_i, &clean, 2, 2048);
     rig_append_all_layers(&r, 0, 0, 300);
     rig_append_all_layers(&r, 1, 300, 150);
     rig_append_all_layers(&clean, 0, 0, 300);
@@ -239,7 +245,7 @@ START_TEST(append__max_tokens_fit_however_they_are_spread)
 {
     for (uint32_t first = 0; first <= 600; first += 50) {
         rig r;
-        small_rig(&r, 2, 600);
+        small_rig(_i, &r, 2, 600);
         rig_append_all_layers(&r, 0, 0, first);
         rig_append_all_layers(&r, 1, first, 600 - first);
         ck_assert_uint_eq(kvc_cache_length(r.cache, 1, 0) + kvc_cache_length(r.cache, 1, 1), 600);
@@ -251,7 +257,7 @@ END_TEST
 START_TEST(append__refuses_wrong_batches)
 {
     rig r;
-    small_rig(&r, 2, 256);
+    small_rig(_i, &r, 2, 256);
     uint32_t twice[] = {1, 1}, far[] = {0, 2}, counts[] = {1, 1};
     kvc_batch double_batch = {2, twice, counts}, far_batch = {2, far, counts};
     ck_assert_int_eq(kvc_cache_append(r.cache, 0, &double_batch, r.keys, r.values, KVC_F32, NULL), KVC_INVALID);
@@ -267,7 +273,7 @@ END_TEST
 START_TEST(chunk__counts_to_the_next_move)
 {
     rig r;
-    small_rig(&r, 1, 600);
+    small_rig(_i, &r, 1, 600);
     ck_assert_uint_eq(kvc_cache_chunk(r.cache, 0, 0), 131); /* 4 + 64 + 64 - 1 */
     rig_append_all_layers(&r, 0, 0, 130);
     ck_assert_uint_eq(kvc_cache_chunk(r.cache, 0, 0), 1);
@@ -287,8 +293,8 @@ START_TEST(truncate__behind_pages_equals_never_appended)
     static const uint32_t lengths[] = {0, 1, 3, 4, 5, 60, 131};
     for (int i = 0; i < 7; i++) {
         rig cut, clean;
-        small_rig(&cut, 1, 600);
-        small_rig(&clean, 1, 600);
+        small_rig(_i, &cut, 1, 600);
+        small_rig(_i, &clean, 1, 600);
         rig_append_all_layers(&cut, 0, 0, 131); /* the last length without a page */
         rig_append_all_layers(&clean, 0, 0, lengths[i]);
         ck_assert_int_eq(kvc_cache_truncate(cut.cache, 0, lengths[i], NULL), KVC_OK);
@@ -307,7 +313,7 @@ START_TEST(truncate__into_a_page_keeps_decoded_rows)
 {
     for (uint32_t n = 1; n <= 500; n += 23) {
         rig r;
-        small_rig(&r, 1, 600);
+        small_rig(_i, &r, 1, 600);
         rig_append_all_layers(&r, 0, 0, 500);
         uint32_t packed = (uint32_t)kvc_tokens_compressed(&usual, 500), heads = 4, d = 64;
         double want[64], *keys = rig_decoded(&r, &kvc_config_layer(r.cfg, 0)->key, r.keys,
@@ -334,7 +340,7 @@ END_TEST
 START_TEST(truncate__gives_pages_back)
 {
     rig r;
-    small_rig(&r, 1, 512);
+    small_rig(_i, &r, 1, 512);
     for (int i = 0; i < 50; i++) {
         rig_append_all_layers(&r, 0, 0, 512);
         ck_assert_int_eq(kvc_cache_truncate(r.cache, 0, (uint64_t)(i * 11) % 512, NULL), KVC_OK);
@@ -351,8 +357,8 @@ END_TEST
 START_TEST(fork__shares_pages_and_lets_both_go_on)
 {
     rig r, clean;
-    small_rig(&r, 3, 768); /* 12 pages */
-    small_rig(&clean, 3, 4096);
+    small_rig(_i, &r, 3, 768); /* 12 pages */
+    small_rig(_i, &clean, 3, 4096);
     rig_append_all_layers(&r, 0, 0, 400); /* 5 pages */
     ck_assert_int_eq(kvc_cache_fork(r.cache, 0, 1, NULL), KVC_OK);
     ck_assert_int_eq(kvc_cache_fork(r.cache, 0, 2, NULL), KVC_OK);
@@ -376,7 +382,7 @@ END_TEST
 START_TEST(fork__refuses_occupied_or_uneven_sequences)
 {
     rig r;
-    small_rig(&r, 3, 512);
+    small_rig(_i, &r, 3, 512);
     rig_append_all_layers(&r, 0, 0, 10);
     rig_append_all_layers(&r, 1, 0, 1);
     ck_assert_int_eq(kvc_cache_fork(r.cache, 0, 1, NULL), KVC_INVALID);
@@ -396,7 +402,7 @@ END_TEST
 START_TEST(fork__after_an_uneven_truncation_is_a_copy)
 {
     rig r;
-    small_rig(&r, 2, 512);
+    small_rig(_i, &r, 2, 512);
     rig_append_all_layers(&r, 0, 0, 131);
     ck_assert_int_eq(rig_append(&r, 0, 0, 131, 1), KVC_OK); /* layer 0 compresses, layer 1 does not */
     ck_assert_int_eq(kvc_cache_truncate(r.cache, 0, 131, NULL), KVC_OK);
@@ -423,8 +429,8 @@ START_TEST(cache__random_walk_equals_separate_caches)
 {
     rig shared, own[4];
     uint32_t seed = 5, n_full = 0;
-    small_rig(&shared, 4, 640);
-    for (int s = 0; s < 4; s++) small_rig(&own[s], 2, 4096);
+    small_rig(_i, &shared, 4, 640);
+    for (int s = 0; s < 4; s++) small_rig(_i, &own[s], 2, 4096);
     for (int step = 0; step < 400; step++) {
         uint32_t random = (seed = seed * 1664525u + 1013904223u) >> 8, s = random % 4, what = random / 4 % 8;
         uint32_t n = random / 32 % 90, at = random / 4096 % 500;
@@ -459,11 +465,12 @@ START_TEST(cache__random_walk_equals_separate_caches)
 }
 END_TEST
 
-CHECK_MAIN("cache", cache_create__survives_failure_of_every_allocation, cache_create__refuses_impossible_options,
-           append__takes_every_dtype, append__one_call_equals_many, append__clamps_what_fp16_cannot_say,
-           append__nonfinite_rows_change_nothing, append__full_cache_changes_nothing,
-           append__max_tokens_fit_however_they_are_spread, append__refuses_wrong_batches,
-           chunk__counts_to_the_next_move, truncate__behind_pages_equals_never_appended,
-           truncate__into_a_page_keeps_decoded_rows, truncate__gives_pages_back,
-           fork__shares_pages_and_lets_both_go_on, fork__refuses_occupied_or_uneven_sequences,
-           fork__after_an_uneven_truncation_is_a_copy, cache__random_walk_equals_separate_caches)
+CHECK_MAIN_OF("cache", 4, cache_create__survives_failure_of_every_allocation,
+              cache_create__refuses_impossible_options, append__takes_every_dtype, append__one_call_equals_many,
+              append__clamps_what_fp16_cannot_say, append__nonfinite_rows_change_nothing,
+              append__full_cache_changes_nothing, append__max_tokens_fit_however_they_are_spread,
+              append__refuses_wrong_batches, chunk__counts_to_the_next_move,
+              truncate__behind_pages_equals_never_appended, truncate__into_a_page_keeps_decoded_rows,
+              truncate__gives_pages_back, fork__shares_pages_and_lets_both_go_on,
+              fork__refuses_occupied_or_uneven_sequences, fork__after_an_uneven_truncation_is_a_copy,
+              cache__random_walk_equals_separate_caches)
