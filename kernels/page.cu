@@ -53,7 +53,7 @@ template <int SYMBOL> __global__ void decode_pages(page_shape s, const uint8_t *
 static cudaError_t shape_of(const kvc_coder *coder, page_shape *s)
 {
     const kvc_codec *c = &coder->codec;
-    int known = (c->symbol == SYMBOL_FP16 || c->symbol == SYMBOL_INT) && !(c->flags & 1) && c->n_transforms <= 1 &&
+    int known = (c->symbol == SYMBOL_FP16 || c->symbol == SYMBOL_INT) && c->flags == 0 && c->n_transforms <= 1 &&
                 (c->n_transforms == 0 || c->transform[0] == TRANSFORM_HAD);
     if (!known) return cudaErrorNotSupported;
     uint32_t block = c->n_transforms ? coder->head_dim & -coder->head_dim : 0;

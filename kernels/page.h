@@ -11,8 +11,8 @@ extern "C" {
 
 /*  rows   [n_pages * P][n_kv_heads][d]  in, finite
  *  blocks [n_pages][n_kv_heads][block_bytes]  out, every byte written
- * cudaErrorNotSupported for a codec that has no kernel; cudaErrorInvalidValue where a page does not fit shared
- * memory. */
+ * cudaErrorNotSupported for a codec that has no kernel (all that are fitted, and "@joint"); cudaErrorInvalidValue
+ * where a page does not fit shared memory. */
 cudaError_t kernel_encode_pages(const kvc_coder *coder, const float *rows, size_t n_pages, void *blocks,
                                 cudaStream_t stream);
 /* The other way. */

@@ -12,6 +12,10 @@
 static const char *specs[] = {"fp16",      "int8.ch",   "int6.ch64",    "int4.ch64",     "int4.ch32", "int3.ch32",
                               "int2.ch16", "int1.ch64", "int8.tok",     "int6.tok16",    "int4.tok",  "int3.tok8",
                               "int2.tok",  "int1.tok",  "int4.tok+had", "int2.ch64+had", "fp16+had",  "int3.tok+had"};
+/* Codecs without a kernel: refused, not decoded as something else. */
+static const char *lacking[] = {
+    "vq8x8",          "lut3",       "seg[8,4,2,1,0,0,0,0].ch", "vq[4*8,2*16]x8", "int4.tok+klt", "fp16+klt",
+    "int4.tok@joint", "fp16@joint", "int4.tok+had+had",        "vq8x8+klt@joint"};
 static const uint32_t dims[] = {64, 80, 96, 128, 256};
 
 static void cuda_check(cudaError_t status, const char *what)
@@ -98,6 +102,22 @@ static int run_case(const char *spec, uint32_t d)
     return failed;
 }
 
+static int run_refusal(const char *spec)
+{
+    kvc_codec codec;
+    kvc_coder c;
+    kvc_error err;
+    if (kvc_codec_parse(&codec, spec, &err) || kvc_coder_init(&c, &codec, NULL, 3, 64, 64, &err)) {
+        fprintf(stderr, "%s: %s\n", spec, err.message);
+        return 1;
+    }
+    if (kernel_encode_pages(&c, NULL, 1, NULL, 0) == cudaErrorNotSupported &&
+        kernel_decode_pages(&c, NULL, 1, NULL, 0) == cudaErrorNotSupported)
+        return 0;
+    fprintf(stderr, "%s: not refused\n", spec);
+    return 1;
+}
+
 int main(void)
 {
     int devices = 0, failed = 0, cases = 0;
@@ -107,6 +127,7 @@ int main(void)
     }
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++)
         for (size_t j = 0; j < sizeof dims / sizeof *dims; j++, cases++) failed += run_case(specs[i], dims[j]);
+    for (size_t i = 0; i < sizeof lacking / sizeof *lacking; i++, cases++) failed += run_refusal(lacking[i]);
     printf("%d codecs and shapes, %d differences\n", cases, failed);
     return failed ? 1 : 0;
 }
