@@ -165,16 +165,25 @@ double seconds_probe(const speeds *s, const model_config *c, const sequence_set 
     return c->n_layers * share * (flops / s->flops + codecs);
 }
 
-/* Sums of k-means for the fitted of n codecs: distances of every sub-vector to every entry, in every iteration. */
+/* Values of the sub-vectors that the tables of a codec are fitted to; `values` are those of all sampled rows. */
+static double table_values(const settings *s, const kvc_codec *codec, double values)
+{
+    double sum = 0;
+    if (codec->dims) return fmin(values / codec->dims, (double)s->table_rows) * codec->dims;
+    for (uint32_t k = 0; k < 5; k++) /* a mix: codes of 1, 2, 4, 8 and 16 in every 64 channels */
+        sum += fmin(values / 64 * codec->segment[k], (double)s->table_rows) * (1u << k);
+    return sum;
+}
+
+/* Sums of k-means for the fitted of n codecs: distances of every sub-vector to every entry, in every iteration. Two
+ * trials of half the sub-vectors and six iterations come before (calib/fit/table.c). */
 static double table_flops(const settings *s, const model_config *c, const kvc_codec *codecs, uint32_t n)
 {
-    double flops = 0, rows = (double)s->fit_rows * c->n_kv_heads * c->head_dim;
-    for (uint32_t i = 0; i < n; i++) {
-        double dims = codecs[i].dims ? codecs[i].dims : codecs[i].segment[0], entries = ldexp(1, codecs[i].bits);
-        if (codecs[i].param_bytes && dims > 0)
-            flops +=
-                2 * fmin(rows / dims, (double)s->table_rows) * dims * entries * (double)(s->iterations * s->restarts);
-    }
+    double flops = 0, values = (double)s->fit_rows * c->n_kv_heads * c->head_dim;
+    double iterations = (double)(s->iterations * s->restarts) + 6;
+    for (uint32_t i = 0; i < n; i++)
+        if (codecs[i].param_bytes)
+            flops += 2 * table_values(s, &codecs[i], values) * ldexp(1, codecs[i].bits) * iterations;
     return flops;
 }
 
