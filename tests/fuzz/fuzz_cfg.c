@@ -57,9 +57,19 @@ static void use_cache(const kvc_config *cfg)
     kvc_cache_destroy(cache);
 }
 
-static void use_config(const kvc_config *cfg)
+/* The spec of a valid descriptor reads as that descriptor. */
+static void check_spec(const kvc_codec *codec)
 {
     char text[KVC_SPEC_MAX];
+    kvc_codec parsed;
+    kvc_codec_format(codec, text);
+    if (kvc_codec_parse(&parsed, text, NULL) != KVC_OK) abort();
+    if (memcmp(&parsed, codec, offsetof(kvc_codec, param_offset)) != 0) abort();
+    if (memcmp(parsed.segment, codec->segment, sizeof parsed.segment) != 0) abort();
+}
+
+static void use_config(const kvc_config *cfg)
+{
     size_t n, sum = 0;
     const uint8_t *parameters = kvc_config_parameters(cfg, &n);
     for (size_t i = 0; i < n; i++) sum += parameters[i];
@@ -67,11 +77,8 @@ static void use_config(const kvc_config *cfg)
     for (size_t i = 0; i < n; i++) sum += (size_t)provenance[i];
     for (uint32_t i = 0; i < kvc_config_sections(cfg); i++) sum += kvc_config_section(cfg, i).bytes;
     for (uint32_t i = 0; i < kvc_config_model(cfg)->n_layers; i++) {
-        kvc_codec parsed;
-        kvc_codec_format(&kvc_config_layer(cfg, i)->key, text);
-        if (kvc_codec_parse(&parsed, text, NULL) != KVC_OK) abort();
-        if (memcmp(&parsed, &kvc_config_layer(cfg, i)->key, offsetof(kvc_codec, param_offset)) != 0) abort();
-        if (memcmp(parsed.segment, kvc_config_layer(cfg, i)->key.segment, sizeof parsed.segment) != 0) abort();
+        check_spec(&kvc_config_layer(cfg, i)->key);
+        check_spec(&kvc_config_layer(cfg, i)->value);
     }
     if (sum == 0 || kvc_config_bits_per_value(cfg, 8192) <= 0.0) abort();
     use_cache(cfg);
