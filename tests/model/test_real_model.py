@@ -40,10 +40,10 @@ exact = json.loads(call("eval", model, "--text", os.path.join(top, golden["text"
 check(exact["tokens"] == golden["tokens"] - 1, "as many positions as transformers scores")
 check(abs(exact["ppl_ref"] / golden["ppl"] - 1) < 1e-4, "perplexity %.5f, transformers %.5f" % (exact["ppl_ref"], golden["ppl"]))
 
-call("run", model, "-o", cfg, "--bits", "4.5", "--calib-tokens", "4096", "--holdout-tokens", "2048", "--anchor-tokens", "2048",
-     "--progress", "none")
+call("run", model, "-o", cfg, "--bits", "3", "--calib-tokens", "4096", "--holdout-tokens", "2048", "--anchor-tokens", "2048",
+     "--space", os.path.join(here, "space.yaml"), "--table-rows", "32768", "--progress", "none")
 inspect = json.loads(call("inspect", cfg, "--json"))
-check(inspect["bits_per_value"] <= 4.5, "%.3f bits per value" % inspect["bits_per_value"])
+check(inspect["bits_per_value"] <= 3, "%.3f bits per value" % inspect["bits_per_value"])
 check(os.path.getsize(cfg) == inspect["file_bytes"], "cfg.bin has %d bytes" % inspect["file_bytes"])
 call("verify", cfg, "--model", model)
 
