@@ -30,14 +30,15 @@ typedef struct settings {
     const char *method, *front, *report, *profile, *model, *text, *config, *plan, *prompt, *prompt_file, *dtype;
     text_list prompts, holdout;
     uint64_t context, sinks, window, page, seq_len, calib_tokens, holdout_tokens, anchor_tokens, probe_rows;
-    uint64_t probe_sequences, fit_rows, table_rows, restarts, iterations, price_tokens, price_rows, price_anchors, evaluations;
+    uint64_t probe_sequences, fit_rows, table_rows, restarts, iterations, price_tokens, price_rows, price_anchors,
+        evaluations;
     uint64_t max_pairs, max_constants; /* max_pairs 0: any number */
     uint64_t memory, threads, seed, max_tokens, n_tokens, top_k;
     const char *price, *objective, *format;
     double ridge;
     double bits, max_loss, checkpoint_interval, temperature, top_p; /* bits, max_loss: 0 = not asked for */
     bool differs;                                                   /* set by diff and verify: exit code 1 */
-    bool equal_pages, limit_constants; /* limit_constants: max_constants was asked for */
+    bool equal_pages, limit_constants;                              /* limit_constants: max_constants was asked for */
     bool resume, dry_run, json, chat, print_config, verbose, quiet, help, version;
 } settings;
 

@@ -15,7 +15,8 @@ typedef struct refined {
 
 /* Improves solution->chosen within `budget` bytes (at least what it has) and `evaluations` measurements of one item
  * or one plan each, on the first --price-tokens of the calibration text, at --price-rows positions per sequence. The
- * chosen plan never measures worse than it was. With --objective max KL is that of the prompt file that loses most. Measurements are kept in the work directory's refine.jsonl; with
+ * chosen plan never measures worse than it was. With --objective max KL is that of the prompt file that loses most.
+ * Measurements are kept in the work directory's refine.jsonl; with
  * --resume those that are there are not made again. The model runs only if something has to be measured. */
 kvc_status stage_refine(refined *out, solution *solution, uint64_t budget, uint32_t evaluations, const settings *s,
                         const subject *subject, const sequence_set *calibration, const workdir *w, kvc_error *err);

@@ -58,9 +58,9 @@ typedef struct probe_args {
     float *const *delta_value; /* [n_values] -> [n_rows][D], keys exact */
     double *score_error;       /* host [n_keys], added to: sum of |a - a^| over visible (query, key) pairs */
     const bool *paired;        /* host [n_keys]: keys whose pairs with every value are measured; NULL: all */
-    double *output_error;      /* host [n_keys][n_values], added to: sum of |o - o^| / |o| over rows and D; of keys that
-                                * are not paired nothing */
-    double *n_scores;          /* host, added to: number of pairs behind score_error */
+    double *output_error; /* host [n_keys][n_values], added to: sum of |o - o^| / |o| over rows and D; of keys that
+                           * are not paired nothing */
+    double *n_scores;     /* host, added to: number of pairs behind score_error */
 } probe_args;
 
 /* Second-order sensitivity of one sequence's keys and values (methods.md section 3). With exact attention A and

@@ -40,10 +40,10 @@ typedef struct profile {
     double *e_k;                       /* [L][K] mean |k - k^| / |k| over compressed rows (KVTuner) */
     double *e_v;                       /* [L][V] */
     double *e_a;                       /* [L][K] mean |a - a^| over visible (query, key) pairs */
-    double *e_o;                       /* [L][K][V] mean |o - o^| / |o|; 0 for fitted keys, whose pairs are not measured */
-    double *key_loss;                  /* [L][K] |dO Wo|^2 / |O Wo|^2, values exact */
-    double *value_loss;                /* [L][V] the same, keys exact */
-    double *output_power;              /* [L] mean over probe rows of |O Wo|^2 */
+    double *e_o;            /* [L][K][V] mean |o - o^| / |o|; 0 for fitted keys, whose pairs are not measured */
+    double *key_loss;       /* [L][K] |dO Wo|^2 / |O Wo|^2, values exact */
+    double *value_loss;     /* [L][V] the same, keys exact */
+    double *output_power;   /* [L] mean over probe rows of |O Wo|^2 */
     double *residual_power; /* [L] mean of |h|^2, the residual stream that O Wo is added to, over rows from the first
                                probed on */
     /* Domains: prompt files that losses are told apart by. None where there is only one. */
