@@ -4,19 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The candidate that a codec of the file is, or -1. */
-static int find(const profile *p, bool values, const kvc_codec *codec)
+/* The candidate that a codec of the file is, or UINT32_MAX. */
+static uint32_t find(const profile *p, bool values, const kvc_codec *codec)
 {
-    char spec[KVC_SPEC_MAX], other[KVC_SPEC_MAX];
     kvc_coder coder;
     if (kvc_coder_init(&coder, codec, NULL, p->model.n_kv_heads, p->model.head_dim, p->tokens.page, NULL) != KVC_OK)
-        return -1;
-    kvc_codec_format(&coder.codec, spec);
-    for (uint32_t i = 0; i < (values ? p->n_values : p->n_keys); i++) {
-        kvc_codec_format(values ? &p->values[i] : &p->keys[i], other);
-        if (strcmp(spec, other) == 0) return (int)i;
-    }
-    return -1;
+        return UINT32_MAX;
+    return profile_find_candidate(p, values, &coder.codec);
 }
 
 typedef struct files {
@@ -29,10 +23,10 @@ static kvc_status mark(bool **out, const profile *p, bool values, const kvc_code
     *out = calloc(values ? p->n_values : p->n_keys, sizeof **out);
     if (!*out) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for candidates");
     for (uint32_t i = 0; i < n; i++) {
-        int at = find(p, values, &codecs[i]);
+        uint32_t at = find(p, values, &codecs[i]);
         char spec[KVC_SPEC_MAX];
         kvc_codec_format(&codecs[i], spec);
-        if (at < 0)
+        if (at == UINT32_MAX)
             return kvc_fail(err, KVC_INPUT, "%s: %s: %s is no candidate of %s", names->space,
                             values ? "values" : "keys", spec, names->profile);
         (*out)[at] = true;

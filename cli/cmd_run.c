@@ -117,11 +117,10 @@ static uint64_t refine_budget(const job_state *x, const settings *s)
 /* What the model itself says of plans: --evaluations of them. */
 static kvc_status measure_plans(job_state *x, const settings *s, kvc_error *err)
 {
-    refined refined;
     if (s->evaluations == 0) return KVC_OK;
     if (strcmp(s->method, "kvtuner") == 0)
         return stage_kvtuner(&x->solution, s, &x->subject, &x->corpus.calibration, &x->work, err);
-    return stage_refine(&refined, &x->solution, refine_budget(x, s), (uint32_t)s->evaluations, s, &x->subject,
+    return stage_refine(&x->solution, refine_budget(x, s), (uint32_t)s->evaluations, s, &x->subject,
                         &x->corpus.calibration, &x->work, err);
 }
 

@@ -50,7 +50,7 @@ static kvc_status traits_new(traits *out, const priced *priced, const profile *p
         for (uint32_t o = 0; o < n; o++) {
             uint16_t candidate = priced->candidate[side][o];
             uint64_t bytes = (side ? p->values : p->keys)[candidate].param_bytes;
-            out->page[side][o] = (side ? p->value_block : p->key_block)[candidate];
+            out->page[side][o] = profile_page_bytes(p, side, candidate);
             out->constants[side][o] = (bytes + BLOCK - 1) / BLOCK * BLOCK;
         }
     }
@@ -63,8 +63,7 @@ static constraints constraints_of(const traits *t, const profile *p, uint64_t co
                          .equal_pages = s->equal_pages,
                          .max_constants = s->limit_constants ? s->max_constants : UINT64_MAX,
                          .page = {t->page[0], t->page[1]},
-                         .page_copies =
-                             p->model.n_kv_heads * (kvc_tokens_compressed(&p->tokens, context) / p->tokens.page),
+                         .page_copies = kvc_tokens_compressed(&p->tokens, context) / p->tokens.page,
                          .constants = {t->constants[0], t->constants[1]}};
 }
 
@@ -88,11 +87,11 @@ void limits_note(const priced *priced, const profile *p, const settings *s, cons
     uint32_t n = 0; /* layers of that size */
     if (!s->equal_pages) return;
     for (uint32_t l = 0; l < p->n_layers; l++) {
-        unsigned long long page = (unsigned long long)p->key_block[priced->candidate[2 * l][choice[2 * l]]] +
-                                  p->value_block[priced->candidate[2 * l + 1][choice[2 * l + 1]]];
+        unsigned long long page = profile_page_bytes(p, 0, priced->candidate[2 * l][choice[2 * l]]) +
+                                  profile_page_bytes(p, 1, priced->candidate[2 * l + 1][choice[2 * l + 1]]);
         if (page > largest) n = 0;
         if (page >= largest) largest = page, n++;
     }
-    console_note("a page takes %llu bytes per layer and head; %u of %u layers are padded to that", largest,
-                 p->n_layers - n, p->n_layers);
+    console_note("a page takes %llu bytes per layer and head; %u of %u layers are padded to that",
+                 largest / p->model.n_kv_heads, p->n_layers - n, p->n_layers);
 }

@@ -35,19 +35,13 @@ size_t prices_count(const settings *s, uint32_t n_layers, uint32_t n_keys, uint3
     return 2 * (size_t)n_layers * s->price_anchors;
 }
 
-static double code_bits(const profile *p, bool values, uint32_t candidate)
-{
-    uint32_t block = values ? p->value_block[candidate] : p->key_block[candidate];
-    return 8.0 * block / ((double)p->tokens.page * p->model.head_dim);
-}
-
 /* The item's option whose rate is nearest, by ratio, to `bits`; fp16 is none. */
 static uint32_t nearest_option(const pricing_work *x, uint32_t item, double bits)
 {
     uint32_t best = 0;
     double least = INFINITY;
     for (uint32_t i = 0; i < x->table.table.n_options[item]; i++) {
-        double own = code_bits(x->p, item % 2, x->table.candidate[item][i]), away = fabs(log(own / bits));
+        double own = profile_code_bits(x->p, item % 2, x->table.candidate[item][i]), away = fabs(log(own / bits));
         if (own < 16 && away < least) least = away, best = i;
     }
     return best;
@@ -55,7 +49,8 @@ static uint32_t nearest_option(const pricing_work *x, uint32_t item, double bits
 
 static bool is_wanted(const pricing_work *x, uint32_t item, uint32_t option)
 {
-    if (strcmp(x->s->price, "full") == 0) return code_bits(x->p, item % 2, x->table.candidate[item][option]) < 16;
+    if (strcmp(x->s->price, "full") == 0)
+        return profile_code_bits(x->p, item % 2, x->table.candidate[item][option]) < 16;
     for (uint64_t i = 0; i < x->s->price_anchors; i++)
         if (nearest_option(x, item, anchor_bits[i]) == option) return true;
     return false;

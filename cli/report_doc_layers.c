@@ -5,19 +5,13 @@
 
 #define REFERENCE_BITS 2.0 /* where sides differ most */
 
-double candidate_bits(const profile *p, bool values, uint32_t candidate)
-{
-    uint32_t block = values ? p->value_block[candidate] : p->key_block[candidate];
-    return 8.0 * block / ((double)p->tokens.page * p->model.head_dim);
-}
-
 /* The candidate nearest, by ratio, to the reference rate. */
 static uint32_t reference(const profile *p, bool values)
 {
     uint32_t best = 0;
     double least = INFINITY;
     for (uint32_t i = 0; i < (values ? p->n_values : p->n_keys); i++) {
-        double away = fabs(log(candidate_bits(p, values, i) / REFERENCE_BITS));
+        double away = fabs(log(profile_code_bits(p, values, i) / REFERENCE_BITS));
         if (away < least) least = away, best = i;
     }
     return best;
@@ -36,7 +30,7 @@ static json_t *side_json(const solution *s, uint32_t item)
     uint16_t candidate = solution_candidate(s, &s->chosen, item);
     double sensitivity = s->priced.loss[item][reference(s->profile, values)];
     return json_pack("{s:o,s:o,s:o}", "spec", spec_json(s->profile, values, candidate), "bits",
-                     number_json(candidate_bits(s->profile, values, candidate)), "sensitivity",
+                     number_json(profile_code_bits(s->profile, values, candidate)), "sensitivity",
                      number_json(sensitivity));
 }
 

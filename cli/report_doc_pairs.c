@@ -34,7 +34,7 @@ static double plan_codes(const profile *p, const profile_anchor *a)
 {
     double sum = 0;
     for (uint32_t i = 0; i < p->n_layers; i++)
-        sum += candidate_bits(p, false, a->key[i]) + candidate_bits(p, true, a->value[i]);
+        sum += profile_code_bits(p, false, a->key[i]) + profile_code_bits(p, true, a->value[i]);
     return sum / (2 * p->n_layers);
 }
 
@@ -87,7 +87,7 @@ static const profile_price *anchor_of(const profile *p, const profile_price *pri
     double least = INFINITY;
     for (uint32_t i = 0; i < p->n_prices; i++) {
         const profile_price *other = &p->prices[i];
-        double away = fabs(log(candidate_bits(p, other->values, other->candidate)));
+        double away = fabs(log(profile_code_bits(p, other->values, other->candidate)));
         if (other->layer != price->layer || other->values != price->values || away >= least) continue;
         least = away;
         best = other;

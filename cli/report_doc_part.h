@@ -4,8 +4,6 @@
 #include "solution.h"
 
 json_t *number_json(double x); /* null where x is not finite */
-/* Codes and metadata of a candidate of one side, per value. */
-double candidate_bits(const profile *p, bool values, uint32_t candidate);
 /* "layers" and "sensitivity" (report.h). */
 json_t *layers_json(const solution *s);
 json_t *sensitivity_json(const solution *s);

@@ -180,7 +180,7 @@ static void take(solution *s, const refine_result *r)
         s->chosen.loss += s->priced.table.options[i][r->choice[i]].loss;
 }
 
-static kvc_status search(stage *x, uint64_t budget, refined *out)
+static kvc_status search(stage *x, uint64_t budget)
 {
     refine_result r;
     refine_calls calls = {rebase, measure_marginal, measure_plan, keep, x};
@@ -196,12 +196,11 @@ static kvc_status search(stage *x, uint64_t budget, refined *out)
         return x->status;
     }
     take(x->solution, &r);
-    *out = (refined){r.start_loss, r.loss, r.deviation, r.used, r.n_plans, r.n_accepted};
     console_detail("refine: KL %.5g to %.5g, %u of %u plans accepted", r.start_loss, r.loss, r.n_accepted, r.n_plans);
     return KVC_OK;
 }
 
-kvc_status stage_refine(refined *out, solution *solution, uint64_t budget, uint32_t evaluations, const settings *s,
+kvc_status stage_refine(solution *solution, uint64_t budget, uint32_t evaluations, const settings *s,
                         const subject *subject, const sequence_set *calibration, const workdir *w, kvc_error *err)
 {
     stage x = {.solution = solution, .s = s, .subject = subject, .evaluations = evaluations, .err = err};
@@ -210,7 +209,7 @@ kvc_status stage_refine(refined *out, solution *solution, uint64_t budget, uint3
     x.files = calloc(x.n_files, sizeof *x.files);
     kvc_status status = x.files ? open_file(&x, w) : kvc_fail(err, KVC_NO_MEMORY, "out of memory for prices");
     if (status == KVC_OK) note_texts(&x);
-    if (status == KVC_OK) status = search(&x, budget, out);
+    if (status == KVC_OK) status = search(&x, budget);
     pricing_free(x.pricing);
     bound_plan_free(&x.base);
     refine_file_close(&x.file);

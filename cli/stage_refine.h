@@ -7,17 +7,11 @@
 #include "subject.h"
 #include "workdir.h"
 
-typedef struct refined {
-    double start_kl, kl, kl_stderr; /* of the plan before and after, on the text that prices are measured on */
-    uint32_t evaluations, n_plans;  /* measurements in all, and plans among them */
-    uint32_t n_accepted;            /* plans that were better than the best before them */
-} refined;
-
 /* Improves solution->chosen within `budget` bytes (at least what it has) and `evaluations` measurements of one item
  * or one plan each, on the first --price-tokens of the calibration text, at --price-rows positions per sequence. The
  * chosen plan never measures worse than it was. With --objective max KL is that of the prompt file that loses most.
  * Measurements are kept in the work directory's refine.jsonl; with
  * --resume those that are there are not made again. The model runs only if something has to be measured. */
-kvc_status stage_refine(refined *out, solution *solution, uint64_t budget, uint32_t evaluations, const settings *s,
+kvc_status stage_refine(solution *solution, uint64_t budget, uint32_t evaluations, const settings *s,
                         const subject *subject, const sequence_set *calibration, const workdir *w, kvc_error *err);
 #endif

@@ -35,7 +35,7 @@ typedef struct profile {
     char *recipe;         /* canonical JSON of what the profile was made with; owned */
     uint32_t n_layers, n_keys, n_values;
     kvc_codec *keys, *values;          /* [K], [V]; groups resolved */
-    uint32_t *key_block, *value_block; /* [K], [V] bytes of one page of one head */
+    uint32_t *key_block, *value_block; /* [K], [V] bytes of one page of one head, with "@joint" of all */
     uint32_t layers_done;              /* a checkpoint holds fewer than n_layers */
     double *e_k;                       /* [L][K] mean |k - k^| / |k| over compressed rows (KVTuner) */
     double *e_v;                       /* [L][V] */
@@ -91,6 +91,21 @@ static inline double profile_domain_loss(const profile *p, uint32_t domain, int 
     return p->residual_power[layer] > 0 ? own * p->output_power[layer] / p->residual_power[layer] : own;
 }
 
+/* Bytes of one page of all KV heads. */
+static inline uint64_t profile_page_bytes(const profile *p, int values, uint32_t candidate)
+{
+    const kvc_codec *codec = values ? &p->values[candidate] : &p->keys[candidate];
+    uint32_t block = values ? p->value_block[candidate] : p->key_block[candidate];
+    return (uint64_t)block * (codec->flags & KVC_FLAG_JOINT ? 1 : p->model.n_kv_heads);
+}
+
+/* Bits per value of codes and metadata, sinks and window apart. */
+static inline double profile_code_bits(const profile *p, int values, uint32_t candidate)
+{
+    return 8.0 * (double)profile_page_bytes(p, values, candidate) /
+           ((double)p->tokens.page * p->model.n_kv_heads * p->model.head_dim);
+}
+
 /* All arrays allocated and zero; keys and values are copied and resolved against the model's shape (a candidate that
  * does not fit is named). Owned: profile_free(). */
 kvc_status profile_new(profile **out, const kvc_model_info *model, const kvc_token_policy *tokens,
@@ -102,6 +117,8 @@ kvc_status profile_set_domains(profile *p, const char *const *names, uint32_t n,
 kvc_status profile_add_anchor(profile *p, const uint16_t *key, const uint16_t *value, kvc_error *err);
 /* The new one's domains are at its kl. */
 kvc_status profile_add_price(profile *p, const profile_price *price, kvc_error *err);
+/* The candidate that a codec with its group resolved is, or UINT32_MAX. */
+uint32_t profile_find_candidate(const profile *p, bool values, const kvc_codec *codec);
 /* Keep the parameter block of a candidate at a layer (codec.param_bytes of it; 0: nothing to keep). */
 kvc_status profile_keep_params(profile *p, bool values, uint32_t layer, uint32_t candidate, const void *params,
                                kvc_error *err);

@@ -134,8 +134,7 @@ kvc_status profile_copy_params(profile *to, const profile *from, kvc_error *err)
 
 /* ---- for a plan ---- */
 
-/* The profile's candidate that a resolved codec is, or UINT32_MAX. */
-static uint32_t find_candidate(const profile *p, bool values, const kvc_codec *codec)
+uint32_t profile_find_candidate(const profile *p, bool values, const kvc_codec *codec)
 {
     char spec[KVC_SPEC_MAX], other[KVC_SPEC_MAX];
     kvc_codec_format(codec, spec);
@@ -179,7 +178,7 @@ static kvc_status fill(const profile *p, const kvc_model_info *m, kvc_layer *lay
         const kvc_codec *codec = side_of(layers, item);
         const char *side = item % 2 ? "value" : "key";
         if (codec->param_bytes == 0) continue;
-        uint32_t candidate = p ? find_candidate(p, item % 2, codec) : UINT32_MAX;
+        uint32_t candidate = p ? profile_find_candidate(p, item % 2, codec) : UINT32_MAX;
         if (candidate == UINT32_MAX || p->layers_done <= item / 2) {
             char spec[KVC_SPEC_MAX];
             kvc_codec_format(codec, spec);

@@ -9,8 +9,6 @@
 #include "kvc/codec.h"
 
 #define KVC_FP16_MAX 65504.0f
-#define KVC_FLAG_PRE 1u
-#define KVC_FLAG_JOINT 2u
 
 struct kvc_transform;
 

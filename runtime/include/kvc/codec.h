@@ -21,6 +21,10 @@
 extern "C" {
 #endif
 
+/* kvc_codec.flags */
+#define KVC_FLAG_PRE 1u
+#define KVC_FLAG_JOINT 2u
+
 #define KVC_SPEC_MAX 96 /* longest spec string with its NUL */
 
 /* Which values share a scale or a table. Tables (lut, vq) are fitted offline: NONE is one for the layer's side. */
