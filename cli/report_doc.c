@@ -32,7 +32,7 @@ static kvc_status measure_plan(plan_size *out, const solution *s, const kvc_laye
         KVC_TRY(kvc_coder_init(&c, codec, NULL, m->n_kv_heads, m->head_dim, p->tokens.page, err));
         out->bytes += kvc_coder_bytes(&c, &p->tokens, s->context);
         out->constants += c.codec.param_bytes;
-        out->codes_bits += 8.0 * c.block_bytes / ((double)c.page * c.head_dim);
+        out->codes_bits += 8.0 * (double)c.page_bytes / ((double)c.page * c.head_dim * c.n_kv_heads);
     }
     out->codes_bits /= 2 * m->n_layers;
     out->bits = 8.0 * (double)out->bytes / n_values(s);

@@ -168,7 +168,8 @@ static void prefetch_page(const attend_view *v, const attend_pass *pass, uint64_
     for (int side = CACHE_KEYS; side <= CACHE_VALUES; side++)
         for (uint32_t i = 0; i < pass->n; i = next_unit(pass, i, &l->coder[side])) {
             const uint8_t *block = cache_block(v->cache, v->layer, v->sequence, index, side, pass->head[i]);
-            for (size_t at = 0; at < l->coder[side].block_bytes; at += 64) __builtin_prefetch(block + at, 0, 2);
+            uint32_t bytes = kvc_coder_block(&l->coder[side], l->coder[side].joined > 1 ? 0 : pass->head[i]).bytes;
+            for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(block + at, 0, 2);
         }
 }
 

@@ -79,8 +79,8 @@ static void place_all(arena *a, const kvc_cache *shape, const kvc_config *cfg, k
     for (uint32_t i = 0; i < shape->n_layers; i++) {
         cache_layer layer = {
             .coder = {coder_of(cfg, &cfg->layers[i].key, a), coder_of(cfg, &cfg->layers[i].value, a)}};
-        layer.value_offset = (uint64_t)layer.coder[0].n_kv_heads * layer.coder[0].block_bytes;
-        layer.page_bytes = layer.value_offset + (uint64_t)layer.coder[1].n_kv_heads * layer.coder[1].block_bytes;
+        layer.value_offset = layer.coder[0].page_bytes;
+        layer.page_bytes = layer.value_offset + layer.coder[1].page_bytes;
         layer.length = place(a, n_sequences, sizeof *layer.length);
         layer.packed = place(a, n_sequences, sizeof *layer.packed);
         layer.rows = place(a, n_sequences * shape->n_kv_heads, row_values * sizeof *layer.rows);

@@ -237,7 +237,7 @@ static kvc_status check_side(kvc_config *cfg, const kvc_codec *codec, uint64_t *
     KVC_TRY(find_parameters(cfg, codec, &params, err));
     KVC_TRY(check_codec(cfg, codec, &coder, err));
     KVC_TRY(check_values(cfg, codec, &coder, params, room, err));
-    cfg->page_bytes += (uint64_t)coder.n_kv_heads * coder.block_bytes;
+    cfg->page_bytes += coder.page_bytes;
     return KVC_OK;
 }
 

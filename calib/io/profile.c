@@ -24,19 +24,21 @@ kvc_status profile_check_shape(const kvc_model_info *m, uint64_t n_keys, uint64_
 }
 
 static kvc_status resolve(const profile *p, const char *side, const kvc_codec *in, uint32_t n, kvc_codec **codecs,
-                          uint32_t **block, kvc_error *err)
+                          uint32_t **page, kvc_error *err)
 {
     *codecs = calloc(n, sizeof **codecs);
-    *block = calloc(n, sizeof **block);
-    if (!*codecs || !*block) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a profile");
+    *page = calloc(n, sizeof **page);
+    if (!*codecs || !*page) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a profile");
     for (uint32_t i = 0; i < n; i++) {
         kvc_coder coder;
         kvc_error inner;
         const kvc_model_info *m = &p->model;
         kvc_status status = kvc_coder_init(&coder, &in[i], NULL, m->n_kv_heads, m->head_dim, p->tokens.page, &inner);
         if (status != KVC_OK) return kvc_fail(err, status, "candidates/%s[%u]: %s", side, i, inner.message);
+        if (coder.page_bytes > UINT32_MAX)
+            return kvc_fail(err, KVC_INVALID, "candidates/%s[%u]: a page of 4 GiB or more", side, i);
         (*codecs)[i] = coder.codec;
-        (*block)[i] = coder.block_bytes;
+        (*page)[i] = (uint32_t)coder.page_bytes;
     }
     return KVC_OK;
 }
@@ -68,8 +70,8 @@ kvc_status profile_new(profile **out, const kvc_model_info *model, const kvc_tok
     p->n_layers = model->n_layers;
     p->n_keys = n_keys;
     p->n_values = n_values;
-    kvc_status status = resolve(p, "keys", keys, n_keys, &p->keys, &p->key_block, err);
-    if (status == KVC_OK) status = resolve(p, "values", values, n_values, &p->values, &p->value_block, err);
+    kvc_status status = resolve(p, "keys", keys, n_keys, &p->keys, &p->key_page, err);
+    if (status == KVC_OK) status = resolve(p, "values", values, n_values, &p->values, &p->value_page, err);
     if (status == KVC_OK) status = allocate_arrays(p, err);
     if (status == KVC_OK)
         *out = p;
@@ -129,8 +131,8 @@ void profile_free(profile *p)
     free(p->recipe);
     free(p->keys);
     free(p->values);
-    free(p->key_block);
-    free(p->value_block);
+    free(p->key_page);
+    free(p->value_page);
     free(p);
 }
 

@@ -35,7 +35,7 @@ typedef struct profile {
     char *recipe;         /* canonical JSON of what the profile was made with; owned */
     uint32_t n_layers, n_keys, n_values;
     kvc_codec *keys, *values;          /* [K], [V]; groups resolved */
-    uint32_t *key_block, *value_block; /* [K], [V] bytes of one page of one head, with "@joint" of all */
+    uint32_t *key_page, *value_page; /* [K], [V] bytes of one page of all KV heads */
     uint32_t layers_done;              /* a checkpoint holds fewer than n_layers */
     double *e_k;                       /* [L][K] mean |k - k^| / |k| over compressed rows (KVTuner) */
     double *e_v;                       /* [L][V] */
@@ -91,12 +91,9 @@ static inline double profile_domain_loss(const profile *p, uint32_t domain, int 
     return p->residual_power[layer] > 0 ? own * p->output_power[layer] / p->residual_power[layer] : own;
 }
 
-/* Bytes of one page of all KV heads. */
-static inline uint64_t profile_page_bytes(const profile *p, int values, uint32_t candidate)
+static inline uint32_t profile_page_bytes(const profile *p, int values, uint32_t candidate)
 {
-    const kvc_codec *codec = values ? &p->values[candidate] : &p->keys[candidate];
-    uint32_t block = values ? p->value_block[candidate] : p->key_block[candidate];
-    return (uint64_t)block * (codec->flags & KVC_FLAG_JOINT ? 1 : p->model.n_kv_heads);
+    return values ? p->value_page[candidate] : p->key_page[candidate];
 }
 
 /* Bits per value of codes and metadata, sinks and window apart. */

@@ -116,8 +116,8 @@ void profile_candidates(profile_columns *c, uint64_t K, uint64_t V, h5_field out
     const h5_field list[] = {
         {"candidates/keys", H5_TEXT, KVC_SPEC_MAX, 1, {K}, c->keys, "spec strings, groups resolved"},
         {"candidates/values", H5_TEXT, KVC_SPEC_MAX, 1, {V}, c->values, "spec strings, groups resolved"},
-        {"candidates/key_block", H5_U32, 0, 1, {K}, c->key_block, "bytes of one page of one head"},
-        {"candidates/value_block", H5_U32, 0, 1, {V}, c->value_block, "bytes of one page of one head"},
+        {"candidates/key_page", H5_U32, 0, 1, {K}, c->key_page, "bytes of one page of all heads"},
+        {"candidates/value_page", H5_U32, 0, 1, {V}, c->value_page, "bytes of one page of all heads"},
     };
     _Static_assert(sizeof list / sizeof *list == PROFILE_CANDIDATE_FIELDS, "PROFILE_CANDIDATE_FIELDS");
     memcpy(out, list, sizeof list);
@@ -188,7 +188,7 @@ kvc_status profile_columns_new(profile_columns *c, const profile_counts *n, kvc_
     uint64_t plans = n->anchors * n->layers;
     *c = (profile_columns){0};
     bool ok = allocate(&c->keys, n->keys, KVC_SPEC_MAX) && allocate(&c->values, n->values, KVC_SPEC_MAX) &&
-              allocate(&c->key_block, n->keys, 4) && allocate(&c->value_block, n->values, 4) &&
+              allocate(&c->key_page, n->keys, 4) && allocate(&c->value_page, n->values, 4) &&
               allocate(&c->anchor_key, plans, 2) && allocate(&c->anchor_value, plans, 2) &&
               allocate(&c->local_loss, n->anchors, 8) && allocate(&c->kl, n->anchors, 8) &&
               allocate(&c->kl_stderr, n->anchors, 8) && allocate(&c->ppl_ref, n->anchors, 8) &&
@@ -203,7 +203,7 @@ kvc_status profile_columns_new(profile_columns *c, const profile_counts *n, kvc_
 
 void profile_columns_free(profile_columns *c)
 {
-    void *all[] = {c->keys,        c->values,     c->key_block,       c->value_block, c->anchor_key,  c->anchor_value,
+    void *all[] = {c->keys,        c->values,     c->key_page,       c->value_page, c->anchor_key,  c->anchor_value,
                    c->local_loss,  c->kl,         c->kl_stderr,       c->ppl_ref,     c->ppl,         c->n_tokens,
                    c->price_layer, c->price_side, c->price_candidate, c->price_kl,    c->price_stderr};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);

@@ -101,8 +101,8 @@ static kvc_status get_candidates(loading *l)
                                     l->values, (uint32_t)l->n_values, &inner);
     if (status == KVC_NO_MEMORY) return kvc_fail(l->err, status, "%s: %s", l->file.name, inner.message);
     if (status != KVC_OK) return bad(l, inner.message);
-    KVC_TRY(check_blocks(l, "candidates/key_block", c->key_block, l->profile->key_block, l->n_keys));
-    return check_blocks(l, "candidates/value_block", c->value_block, l->profile->value_block, l->n_values);
+    KVC_TRY(check_blocks(l, "candidates/key_page", c->key_page, l->profile->key_page, l->n_keys));
+    return check_blocks(l, "candidates/value_page", c->value_page, l->profile->value_page, l->n_values);
 }
 
 static void copy_head(profile *p, const profile *head)

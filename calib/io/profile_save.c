@@ -9,8 +9,8 @@ static void fill_columns(const profile *p, profile_columns *c)
     size_t L = p->n_layers;
     for (uint32_t i = 0; i < p->n_keys; i++) kvc_codec_format(&p->keys[i], c->keys[i]);
     for (uint32_t i = 0; i < p->n_values; i++) kvc_codec_format(&p->values[i], c->values[i]);
-    memcpy(c->key_block, p->key_block, p->n_keys * sizeof *c->key_block);
-    memcpy(c->value_block, p->value_block, p->n_values * sizeof *c->value_block);
+    memcpy(c->key_page, p->key_page, p->n_keys * sizeof *c->key_page);
+    memcpy(c->value_page, p->value_page, p->n_values * sizeof *c->value_page);
     for (uint32_t i = 0; i < p->n_anchors; i++) {
         const profile_anchor *a = &p->anchors[i];
         memcpy(c->anchor_key + i * L, a->key, L * sizeof *a->key);

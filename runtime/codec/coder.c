@@ -119,10 +119,19 @@ kvc_status kvc_coder_init(kvc_coder *out, const kvc_codec *codec, const void *pa
     KVC_TRY(check_shape(&coder, err));
     KVC_TRY(resolve_param_bytes(&coder, err));
     KVC_TRY(bind_params(&coder, params, err));
-    kvci_symbol_find(codec->symbol)->layout(&coder);
+    const kvc_symbol *symbol = kvci_symbol_find(codec->symbol);
+    symbol->layout(&coder);
     coder.block_bytes = (coder.block_bytes + 15u) & ~15u;
+    coder.page_bytes = (uint64_t)coder.block_bytes * (symbol->block ? 1 : coder.n_kv_heads);
     *out = coder;
     return KVC_OK;
+}
+
+kvc_block kvc_coder_block(const kvc_coder *coder, uint32_t head)
+{
+    const kvc_symbol *symbol = kvci_symbol_find(coder->codec.symbol);
+    if (symbol->block) return symbol->block(coder, head);
+    return (kvc_block){(uint64_t)head * coder->block_bytes, coder->block_bytes};
 }
 
 /* Layout: rows [P][d] of one page, then one row. */
@@ -191,7 +200,7 @@ void kvc_coder_encode(const kvc_coder *coder, uint32_t head, const float *rows, 
         forward_row(coder, head, UINT32_MAX, rows + row * stride, y);
         memcpy(work + (size_t)row * coder->latent_dim, y, coder->latent_dim * sizeof *y);
     }
-    memset(block, 0, coder->block_bytes);
+    memset(block, 0, kvc_coder_block(coder, head).bytes);
     kvci_symbol_find(coder->codec.symbol)->encode(coder, head, work, block);
 }
 

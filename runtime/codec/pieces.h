@@ -20,6 +20,8 @@ typedef struct kvc_symbol {
     /* Sets code_bytes and block_bytes (before padding) of a coder whose shape and group are resolved, and latent_dim
      * where its frame keeps less than d channels. */
     void (*layout)(kvc_coder *coder);
+    /* NULL: every head has block_bytes. Otherwise the heads share a page of block_bytes, and this says how. */
+    kvc_block (*block)(const kvc_coder *coder, uint32_t head);
     /*  y     [P][d']  in, each within +-65504
      *  block [block_bytes] out; arrives as zeros, so that padding need not be written */
     void (*encode)(const kvc_coder *coder, uint32_t head, const float *y, uint8_t *block);

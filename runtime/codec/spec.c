@@ -4,7 +4,7 @@
  *     symbol  := "fp16" | "fp8" | "int" BITS | "lut" BITS | "vq" DIMS "x" BITS | "vq[" MIX "]x" BITS
  *              | "seg[" EIGHTHS "]"
  *     scale   := "tok" [GROUP] | "ch" [GROUP] | "static" | "head"
- *     MIX     := NUMBER "*" DIMS {"," NUMBER "*" DIMS}, DIMS increasing
+ *     MIX     := NUMBER "*" DIMS {"," NUMBER "*" DIMS}, DIMS increasing | NUMBER
  *     EIGHTHS := 8 numbers with commas between them
  *
  * A recursive-descent reader over one cursor. The whole grammar is read before anything is judged, so that a
@@ -101,12 +101,16 @@ static kvc_status read_seg(cursor *c, kvc_codec *codec)
     return KVC_OK;
 }
 
-/* "8*2,4*8]": how many codes of how many channels there are in every 64. */
+/* "8*2,4*8]": how many codes of how many channels there are in every 64. "8]": so many, shared out among heads. */
 static kvc_status read_mix(cursor *c, kvc_codec *codec)
 {
     uint32_t n = 0, dims = 0, last = 0;
     do {
         KVC_TRY(take_number(c, "a number of codes (1 to 64)", 1, 64, &n));
+        if (last == 0 && take(c, "]")) {
+            codec->segment[5] = (uint8_t)n;
+            return KVC_OK;
+        }
         if (!take(c, "*")) return malformed(c, "'*' (codes * channels of each)");
         const char *start = c->at;
         KVC_TRY(take_number(c, "channels of a code (1, 2, 4, 8 or 16)", 1, 16, &dims));
@@ -210,6 +214,7 @@ static int put_eighths(const kvc_codec *codec, char *out, size_t room)
 static int put_mix(const kvc_codec *codec, char *out, size_t room)
 {
     int at = 0;
+    if (codec->segment[5]) return snprintf(out, room, "[%u]", codec->segment[5]);
     for (uint32_t k = 0; k < 5; k++)
         if (codec->segment[k])
             at += snprintf(out + at, room - (size_t)at, "%c%u*%u", at ? ',' : '[', codec->segment[k], 1u << k);

@@ -13,29 +13,56 @@ kvc_status kvci_table_check_scale(const kvc_codec *codec, const char *name, kvc_
 
 /* ---- shape ---- */
 
-static void add_class(table_shape *shape, uint32_t n, uint32_t dims)
+static void add_class(table_shape *shape, uint32_t n, uint32_t dims, uint32_t table)
 {
-    const table_class *last = shape->n_classes ? &shape->class[shape->n_classes - 1] : NULL;
-    uint32_t table = last ? last->table + last->dims : 0;
     shape->class[shape->n_classes++] = (table_class){n, dims, shape->n_kept, shape->n_codes, table};
     shape->n_codes += n;
     shape->n_kept += n * dims;
 }
 
-table_shape kvci_table_shape(const kvc_coder *coder)
+/* Tables of 1, 2, 4, 8, 16 dims, whether a head has such codes or not. */
+static table_shape shared_shape(const kvc_coder *coder, uint32_t head)
 {
-    uint32_t d = coder->head_dim, dims = coder->codec.dims;
-    const uint8_t *mix = coder->codec.segment;
+    const uint32_t *counts = coder->part[4];
+    kvc_code_class classes[2];
     table_shape shape = {0};
-    if (dims) add_class(&shape, d / dims, dims);
-    for (uint32_t k = 0; dims == 0 && k < 5; k++)
-        if (mix[k]) add_class(&shape, mix[k] * d / TABLE_MIX_ROW, 1u << k);
+    for (uint32_t i = 0; counts && i < head; i++) shape.codes_before += counts[i];
+    uint32_t n = counts ? kvc_share_classes(coder->head_dim, counts[head], classes) : 0;
+    for (uint32_t i = 0; i < n; i++) add_class(&shape, classes[i].n, classes[i].dims, classes[i].dims - 1);
     return shape;
+}
+
+table_shape kvci_table_shape(const kvc_coder *coder, uint32_t head)
+{
+    uint32_t d = coder->head_dim, dims = coder->codec.dims, table = 0;
+    table_shape shape = {0};
+    if (kvci_table_shared(coder)) return shared_shape(coder, head);
+    if (dims) add_class(&shape, d / dims, dims, 0);
+    for (uint32_t k = 0; dims == 0 && k < 5; k++) {
+        if (!coder->codec.segment[k]) continue;
+        add_class(&shape, coder->codec.segment[k] * d / TABLE_MIX_ROW, 1u << k, table);
+        table += 1u << k;
+    }
+    shape.codes_before = head * shape.n_codes;
+    return shape;
+}
+
+static kvc_status shared_fits(const kvc_coder *coder, kvc_error *err)
+{
+    uint32_t per_row = coder->codec.segment[5];
+    uint64_t n = kvci_table_shared(coder);
+    if (n * TABLE_MIX_ROW != (uint64_t)per_row * coder->n_kv_heads * coder->head_dim)
+        return kvc_fail(err, KVC_INVALID, "%u codes for every %u channels are no whole number for %u heads of %u",
+                        per_row, TABLE_MIX_ROW, coder->n_kv_heads, coder->head_dim);
+    if (n * coder->page / 8u * coder->codec.bits > UINT32_MAX - 16u)
+        return kvc_fail(err, KVC_INVALID, "a page of %llu codes a token does not fit 4 GiB", (unsigned long long)n);
+    return KVC_OK;
 }
 
 kvc_status kvci_table_fits(const kvc_coder *coder, kvc_error *err)
 {
     uint32_t d = coder->head_dim, dims = coder->codec.dims, left = dims ? d % dims : 0;
+    if (dims == 0 && coder->codec.segment[5]) return shared_fits(coder, err);
     for (uint32_t k = 0; dims == 0 && k < 5; k++) left |= coder->codec.segment[k] * d % TABLE_MIX_ROW;
     if (left == 0) return KVC_OK;
     char spec[KVC_SPEC_MAX];
@@ -44,94 +71,31 @@ kvc_status kvci_table_fits(const kvc_coder *coder, kvc_error *err)
 }
 
 /* Whole bytes: a page is a multiple of 8. */
+static uint32_t stream_bytes(const kvc_coder *coder, uint64_t n_codes)
+{
+    return (uint32_t)(coder->page / 8u * n_codes * coder->codec.bits);
+}
+
+/* Dropped channels cost nothing; what is left over of d' is zero. Shared codes may leave one head none, another all. */
 void kvci_table_layout(kvc_coder *coder)
 {
-    table_shape shape = kvci_table_shape(coder);
-    coder->latent_dim = (shape.n_kept + 7u) & ~7u; /* dropped channels cost nothing; what is left over is zero */
-    coder->code_bytes = coder->page / 8u * shape.n_codes * coder->codec.bits;
+    if (kvci_table_shared(coder)) {
+        coder->code_bytes = stream_bytes(coder, kvci_table_shared(coder));
+    } else {
+        table_shape shape = kvci_table_shape(coder, 0);
+        coder->latent_dim = (shape.n_kept + 7u) & ~7u;
+        coder->code_bytes = stream_bytes(coder, shape.n_codes);
+    }
     coder->block_bytes = coder->code_bytes;
 }
 
-/* ---- constants: scales fp32 [H][n_codes], order u16 [H][n_kept], zero or two bytes, then the tables, fp16 ---- */
-
-static size_t scale_bytes(const kvc_coder *coder, const table_shape *shape)
+/* The last head's has the padding of the page. */
+kvc_block kvci_vq_block(const kvc_coder *coder, uint32_t head)
 {
-    return (size_t)coder->n_kv_heads * shape->n_codes * sizeof(float);
-}
-
-static size_t order_bytes(const kvc_coder *coder, const table_shape *shape)
-{
-    return ((size_t)coder->n_kv_heads * shape->n_kept * sizeof(uint16_t) + 3u) & ~(size_t)3;
-}
-
-/* Table values of one head (head, static), or of all (none). */
-static size_t table_values(const kvc_coder *coder, const table_shape *shape)
-{
-    const table_class *last = &shape->class[shape->n_classes - 1];
-    size_t dims = coder->codec.scale == KVC_SCALE_STATIC ? shape->n_kept : last->table + last->dims;
-    return dims << coder->codec.bits;
-}
-
-static size_t all_table_values(const kvc_coder *coder, const table_shape *shape)
-{
-    return (coder->codec.scale == KVC_SCALE_NONE ? 1 : coder->n_kv_heads) * table_values(coder, shape);
-}
-
-const float *kvci_table_scales(const kvc_coder *coder, const table_shape *shape, uint32_t head)
-{
-    return (const float *)coder->part[4] + (size_t)head * shape->n_codes;
-}
-
-const uint16_t *kvci_table_order(const kvc_coder *coder, const table_shape *shape, uint32_t head)
-{
-    const uint8_t *orders = (const uint8_t *)coder->part[4] + scale_bytes(coder, shape);
-    return (const uint16_t *)orders + (size_t)head * shape->n_kept;
-}
-
-const uint16_t *kvci_table_of(const kvc_coder *coder, const table_shape *shape, const table_class *class,
-                              uint32_t head, size_t *stride)
-{
-    const uint8_t *behind = (const uint8_t *)coder->part[4] + scale_bytes(coder, shape) + order_bytes(coder, shape);
-    const uint16_t *tables = (const uint16_t *)behind;
-    uint32_t bits = coder->codec.bits;
-    *stride = coder->codec.scale == KVC_SCALE_STATIC ? (size_t) class->dims << bits : 0;
-    if (coder->codec.scale != KVC_SCALE_NONE) tables += head * table_values(coder, shape);
-    return tables + ((size_t)(*stride ? class->position : class->table) << bits);
-}
-
-size_t kvci_table_param_bytes(const kvc_coder *coder)
-{
-    table_shape shape = kvci_table_shape(coder);
-    return scale_bytes(coder, &shape) + order_bytes(coder, &shape) +
-           all_table_values(coder, &shape) * sizeof(uint16_t);
-}
-
-static kvc_status check_order(const kvc_coder *coder, const table_shape *shape, uint32_t head, kvc_error *err)
-{
-    const uint16_t *order = kvci_table_order(coder, shape, head);
-    uint8_t seen[KVC_MAX_ROW] = {0};
-    for (uint32_t i = 0; i < shape->n_kept; i++)
-        if (order[i] >= coder->head_dim || seen[order[i]]++)
-            return kvc_fail(err, KVC_FORMAT, "head %u, position %u: channel %u is too large or twice there", head, i,
-                            order[i]);
-    return KVC_OK;
-}
-
-kvc_status kvci_table_param_check(const kvc_coder *coder, const void *params, kvc_error *err)
-{
-    table_shape shape = kvci_table_shape(coder);
-    const float *scales = params;
-    for (size_t i = 0; i < scale_bytes(coder, &shape) / sizeof *scales; i++)
-        if (!(scales[i] > 0.0f) || !isfinite(scales[i]))
-            return kvc_fail(err, KVC_NONFINITE, "scale %zu of head %zu is %g", i % shape.n_codes, i / shape.n_codes,
-                            (double)scales[i]);
-    for (uint32_t head = 0; head < coder->n_kv_heads; head++) KVC_TRY(check_order(coder, &shape, head, err));
-    size_t stride, n_values = all_table_values(coder, &shape);
-    const uint16_t *values = kvci_table_of(coder, &shape, &shape.class[0], 0, &stride);
-    for (size_t i = 0; i < n_values; i++)
-        if ((values[i] & 0x7c00u) == 0x7c00u)
-            return kvc_fail(err, KVC_NONFINITE, "table value %zu is NaN or infinite", i);
-    return KVC_OK;
+    if (!kvci_table_shared(coder)) return (kvc_block){(uint64_t)head * coder->block_bytes, coder->block_bytes};
+    table_shape shape = kvci_table_shape(coder, head);
+    uint32_t offset = stream_bytes(coder, shape.codes_before), bytes = stream_bytes(coder, shape.n_codes);
+    return (kvc_block){offset, head + 1 == coder->n_kv_heads ? coder->block_bytes - offset : bytes};
 }
 
 /* ---- frame: y[p] = x[order[p]] / scale of the sub-vector that has position p ---- */
@@ -139,13 +103,13 @@ kvc_status kvci_table_param_check(const kvc_coder *coder, const void *params, kv
 /* The order of the stage's head and the scale of each position; returns how many there are. */
 static uint32_t frame_of(kvc_stage stage, const uint16_t **order, float scale[KVC_MAX_ROW])
 {
-    table_shape shape = kvci_table_shape(stage.coder);
-    const float *scales = kvci_table_scales(stage.coder, &shape, stage.head);
+    table_shape shape = kvci_table_shape(stage.coder, stage.head);
+    const float *scales = kvci_table_scales(stage.coder, &shape);
     for (uint32_t i = 0; i < shape.n_classes; i++) {
         const table_class *c = &shape.class[i];
         for (uint32_t p = 0; p < c->n * c->dims; p++) scale[c->position + p] = scales[c->code + p / c->dims];
     }
-    *order = kvci_table_order(stage.coder, &shape, stage.head);
+    *order = kvci_table_order(stage.coder, stage.head);
     return shape.n_kept;
 }
 

@@ -74,7 +74,7 @@ static void expand_rows(const kvc_coder *coder, const table_shape *shape, uint32
     size_t d = coder->latent_dim, stride;
     for (uint32_t i = 0; i < shape->n_classes; i++) {
         const table_class *c = &shape->class[i];
-        table_run run = {.table = kvci_table_of(coder, shape, c, head, &stride),
+        table_run run = {.table = kvci_table_of(coder, c, head, &stride),
                          .n_entries = 1u << coder->codec.bits,
                          .dims = c->dims};
         run.stride = stride;
@@ -89,7 +89,7 @@ void kvci_table_decode(const kvc_coder *coder, uint32_t head, const uint8_t *blo
                        uint32_t n_rows, float *y)
 {
     uint16_t codes[BATCH_VALUES + 16];
-    table_shape shape = kvci_table_shape(coder);
+    table_shape shape = kvci_table_shape(coder, head);
     uint32_t d = coder->latent_dim, batch = BATCH_VALUES / d;
     size_t n_fields = (size_t)coder->page * shape.n_codes;
     for (uint32_t row = first_row, left = n_rows, n; left; row += n, left -= n, y += n * d) {

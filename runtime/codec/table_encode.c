@@ -93,11 +93,11 @@ static void encode_set(const kvc_coder *coder, const table_shape *shape, const t
 
 void kvci_table_encode(const kvc_coder *coder, uint32_t head, const float *y, uint8_t *block)
 {
-    table_shape shape = kvci_table_shape(coder);
+    table_shape shape = kvci_table_shape(coder, head);
     for (uint32_t i = 0; i < shape.n_classes; i++) {
         const table_class *class = &shape.class[i];
         size_t stride;
-        const uint16_t *table = kvci_table_of(coder, &shape, class, head, &stride);
+        const uint16_t *table = kvci_table_of(coder, class, head, &stride);
         uint32_t n = stride ? 1 : class->n;
         for (uint32_t g = 0; g < class->n; g += n)
             encode_set(coder, &shape, class, g, n, table + g * stride, y, block);

@@ -168,8 +168,8 @@ START_TEST(profile_new__resolves_candidates)
     char spec[KVC_SPEC_MAX];
     kvc_codec_format(&p->values[0], spec);
     ck_assert_str_eq(spec, "int4.tok16");
-    ck_assert_uint_eq(p->key_block[1], 64 * D * 2);
-    ck_assert_uint_eq(p->value_block[0], 64 * D / 2 + 64 * 4);
+    ck_assert_uint_eq(p->key_page[1], 64 * D * 2);
+    ck_assert_uint_eq(p->value_page[0], 64 * D / 2 + 64 * 4);
     profile_free(p);
     const kvc_codec bad[2] = {codec("fp16"), codec("int4.ch48")};
     ck_assert_int_ne(profile_new(&p, &model, &tokens, bad, 1, bad, 2, &err), KVC_OK);
@@ -217,8 +217,8 @@ START_TEST(profile_save__round_trips)
         ck_assert_mem_eq(&p->tokens, &q->tokens, sizeof p->tokens);
         ck_assert_mem_eq(p->keys, q->keys, K * sizeof *p->keys);
         ck_assert_mem_eq(p->values, q->values, V * sizeof *p->values);
-        ck_assert_mem_eq(p->key_block, q->key_block, K * 4);
-        ck_assert_mem_eq(p->value_block, q->value_block, V * 4);
+        ck_assert_mem_eq(p->key_page, q->key_page, K * 4);
+        ck_assert_mem_eq(p->value_page, q->value_page, V * 4);
         ck_assert(q->n_layers == L && q->n_keys == K && q->n_values == V && q->layers_done == L);
         ck_assert(q->seq_len == 512 && q->probe_rows == 128 && q->n_tokens == 16384 && q->seed == UINT64_MAX);
         ck_assert_str_eq(q->backend, "cpu");
@@ -483,7 +483,7 @@ START_TEST(profile_load__checks_values)
                  {"model/n_layers", &zero},         {"model/n_layers", &huge},
                  {"model/n_layers", &many},         {"model/head_dim", &zero},
                  {"model/head_dim", &many},         {"losses/layers_done", &four},
-                 {"anchors/value", choice},         {"candidates/key_block", blocks},
+                 {"anchors/value", choice},         {"candidates/key_page", blocks},
                  {"candidates/keys", specs},        {"candidates/keys", wrong},
                  {"model/name", endless},           {"provenance/fingerprint", fingerprint}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

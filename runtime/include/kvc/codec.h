@@ -56,9 +56,16 @@ typedef struct kvc_coder {
     uint32_t joined; /* KV heads of the model in one row: 1, or with "@joint" all of them, and then the two numbers
                       * above are not the model's: one row of all heads' channels, side by side */
     uint32_t page;   /* P, a multiple of 8 */
-    uint32_t block_bytes; /* one page of one head, one side; a multiple of 16 */
-    uint32_t code_bytes;  /* the codes' share of it, before scales and padding */
+    uint32_t block_bytes; /* one page of one head, one side, at most; a multiple of 16 */
+    uint64_t page_bytes;  /* one page of all heads, one side; a multiple of 16 */
+    uint32_t code_bytes;  /* the codes' share of block_bytes, before scales and padding */
 } kvc_coder;
+
+/* Where the rows of a head lie in a page of the side. */
+typedef struct kvc_block {
+    uint64_t offset;
+    uint32_t bytes;
+} kvc_block;
 
 #define KVC_MAX_HEAD_DIM 512u /* of a model */
 #define KVC_MAX_ROW 2048u
@@ -72,17 +79,42 @@ typedef struct kvc_coder {
 KVC_API kvc_status kvc_coder_init(kvc_coder *out, const kvc_codec *codec, const void *params, uint32_t n_kv_heads,
                                   uint32_t head_dim, uint32_t page, kvc_error *err);
 
+/* Codes of one length in a row of one head: n codes, each for `dims` channels. */
+typedef struct kvc_code_class {
+    uint32_t n, dims;
+} kvc_code_class;
+
+/* "vq[N]x8", codes shared out among the heads of a layer: the classes, dims ascending, of a head of d channels that has
+ * k <= d of them. As few sizes as cover all channels, or k codes of 16 where they cannot. Returns how many, 0 to 2. */
+static inline uint32_t kvc_share_classes(uint32_t d, uint32_t k, kvc_code_class out[2])
+{
+    uint32_t dims = 8, n = 0;
+    if (k <= d / 16u) {
+        out[0] = (kvc_code_class){k, 16};
+        return k > 0;
+    }
+    while (k > d / dims) dims /= 2;
+    uint32_t small = 2 * k - d / dims; /* small * dims + (k - small) * 2 dims = d */
+    if (small) out[n++] = (kvc_code_class){small, dims};
+    if (k > small) out[n++] = (kvc_code_class){k - small, 2 * dims};
+    return n;
+}
+
 /* Bytes of the constants of a piece, 0 .. 3 the transforms, 4 the symbol, and where they lie in params. */
 KVC_API size_t kvc_coder_part_bytes(const kvc_coder *coder, uint32_t piece);
 KVC_API size_t kvc_coder_part_offset(const kvc_coder *coder, uint32_t piece);
 /* The rows that a symbol is fitted to: y [d] = the transforms of x [d], before the symbol's own frame. */
 KVC_API void kvc_coder_transform(const kvc_coder *coder, uint32_t head, const float *x, float *y);
 
+/* Heads have block_bytes each, one behind the other; with codes shared out among them each has what its codes take,
+ * and a coder without params does not know that: its heads have 0 bytes. */
+KVC_API kvc_block kvc_coder_block(const kvc_coder *coder, uint32_t head);
+
 /* Floats of scratch that the four functions below need, alike for all of them. */
 KVC_API size_t kvc_coder_work(const kvc_coder *coder);
 
 /*  rows  [P][d]  in, finite; row r starts at rows + r * stride
- *  block [block_bytes] out, every byte written (padding zero) */
+ *  block out, the head's bytes (kvc_coder_block), every one written (padding zero) */
 KVC_API void kvc_coder_encode(const kvc_coder *coder, uint32_t head, const float *rows, size_t stride, void *block,
                               float *work);
 /*  rows  [P][d]  out, in the domain that encode took */
@@ -109,7 +141,7 @@ static inline uint64_t kvc_tokens_compressed(const kvc_token_policy *p, uint64_t
 static inline uint64_t kvc_coder_bytes(const kvc_coder *coder, const kvc_token_policy *p, uint64_t n)
 {
     uint64_t c = kvc_tokens_compressed(p, n);
-    return coder->n_kv_heads * (c / p->page * coder->block_bytes + (n - c) * coder->head_dim * 2u);
+    return c / p->page * coder->page_bytes + (n - c) * coder->n_kv_heads * coder->head_dim * 2u;
 }
 
 /* IEEE binary16 and bfloat16, round to nearest even; _down and _up round towards -inf and +inf.
