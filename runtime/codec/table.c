@@ -49,11 +49,10 @@ table_shape kvci_table_shape(const kvc_coder *coder, uint32_t head)
 
 static kvc_status shared_fits(const kvc_coder *coder, kvc_error *err)
 {
-    uint32_t per_row = coder->codec.segment[5];
     uint64_t n = kvci_table_shared(coder);
-    if (n * TABLE_MIX_ROW != (uint64_t)per_row * coder->n_kv_heads * coder->head_dim)
-        return kvc_fail(err, KVC_INVALID, "%u codes for every %u channels are no whole number for %u heads of %u",
-                        per_row, TABLE_MIX_ROW, coder->n_kv_heads, coder->head_dim);
+    if (n == 0)
+        return kvc_fail(err, KVC_INVALID, "%u codes for every %u channels are none for %u heads of %u",
+                        coder->codec.segment[5], TABLE_MIX_ROW, coder->n_kv_heads, coder->head_dim);
     if (n * coder->page / 8u * coder->codec.bits > UINT32_MAX - 16u)
         return kvc_fail(err, KVC_INVALID, "a page of %llu codes a token does not fit 4 GiB", (unsigned long long)n);
     return KVC_OK;
