@@ -122,7 +122,7 @@ kvc_status kvc_coder_init(kvc_coder *out, const kvc_codec *codec, const void *pa
     const kvc_symbol *symbol = kvci_symbol_find(codec->symbol);
     symbol->layout(&coder);
     coder.block_bytes = (coder.block_bytes + 15u) & ~15u;
-    coder.page_bytes = (uint64_t)coder.block_bytes * (symbol->block ? 1 : coder.n_kv_heads);
+    if (coder.page_bytes == 0) coder.page_bytes = (uint64_t)coder.block_bytes * coder.n_kv_heads;
     *out = coder;
     return KVC_OK;
 }

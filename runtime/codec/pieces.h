@@ -17,10 +17,10 @@ typedef struct kvc_symbol {
     kvc_status (*check)(const kvc_codec *codec, kvc_error *err);
     /* Can it work on this head dimension, these heads, this page? The group is resolved. NULL: on any. */
     kvc_status (*fits)(const kvc_coder *coder, kvc_error *err);
-    /* Sets code_bytes and block_bytes (before padding) of a coder whose shape and group are resolved, and latent_dim
-     * where its frame keeps less than d channels. */
+    /* Sets code_bytes and block_bytes (before padding) of a coder whose shape and group are resolved, latent_dim
+     * where its frame keeps less than d channels, and page_bytes where that is not block_bytes for each head. */
     void (*layout)(kvc_coder *coder);
-    /* NULL: every head has block_bytes. Otherwise the heads share a page of block_bytes, and this says how. */
+    /* Where a head's rows lie in a page; NULL: every head has block_bytes. */
     kvc_block (*block)(const kvc_coder *coder, uint32_t head);
     /*  y     [P][d']  in, each within +-65504
      *  block [block_bytes] out; arrives as zeros, so that padding need not be written */

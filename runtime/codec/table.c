@@ -75,11 +75,12 @@ static uint32_t stream_bytes(const kvc_coder *coder, uint64_t n_codes)
     return (uint32_t)(coder->page / 8u * n_codes * coder->codec.bits);
 }
 
-/* Dropped channels cost nothing; what is left over of d' is zero. Shared codes may leave one head none, another all. */
+/* Dropped channels cost nothing; what is left over of d' is zero. Shared codes may leave one head none. */
 void kvci_table_layout(kvc_coder *coder)
 {
     if (kvci_table_shared(coder)) {
         coder->code_bytes = stream_bytes(coder, kvci_table_shared(coder));
+        coder->page_bytes = (coder->code_bytes + 15u) & ~15u;
     } else {
         table_shape shape = kvci_table_shape(coder, 0);
         coder->latent_dim = (shape.n_kept + 7u) & ~7u;
@@ -92,6 +93,7 @@ void kvci_table_layout(kvc_coder *coder)
 kvc_block kvci_vq_block(const kvc_coder *coder, uint32_t head)
 {
     if (!kvci_table_shared(coder)) return (kvc_block){(uint64_t)head * coder->block_bytes, coder->block_bytes};
+    if (!coder->part[4]) return (kvc_block){0, 0};
     table_shape shape = kvci_table_shape(coder, head);
     uint32_t offset = stream_bytes(coder, shape.codes_before), bytes = stream_bytes(coder, shape.n_codes);
     return (kvc_block){offset, head + 1 == coder->n_kv_heads ? coder->block_bytes - offset : bytes};

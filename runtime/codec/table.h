@@ -2,9 +2,9 @@
  *
  * The sub-vectors of a row come in classes of equal dims c, each with a table: one class in a uniform codec, up to
  * five in a mix. Where codes are shared out among heads, each head has classes of its own, which its number of codes,
- * a constant, determines. The frame gathers the channels of each sub-vector in the fitted order, divides them by its scale and
- * puts all of them side by side, classes in order; channels that the order does not name are dropped. FORMAT.md,
- * "vq", has the constants and the block. */
+ * a constant, determines. The frame gathers the channels of each sub-vector in the fitted order, divides them by its
+ * scale and puts all of them side by side, classes in order; channels that the order does not name are dropped.
+ * FORMAT.md, "vq", has the constants and the block. */
 #ifndef RUNTIME_CODEC_TABLE_H
 #define RUNTIME_CODEC_TABLE_H
 #include "codec/pieces.h"

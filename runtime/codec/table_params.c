@@ -108,4 +108,3 @@ kvc_status kvci_table_param_check(const kvc_coder *coder, const void *params, kv
             return kvc_fail(err, KVC_NONFINITE, "table value %zu is NaN or infinite", i);
     return KVC_OK;
 }
-

@@ -1,6 +1,6 @@
-/* vq.c - symbol "vq": vectors of 1, 2, 4, 8 or 16 latent channels, of one length, a mix of them, or as many as each head
- * is worth, each coded as the nearest of 2^b entries of a fitted table (b 1 to 12). Static: no scale per token or page.
- * FORMAT.md, "vq"; the work is in table*.c. */
+/* vq.c - symbol "vq": vectors of 1, 2, 4, 8 or 16 latent channels, of one length, a mix of them, or as many as each
+ * head is worth, each coded as the nearest of 2^b entries of a fitted table (b 1 to 12). Static: no scale per token
+ * or page. FORMAT.md, "vq"; the work is in table*.c. */
 #include "codec/table.h"
 
 static int is_dims(uint32_t dims)
@@ -24,8 +24,7 @@ static kvc_status check_mix(const uint8_t segment[8], kvc_error *err)
 static kvc_status check_shared(const kvc_codec *codec, kvc_error *err)
 {
     const uint8_t *s = codec->segment;
-    if (s[5] > TABLE_MIX_ROW)
-        return kvc_fail(err, KVC_FORMAT, "vq: %u codes for %u channels", s[5], TABLE_MIX_ROW);
+    if (s[5] > TABLE_MIX_ROW) return kvc_fail(err, KVC_FORMAT, "vq: %u codes for %u channels", s[5], TABLE_MIX_ROW);
     if (s[0] | s[1] | s[2] | s[3] | s[4] | s[6] | s[7])
         return kvc_fail(err, KVC_FORMAT, "vq: codes are either a mix or shared out among heads");
     if (codec->scale != KVC_SCALE_NONE)
