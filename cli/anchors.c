@@ -1,8 +1,8 @@
 /* anchors.c - see anchors.h. */
 #include "anchors.h"
-#include "bound_plan.h"
 #include "console.h"
 #include "corpus.h"
+#include "measure_plan.h"
 #include "probed.h"
 #include "solution.h"
 #include <math.h>
@@ -79,21 +79,15 @@ static void keep_domains(profile *p, uint32_t anchor, const probed_set *probed, 
         if (files[i].n_tokens && probed->domain[i] != NO_DOMAIN) domains[probed->domain[i]] = files[i].kl_mean;
 }
 
-static kvc_status measure(const profile *p, profile_anchor *a, const settings *s, const subject *subject,
-                          const sequence_set *tokens, hidden_states *final, eval_result *files, kvc_error *err)
+static kvc_status measure(profile_anchor *a, const plan_measure *m, eval_result *files, kvc_error *err)
 {
+    const profile *p = m->profile;
     eval_result r;
-    bound_plan bound = {0};
     kvc_layer *layers = malloc(p->n_layers * sizeof *layers);
     if (!layers) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for anchors");
     for (uint32_t i = 0; i < p->n_layers; i++) layers[i] = (kvc_layer){p->keys[a->key[i]], p->values[a->value[i]]};
-    console_units("tokens", (double)sequences_tokens(tokens));
-    kvc_status status = bound_plan_new(&bound, p, &p->model, p->tokens.page, layers, err);
+    kvc_status status = measure_plan(m, &p->tokens, layers, &r, files, err);
     free(layers);
-    if (status == KVC_OK)
-        status = evaluate_files(subject->model, subject->backend, tokens, &p->tokens, bound.layers, bound.params,
-                                bound.n_params, s->memory, final, &r, files, console_job(), "anchors", err);
-    bound_plan_free(&bound);
     if (status != KVC_OK) return status;
     console_detail("anchor: local loss %.4g, KL %.4g +- %.2g", a->local_loss, r.kl_mean, r.kl_stderr);
     a->kl = r.kl_mean;
@@ -109,6 +103,7 @@ kvc_status anchors_measure(profile *p, const settings *s, const subject *subject
 {
     sequence_set part = {0};
     probed_set probed = {0};
+    const plan_measure m = {p, s, subject, &part, final, "anchors"};
     if (s->anchor_tokens == 0) return KVC_OK;
     KVC_TRY(choose(p, s->context, err));
     kvc_status status = sequences_slice(&part, tokens, 0, sequences_within(tokens, s->anchor_tokens), err);
@@ -117,7 +112,7 @@ kvc_status anchors_measure(profile *p, const settings *s, const subject *subject
     if (status == KVC_OK && !files) status = kvc_fail(err, KVC_NO_MEMORY, "out of memory for anchors");
     if (status == KVC_OK) status = probed_new(&probed, tokens, &p->tokens, s->probe_sequences, err);
     for (uint32_t i = 0; i < p->n_anchors && status == KVC_OK; i++) {
-        status = measure(p, &p->anchors[i], s, subject, &part, final, files, err);
+        status = measure(&p->anchors[i], &m, files, err);
         if (status == KVC_OK) keep_domains(p, i, &probed, files, n_files);
     }
     probed_free(&probed);

@@ -1,7 +1,7 @@
 /* baselines.c - see baselines.h. */
 #include "baselines.h"
-#include "bound_plan.h"
 #include "console.h"
+#include "measure_plan.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,29 +21,19 @@ static const pair pairs[] = {
 
 typedef struct comparison {
     baselines *out;
-    const settings *s;
-    const subject *subject;
     const solution *solution;
-    const sequence_set *text;
-    hidden_states *reference;
+    plan_measure measure;
     eval_result *yardstick; /* of each prompt file */
 } comparison;
 
 static kvc_status measure(comparison *x, const kvc_layer *layers, const char *name, const char *method,
                           bool yardstick, kvc_error *err)
 {
-    const profile *p = x->solution->profile;
-    bound_plan bound;
     eval_result r;
-    KVC_TRY(bound_plan_new(&bound, p, &p->model, p->tokens.page, layers, err));
-    console_units("tokens", (double)sequences_tokens(x->text));
-    kvc_status status = evaluate_files(x->subject->model, x->subject->backend, x->text, &p->tokens, bound.layers,
-                                       bound.params, bound.n_params, x->s->memory, x->reference, &r,
-                                       yardstick ? x->yardstick : NULL, console_job(), "baselines", err);
     baseline *b = &x->out->list[x->out->n];
-    if (status == KVC_OK) status = baseline_of(b, x->solution, bound.layers, &r, name, method, err);
-    bound_plan_free(&bound);
-    if (status != KVC_OK) return status;
+    KVC_TRY(
+        measure_plan(&x->measure, &x->solution->profile->tokens, layers, &r, yardstick ? x->yardstick : NULL, err));
+    KVC_TRY(baseline_of(b, x->solution, layers, &r, name, method, err));
     b->yardstick = yardstick;
     x->out->n++;
     console_detail("%s: KL %.5f +- %.5f at %.3f bits per value", name, r.kl_mean, r.kl_stderr, b->bits);
@@ -84,7 +74,7 @@ static kvc_status measure_others(comparison *x, kvc_error *err)
     uint64_t budget = x->solution->chosen.bytes;
     front_point greedy = {0}, random = {0};
     kvc_status status = search_failed(solve_greedy(t, budget, &greedy), err);
-    if (status == KVC_OK) status = search_failed(solve_random(t, budget, x->s->seed, &random), err);
+    if (status == KVC_OK) status = search_failed(solve_random(t, budget, x->measure.s->seed, &random), err);
     if (status == KVC_OK) status = measure_point(x, &greedy, "greedy", err);
     if (status == KVC_OK) status = measure_point(x, &random, "random", err);
     free(greedy.choice);
@@ -96,7 +86,7 @@ kvc_status baselines_measure(baselines *out, const settings *s, const subject *s
                              const sequence_set *text, hidden_states *reference, eval_result *yardstick,
                              kvc_error *err)
 {
-    comparison x = {out, s, subject, solution, text, reference, yardstick};
+    comparison x = {out, solution, {solution->profile, s, subject, text, reference, "baselines"}, yardstick};
     out->n = 0;
     kvc_layer *layers = calloc(solution->profile->n_layers, sizeof *layers);
     if (!layers) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a plan");

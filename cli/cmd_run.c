@@ -1,6 +1,5 @@
 /* cmd_run.c - kvcalib run MODEL -o cfg.bin: profile, solve, compile, and measure the result on text held apart. */
 #include "baselines.h"
-#include "bound_plan.h"
 #include "candidates.h"
 #include "command.h"
 #include "config_image.h"
@@ -9,6 +8,7 @@
 #include "front_file.h"
 #include "kvtuner_space.h"
 #include "limits.h"
+#include "measure_plan.h"
 #include "output_check.h"
 #include "plan_file.h"
 #include "provenance.h"
@@ -137,18 +137,13 @@ static kvc_status make_plan(job_state *x, const settings *s, kvc_error *err)
 
 static kvc_status measure(job_state *x, const settings *s, const plan *plan, kvc_error *err)
 {
-    bound_plan bound;
     const sequence_set *text = &x->corpus.holdout;
     KVC_TRY(run_domains_new(&x->domains, &x->corpus, err));
     console_units("tokens", (double)sequences_tokens(text));
     KVC_TRY(evaluate_exact(&x->reference, x->subject.model, x->subject.backend, text, s->memory, console_job(),
                            "measure", err));
-    KVC_TRY(bound_plan_new(&bound, x->profile, &x->profile->model, plan->tokens.page, plan->layers, err));
-    kvc_status status = evaluate_files(x->subject.model, x->subject.backend, text, &plan->tokens, bound.layers,
-                                       bound.params, bound.n_params, s->memory, x->reference, &x->measured,
-                                       x->domains.files, console_job(), "measure", err);
-    bound_plan_free(&bound);
-    return status;
+    const plan_measure m = {x->profile, s, &x->subject, text, x->reference, "measure"};
+    return measure_plan(&m, &plan->tokens, plan->layers, &x->measured, x->domains.files, err);
 }
 
 static kvc_status make_report(job_state *x, const settings *s, const json_t *provenance, kvc_error *err)

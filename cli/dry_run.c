@@ -7,6 +7,7 @@
 #include "score.h"
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 typedef struct stage {
@@ -20,7 +21,7 @@ typedef struct forecast {
     uint64_t memory;   /* the most that a stage adds */
     uint64_t disk;     /* of the work directory */
     speeds speeds;
-    stage stages[4];
+    stage stages[5];
     size_t n_stages;
 } forecast;
 
@@ -97,6 +98,23 @@ static void forecast_prices(forecast *f, const settings *s, const subject *subje
               forward + n_prices * (forward / 2 + seconds_logits(&f->speeds, c, scored, 2)));
 }
 
+/* Measured plans: the exact model and the first plan, then what each changes: for refinement one item or a few, half
+ * the layers; for kvtuner every layer. */
+static void forecast_evaluations(forecast *f, const settings *s, const subject *subject, const sequence_set *tokens)
+{
+    const model_config *c = &subject->model->config;
+    bool tuned = strcmp(s->method, "kvtuner") == 0;
+    size_t n_sequences = sequences_within(tokens, s->price_tokens), n = tokens->first[n_sequences];
+    size_t scored = s->price_rows ? n_sequences * s->price_rows : n;
+    double forward = seconds_forward(&f->speeds, c, tokens, n_sequences);
+    double once = forward / (tuned ? 1 : 2) + seconds_logits(&f->speeds, c, scored, 2);
+    size_t longest = sequences_longest(tokens);
+    raise_memory(f, model_memory(c, n, longest, s->memory) +
+                        pricing_memory(c, n, n_sequences, longest, (uint32_t)s->price_rows, s->memory));
+    add_stage(f, tuned ? "kvtuner" : "refine", n * (size_t)s->evaluations,
+              2 * forward + (double)s->evaluations * once);
+}
+
 static void forecast_anchors(forecast *f, const settings *s, const subject *subject, const sequence_set *tokens)
 {
     const model_config *c = &subject->model->config;
@@ -159,6 +177,7 @@ kvc_status dry_run_profile(const settings *s, const subject *subject, const corp
     KVC_TRY(forecast_measuring(&f, s, subject, &corpus->calibration, space, err));
     forecast_prices(&f, s, subject, &corpus->calibration, space);
     if (s->anchor_tokens) forecast_anchors(&f, s, subject, &corpus->calibration);
+    if (s->evaluations) forecast_evaluations(&f, s, subject, &corpus->calibration);
     if (corpus->holdout.n) forecast_eval(&f, "measure", s, subject, &corpus->holdout, true);
     return print_forecast(&f, s, subject, err);
 }

@@ -1,11 +1,8 @@
 /* stage_kvtuner.c - see stage_kvtuner.h. The search asks (kvtuner_front.h), calib/score's pricing answers. */
 #include "stage_kvtuner.h"
-#include "bound_plan.h"
 #include "console.h"
-#include "corpus.h"
 #include "kvtuner_front.h"
-#include "refine_file.h"
-#include "sha256.h"
+#include "plan_search.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -31,17 +28,11 @@ static kvc_status open_pricing(stage *x)
 
 static kvc_status measure(stage *x, const uint16_t *choice, price *out)
 {
-    const profile *p = x->solution->profile;
-    const front_point point = {.choice = (uint16_t *)choice};
-    plan plan;
     bound_plan bound;
     KVC_TRY(open_pricing(x));
-    KVC_TRY(solution_plan(x->solution, &point, &plan, x->err));
-    kvc_status status = bound_plan_new(&bound, p, &p->model, p->tokens.page, plan.layers, x->err);
-    plan_free(&plan);
-    KVC_TRY(status);
+    KVC_TRY(plan_search_bind(&bound, x->solution, choice, x->err));
     plan_ref ref = bound_plan_ref(&bound);
-    status = pricing_plan(x->pricing, &ref, out, NULL, console_job(), x->err);
+    kvc_status status = pricing_plan(x->pricing, &ref, out, NULL, console_job(), x->err);
     bound_plan_free(&bound);
     return status;
 }
@@ -58,22 +49,6 @@ static int measured_loss(void *context, const uint16_t *choice, uint64_t plan, d
     console_detail("kvtuner: plan %u: KL %.5g +- %.2g", ++x->measured, price.kl, price.kl_stderr);
     x->status = refine_file_add(&x->file, &record, x->err);
     return x->status != KVC_OK;
-}
-
-/* What measurements belong to; a plan's identity depends on the candidates, and so on the profile. */
-static kvc_status open_file(stage *x, const workdir *w)
-{
-    uint8_t hash[32];
-    char text[65], path[4096];
-    sequences_sha256(&x->text, hash);
-    sha256_hex(hash, text);
-    json_t *header = json_pack("{s:s,s:s,s:I}", "profile", x->solution->profile->fingerprint, "text", text, "rows",
-                               (json_int_t)x->s->price_rows);
-    if (!header) return kvc_fail(x->err, KVC_NO_MEMORY, "out of memory for a header");
-    workdir_file(w, "kvtuner.jsonl", path, sizeof path);
-    kvc_status status = refine_file_open(&x->file, path, header, x->s->resume, x->err);
-    json_decref(header);
-    return status;
 }
 
 /* The front takes the place of the predicted one; its points get predicted losses, as everywhere, beside measured. */
@@ -151,8 +126,9 @@ kvc_status stage_kvtuner(solution *solution, const settings *s, const subject *s
                          const sequence_set *calibration, const workdir *w, kvc_error *err)
 {
     stage x = {.solution = solution, .s = s, .subject = subject, .err = err};
-    KVC_TRY(sequences_slice(&x.text, calibration, 0, sequences_within(calibration, s->price_tokens), err));
-    kvc_status status = open_file(&x, w);
+    KVC_TRY(plan_search_text(&x.text, s, calibration, err));
+    kvc_status status =
+        plan_search_file(&x.file, "kvtuner.jsonl", solution->profile, &solution->profile->tokens, s, &x.text, w, err);
     if (status == KVC_OK) status = search_space(&x);
     pricing_free(x.pricing);
     refine_file_close(&x.file);

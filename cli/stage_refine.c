@@ -1,13 +1,10 @@
 /* stage_refine.c - see stage_refine.h. The search (search/refine.h) asks, calib/score's pricing answers: its base is
  * the best plan so far, so that a marginal or a swap costs the layers from the first changed one on. */
 #include "stage_refine.h"
-#include "bound_plan.h"
 #include "console.h"
-#include "corpus.h"
 #include "objective.h"
+#include "plan_search.h"
 #include "refine.h"
-#include "refine_file.h"
-#include "sha256.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -52,17 +49,6 @@ static int result(stage *x, kvc_status status)
     return status != KVC_OK;
 }
 
-static kvc_status bind(bound_plan *out, const stage *x, const uint16_t *choice)
-{
-    const profile *p = x->solution->profile;
-    front_point point = {.choice = (uint16_t *)choice};
-    plan plan;
-    KVC_TRY(solution_plan(x->solution, &point, &plan, x->err));
-    kvc_status status = bound_plan_new(out, p, &p->model, p->tokens.page, plan.layers, x->err);
-    plan_free(&plan);
-    return status;
-}
-
 static kvc_status set_base(stage *x, const bound_plan *base)
 {
     plan_ref plan = bound_plan_ref(base);
@@ -75,7 +61,7 @@ static int rebase(void *context, const uint16_t *choice)
 {
     stage *x = context;
     bound_plan base;
-    if (result(x, bind(&base, x, choice))) return 1;
+    if (result(x, plan_search_bind(&base, x->solution, choice, x->err))) return 1;
     kvc_status status = set_base(x, &base);
     if (status == KVC_OK) {
         bound_plan before = x->base;
@@ -115,7 +101,7 @@ static int measure_plan(void *context, const uint16_t *choice, double *loss, dou
     stage *x = context;
     bound_plan bound;
     price price;
-    if (result(x, bind(&bound, x, choice))) return 1;
+    if (result(x, plan_search_bind(&bound, x->solution, choice, x->err))) return 1;
     plan_ref plan = bound_plan_ref(&bound);
     kvc_status status = pricing_plan(x->pricing, &plan, &price, x->files, console_job(), x->err);
     bound_plan_free(&bound);
@@ -136,17 +122,6 @@ static int keep(void *context, const refine_record *record, uint32_t used)
 
 /* ---- */
 
-/* What measurements belong to; the options of items are part of each record's plan (search/refine.h). */
-static json_t *header_json(const stage *x)
-{
-    uint8_t hash[32];
-    char text[65];
-    sequences_sha256(&x->text, hash);
-    sha256_hex(hash, text);
-    return json_pack("{s:s,s:s,s:I,s:s}", "profile", x->solution->profile->fingerprint, "text", text, "rows",
-                     (json_int_t)x->s->price_rows, "objective", x->s->objective);
-}
-
 /* --objective max judges by the texts that are measured on. */
 static void note_texts(const stage *x)
 {
@@ -161,19 +136,10 @@ static void note_texts(const stage *x)
                      x->solution->profile->n_domains);
 }
 
-static kvc_status open_file(stage *x, const workdir *w)
-{
-    char path[4096];
-    json_t *header = header_json(x);
-    if (!header) return kvc_fail(x->err, KVC_NO_MEMORY, "out of memory for a header");
-    workdir_file(w, "refine.jsonl", path, sizeof path);
-    kvc_status status = refine_file_open(&x->file, path, header, x->s->resume, x->err);
-    json_decref(header);
-    return status;
-}
-
+/* A plan that measurements changed is no longer what the start's method gives. */
 static void take(solution *s, const refine_result *r)
 {
+    if (r->n_accepted) s->method = "refined";
     free(s->chosen.choice);
     s->chosen = (front_point){.bytes = r->bytes, .choice = r->choice};
     for (uint32_t i = 0; i < s->priced.table.n_items; i++)
@@ -204,10 +170,12 @@ kvc_status stage_refine(solution *solution, uint64_t budget, uint32_t evaluation
                         const subject *subject, const sequence_set *calibration, const workdir *w, kvc_error *err)
 {
     stage x = {.solution = solution, .s = s, .subject = subject, .evaluations = evaluations, .err = err};
-    KVC_TRY(sequences_slice(&x.text, calibration, 0, sequences_within(calibration, s->price_tokens), err));
+    KVC_TRY(plan_search_text(&x.text, s, calibration, err));
     x.n_files = sequences_files(&x.text);
     x.files = calloc(x.n_files, sizeof *x.files);
-    kvc_status status = x.files ? open_file(&x, w) : kvc_fail(err, KVC_NO_MEMORY, "out of memory for prices");
+    kvc_status status = x.files ? plan_search_file(&x.file, "refine.jsonl", solution->profile,
+                                                   &solution->profile->tokens, s, &x.text, w, err)
+                                : kvc_fail(err, KVC_NO_MEMORY, "out of memory for prices");
     if (status == KVC_OK) note_texts(&x);
     if (status == KVC_OK) status = search(&x, budget);
     pricing_free(x.pricing);

@@ -124,6 +124,18 @@ class Domains(Cli):
         self.assertEqual(header["objective"], "mean")
         self.assertLess(min(r["value"] for r in records if r["kind"] == "plan"), min(plans))
 
+    def test_a_plan_that_measurements_changed_has_a_name_of_its_own(self):
+        names = []
+        for bits in ("3.7", "7"):
+            self.ok("run", "model", "-o", "named.bin", *SMALL, "--bits", bits, "--evaluations", "24", "--front", "front.json")
+            records = [json.loads(line) for line in read(self.path("named.bin.work/refine.jsonl")).splitlines()[1:]]
+            plans = [r["value"] for r in records if r["kind"] == "plan"]
+            name = "refined" if min(plans) < plans[0] else "exact"
+            self.assertEqual([p["method"] for p in json.loads(read(self.path("front.json"))) if p["chosen"]], [name])
+            self.assertTrue(read(self.path("named.bin.work/plan.yaml")).decode().startswith(f"# {name}: "))
+            names.append(name)
+        self.assertEqual(names, ["exact", "refined"])
+
     def test_run_says_what_it_does_not_measure(self):
         options = self.run_options("few.bin")
         options[options.index("--price-tokens") + 1] = "224"

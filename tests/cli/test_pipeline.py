@@ -232,6 +232,11 @@ class Pipeline(Cli):
         self.assertEqual(set(forecast), {"memory_bytes", "disk_bytes", "flops", "device", "stages"})
         self.assertEqual([s["stage"] for s in forecast["stages"]], ["profile", "anchors", "measure"])
         self.assertEqual([s["tokens"] for s in forecast["stages"]], [1344, 4 * 224, 448])
+        for method, name in (("exact", "refine"), ("kvtuner", "kvtuner")):
+            stages = [self.json_of("model", *SMALL, "--dry-run", "--json", "-q", "--method", method, "--bits", "6", "--evaluations", n)
+                      ["stages"][-2] for n in ("3", "30")]
+            self.assertEqual([(s["stage"], s["tokens"]) for s in stages], [(name, 3 * 1344), (name, 30 * 1344)])
+            self.assertGreater(stages[1]["seconds"], stages[0]["seconds"])
         self.assertEqual(sorted(os.listdir(self.folder)), before)
 
     # ---- inspect, diff, verify ----
