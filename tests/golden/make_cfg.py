@@ -176,6 +176,37 @@ def segments(rng):
     ]
 
 
+def shared_tables(rng, counts, bits, d):
+    """Of heads that have so many codes of a row."""
+    order = b"".join(struct.pack(f"<{d}H", *rng.sample(range(d), d)) for _ in counts)
+    return (struct.pack(f"<{len(counts)}I", *counts) + struct.pack(f"<{sum(counts)}f", *(2.0 ** rng.uniform(-1, 1) for _ in range(sum(counts)))) +
+            order + struct.pack(f"<{31 << bits}e", *(rng.gauss(0, 1) for _ in range(31 << bits))))
+
+
+def per_64(codes):
+    return bytes((0, 0, 0, 0, 0, codes))
+
+
+def shared(rng):
+    """Of two layers of 4 heads of 24 channels: a head without codes, one with a code for each channel, one that drops channels."""
+    return [
+        (dict(symbol=5, bits=3, dims=0, segment=per_64(21)), [shared_tables(rng, (0, 24, 1, 6), 3, 24)]),  # 31.5 codes
+        (dict(symbol=5, bits=4, dims=0, segment=per_64(32), transforms=(1,)), [shared_tables(rng, (24, 3, 2, 19), 4, 24)]),
+        (dict(symbol=2, bits=4, scale="tok", group=24), []),
+        (dict(symbol=5, bits=1, dims=0, segment=per_64(1)), [shared_tables(rng, (0, 1, 0, 0), 1, 24)]),
+    ]
+
+
+def shared_klt(rng):
+    """Of two layers of 3 heads of 8 channels, a row of all heads among them."""
+    return [
+        (dict(symbol=5, bits=3, dims=0, segment=per_64(30), transforms=(5,)), [klt(rng, 3, 8), shared_tables(rng, (8, 0, 3), 3, 8)]),
+        (dict(symbol=5, bits=2, dims=0, segment=per_64(64)), [shared_tables(rng, (8, 8, 8), 2, 8)]),
+        (dict(symbol=5, bits=2, dims=0, segment=per_64(15), transforms=(1,), flags=2), [shared_tables(rng, (5,), 2, 24)]),
+        (dict(symbol=5, bits=3, dims=2), [tables(rng, 4, 8, 2 << 3, 3, 8)]),
+    ]
+
+
 def with_parameters(codecs):
     """Layers and the section parameters: each block at a multiple of 64."""
     layers, parameters = b"", b""
@@ -187,21 +218,21 @@ def with_parameters(codecs):
     return layers, parameters
 
 
-def fitted_file(codecs, reader_min=1001, bend=lambda raw: raw):
+def fitted_file(codecs, reader_min=1001, bend=lambda raw: raw, heads=HEADS, d=DIM):
     layers, parameters = with_parameters(codecs)
-    m = model(b"fitted", layers=len(codecs) // 2, query_heads=4, kv_heads=HEADS, head_dim=DIM, hidden=32)
+    m = model(b"fitted", layers=len(codecs) // 2, query_heads=2 * heads, kv_heads=heads, head_dim=d, hidden=2 * heads * d)
     return image(sections(m, tokens(0, 0, PAGE), layers, bend(parameters)), reader_min=reader_min, writer=1001)
 
 
 def blocks_of(data, rng):
     """What tests/spec/fitted.py makes of rows that were never seen before, and of the largest."""
     out = b""
-    for i, (coder, _) in enumerate(coders(data)):
+    for i, (coder, size) in enumerate(coders(data)):
         d = coder.d
         rows = [struct.unpack(f"<{d}f", struct.pack(f"<{d}f", *(rng.gauss(0, 1.5) for _ in range(d)))) for _ in range(PAGE)]
         if i == 1:
             rows[3] = (1e6, -1e6) * (d // 2)
-        block = coder.encode(rows)
+        block = coder.encode(rows, size)
         for row in rows:
             out += struct.pack(f"<{d}f", *row)
         out += block + b"".join(struct.pack(f"<{d}f", *row) for row in coder.decode(block, PAGE))
@@ -223,6 +254,8 @@ def good_files():
         "fitted": fitted_file(fitted(random.Random(1001))),
         "segments": fitted_file(segments(random.Random(6))),
         "joint": fitted_file(joint(random.Random(2))),
+        "shared": fitted_file(shared(random.Random(3)), heads=4, d=24),
+        "shared_klt": fitted_file(shared_klt(random.Random(4)), heads=3, d=8),
         "largest": image(sections(model(head_dim=512), tokens(1 << 20, 1 << 20, 1024), codec(2, 4, "ch", 1024) + codec(2, 4, "tok", 512))),
     }
 
@@ -237,6 +270,19 @@ def bad_table(rule_bytes=None, **fields):
     fine = dict(symbol=5, bits=1, dims=2)
     bend = (lambda raw: rule_bytes + raw[len(rule_bytes):]) if rule_bytes else (lambda raw: raw)
     return fitted_file([({**fine, **fields}, parts), (fine, parts)], bend=bend)
+
+
+def bad_shared(counts=(5, 3), scales=(1.0,) * 8, orders=(*range(8), *range(8)), last=0.0, rest=b"", **fields):
+    """vq[32]x1 for the keys of two heads of 8, the descriptor or constants bent; `last` is the last value of the tables."""
+    part = (struct.pack("<2I", *counts) + struct.pack(f"<{len(scales)}f", *scales) + struct.pack("<16H", *orders) +
+            struct.pack("<62e", *([0.5] * 61), last) + rest)
+    return fitted_file([({**dict(symbol=5, bits=1, dims=0, segment=per_64(32)), **fields}, [part]), (dict(symbol=1, bits=16), [])])
+
+
+def large_shared():
+    """3145728 codes a token."""
+    c = codec(5, 12, dims=0, segment=per_64(6))
+    return image(sections(model(query_heads=65536, kv_heads=65536, head_dim=512), tokens(0, 0, 1024), FP16 + c), 1001, 1001)
 
 
 def bad_transform(number, part):
@@ -355,6 +401,11 @@ def bad_files():
         "f42_vq_none": bad_table(dims=0, segment=bytes(8)),
         "f42_vq_many": bad_table(dims=0, segment=bytes((16, 16, 0, 4))),
         "f42_vq_class": bad_table(dims=0, segment=bytes((0, 16, 0, 0, 0, 8))),
+        "f42_shared_many": bad_shared(segment=per_64(65)),
+        "f42_shared_scale": bad_shared(scale="head"),
+        "f42_shared_mix": bad_shared(segment=bytes((0, 0, 0, 0, 1, 32))),
+        "f42_shared_more": bad_shared(segment=bytes((0, 0, 0, 0, 0, 32, 0, 1))),
+        "f42_shared_group": bad_shared(group=8),
         "f42_lut_dims": bad_table(symbol=4),
         "f42_lut_bits": bad_table(symbol=4, bits=9, dims=1),
         "f42_seg_none": bad_segments((0,) * 8, bits=0),
@@ -364,11 +415,17 @@ def bad_files():
         "f43_seg": bad_segments((2, 1, 1, 0, 0, 0, 0, 0), group=0),
         "f44_seg": bad_segments((2, 1, 1, 0, 0, 0, 0, 0), group=16),
         "f44_vq": bad_table(dims=16),
+        "f44_shared_none": bad_shared(segment=per_64(3)),
+        "f44_shared_large": large_shared(),
         "f44_mix": bad_table(dims=0, segment=bytes((16, 12))),
         "f44_joint": image(sections(model(head_dim=512, query_heads=5, kv_heads=5), layers=FP16 + codec(1, 16, flags=2)), 1001, 1001),
         "f44_joint_group": image(sections(model(kv_heads=2), layers=FP16 + codec(2, 4, "tok", 24, flags=2)), 1001, 1001),
         "f46_joint": image(sections(layers=FP16 + codec(1, 16, flags=2))),
         "f46_vq": fitted_file(fitted(random.Random(2))[:2], reader_min=1000),
+        "f46_shared": fitted_file(shared(random.Random(3))[:2], reader_min=1000, heads=4, d=24),
+        "f47_shared_bits": bad_shared(bits=2),
+        "f47_shared_codes": bad_shared(segment=per_64(64)),
+        "f47_shared_long": bad_shared(rest=bytes(16)),
         "f47_short": bad_table(bits=4),
         "f47_long": bad_table(dims=4),
         "f47_seg": bad_segments((2, 1, 1, 0, 0, 0, 0, 0), bytes(64)),
@@ -378,6 +435,17 @@ def bad_files():
         "f49_table": bad_table(struct.pack("<8f16H2e", *([1.0] * 8), *range(8), *range(8), 0, float("inf"))),
         "f49_order_twice": bad_table(struct.pack("<8f10H", *([1.0] * 8), *range(8), 5, 5)),
         "f49_order_large": bad_table(struct.pack("<8f2H", *([1.0] * 8), 0, 8)),
+        "f49_shared_less": bad_shared(counts=(4, 3)),
+        "f49_shared_more": bad_shared(counts=(8, 1)),
+        "f49_shared_large": bad_shared(counts=(9, 1), scales=(1.0,) * 10, segment=per_64(40)),
+        "f49_shared_wrap": bad_shared(counts=(0xFFFFFFFF, 9)),
+        "f49_shared_scale_zero": bad_shared(scales=(1.0,) * 5 + (0.0,) * 3),
+        "f49_shared_scale_nan": bad_shared(scales=(1.0,) * 3 + (math.nan,) * 5),
+        "f49_shared_scale_infinite": bad_shared(scales=(1.0,) * 7 + (math.inf,)),
+        "f49_shared_order_twice": bad_shared(orders=(*range(8), *range(7), 0)),
+        "f49_shared_order_large": bad_shared(orders=(*range(7), 8, *range(8))),
+        "f49_shared_order_dropped": bad_shared(counts=(8, 0), orders=(*range(8), *range(7), 3)),
+        "f49_shared_table": bad_shared(last=-math.inf),
         "f49_seg": bad_segments((2, 0, 0, 0, 0, 0, 0, 0), struct.pack("<8e", 0, 0, 0, 0, 0, 0, 0, math.nan), scale="static", group=0),
         "f49_klt": bad_transform(5, pad(struct.pack("<2f", 0.0, float("inf")), 2 * (4 * 8 + 6 * 64))),
         "f49_smooth": bad_transform(2, pad(struct.pack("<15f", *([1.0] * 15)), 64)),
@@ -393,7 +461,7 @@ def main():
         if not path.exists():
             path.write_bytes(data)
             path.with_suffix(".json").write_text(json.dumps(read_cfg(data), indent=1) + "\n")
-            if name in ("fitted", "segments", "joint"):
+            if name in ("fitted", "segments", "joint", "shared", "shared_klt"):
                 path.with_suffix(".blocks").write_bytes(blocks_of(data, random.Random(7)))
     for name, data in bad_files().items():
         (HERE / "bad" / f"{name}.bin").write_bytes(data)

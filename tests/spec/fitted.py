@@ -226,7 +226,7 @@ class Table:
         return sum(dims * n if codec["scale"] == STATIC else dims for dims, n in Table.classes(codec, d))
 
     @staticmethod
-    def shape_fits(codec, d):
+    def shape_fits(codec, heads, d, page):
         return d % codec["dims"] == 0 if codec["dims"] else all(n * d % 64 == 0 for n in codec["segment"][:5])
 
     @staticmethod
@@ -295,6 +295,75 @@ class Table:
         return rows
 
 
+class Shared(Table):
+    """vq whose codes are shared out among the heads."""
+
+    def __init__(self, codec, raw, heads, head, d):
+        counts, scales, orders, values = self.split(codec, raw, heads, d)
+        self.bits, self.d, self.latent, self.dims = codec["bits"], d, d, self.dims_of_head(d, counts[head])
+        self.scale = scales[sum(counts[:head]):][:counts[head]]
+        self.order = orders[d * head:][:sum(self.dims)]
+        tables = {}
+        for c in (1, 2, 4, 8, 16):
+            table, values = values[:c << self.bits], values[c << self.bits:]
+            tables[c] = [table[e:e + c] for e in range(0, len(table), c)]
+        self.tables = [tables[c] for c in self.dims]
+
+    @staticmethod
+    def dims_of_head(d, k):
+        """Of each of the k codes of a row."""
+        if 16 * k <= d:
+            return [16] * k
+        c = next(c for c in (8, 4, 2, 1) if c * k <= d)
+        small = 2 * k - d // c
+        return [c] * small + [2 * c] * (k - small)
+
+    @staticmethod
+    def total(codec, heads, d):
+        """Codes of a token."""
+        return codec["segment"][5] * heads * d // 64
+
+    @staticmethod
+    def stream_bytes(codec, codes, page):
+        return page * codes * codec["bits"] // 8
+
+    @staticmethod
+    def shape_fits(codec, heads, d, page):
+        total = Shared.total(codec, heads, d)
+        return total >= 1 and Shared.stream_bytes(codec, total, page) < 2 ** 32 - 16
+
+    @staticmethod
+    def size(codec, heads, d):
+        return 4 * heads + 4 * Shared.total(codec, heads, d) + 2 * heads * d + (2 * 31 << codec["bits"])
+
+    @staticmethod
+    def split(codec, raw, heads, d):
+        """Counts, scales, orders and values of the tables."""
+        scales = 4 * heads
+        orders = scales + 4 * Shared.total(codec, heads, d)
+        tables = orders + 2 * heads * d
+        return (numbers(raw[:scales], "I"), numbers(raw[scales:orders], "f"), numbers(raw[orders:tables], "H"),
+                numbers(raw[tables:], "e"))
+
+    @staticmethod
+    def values_fit(codec, raw, heads, d):
+        counts, scales, orders, values = Shared.split(codec, raw, heads, d)
+        return (all(k <= d for k in counts) and sum(counts) == Shared.total(codec, heads, d) and
+                all(x > 0 and math.isfinite(x) for x in scales) and
+                all(sorted(orders[d * head:][:d]) == list(range(d)) for head in range(heads)) and
+                all(math.isfinite(x) for x in values))
+
+    @staticmethod
+    def page_bytes(codec, heads, d, page):
+        return up_to_16(Shared.stream_bytes(codec, Shared.total(codec, heads, d), page))
+
+    @staticmethod
+    def sizes_of_heads(codec, raw, heads, d, page):
+        """The page is padded behind its last head."""
+        sizes = [Shared.stream_bytes(codec, k, page) for k in Shared.split(codec, raw, heads, d)[0]]
+        return sizes[:-1] + [Shared.page_bytes(codec, heads, d, page) - sum(sizes[:-1])]
+
+
 class Seg:
     """Scalar codes, each eighth of the channels with its own bits. `forward` and `inverse`: it has no frame."""
 
@@ -313,7 +382,7 @@ class Seg:
         return [i for i in range(d) if codec["segment"][i // (d // 8)]]
 
     @staticmethod
-    def shape_fits(codec, d):
+    def shape_fits(codec, heads, d, page):
         return True
 
     @staticmethod
@@ -392,28 +461,52 @@ TRANSFORMS = {HAD: Had, SMOOTH: Smooth, PERM: Perm, ROT: Rot, KLT: Klt}
 SYMBOLS = {LUT: Table, VQ: Table, SEG: Seg}
 
 
+def symbol_of(codec):
+    """None of int and fp16."""
+    shared = codec["symbol"] == VQ and codec["dims"] == 0 and codec["segment"][5]
+    return Shared if shared else SYMBOLS.get(codec["symbol"])
+
+
+def up_to_16(n):
+    return (n + 15) // 16 * 16
+
+
+def page_bytes(codec, heads, d, page):
+    """Of all heads."""
+    symbol = symbol_of(codec)
+    return Shared.page_bytes(codec, heads, d, page) if symbol is Shared else heads * up_to_16(symbol.block_bytes(codec, d, page))
+
+
+def sizes_of_heads(codec, raw, heads, d, page):
+    """How many bytes of a page each head has."""
+    symbol = symbol_of(codec)
+    if symbol is Shared:
+        return Shared.sizes_of_heads(codec, parts_of(codec, raw, heads, d)[-1], heads, d, page)
+    return [up_to_16(symbol.block_bytes(codec, d, page))] * heads
+
+
 def part_sizes(codec, heads, d):
     """Bytes of the constants of each piece, transforms first."""
-    sizes = [TRANSFORMS[t].size(heads, d) for t in codec["transforms"]]
-    return sizes + [SYMBOLS[codec["symbol"]].size(codec, heads, d) if codec["symbol"] in SYMBOLS else 0]
+    sizes, symbol = [TRANSFORMS[t].size(heads, d) for t in codec["transforms"]], symbol_of(codec)
+    return sizes + [symbol.size(codec, heads, d) if symbol else 0]
 
 
 def parts_of(codec, raw, heads, d):
     parts, at = [], 0
     for size in part_sizes(codec, heads, d):
         parts.append(raw[at:at + size])
-        at += (size + 15) // 16 * 16
+        at += up_to_16(size)
     return parts
 
 
 def params_size(codec, heads, d):
-    return sum((size + 15) // 16 * 16 for size in part_sizes(codec, heads, d))
+    return sum(up_to_16(size) for size in part_sizes(codec, heads, d))
 
 
 def params_fit(codec, raw, heads, d):
     parts = parts_of(codec, raw, heads, d)
     fit = all(TRANSFORMS[t].values_fit(part, heads, d) for t, part in zip(codec["transforms"], parts) if part)
-    return fit and (not parts[-1] or SYMBOLS[codec["symbol"]].values_fit(codec, parts[-1], heads, d))
+    return fit and (not parts[-1] or symbol_of(codec).values_fit(codec, parts[-1], heads, d))
 
 
 class Coder:
@@ -421,18 +514,18 @@ class Coder:
 
     def __init__(self, codec, raw, heads, head, d):
         parts, self.d = parts_of(codec, raw, heads, d), d
-        self.symbol = SYMBOLS[codec["symbol"]](codec, parts[-1], heads, head, d)
+        self.symbol = symbol_of(codec)(codec, parts[-1], heads, head, d)
         self.stages = [TRANSFORMS[t](part, head, d) for t, part in zip(codec["transforms"], parts)] + [self.symbol]
 
-    def encode(self, rows):
+    def encode(self, rows, size):
+        """Padded to `size` bytes."""
         latent = []
         for row in rows:
             y = clamp(row)
             for stage in self.stages:
                 y = clamp(stage.forward(y))
             latent.append(y)
-        block = self.symbol.encode(latent)
-        return block + b"\0" * (-len(block) % 16)
+        return self.symbol.encode(latent).ljust(size, b"\0")
 
     def decode(self, block, page):
         rows = self.symbol.decode(block, page)

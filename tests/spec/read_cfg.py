@@ -141,6 +141,11 @@ def check_mix(segment):
     need(1 <= sum(n << k for k, n in enumerate(segment[:5])) <= 64 and not any(segment[5:]), 42, f"mix {segment}")
 
 
+def check_shared(c):
+    rest = c["segment"][:5] + c["segment"][6:]
+    need(c["segment"][5] <= 64 and not any(rest) and c["scale"] == 0, 42, f"shared codes {c['segment']}, scale {c['scale']}")
+
+
 def check_fields(c):
     symbol, bits, scale, dims = c["symbol"], c["bits"], c["scale"], c["dims"]
     if symbol == 1:
@@ -155,7 +160,9 @@ def check_fields(c):
         need(dims in (0, 1, 2, 4, 8, 16), 42, f"dims {dims}")
     else:
         need(dims == 1, 42, f"dims {dims}")
-    if symbol == 5 and dims == 0:
+    if symbol == 5 and dims == 0 and c["segment"][5]:
+        check_shared(c)
+    elif symbol == 5 and dims == 0:
         check_mix(list(c["segment"]))
     elif symbol != 6:
         need(not any(c["segment"]), 42, "segments")
@@ -166,6 +173,8 @@ def spec_of(c):
     spec = SYMBOLS[c["symbol"]][0]
     if c["symbol"] == 6:
         spec += "[" + ",".join(map(str, c["segment"])) + "]"
+    elif c["dims"] == 0 and c["segment"][5]:
+        spec += f"[{c['segment'][5]}]"
     elif c["dims"] == 0:
         spec += "[" + ",".join(f"{n}*{1 << k}" for k, n in enumerate(c["segment"]) if n) + "]"
     if c["symbol"] == 5:
@@ -183,10 +192,11 @@ def rows_of(c, model):
     return (1, heads * d) if c["joint"] else (heads, d)
 
 
-def block_bytes(c, d, page):
-    if c["symbol"] in fitted.SYMBOLS:
-        return round_up(fitted.SYMBOLS[c["symbol"]].block_bytes(c, d, page), 16)
-    return round_up(page * d * c["bits"] // 8 + (4 * page * d // c["group"] if c["scale"] else 0), 16)
+def page_bytes(c, model, page):
+    heads, d = rows_of(c, model)
+    if fitted.symbol_of(c):
+        return fitted.page_bytes(c, heads, d, page)
+    return heads * round_up(page * d * c["bits"] // 8 + (4 * page * d // c["group"] if c["scale"] else 0), 16)
 
 
 def read_fields(raw):
@@ -200,12 +210,12 @@ def read_fields(raw):
     return c
 
 
-def check_shape(c, d, page):
+def check_shape(c, heads, d, page):
     need(d <= 2048, 44, f"{d} channels")
     if c["scale"] in (1, 2):
         need(c["group"] % 8 == 0 and (d if c["scale"] == 1 else page) % c["group"] == 0, 44, f"group {c['group']}")
-    if c["symbol"] in fitted.SYMBOLS:
-        need(fitted.SYMBOLS[c["symbol"]].shape_fits(c, d), 44, f"{d} channels")
+    if fitted.symbol_of(c):
+        need(fitted.symbol_of(c).shape_fits(c, heads, d, page), 44, f"{heads} x {d} channels")
 
 
 def read_codec(raw, model, tokens, parameters, room, reader_min):
@@ -219,7 +229,7 @@ def read_codec(raw, model, tokens, parameters, room, reader_min):
     need(c["scale"] not in (1, 2) or c["group"], 43, "group not written out")
     since = max([SYMBOLS[c["symbol"]][1]] + [TRANSFORMS[t][1] for t in c["transforms"]] + [1001] * c["joint"])
     need(since <= reader_min, 46, "newer than reader_min")
-    check_shape(c, d, tokens["page"])
+    check_shape(c, heads, d, tokens["page"])
     need(size == fitted.params_size(c, heads, d), 47, f"{size} bytes of parameters")
     need(size <= room, 48, "parameters named twice")
     constants = parameters[offset:offset + size]
@@ -238,10 +248,10 @@ def read_layers(raw, model, tokens, parameters, reader_min):
     return layers
 
 
-def bits_per_value(model, tokens, page_bytes, n):
+def bits_per_value(model, tokens, of_pages, n):
     packed = max(0, n - tokens["sinks"] - tokens["window"]) // tokens["page"] * tokens["page"]
     rows = (n - packed) * 4 * model["head_dim"] * model["layers"]
-    total = packed // tokens["page"] * page_bytes + model["kv_heads"] * rows
+    total = packed // tokens["page"] * of_pages + model["kv_heads"] * rows
     return 8 * total / (2 * model["layers"] * model["kv_heads"] * model["head_dim"] * n)
 
 
@@ -260,16 +270,13 @@ def read_cfg(data):
     provenance = section(data, sections, 64)
     if provenance is not None:
         need(0 not in provenance, 60, "a zero byte in provenance")
-    page_bytes = 0
-    for c in (c for layer in layers for c, _ in layer):
-        heads, d = rows_of(c, model)
-        page_bytes += heads * block_bytes(c, d, tokens["page"])
+    of_pages = sum(page_bytes(c, model, tokens["page"]) for layer in layers for c, _ in layer)
     return {
         "format": header["writer"], "model": model, "tokens": tokens,
         "layers": [{"layer": i, "key": spec_of(key), "value": spec_of(value)}
                    for i, ((key, _), (value, _)) in enumerate(layers)],
         "identity": header["identity"].hex(), "identity_matches": header["identity"] == identity_of(data, sections),
-        "bits_per_value": round(bits_per_value(model, tokens, page_bytes, 8192), 6),
+        "bits_per_value": round(bits_per_value(model, tokens, of_pages, 8192), 6),
         "sections": [{"name": SECTIONS.get(kind, "unknown"), "offset": offset, "bytes": size}
                      for kind, _, offset, size in sections],
         "provenance": json.loads(provenance) if provenance is not None else None,
@@ -277,12 +284,13 @@ def read_cfg(data):
 
 
 def coders(data):
-    """Of every layer, side and row whose codec is lut, vq or seg, in this order: its coder and the bytes of its block."""
+    """Of every layer, side and row whose codec is lut, vq or seg, in this order: its coder and its bytes of a page."""
     _, _, model, tokens, layers = read_parts(data)
     for c, constants in (side for layer in layers for side in layer):
         heads, d = rows_of(c, model)
-        for head in range(heads if c["symbol"] in fitted.SYMBOLS else 0):
-            yield fitted.Coder(c, constants, heads, head, d), block_bytes(c, d, tokens["page"])
+        sizes = fitted.sizes_of_heads(c, constants, heads, d, tokens["page"]) if fitted.symbol_of(c) else []
+        for head, size in enumerate(sizes):
+            yield fitted.Coder(c, constants, heads, head, d), size
 
 
 # ---- the check of the golden files ----
@@ -320,7 +328,7 @@ def check_blocks(path, problems):
         given, block, decoded = blocks[:4 * page * d], blocks[4 * page * d:][:size], blocks[4 * page * d + size:][:4 * page * d]
         blocks = blocks[8 * page * d + size:]
         rows = [list(struct.unpack_from(f"<{d}f", given, 4 * d * t)) for t in range(page)]
-        if coder.encode(rows) != block:
+        if coder.encode(rows, size) != block:
             problems.append(f"{path.name}: block {i} is encoded differently")
         if b"".join(struct.pack(f"<{d}f", *row) for row in coder.decode(block, page)) != decoded:
             problems.append(f"{path.name}: block {i} decodes differently")
