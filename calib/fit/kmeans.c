@@ -161,6 +161,17 @@ static void sort_rows(float *centroids, uint32_t n, uint32_t k, uint32_t dims)
         memcpy(centroids + j * dims, centroids + (n - 1) * dims, dims * sizeof *centroids);
 }
 
+/* o->start as packed centroids. */
+static void given_start(const kmeans_options *o, const kmeans_points *points, packed_centroids *c)
+{
+    for (uint32_t j = 0; j < o->k; j++)
+        for (uint32_t d = 0; d < o->dims; d++) {
+            double off = ((double)o->start[(size_t)j * o->dims + d] - points->centre[d]) / points->unit;
+            c->c[packed_at(c->dims, j) + d * NEAREST_GROUP] = (float)off;
+        }
+    packed_centroids_ready(c);
+}
+
 /* The best of the restarts into `best`; `trial` is room for one. */
 static kvc_status best_of_restarts(const kmeans_options *o, const kmeans_points *points, packed_centroids *best,
                                    packed_centroids *trial, double *least, kvc_error *err)
@@ -168,7 +179,10 @@ static kvc_status best_of_restarts(const kmeans_options *o, const kmeans_points 
     *least = INFINITY;
     for (uint32_t restart = 0; restart == 0 || restart < o->restarts; restart++) {
         double distortion;
-        KVC_TRY(kmeans_start(o, points, restart, trial, err));
+        if (o->start && restart == 0)
+            given_start(o, points, trial);
+        else
+            KVC_TRY(kmeans_start(o, points, restart, trial, err));
         KVC_TRY(kmeans_lloyd(o, points, trial, &distortion, err));
         if (!(distortion < *least)) continue;
         *least = distortion;

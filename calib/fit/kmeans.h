@@ -9,6 +9,7 @@ typedef struct kmeans_options {
     uint32_t k, dims; /* centroids, at most 4096; values of a point, 1 .. 16 */
     uint32_t iterations, restarts;
     uint64_t seed;
+    const float *start; /* [k][dims] for the first restart, NULL: k-means++ as for the others */
 } kmeans_options;
 
 /*  x         [n][dims]  in

@@ -2,11 +2,10 @@
  */
 #include "order.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include "kvc/codec.h"
+#include "water.h"
 
-#define LEAST_ENERGY 1e-30
 #define EQUAL 1e-9 /* sums of rates that differ by less are the same */
 
 void classes_add(code_classes *all, uint32_t n, uint32_t dims)
@@ -56,26 +55,12 @@ void order_bands(const code_classes *all, uint32_t d, const double *energy, uint
 
 /* ---- balanced ---- */
 
-static double sum_of_rates(const double *logs, uint32_t d, double level)
-{
-    double sum = 0.0;
-    for (uint32_t i = 0; i < d; i++) sum += fmax(0.0, .5 * (logs[i] - level));
-    return sum;
-}
-
-/* rates [d] of the ranks, which add up to `total`; by bisection. */
+/* rates [d] of the ranks. */
 static void find_rates(const ranked *ranks, uint32_t d, double total, double *rates)
 {
-    double high = log2(fmax(ranks[0].energy, LEAST_ENERGY)), low = log2(LEAST_ENERGY) - 2.0 * total;
-    for (uint32_t i = 0; i < d; i++) rates[i] = log2(fmax(ranks[i].energy, LEAST_ENERGY));
-    for (int step = 0; step < 100; step++) {
-        double level = .5 * (low + high);
-        if (sum_of_rates(rates, d, level) > total)
-            low = level;
-        else
-            high = level;
-    }
-    for (uint32_t i = 0; i < d; i++) rates[i] = fmax(0.0, .5 * (rates[i] - high));
+    double energy[KVC_MAX_ROW];
+    for (uint32_t i = 0; i < d; i++) energy[i] = ranks[i].energy;
+    water_rates(d, energy, total, rates);
 }
 
 /* The code with the least sum that has room; of equal ones the first. */

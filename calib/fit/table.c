@@ -1,269 +1,180 @@
-/* table.c - the constants of "vq" and "lut": scales, order and tables (FORMAT.md, "vq", has their layout).
+/* table.c - the constants of "vq" and "lut" (FORMAT.md, "vq", has their layout): which codes the heads have, and
+ * which sub-vectors share a table.
  *
- * The scale of a sub-vector is the root of its mean energy per channel, weighted by sensitivity, so that sub-vectors
- * which share a table are alike. Its points are the sampled sub-vectors divided by their scales, each with the weight
- * of its token times the scale squared: k-means then minimises the error in latent units. A table that is shared
- * pools heads and sub-vectors.
- *
- * Where there are more than options->table_rows sub-vectors, that many are drawn, tokens by the root of their weight,
- * and count as much more as they are rarer: heavy tokens are then not left to chance. Which channels share a code
- * (order.h) is decided by trial: both ways are fitted coarsely, and the better one then in full. Cost:
- * that of k-means (kmeans.c). */
+ * A table that is shared pools heads and sub-vectors; errors of heads are then brought to one unit (units.h). How
+ * many codes a head has is a constant of the codec, or comes from share.h. Arrangement (arrange.c) and k-means over
+ * points (points.c) follow in table_run.c. */
+#include "table.h"
+
 #include <assert.h>
-#include <math.h>
 #include <stdlib.h>
 #include "heads.h"
-#include "kmeans.h"
-#include "order.h"
-#include "pieces.h"
-#include "random.h"
+#include "share.h"
+#include "units.h"
 
 #define SYMBOL_PIECE 4u
-#define LEAST_SCALE 1e-12 /* below, a sub-vector counts as zero */
-#define TRIAL_SHARE 2u    /* of table_rows, for trials of an order */
-#define TRIAL_ITERATIONS 6u
+#define MIX_ROW 64u       /* channels that the numbers of a mix are for */
+#define N_DIMS 5u         /* of classes: 1, 2, 4, 8, 16 */
+#define SHARED_SEGMENT 5u /* has the N of "vq[N]" */
 
-typedef enum arrangement { AS_THEY_ARE, BANDS, BALANCED } arrangement;
+/* ---- classes ---- */
 
-/* What one table is fitted to: codes first .. first + n_codes - 1 of a class, in some heads. */
-typedef struct job {
-    const code_class *class;
-    uint32_t head, n_heads, first, n_codes;
-    uint16_t *table;
-    double loss; /* weighted error of all rows, in latent units */
-} job;
-
-typedef struct table_fit {
-    const fit_data *data;
-    fit_options options;
-    const kvc_coder *coder;
-    const float *y; /* [H][R][d] */
-    code_classes classes;
-    double *energy;  /* [H][d] weighted mean squares */
-    float *scales;   /* [H][n_codes] */
-    uint16_t *order; /* [H][n_kept] */
-    job *jobs;
-    uint32_t n_jobs;
-} table_fit;
-
-static code_classes classes_of(const kvc_coder *coder)
+static code_classes classes_of(const kvc_codec *codec, uint32_t d)
 {
     code_classes all = {0};
-    uint32_t d = coder->head_dim, dims = coder->codec.dims;
-    if (dims) classes_add(&all, d / dims, dims);
-    for (uint32_t k = 0; dims == 0 && k < 5; k++)
-        if (coder->codec.segment[k]) classes_add(&all, coder->codec.segment[k] * d / 64u, 1u << k);
+    if (codec->dims) classes_add(&all, d / codec->dims, codec->dims);
+    for (uint32_t k = 0; codec->dims == 0 && k < N_DIMS; k++)
+        if (codec->segment[k]) classes_add(&all, codec->segment[k] * d / MIX_ROW, 1u << k);
     return all;
 }
 
-/* ---- order and scales ---- */
-
-static const float *row_of(const table_fit *t, uint32_t head, size_t row)
+static code_classes classes_of_share(uint32_t d, uint32_t count)
 {
-    return t->y + (head * t->data->n_rows + row) * t->coder->head_dim;
+    code_classes all = {0};
+    kvc_code_class some[2];
+    uint32_t n = kvc_share_classes(d, count, some);
+    for (uint32_t i = 0; i < n; i++) classes_add(&all, some[i].n, some[i].dims);
+    return all;
 }
+
+static kvc_status share_out(table_fit *t, uint32_t *counts, kvc_error *err)
+{
+    uint32_t heads = t->data->n_kv_heads, d = t->coder->head_dim;
+    double *value = malloc((size_t)heads * d * sizeof *value);
+    if (!value) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u heads", heads);
+    for (size_t i = 0; i < (size_t)heads * d; i++)
+        value[i] = t->energy[i] * t->heads[i / d].weight * t->heads[i / d].unit;
+    kvc_status status = share_codes(heads, d, t->coder->codec.bits, t->n_shared, value, counts, err);
+    free(value);
+    return status;
+}
+
+/* The classes of every head; counts [H] is written where they share codes. */
+static kvc_status set_classes(table_fit *t, uint32_t *counts, kvc_error *err)
+{
+    uint32_t d = t->coder->head_dim, code = 0;
+    if (t->n_shared) KVC_TRY(share_out(t, counts, err));
+    for (uint32_t head = 0; head < t->data->n_kv_heads; head++) {
+        table_head *h = &t->heads[head];
+        h->classes = t->n_shared ? classes_of_share(d, counts[head]) : classes_of(&t->coder->codec, d);
+        h->first_code = code;
+        code += h->classes.n_codes;
+    }
+    assert(code == t->n_codes);
+    return KVC_OK;
+}
+
+/* ---- energies ---- */
 
 static kvc_status find_energies(void *context, uint32_t head, kvc_error *err)
 {
     const table_fit *t = context;
     uint32_t d = t->coder->head_dim;
+    size_t rows = t->data->n_rows;
     double weight = 0.0, *energy = t->energy + (size_t)head * d;
     (void)err;
-    for (size_t row = 0; row < t->data->n_rows; row++) {
-        const float *y = row_of(t, head, row);
-        double w = (double)t->data->weights[head * t->data->n_rows + row];
+    for (size_t row = head * rows; row < (head + 1) * rows; row++) {
+        const float *y = t->y + row * d;
+        double w = (double)t->data->weights[row];
         weight += w;
         for (uint32_t i = 0; i < d; i++) energy[i] += w * (double)y[i] * (double)y[i];
     }
     for (uint32_t i = 0; weight > 0.0 && i < d; i++) energy[i] /= weight;
+    t->heads[head].weight = rows ? weight / (double)rows : 0.0;
     return KVC_OK;
 }
 
-static void find_scales(const code_classes *classes, const double *energy, const uint16_t *order, float *scales)
+static kvc_status find_units(table_fit *t, kvc_error *err)
 {
-    for (const code_class *c = classes->class; c < classes->class + classes->n; c++)
-        for (uint32_t g = 0; g < c->n; g++) {
-            double sum = 0.0;
-            for (uint32_t k = 0; k < c->dims; k++) sum += energy[order[c->position + g * c->dims + k]];
-            double scale = sqrt(sum / c->dims);
-            scales[c->code + g] = scale > LEAST_SCALE ? (float)scale : 1.0f;
-        }
+    uint32_t heads = t->data->n_kv_heads;
+    double *units = malloc(heads * sizeof *units);
+    if (!units) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u heads", heads);
+    kvc_status status = KVC_OK;
+    for (uint32_t head = 0; head < heads; head++) units[head] = 1.0;
+    if (heads > 1 && t->coder->codec.scale == KVC_SCALE_NONE) status = units_of_heads(t->data, t->coder, units, err);
+    for (uint32_t head = 0; head < heads; head++) t->heads[head].unit = units[head];
+    free(units);
+    return status;
 }
 
-static void arrange(const table_fit *t, arrangement how)
+/* ---- jobs ---- */
+
+/* The sub-vectors of `dims` channels in some heads, to parts; returns how many. */
+static uint32_t list_parts(const table_fit *t, uint32_t first, uint32_t n_heads, uint32_t dims, sub_vector *parts)
 {
-    uint32_t d = t->coder->head_dim;
-    for (uint32_t head = 0; head < t->data->n_kv_heads; head++) {
-        const double *energy = t->energy + (size_t)head * d;
-        uint16_t *order = t->order + (size_t)head * t->classes.n_kept;
-        for (uint32_t i = 0; how == AS_THEY_ARE && i < d; i++) order[i] = (uint16_t)i;
-        if (how == BANDS) order_bands(&t->classes, d, energy, order);
-        if (how == BALANCED) order_balanced(&t->classes, t->coder->codec.bits, d, energy, order);
-        find_scales(&t->classes, energy, order, t->scales + (size_t)head * t->classes.n_codes);
+    uint32_t n = 0;
+    for (uint32_t head = first; head < first + n_heads; head++) {
+        const table_head *h = &t->heads[head];
+        for (const code_class *c = h->classes.class; c < h->classes.class + h->classes.n; c++)
+            for (uint32_t g = 0; c->dims == dims && g < c->n; g++)
+                parts[n++] = (sub_vector){head, c->position + g * dims, h->first_code + c->code + g};
     }
+    return n;
 }
-
-/* ---- points of a table ---- */
 
 /* In the order of the file: for each head that has its own, for each class, for each code that has its own. */
-static void list_jobs(table_fit *t, uint16_t *table)
+static void list_jobs(table_fit *t)
 {
     const kvc_codec *codec = &t->coder->codec;
     uint32_t heads = t->data->n_kv_heads, pooled = codec->scale == KVC_SCALE_NONE ? heads : 1;
+    sub_vector *parts = t->parts;
     for (uint32_t head = 0; head < heads; head += pooled)
-        for (const code_class *c = t->classes.class; c < t->classes.class + t->classes.n; c++) {
-            uint32_t together = codec->scale == KVC_SCALE_STATIC ? 1 : c->n;
-            for (uint32_t g = 0; g < c->n; g += together) {
-                t->jobs[t->n_jobs++] = (job){c, head, pooled, g, together, table, 0.0};
-                table += (size_t)c->dims << codec->bits;
-            }
+        for (uint32_t dims = 1; dims < 1u << N_DIMS; dims *= 2) {
+            uint32_t n = list_parts(t, head, pooled, dims, parts);
+            uint32_t together = codec->scale == KVC_SCALE_STATIC ? 1 : n;
+            size_t values = (size_t)dims << codec->bits;
+            for (uint32_t g = 0; g < n; g += together, t->n_values += values)
+                t->jobs[t->n_jobs++] = (table_job){dims, together, parts + g, t->tables + t->n_values};
+            if (n == 0 && t->n_shared) t->n_values += values; /* a table that no code uses */
+            parts += n;
         }
 }
 
-/* Sub-vector `index` of the job in a row: its values to x, its weight returned. */
-static float take_point(const table_fit *t, const job *j, uint32_t index, size_t row, float *x)
+/* ---- parts ---- */
+
+/* Arrays of the fit, and where its results lie in `part`; returns where the counts lie, if there are any. */
+static uint32_t *lay_out(table_fit *t, table_way *out, void *part)
 {
-    const code_class *c = j->class;
-    uint32_t head = j->head + index / j->n_codes, g = j->first + index % j->n_codes;
-    const float *y = row_of(t, head, row);
-    const uint16_t *order = t->order + (size_t)head * t->classes.n_kept + c->position + g * c->dims;
-    float scale = t->scales[(size_t)head * t->classes.n_codes + c->code + g];
-    for (uint32_t k = 0; k < c->dims; k++) x[k] = y[order[k]] / scale;
-    return t->data->weights[head * t->data->n_rows + row] * scale * scale;
+    uint32_t heads = t->data->n_kv_heads, *counts = part;
+    size_t order_bytes = ((size_t)heads * t->order_stride * sizeof *out->order + 3u) / 4u * 4u;
+    out->scales = (float *)(t->n_shared ? counts + heads : part);
+    out->order = (uint16_t *)(out->scales + t->n_codes);
+    t->tables = (uint16_t *)((char *)out->order + order_bytes);
+    return counts;
 }
 
-/* How much a row is to be drawn. */
-static double row_share(const table_fit *t, const job *j, size_t row)
+static void count_codes(table_fit *t)
 {
-    double sum = 0.0;
-    for (uint32_t head = j->head; head < j->head + j->n_heads; head++)
-        sum += (double)t->data->weights[head * t->data->n_rows + row];
-    return sqrt(sum / j->n_heads);
-}
-
-static void gather_all(const table_fit *t, const job *j, uint32_t per_row, float *x, float *w)
-{
-    for (size_t row = 0; row < t->data->n_rows; row++)
-        for (uint32_t i = 0; i < per_row; i++, x += j->class->dims) *w++ = take_point(t, j, i, row, x);
-}
-
-/* n points: one from each equal part of the rows' shares, sub-vectors in turn. */
-static void gather_drawn(const table_fit *t, const job *j, uint32_t per_row, size_t n, float *x, float *w)
-{
-    double total = 0.0, before = 0.0;
-    for (size_t row = 0; row < t->data->n_rows; row++) total += row_share(t, j, row);
-    if (!(total > 0.0)) return; /* all weights are zero */
-    size_t row = 0, last = t->data->n_rows - 1;
-    double share = row_share(t, j, row);
-    for (size_t i = 0; i < n; i++, x += j->class->dims) {
-        double at = ((double)i + random_unit(t->options.seed, 0, i)) * (total / (double)n);
-        while (row < last && before + share <= at) {
-            before += share;
-            share = row_share(t, j, ++row);
-        }
-        float own = take_point(t, j, (uint32_t)(i % per_row), row, x);
-        w[i] = share > 0.0 ? (float)((double)own * (total / share) * per_row / (double)n) : 0.0f;
+    const kvc_codec *codec = &t->coder->codec;
+    uint32_t heads = t->data->n_kv_heads, d = t->coder->head_dim;
+    if (codec->dims == 0 && codec->segment[SHARED_SEGMENT]) {
+        t->n_shared = t->n_codes = (uint32_t)((uint64_t)codec->segment[SHARED_SEGMENT] * heads * d / MIX_ROW);
+        t->order_stride = d;
+    } else {
+        code_classes classes = classes_of(codec, d);
+        t->n_codes = heads * classes.n_codes;
+        t->order_stride = classes.n_kept;
     }
-}
-
-/* ---- tables ---- */
-
-static double sum_of(const float *w, size_t n)
-{
-    double sum = 0.0;
-    for (size_t i = 0; i < n; i++) sum += (double)w[i];
-    return sum;
-}
-
-static kvc_status fit_one(void *context, uint32_t index, kvc_error *err)
-{
-    const table_fit *t = context;
-    job *j = &t->jobs[index];
-    kmeans_options o = {.k = 1u << t->coder->codec.bits,
-                        .dims = j->class->dims,
-                        .iterations = t->options.iterations,
-                        .restarts = t->options.restarts,
-                        .seed = random_mix(t->options.seed ^ (index + 1u))};
-    uint32_t per_row = j->n_heads * j->n_codes;
-    size_t all = t->data->n_rows * per_row, most = t->options.table_rows ? t->options.table_rows : 1;
-    size_t n = all < most ? all : most;
-    float *x = calloc(n * o.dims + 1, sizeof *x), *w = calloc(n + 1, sizeof *w);
-    float *centroids = calloc((size_t)o.k * o.dims, sizeof *centroids);
-    kvc_status status = KVC_OK;
-    double distortion = 0.0;
-    if (!x || !w || !centroids) {
-        status = kvc_fail(err, KVC_NO_MEMORY, "out of memory for a table of %zu sub-vectors", n);
-        goto done;
-    }
-    if (n == all)
-        gather_all(t, j, per_row, x, w);
-    else
-        gather_drawn(t, j, per_row, n, x, w);
-    status = kmeans(&o, n, x, w, centroids, &distortion, err);
-    if (status == KVC_OK) kvc_rows_to_fp16(centroids, (size_t)o.k * o.dims, j->table);
-    j->loss = distortion * sum_of(w, n);
-done:
-    free(x);
-    free(w);
-    free(centroids);
-    return status;
-}
-
-static kvc_status fit_jobs(table_fit *t, kvc_error *err)
-{
-    return t->n_jobs > 1 ? heads_run(t->n_jobs, fit_one, t, err) : fit_one(t, 0, err);
-}
-
-static kvc_status try_arrangement(table_fit *t, arrangement how, double *loss, kvc_error *err)
-{
-    fit_options all = t->options;
-    t->options.table_rows = all.table_rows / TRIAL_SHARE;
-    t->options.iterations = all.iterations < TRIAL_ITERATIONS ? all.iterations : TRIAL_ITERATIONS;
-    t->options.restarts = 1;
-    arrange(t, how);
-    kvc_status status = fit_jobs(t, err);
-    t->options = all;
-    *loss = 0.0;
-    for (uint32_t i = 0; i < t->n_jobs; i++) *loss += t->jobs[i].loss;
-    return status;
-}
-
-/* Leaves the order and the scales of the better arrangement. */
-static kvc_status choose_arrangement(table_fit *t, kvc_error *err)
-{
-    double bands, balanced;
-    arrangement best = BANDS;
-    if (t->classes.n_codes > 1 && t->classes.n_codes < t->classes.n_kept) {
-        KVC_TRY(try_arrangement(t, BANDS, &bands, err));
-        KVC_TRY(try_arrangement(t, BALANCED, &balanced, err));
-        if (balanced < bands) best = BALANCED;
-    }
-    arrange(t, best);
-    return KVC_OK;
 }
 
 static kvc_status fit_tables(table_fit *t, bool sorted, void *part, kvc_error *err)
 {
     uint32_t heads = t->data->n_kv_heads;
-    t->classes = classes_of(t->coder);
-    size_t order_bytes = ((size_t)heads * t->classes.n_kept * sizeof *t->order + 3u) / 4u * 4u;
-    t->scales = part;
-    t->order = (uint16_t *)(t->scales + (size_t)heads * t->classes.n_codes);
-    t->jobs = calloc((size_t)heads * t->classes.n_codes, sizeof *t->jobs);
+    table_way out = {0};
+    count_codes(t);
+    uint32_t *counts = lay_out(t, &out, part);
+    t->heads = calloc(heads, sizeof *t->heads);
+    t->parts = calloc(t->n_codes, sizeof *t->parts);
+    t->jobs = calloc(t->n_codes, sizeof *t->jobs);
     t->energy = calloc((size_t)heads * t->coder->head_dim, sizeof *t->energy);
-    if (!t->jobs || !t->energy)
-        return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u tables", t->classes.n_codes);
-    list_jobs(t, (uint16_t *)((char *)t->order + order_bytes));
-    const job *last = &t->jobs[t->n_jobs - 1];
-    assert((char *)(last->table + ((size_t)last->class->dims << t->coder->codec.bits)) ==
-           (char *)part + kvc_coder_part_bytes(t->coder, SYMBOL_PIECE));
-    (void)last;
+    if (!t->heads || !t->parts || !t->jobs || !t->energy)
+        return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u codes", t->n_codes);
+    KVC_TRY(find_units(t, err));
     KVC_TRY(heads_run(heads, find_energies, t, err));
-    if (sorted)
-        KVC_TRY(choose_arrangement(t, err));
-    else
-        arrange(t, AS_THEY_ARE);
-    return fit_jobs(t, err);
+    KVC_TRY(set_classes(t, counts, err));
+    list_jobs(t);
+    assert((char *)(t->tables + t->n_values) == (char *)part + kvc_coder_part_bytes(t->coder, SYMBOL_PIECE));
+    return table_run(t, sorted, &out, err);
 }
 
 static kvc_status fit_symbol(const fit_data *data, const fit_options *options, const kvc_coder *coder, const float *y,
@@ -271,6 +182,8 @@ static kvc_status fit_symbol(const fit_data *data, const fit_options *options, c
 {
     table_fit t = {.data = data, .options = *options, .coder = coder, .y = y};
     kvc_status status = fit_tables(&t, sorted, part, err);
+    free(t.heads);
+    free(t.parts);
     free(t.jobs);
     free(t.energy);
     return status;
