@@ -147,20 +147,20 @@ static inline double *rig_decoded(const rig *r, const kvc_codec *codec, const fl
     const uint8_t *params = kvc_config_parameters(r->cfg, &n_bytes);
     if (params) params += codec->param_offset;
     ck_assert_int_eq(kvc_coder_init(&coder, codec, params, heads, d, page, NULL), KVC_OK);
-    void *block = aligned_alloc(16, coder.block_bytes);
     uint32_t row = coder.head_dim; /* of one head, or of all */
     float *work = malloc(kvc_coder_work(&coder) * sizeof *work),
           *decoded = malloc((size_t)page * row * sizeof *decoded);
     for (uint32_t first = sinks; first < sinks + packed; first += page) {
         for (uint32_t h = 0; h < coder.n_kv_heads; h++) {
             size_t at = (size_t)first * heads * d + (size_t)h * row;
+            void *block = malloc(kvc_coder_block(&coder, h).bytes);
             kvc_coder_encode(&coder, h, rows + at, (size_t)heads * d, block, work);
             kvc_coder_decode(&coder, h, block, decoded, row, work);
             for (uint32_t t = 0; t < page; t++)
                 for (uint32_t c = 0; c < row; c++) out[at + (size_t)t * heads * d + c] = decoded[(size_t)t * row + c];
+            free(block);
         }
     }
-    free(block);
     free(work);
     free(decoded);
     return out;

@@ -43,6 +43,25 @@ static inline size_t params_order_bytes(uint32_t heads, uint32_t kept)
     return ((size_t)heads * kept * 2 + 3) / 4 * 4;
 }
 
+/* Codes of a token that the heads share out among themselves; 0 where each has as many. */
+static inline uint32_t params_shared(const kvc_codec *codec, uint32_t heads, uint32_t d)
+{
+    return codec->symbol == WIRE_VQ && codec->dims == 0 ? codec->segment[5] * heads * d / 64 : 0;
+}
+
+/* Codes of each of the five classes of a head that has k of them. */
+static inline void params_share(uint32_t d, uint32_t k, uint32_t n[5])
+{
+    memset(n, 0, 5 * sizeof *n);
+    if (16 * k <= d) n[4] = k;
+    for (uint32_t e = 4; 16 * k > d && e-- > 0;) {
+        if (k << e > d) continue;
+        n[e] = 2 * k - (d >> e);
+        n[e + 1] = k - n[e];
+        return;
+    }
+}
+
 /* Inverse of a well-conditioned n x n matrix by Gauss-Jordan. */
 static inline void params_invert(uint32_t n, const double *a, double *inverse)
 {
@@ -124,6 +143,33 @@ static inline void params_tables(const kvc_codec *codec, uint32_t heads, uint32_
     for (size_t i = 0; i < n; i++) table[i] = kvc_fp16_from_float(1.5f * params_random(state));
 }
 
+/* A number of codes for each head: all that it may have, as few as will do, or something between. */
+static inline void params_counts(uint32_t total, uint32_t heads, uint32_t d, uint64_t *state, uint32_t *counts)
+{
+    for (uint32_t head = 0; head < heads; head++) {
+        uint32_t others = (heads - 1 - head) * d, most = total < d ? total : d,
+                 least = total > others ? total - others : 0;
+        float draw = 1.2f * params_random(state);
+        counts[head] = draw < -1.0f  ? least
+                       : draw > 1.0f ? most
+                                     : least + (uint32_t)((0.5f + 0.49f * draw) * (float)(most - least));
+        total -= counts[head];
+    }
+}
+
+static inline void params_shared_tables(const kvc_codec *codec, uint32_t heads, uint32_t d, uint64_t *state,
+                                        uint8_t *part)
+{
+    uint32_t total = params_shared(codec, heads, d), *counts = (uint32_t *)part;
+    float *scale = (float *)(counts + heads);
+    uint16_t *order = (uint16_t *)(scale + total), *table = order + heads * d;
+    params_counts(total, heads, d, state, counts);
+    for (uint32_t i = 0; i < total; i++) scale[i] = exp2f(0.5f * params_random(state));
+    params_orders(heads, d, d, state, order);
+    for (size_t i = 0; i < (size_t)31 << codec->bits; i++)
+        table[i] = kvc_fp16_from_float(1.5f * params_random(state));
+}
+
 /* Owned, 64-byte aligned; *n bytes. NULL where the codec has none. */
 static inline void *codec_params(const kvc_codec *codec, uint32_t heads, uint32_t d, uint32_t page, uint64_t seed,
                                  size_t *n)
@@ -140,8 +186,11 @@ static inline void *codec_params(const kvc_codec *codec, uint32_t heads, uint32_
     for (uint32_t i = 0; i < codec->n_transforms; i++)
         if (codec->transform[i] == WIRE_KLT)
             params_klt(coder.n_kv_heads, coder.head_dim, &seed, params + kvc_coder_part_offset(&coder, i));
-    if (codec->symbol == WIRE_LUT || codec->symbol == WIRE_VQ)
-        params_tables(codec, coder.n_kv_heads, coder.head_dim, &seed, params + kvc_coder_part_offset(&coder, 4));
+    uint8_t *last = params + kvc_coder_part_offset(&coder, 4);
+    if (params_shared(codec, coder.n_kv_heads, coder.head_dim))
+        params_shared_tables(codec, coder.n_kv_heads, coder.head_dim, &seed, last);
+    else if (codec->symbol == WIRE_LUT || codec->symbol == WIRE_VQ)
+        params_tables(codec, coder.n_kv_heads, coder.head_dim, &seed, last);
     return params;
 }
 

@@ -79,6 +79,46 @@ START_TEST(attend__equals_reference_for_fitted_codecs)
 }
 END_TEST
 
+/* Codes shared out among the heads, on both sides or on one. */
+static const char *const shared_pairs[][2] = {
+    {"vq[8]x8+klt", "vq[8]x8+klt"}, {"vq[21]x3", "vq[5]x7+had"},        {"int4.ch64", "vq[9]x5+klt"},
+    {"vq[3]x6", "int4.tok"},        {"vq[12]x4+klt", "vq[12]x4@joint"}, {"vq[10]x4+klt@joint", "vq[2]x8"},
+    {"vq8x8", "vq[1]x9+klt"}};
+#define N_SHARED_PAIRS (sizeof shared_pairs / sizeof *shared_pairs)
+
+START_TEST(attend__equals_reference_for_shared_codes)
+{
+    static const uint32_t lengths[] = {1, 132, 133, 300};
+    for (size_t k = 0; k < N_SHARED_PAIRS; k++)
+        for (int n = 0; n < 4; n++) {
+            check_shape(shared_pairs[k][0], shared_pairs[k][1], 3, 5, 64, lengths[n]);
+            check_shape(shared_pairs[k][0], shared_pairs[k][1], 1, 3, 96, lengths[n]);
+            check_shape(shared_pairs[k][0], shared_pairs[k][1], 2, 1, 80, lengths[n]);
+        }
+    check_shape("vq[8]x8+klt", "vq[6]x8", 5, 8, 128, 200); /* more queries than pass at once */
+    check_shape("vq[64]x2", "vq[33]x2", 1, 2, 256, 200);
+}
+END_TEST
+
+/* Small pages, in the middle of which heads start at any byte, and their padding. */
+START_TEST(attend__equals_reference_for_shared_codes_of_small_pages)
+{
+    static const kvc_token_policy policies[] = {{0, 0, 8}, {5, 0, 24}, {3, 10, 8}};
+    for (int p = 0; p < 3; p++)
+        for (size_t k = 0; k < N_SHARED_PAIRS; k++) {
+            rig r;
+            if (strstr(shared_pairs[k][0], "ch64")) continue;
+            rig_config(&r, 1, 10, 5, 64, policies[p], shared_pairs[k][0], shared_pairs[k][1]);
+            rig_cache(&r, 1, 512);
+            rig_rows(&r, 150, 7);
+            rig_append_all_layers(&r, 0, 0, 150);
+            double worst = worst_error(&r, 0, 0, 150, 9, kvc_tokens_compressed(&policies[p], 150));
+            ck_assert_msg(worst < 2e-5, "policy %d, %s %s: %g", p, shared_pairs[k][0], shared_pairs[k][1], worst);
+            rig_free(&r);
+        }
+}
+END_TEST
+
 /* One row of all heads, on both sides or on one. */
 static const char *const joint_pairs[][2] = {{"int4.tok@joint", "int4.tok@joint"},
                                              {"vq8x8+klt@joint", "vq8x8+klt@joint"},
@@ -124,9 +164,12 @@ END_TEST
 START_TEST(attend__is_causal_for_many_queries)
 {
     static const uint32_t queries[] = {2, 5, 17, 64, 150, 300};
-    static const char *const pairs[][2] = {
-        {"int4.ch64", "int4.tok"}, {"int4.tok@joint", "vq8x8+klt@joint"}, {"int4.ch64", "int4.tok@joint"}};
-    for (int i = 0; i < 18; i++) {
+    static const char *const pairs[][2] = {{"int4.ch64", "int4.tok"},
+                                           {"int4.tok@joint", "vq8x8+klt@joint"},
+                                           {"int4.ch64", "int4.tok@joint"},
+                                           {"vq[8]x8+klt", "vq[11]x3"},
+                                           {"int4.ch64", "vq[5]x8"}};
+    for (int i = 0; i < 30; i++) {
         rig r;
         rig_config(&r, 1, 6, 2, 64, usual, pairs[i / 6][0], pairs[i / 6][1]);
         rig_cache(&r, 1, 512);
@@ -181,6 +224,8 @@ START_TEST(attend__chunks_equal_single_tokens_bit_for_bit)
         check_chunks(policies[i], "vq[4*4,4*8]x6+klt@joint", "int4.tok@joint");
         check_chunks(policies[i], "int4.tok@joint", "vq4x6");
         check_chunks(policies[i], "vq8x4+klt", "vq[3*16]x4+klt@joint");
+        check_chunks(policies[i], "vq[9]x4+klt", "vq[5]x7");
+        check_chunks(policies[i], "int4.tok", "vq[30]x3+klt");
     }
 }
 END_TEST
@@ -222,6 +267,7 @@ START_TEST(attend__works_on_a_range_of_heads_and_a_given_scale)
 {
     check_ranges_and_scales("int4.ch64", "int4.tok");
     for (size_t k = 0; k < N_JOINT_PAIRS; k++) check_ranges_and_scales(joint_pairs[k][0], joint_pairs[k][1]);
+    for (size_t k = 0; k < N_SHARED_PAIRS; k++) check_ranges_and_scales(shared_pairs[k][0], shared_pairs[k][1]);
 }
 END_TEST
 
@@ -281,6 +327,7 @@ START_TEST(attend__keeps_a_nan_query_in_its_own_row)
     check_nan_query(1, "int4.ch64+had", "int4.tok");
     check_nan_query(3, "int4.ch64+had", "vq8x8+klt");
     for (size_t k = 0; k < N_JOINT_PAIRS; k++) check_nan_query(3, joint_pairs[k][0], joint_pairs[k][1]);
+    for (size_t k = 0; k < N_SHARED_PAIRS; k++) check_nan_query(3, shared_pairs[k][0], shared_pairs[k][1]);
 }
 END_TEST
 
@@ -340,6 +387,7 @@ END_TEST
 
 CHECK_MAIN("attend", attend__equals_reference_over_shapes_and_lengths, attend__equals_reference_for_every_codec,
            attend__equals_reference_for_fitted_codecs, attend__equals_reference_for_rows_of_all_heads,
+           attend__equals_reference_for_shared_codes, attend__equals_reference_for_shared_codes_of_small_pages,
            attend__equals_reference_over_policies, attend__is_causal_for_many_queries,
            attend__chunks_equal_single_tokens_bit_for_bit, attend__works_on_a_range_of_heads_and_a_given_scale,
            attend__takes_queries_of_any_dtype_and_several_sequences, attend__survives_scores_far_apart,

@@ -26,11 +26,10 @@ static void check_same_view(const rig *a, uint32_t in_a, const rig *b, uint32_t 
     free(y);
 }
 
-/* Rows of each head, and rows of all heads on both sides or on one. */
-static const char *const kinds[][2] = {{"vq4x6+klt", "int4.tok+had"},
-                                       {"vq[8*2,8*4]x6+klt@joint", "int4.tok@joint"},
-                                       {"int4.ch64@joint", "vq8x8"},
-                                       {"vq8x4+klt", "vq[4*8,1*16]x5+klt@joint"}};
+/* Rows of each head, rows of all heads on both sides or on one, and codes shared out among heads likewise. */
+static const char *const kinds[][2] = {{"vq4x6+klt", "int4.tok+had"}, {"vq[8*2,8*4]x6+klt@joint", "int4.tok@joint"},
+                                       {"int4.ch64@joint", "vq8x8"},  {"vq8x4+klt", "vq[4*8,1*16]x5+klt@joint"},
+                                       {"vq[11]x6+klt", "vq[5]x5"},   {"vq[7]x3", "int4.tok+had"}};
 
 static void small_rig(int kind, rig *r, uint32_t n_sequences, uint64_t max_tokens)
 {
@@ -465,7 +464,7 @@ START_TEST(cache__random_walk_equals_separate_caches)
 }
 END_TEST
 
-CHECK_MAIN_OF("cache", 4, cache_create__survives_failure_of_every_allocation,
+CHECK_MAIN_OF("cache", 6, cache_create__survives_failure_of_every_allocation,
               cache_create__refuses_impossible_options, append__takes_every_dtype, append__one_call_equals_many,
               append__clamps_what_fp16_cannot_say, append__nonfinite_rows_change_nothing,
               append__full_cache_changes_nothing, append__max_tokens_fit_however_they_are_spread,

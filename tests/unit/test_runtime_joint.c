@@ -56,6 +56,9 @@ static const char *const specs[] = {"fp16",
                                     "vq[4*8,2*16]x8+klt",
                                     "vq[2*16]x8+klt+had",
                                     "vq[1*8]x3",
+                                    "vq[8]x8+klt",
+                                    "vq[3]x5",
+                                    "vq[40]x3+had",
                                     "seg[8,4,2,1,0,0,0,0].ch"};
 static const uint32_t shapes[][2] = {{1, 64}, {2, 64}, {3, 64}, {8, 64}, {4, 128}, {2, 96}};
 #define N_SPECS (sizeof specs / sizeof *specs)

@@ -9,7 +9,7 @@ typedef struct bench {
     uint8_t *params;
     size_t n_params;
     float *rows, *decoded, *latent, *work;
-    uint8_t *block;
+    uint8_t *block; /* a page of all heads, or one head's */
 } bench;
 
 static bench bench_new(const char *spec, uint32_t heads, uint32_t d, uint32_t page, uint64_t seed)
@@ -25,8 +25,8 @@ static bench bench_new(const char *spec, uint32_t heads, uint32_t d, uint32_t pa
     b.decoded = malloc(n * sizeof *b.decoded);
     b.latent = malloc(n * sizeof *b.latent);
     b.work = malloc(kvc_coder_work(&b.coder) * sizeof *b.work);
-    b.block = aligned_alloc(16, b.coder.block_bytes);
-    memset(b.block, 0xee, b.coder.block_bytes);
+    b.block = malloc(b.coder.page_bytes);
+    memset(b.block, 0xee, b.coder.page_bytes);
     for (size_t i = 0; i < n; i++) b.rows[i] = 1.5f * params_random(&seed);
     return b;
 }
@@ -43,28 +43,65 @@ static void bench_free(bench *b)
 
 /* ---- FORMAT.md, spelled out one value at a time ---- */
 
-/* The vectors of a row, in the order of its codes. */
+/* The vectors of a row of one head, in the order of its codes, and where the head's codes start in a page. */
 typedef struct vectors {
     uint32_t n, kept, dims[512];
-    const uint16_t *channels[512]; /* of head 0 */
-    size_t table[512];             /* from the head's first table, in values */
+    const float *scale;
+    const uint16_t *channels[512], *table[512];
+    size_t at, bytes;
 } vectors;
 
-static vectors vectors_of(const kvc_coder *c, const uint16_t *order)
+static void add_vectors(vectors *v, uint32_t n, uint32_t dims, const uint16_t *order, const uint16_t *table,
+                        size_t stride)
 {
+    for (uint32_t g = 0; g < n; g++, v->n++, v->kept += dims) {
+        v->dims[v->n] = dims;
+        v->channels[v->n] = order + v->kept;
+        v->table[v->n] = table + g * stride;
+    }
+}
+
+/* Every head has as many codes. */
+static vectors vectors_of(const bench *b, uint32_t head)
+{
+    const kvc_coder *c = &b->coder;
     vectors v = {0};
-    uint32_t n[5], entries = 1u << c->codec.bits;
-    size_t table = 0;
+    uint32_t n[5], entries = 1u << c->codec.bits, kept, channels;
+    uint32_t n_codes = params_codes(&c->codec, c->head_dim, &kept, &channels);
+    const uint16_t *order = (const uint16_t *)((const float *)b->params + c->n_kv_heads * n_codes);
+    const uint16_t *table = order + params_order_bytes(c->n_kv_heads, kept) / 2;
+    if (c->codec.scale != KVC_SCALE_NONE) table += (size_t)head * channels * entries;
     params_classes(&c->codec, c->head_dim, n);
     for (uint32_t k = 0; k < 5; k++) {
-        for (uint32_t g = 0; g < n[k]; g++, v.n++) {
-            v.dims[v.n] = 1u << k, v.channels[v.n] = order + v.kept;
-            v.kept += 1u << k;
-            v.table[v.n] = table;
-            if (c->codec.scale == KVC_SCALE_STATIC) table += (size_t)entries << k;
-        }
-        if (n[k] && c->codec.scale != KVC_SCALE_STATIC) table += (size_t)entries << k;
+        int own = c->codec.scale == KVC_SCALE_STATIC;
+        add_vectors(&v, n[k], 1u << k, order + head * kept, table, own ? (size_t)entries << k : 0);
+        if (n[k]) table += (size_t)(own ? n[k] : 1) * entries << k;
     }
+    v.scale = (const float *)b->params + head * n_codes;
+    v.bytes = (c->page / 8 * n_codes * c->codec.bits + 15) / 16 * 16;
+    v.at = head * v.bytes;
+    return v;
+}
+
+/* Heads have what the constants say; behind the last one the page is filled up. */
+static vectors shared_vectors_of(const bench *b, uint32_t head)
+{
+    const kvc_coder *c = &b->coder;
+    vectors v = {0};
+    uint32_t n[5], before = 0, total = params_shared(&c->codec, c->n_kv_heads, c->head_dim);
+    const uint32_t *counts = (const uint32_t *)b->params;
+    const float *scale = (const float *)(counts + c->n_kv_heads);
+    const uint16_t *order = (const uint16_t *)(scale + total), *table = order + c->n_kv_heads * c->head_dim;
+    for (uint32_t i = 0; i < head; i++) before += counts[i];
+    params_share(c->head_dim, counts[head], n);
+    for (uint32_t k = 0; k < 5; k++) {
+        add_vectors(&v, n[k], 1u << k, order + head * c->head_dim, table, 0);
+        table += (size_t)(1u << k) << c->codec.bits;
+    }
+    v.scale = scale + before;
+    v.at = (size_t)c->page / 8 * before * c->codec.bits;
+    v.bytes = (size_t)c->page / 8 * counts[head] * c->codec.bits;
+    if (head + 1 == c->n_kv_heads) v.bytes += -(v.at + v.bytes) & 15;
     return v;
 }
 
@@ -96,50 +133,50 @@ static uint32_t nearest(const float *x, uint32_t dims, const uint16_t *table, ui
     return best;
 }
 
-/* No transforms: rows -> block, decoded rows. */
-static void format_md(const bench *b, uint32_t head, uint8_t *block, float *decoded)
+/* No transforms: rows -> block (zeros on entry), decoded rows. */
+static void format_md(const bench *b, const vectors *v, uint8_t *block, float *decoded)
 {
     const kvc_coder *c = &b->coder;
-    uint32_t d = c->head_dim, entries = 1u << c->codec.bits, kept, channels;
-    uint32_t n_codes = params_codes(&c->codec, d, &kept, &channels);
-    const float *scale = (const float *)b->params + head * n_codes;
-    const uint16_t *order = (const uint16_t *)((const float *)b->params + c->n_kv_heads * n_codes);
-    const uint16_t *tables = order + params_order_bytes(c->n_kv_heads, kept) / 2;
-    vectors v = vectors_of(c, order + head * kept);
-    ck_assert_uint_eq(n_codes, v.n);
-    if (c->codec.scale != KVC_SCALE_NONE) tables += (size_t)head * channels * entries;
-    memset(block, 0, c->block_bytes);
+    uint32_t d = c->head_dim;
     memset(decoded, 0, (size_t)c->page * d * sizeof *decoded);
     for (uint32_t row = 0; row < c->page; row++)
-        for (uint32_t g = 0; g < v.n; g++) {
+        for (uint32_t g = 0; g < v->n; g++) {
             float x[16];
-            for (uint32_t k = 0; k < v.dims[g]; k++) {
-                volatile float y = b->rows[row * d + v.channels[g][k]];
-                y = fminf(fmaxf(y, -65504.0f), 65504.0f) / scale[g];
+            for (uint32_t k = 0; k < v->dims[g]; k++) {
+                volatile float y = b->rows[row * d + v->channels[g][k]];
+                y = fminf(fmaxf(y, -65504.0f), 65504.0f) / v->scale[g];
                 x[k] = fminf(fmaxf(y, -65504.0f), 65504.0f);
             }
-            const uint16_t *table = tables + v.table[g];
-            uint32_t code = nearest(x, v.dims[g], table, entries);
-            put_field(block, c, n_codes, (size_t)row * n_codes + g, code);
-            for (uint32_t k = 0; k < v.dims[g]; k++)
-                decoded[row * d + v.channels[g][k]] = kvc_fp16_to_float(table[code * v.dims[g] + k]) * scale[g];
+            uint32_t code = nearest(x, v->dims[g], v->table[g], 1u << c->codec.bits);
+            put_field(block, c, v->n, (size_t)row * v->n + g, code);
+            for (uint32_t k = 0; k < v->dims[g]; k++)
+                decoded[row * d + v->channels[g][k]] =
+                    kvc_fp16_to_float(v->table[g][code * v->dims[g] + k]) * v->scale[g];
         }
 }
 
+/* One head after another into a page; whatever is not a head's keeps what was there. */
 static void check_against_format_md(const char *spec, uint32_t heads, uint32_t d, uint32_t page)
 {
     bench b = bench_new(spec, heads, d, page, d * 31 + page);
     float *decoded = malloc((size_t)page * d * sizeof *decoded);
-    uint8_t *block = aligned_alloc(16, b.coder.block_bytes);
+    uint8_t *want = calloc(1, b.coder.page_bytes);
+    size_t end = 0;
     for (uint32_t head = 0; head < heads; head++) {
-        format_md(&b, head, block, decoded);
-        kvc_coder_encode(&b.coder, head, b.rows, d, b.block, b.work);
-        kvc_coder_decode(&b.coder, head, b.block, b.decoded, d, b.work);
-        ck_assert_msg(memcmp(b.block, block, b.coder.block_bytes) == 0, "%s, head of %u: block differs", spec, d);
+        vectors v = params_shared(&b.coder.codec, heads, d) ? shared_vectors_of(&b, head) : vectors_of(&b, head);
+        kvc_block place = kvc_coder_block(&b.coder, head);
+        ck_assert_uint_eq(place.offset, v.at);
+        ck_assert_uint_eq(place.bytes, v.bytes);
+        format_md(&b, &v, want + v.at, decoded);
+        kvc_coder_encode(&b.coder, head, b.rows, d, b.block + v.at, b.work);
+        kvc_coder_decode(&b.coder, head, b.block + v.at, b.decoded, d, b.work);
         for (uint32_t i = 0; i < page * d; i++)
             if (b.decoded[i] != decoded[i]) ck_abort_msg("%s, head of %u: value %u differs", spec, d, i);
+        end = v.at + v.bytes;
     }
-    free(block);
+    ck_assert_uint_eq(end, b.coder.page_bytes);
+    ck_assert_msg(memcmp(b.block, want, end) == 0, "%s, heads of %u: page differs", spec, d);
+    free(want);
     free(decoded);
     bench_free(&b);
 }
@@ -200,6 +237,43 @@ START_TEST(vq__mixes_are_those_of_format_md)
 }
 END_TEST
 
+START_TEST(vq__shared_codes_are_those_of_format_md)
+{
+    static const uint32_t shapes[][3] = {{1, 64, 8}, {2, 64, 64}, {5, 64, 8},  {3, 80, 16},
+                                         {8, 8, 8},  {4, 24, 24}, {9, 128, 8}, {2, 512, 8}};
+    char spec[64];
+    for (uint32_t n = 1, b = 1; n <= 64; n = n * 3 / 2 + 1, b = b % 9 + 1)
+        for (size_t k = 0; k < sizeof shapes / sizeof *shapes; k++) {
+            snprintf(spec, sizeof spec, "vq[%u]x%u", n, b);
+            if (n * shapes[k][0] * shapes[k][1] >= 64)
+                check_against_format_md(spec, shapes[k][0], shapes[k][1], shapes[k][2]);
+        }
+    check_against_format_md("vq[64]x1", 3, 72, 8);
+    check_against_format_md("vq[64]x11", 2, 8, 8);
+    check_against_format_md("vq[7]x12", 2, 64, 8);
+}
+END_TEST
+
+/* As few sizes as cover all channels, in ascending order, one twice the other. */
+START_TEST(share_classes__cover_a_head)
+{
+    for (uint32_t d = 8; d <= 2048; d += d < 128 ? 8 : 120)
+        for (uint32_t k = 0; k <= d; k++) {
+            kvc_code_class class[2] = {{0, 0}, {0, 0}};
+            uint32_t want[5], got[5] = {0}, n = kvc_share_classes(d, k, class);
+            params_share(d, k, want);
+            for (uint32_t i = 0; i < n; i++) {
+                ck_assert_uint_gt(class[i].n, 0);
+                got[__builtin_ctz(class[i].dims)] = class[i].n;
+            }
+            ck_assert_mem_eq(got, want, sizeof got);
+            if (n == 2) ck_assert_uint_eq(class[1].dims, 2 * class[0].dims);
+            ck_assert_uint_eq(class[0].n + class[1].n, k);
+            ck_assert_uint_eq(class[0].n * class[0].dims + class[1].n * class[1].dims, 16 * k < d ? 16 * k : d);
+        }
+}
+END_TEST
+
 START_TEST(coder__dropped_channels_take_no_room)
 {
     static const struct {
@@ -228,8 +302,8 @@ END_TEST
 
 START_TEST(vq__part_of_a_page_equals_that_of_the_whole)
 {
-    static const char *const specs[] = {"vq8x8",        "vq4x7", "vq16x3", "lut5.static", "vq[8*2,4*4,2*8]x12",
-                                        "vq[3*1,2*2]x8"};
+    static const char *const specs[] = {"vq8x8",         "vq4x7",   "vq16x3",   "lut5.static", "vq[8*2,4*4,2*8]x12",
+                                        "vq[3*1,2*2]x8", "vq[3]x8", "vq[21]x3", "vq[64]x1",    "vq[11]x12"};
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
         bench b = bench_new(specs[i], 1, 64, 64, i);
         kvc_coder_encode(&b.coder, 0, b.rows, 64, b.block, b.work);
@@ -345,6 +419,9 @@ START_TEST(fold_and_unfold__equal_decoding)
     check_fold("vq[8*1,8*2,4*4,1*8]x6+klt", 2, 128);
     check_fold("vq[8*2,8*4]x8+klt", 2, 80);
     check_fold("vq[3*1,1*2]x8+klt", 3, 64);
+    check_fold("vq[8]x8+klt", 4, 128);
+    check_fold("vq[3]x6+had+klt", 5, 80);
+    check_fold("vq[40]x3", 3, 96);
 }
 END_TEST
 
@@ -448,9 +525,59 @@ START_TEST(coder_init__refuses_constants_that_are_not_numbers)
 }
 END_TEST
 
+/* Constants of shared codes, one of them not as it should be. */
+static void check_bent(const bench *b, void *at, const void *bad, size_t n, kvc_status want, const char *says)
+{
+    uint8_t held[16];
+    kvc_error err = {""};
+    memcpy(held, at, n);
+    memcpy(at, bad, n);
+    ck_assert_int_eq(init_with(b, b->params, &err), want);
+    ck_assert_msg(strstr(err.message, says) != NULL, "%s", err.message);
+    memcpy(at, held, n);
+    ck_assert_int_eq(init_with(b, b->params, &err), KVC_OK);
+}
+
+START_TEST(coder_init__refuses_shared_codes_that_do_not_add_up)
+{
+    bench b = bench_new("vq[20]x3", 4, 64, 8, 9);
+    uint32_t *counts = (uint32_t *)b.params;
+    static const uint32_t good[] = {0, 64, 3, 13}, bad[][4] = {{0, 64, 3, 12},   {0, 64, 3, 14},
+                                                               {0, 65, 2, 13},   {0, 0, 0, 0},
+                                                               {80, 0, 0, 0},    {64, 64, 64, 64},
+                                                               {0, 64, 16, ~0u}, {0x80000000u, 64, 0x80000000u, 16}};
+    memcpy(counts, good, sizeof good);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        check_bent(&b, counts, bad[i], sizeof bad[i], KVC_FORMAT, "codes");
+    bench_free(&b);
+}
+END_TEST
+
+START_TEST(coder_init__refuses_values_of_shared_codes)
+{
+    static const float bad[] = {NAN, INFINITY, -1.0f, 0.0f, -0.0f};
+    static const uint16_t bad_half[] = {0x7c00, 0xfc00, 0x7e00, 0xffff}, beyond = 64;
+    bench b = bench_new("vq[20]x3", 4, 64, 8, 9);
+    float *scale = (float *)((uint32_t *)b.params + 4);
+    uint16_t *order = (uint16_t *)(scale + 80), *table = order + 4 * 64;
+    ck_assert_uint_eq((size_t)((uint8_t *)(table + (31 << 3)) - b.params), kvc_coder_part_bytes(&b.coder, 4));
+    for (uint32_t k = 0; k < 80 * 5; k++) check_bent(&b, scale + k / 5, bad + k % 5, 4, KVC_NONFINITE, "scale");
+    for (uint32_t k = 0; k < 4 * 64; k++) { /* of dropped channels too */
+        char head[16];
+        snprintf(head, sizeof head, "head %u", k / 64);
+        check_bent(&b, order + k, order + (k % 64 ? k - 1 : k + 1), 2, KVC_FORMAT, head);
+        check_bent(&b, order + k, &beyond, 2, KVC_FORMAT, head);
+    }
+    for (uint32_t k = 0; k < (31 << 3) * 4; k++) /* of sizes that no head has too */
+        check_bent(&b, table + k / 4, bad_half + k % 4, 2, KVC_NONFINITE, "table");
+    bench_free(&b);
+}
+END_TEST
+
 CHECK_MAIN("table", vq__bytes_and_values_are_those_of_format_md, lut__bytes_and_values_are_those_of_format_md,
-           vq__mixes_are_those_of_format_md, coder__dropped_channels_take_no_room,
-           vq__part_of_a_page_equals_that_of_the_whole, vq__long_pages_and_wide_heads_decode_in_pieces,
-           table_expand__is_the_same_on_every_machine, fold_and_unfold__equal_decoding,
-           coder_transform__stops_before_the_frame, vq__equal_entries_take_the_first,
-           vq__huge_rows_and_extreme_scales_stay_finite, coder_init__refuses_constants_that_are_not_numbers)
+           vq__mixes_are_those_of_format_md, vq__shared_codes_are_those_of_format_md, share_classes__cover_a_head,
+           coder__dropped_channels_take_no_room, vq__part_of_a_page_equals_that_of_the_whole,
+           vq__long_pages_and_wide_heads_decode_in_pieces, table_expand__is_the_same_on_every_machine,
+           fold_and_unfold__equal_decoding, coder_transform__stops_before_the_frame, vq__equal_entries_take_the_first,
+           vq__huge_rows_and_extreme_scales_stay_finite, coder_init__refuses_constants_that_are_not_numbers,
+           coder_init__refuses_shared_codes_that_do_not_add_up, coder_init__refuses_values_of_shared_codes)
