@@ -32,7 +32,7 @@ static kvc_status measure(comparison *x, const kvc_layer *layers, const char *na
     eval_result r;
     baseline *b = &x->out->list[x->out->n];
     KVC_TRY(
-        measure_plan(&x->measure, &x->solution->profile->tokens, layers, &r, yardstick ? x->yardstick : NULL, err));
+        measure_plan(&x->measure, &x->solution->tokens, layers, &r, yardstick ? x->yardstick : NULL, err));
     KVC_TRY(baseline_of(b, x->solution, layers, &r, name, method, err));
     b->yardstick = yardstick;
     x->out->n++;

@@ -16,6 +16,7 @@
 #include "run_report.h"
 #include "report_file.h"
 #include "stage_kvtuner.h"
+#include "stage_policy.h"
 #include "stage_profile.h"
 #include "stage_refine.h"
 #include <string.h>
@@ -44,7 +45,8 @@ static kvc_status check_candidates(const profile *empty, const settings *s, kvc_
     kvtuner_space space;
     kvc_status status = KVC_OK;
     if (s->bits > 0) {
-        status = solution_find(&cheapest, empty, s, err);
+        kvc_token_policy tokens = policy_least(s);
+        status = solution_find_among(&cheapest, empty, &tokens, s, NULL, err);
         solution_free(&cheapest);
     } else if (strcmp(s->method, "kvtuner") == 0) {
         KVC_TRY(kvtuner_space_new(&space, empty, NULL, err));
@@ -62,6 +64,12 @@ static kvc_status check_budget(const job_state *x, const settings *s, kvc_error 
     if (s->bits == 0 && s->anchor_tokens == 0)
         return kvc_fail(err, KVC_INVALID,
                         "--max-loss needs measured plans: not with --anchor-tokens 0; or use --bits");
+    if (policy_is_auto(s) && policy_count(s, sequences_longest(&x->corpus.calibration)) == 0)
+        return kvc_fail(
+            err, KVC_INPUT,
+            "--window auto, --sinks auto: sequences of %zu tokens and --context %llu leave no half of the "
+            "positions compressed pages to read",
+            sequences_longest(&x->corpus.calibration), (unsigned long long)s->context);
     kvc_status status = profile_new(&empty, &x->subject.model->info, &tokens, space->keys, space->n_keys,
                                     space->values, space->n_values, err);
     if (status == KVC_OK) status = check_candidates(empty, s, err);
@@ -124,10 +132,16 @@ static kvc_status measure_plans(job_state *x, const settings *s, kvc_error *err)
                         &x->corpus.calibration, &x->work, err);
 }
 
+static kvc_status find_plan(job_state *x, const settings *s, kvc_error *err)
+{
+    if (!policy_is_auto(s)) return solution_find(&x->solution, x->profile, s, err);
+    return stage_policy(&x->solution, x->profile, s, &x->subject, &x->corpus.calibration, &x->work, err);
+}
+
 static kvc_status make_plan(job_state *x, const settings *s, kvc_error *err)
 {
     char path[4096];
-    KVC_TRY(solution_find(&x->solution, x->profile, s, err));
+    KVC_TRY(find_plan(x, s, err));
     objective_note(x->profile, s, x->corpus.n_files);
     KVC_TRY(measure_plans(x, s, err));
     limits_note(&x->solution.priced, x->profile, s, x->solution.chosen.choice);

@@ -41,7 +41,7 @@ static kvc_status solve(const settings *s, const profile *p, kvc_error *err)
     solution found = {0};
     candidate_filter only = {0};
     if (s->space) KVC_TRY(allowed_read(&only, s->space, p, s->operands[0], err));
-    kvc_status status = solution_find_among(&found, p, s, &only, err);
+    kvc_status status = solution_find_among(&found, p, &p->tokens, s, &only, err);
     allowed_free(&only);
     if (status == KVC_OK) objective_note(p, s, 0);
     if (status == KVC_OK) limits_note(&found.priced, p, s, found.chosen.choice);

@@ -76,7 +76,7 @@ static kvc_status split(corpus *out, const sequence_set *all, const settings *s,
 /* Sequences shorter than this have no compressed page. */
 static uint32_t shortest_useful(const settings *s)
 {
-    return (uint32_t)(s->sinks + s->window + s->page);
+    return (uint32_t)(s->sinks.n + s->window.n + s->page);
 }
 
 /* Cut the prompts so that there are at least `needed` sequences, into ever shorter ones if need be. */

@@ -14,8 +14,8 @@ kvc_status search_failed(search_status status, kvc_error *err)
     return kvc_fail(err, KVC_INFEASIBLE, "no plan meets the request");
 }
 
-static kvc_status price_side(cost_option *out, const profile *p, bool values, const double *loss, uint64_t context,
-                             kvc_error *err)
+static kvc_status price_side(cost_option *out, const profile *p, bool values, const double *loss,
+                             const kvc_token_policy *tokens, uint64_t context, kvc_error *err)
 {
     uint32_t n = values ? p->n_values : p->n_keys;
     const kvc_codec *codecs = values ? p->values : p->keys;
@@ -23,7 +23,7 @@ static kvc_status price_side(cost_option *out, const profile *p, bool values, co
         kvc_coder coder;
         KVC_TRY(
             kvc_coder_init(&coder, &codecs[i], NULL, p->model.n_kv_heads, p->model.head_dim, p->tokens.page, err));
-        out[i] = (cost_option){kvc_coder_bytes(&coder, &p->tokens, context), loss[i]};
+        out[i] = (cost_option){kvc_coder_bytes(&coder, tokens, context), loss[i]};
     }
     return KVC_OK;
 }
@@ -143,15 +143,15 @@ static void prune_domains(priced *out)
     }
 }
 
-static kvc_status price(priced *out, const profile *p, bool from_prices, uint64_t context,
-                        const candidate_filter *only, kvc_error *err)
+static kvc_status price(priced *out, const profile *p, bool from_prices, const kvc_token_policy *tokens,
+                        uint64_t context, const candidate_filter *only, kvc_error *err)
 {
     *out = (priced){.from_prices = from_prices, .n_domains = only && only->domains ? p->n_domains : 0};
     kvc_status status = allocate(out, p, err);
     for (uint32_t i = 0; status == KVC_OK && i < out->table.n_items; i++) {
         item_losses(p, from_prices, i, out->loss[i]);
         item_domain_losses(out, p, i);
-        status = price_side(out->table.options[i], p, i % 2, out->loss[i], context, err);
+        status = price_side(out->table.options[i], p, i % 2, out->loss[i], tokens, context, err);
     }
     if (status == KVC_OK) filter(out, only);
     if (status == KVC_OK && !(only && only->alike)) {
@@ -164,14 +164,15 @@ static kvc_status price(priced *out, const profile *p, bool from_prices, uint64_
     return status;
 }
 
-kvc_status priced_new(priced *out, const profile *p, uint64_t context, const candidate_filter *only, kvc_error *err)
+kvc_status priced_new(priced *out, const profile *p, const kvc_token_policy *tokens, uint64_t context,
+                      const candidate_filter *only, kvc_error *err)
 {
-    return price(out, p, item_prices_complete(p), context, only, err);
+    return price(out, p, item_prices_complete(p), tokens, context, only, err);
 }
 
 kvc_status priced_new_local(priced *out, const profile *p, uint64_t context, kvc_error *err)
 {
-    return price(out, p, false, context, NULL, err);
+    return price(out, p, false, &p->tokens, context, NULL, err);
 }
 
 void priced_free(priced *priced)

@@ -27,8 +27,10 @@ typedef struct candidate_filter {
     bool domains;        /* tell the profile's domains apart */
 } candidate_filter;
 
-/* only: may be NULL. */
-kvc_status priced_new(priced *out, const profile *p, uint64_t context, const candidate_filter *only, kvc_error *err);
+/* Losses are those of the profile's own policy, bytes are counted with `tokens` (of the profile's page). only: may be
+ * NULL. */
+kvc_status priced_new(priced *out, const profile *p, const kvc_token_policy *tokens, uint64_t context,
+                      const candidate_filter *only, kvc_error *err);
 /* From local losses, whatever prices there are. */
 kvc_status priced_new_local(priced *out, const profile *p, uint64_t context, kvc_error *err);
 void priced_free(priced *priced);

@@ -5,6 +5,7 @@
 #include "prices.h"
 #include "probed.h"
 #include "score.h"
+#include "stage_policy.h"
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,7 +22,7 @@ typedef struct forecast {
     uint64_t memory;   /* the most that a stage adds */
     uint64_t disk;     /* of the work directory */
     speeds speeds;
-    stage stages[5];
+    stage stages[6];
     size_t n_stages;
 } forecast;
 
@@ -98,6 +99,17 @@ static void forecast_prices(forecast *f, const settings *s, const subject *subje
               forward + n_prices * (forward / 2 + seconds_logits(&f->speeds, c, scored, 2)));
 }
 
+/* The exact model, and one plan of every policy; for a bound of the loss two. */
+static void forecast_policies(forecast *f, const settings *s, const subject *subject, const sequence_set *tokens)
+{
+    const model_config *c = &subject->model->config;
+    size_t n_sequences = sequences_within(tokens, s->price_tokens), n = tokens->first[n_sequences];
+    size_t n_plans = policy_count(s, sequences_longest(tokens)) * (s->bits > 0 ? 1 : 2);
+    double forward = seconds_forward(&f->speeds, c, tokens, n_sequences);
+    raise_memory(f, eval_bytes(s, c, tokens, n, true));
+    add_stage(f, "policy", n * n_plans, forward + (double)n_plans * (forward + seconds_logits(&f->speeds, c, n, 2)));
+}
+
 /* Measured plans: the exact model and the first plan, then what each changes: for refinement one item or a few, half
  * the layers; for kvtuner every layer. */
 static void forecast_evaluations(forecast *f, const settings *s, const subject *subject, const sequence_set *tokens)
@@ -133,6 +145,14 @@ static void forecast_eval(forecast *f, const char *name, const settings *s, cons
     raise_memory(f, eval_bytes(s, c, tokens, n, compressed));
     add_stage(f, name, n,
               models * seconds_forward(&f->speeds, c, tokens, tokens->n) + seconds_logits(&f->speeds, c, n, models));
+}
+
+/* What follows the profile. */
+static void forecast_plan(forecast *f, const settings *s, const subject *subject, const corpus *corpus)
+{
+    if (policy_is_auto(s)) forecast_policies(f, s, subject, &corpus->calibration);
+    if (s->evaluations) forecast_evaluations(f, s, subject, &corpus->calibration);
+    forecast_eval(f, "measure", s, subject, &corpus->holdout, true);
 }
 
 static void print_text(const forecast *f, const char *device)
@@ -177,8 +197,7 @@ kvc_status dry_run_profile(const settings *s, const subject *subject, const corp
     KVC_TRY(forecast_measuring(&f, s, subject, &corpus->calibration, space, err));
     forecast_prices(&f, s, subject, &corpus->calibration, space);
     if (s->anchor_tokens) forecast_anchors(&f, s, subject, &corpus->calibration);
-    if (s->evaluations) forecast_evaluations(&f, s, subject, &corpus->calibration);
-    if (corpus->holdout.n) forecast_eval(&f, "measure", s, subject, &corpus->holdout, true);
+    if (corpus->holdout.n) forecast_plan(&f, s, subject, corpus);
     return print_forecast(&f, s, subject, err);
 }
 

@@ -5,10 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The anchor that this plan is, or n_anchors. */
+/* The anchor that this plan is, sinks and window included, or n_anchors. */
 static uint32_t measured(const solution *s, const front_point *point)
 {
     const profile *p = s->profile;
+    if (memcmp(&s->tokens, &p->tokens, sizeof s->tokens) != 0) return p->n_anchors;
     for (uint32_t a = 0; a < p->n_anchors; a++) {
         uint32_t i = 0;
         while (i < p->n_layers && p->anchors[a].key[i] == solution_candidate(s, point, 2 * i) &&
@@ -97,6 +98,20 @@ json_t *solution_front_json(const solution *s, size_t n, bool brief)
     }
     if (s->chosen.choice && !found) json_array_append_new(list, point_json(s, &s->chosen, s->method, true, brief));
     free(keep);
+    return list;
+}
+
+json_t *solution_trials_json(const solution *s)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < s->n_trials; i++) {
+        const policy_trial *t = &s->trials[i];
+        json_array_append_new(list,
+                              json_pack("{s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:b}", "sinks", (json_int_t)t->tokens.sinks,
+                                        "window", (json_int_t)t->tokens.window, "bits_per_value", t->bits, "kl",
+                                        t->kl, "kl_stderr", t->kl_stderr, "kl_late", t->kl_late, "kl_late_stderr",
+                                        t->kl_late_stderr, "chosen", t->chosen));
+    }
     return list;
 }
 

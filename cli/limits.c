@@ -57,22 +57,23 @@ static kvc_status traits_new(traits *out, const priced *priced, const profile *p
     return KVC_OK;
 }
 
-static constraints constraints_of(const traits *t, const profile *p, uint64_t context, const settings *s)
+static constraints constraints_of(const traits *t, const kvc_token_policy *tokens, uint64_t context,
+                                  const settings *s)
 {
     return (constraints){.max_pairs = s->max_pairs > UINT32_MAX ? UINT32_MAX : (uint32_t)s->max_pairs,
                          .equal_pages = s->equal_pages,
                          .max_constants = s->limit_constants ? s->max_constants : UINT64_MAX,
                          .page = {t->page[0], t->page[1]},
-                         .page_copies = kvc_tokens_compressed(&p->tokens, context) / p->tokens.page,
+                         .page_copies = kvc_tokens_compressed(tokens, context) / tokens->page,
                          .constants = {t->constants[0], t->constants[1]}};
 }
 
-kvc_status limits_front(front *out, const priced *priced, const profile *p, uint64_t context, const settings *s,
-                        size_t max_cells, kvc_error *err)
+kvc_status limits_front(front *out, const priced *priced, const profile *p, const kvc_token_policy *tokens,
+                        uint64_t context, const settings *s, size_t max_cells, kvc_error *err)
 {
     traits t;
     KVC_TRY(traits_new(&t, priced, p, err));
-    constraints c = constraints_of(&t, p, context, s);
+    constraints c = constraints_of(&t, tokens, context, s);
     search_status status = solve_constrained(&priced->table, &c, max_cells, out);
     unsigned long long least = least_constants(&priced->table, &c);
     traits_free(&t);

@@ -10,8 +10,8 @@ bool limits_asked(const settings *s);
 void limits_text(const settings *s, char *out, size_t n);
 /* The front of plans that keep them; `priced` has the same options in all layers. KVC_INFEASIBLE names the least
  * --max-constants. With --equal-pages the points' bytes count the padding. */
-kvc_status limits_front(front *out, const priced *priced, const profile *p, uint64_t context, const settings *s,
-                        size_t max_cells, kvc_error *err);
+kvc_status limits_front(front *out, const priced *priced, const profile *p, const kvc_token_policy *tokens,
+                        uint64_t context, const settings *s, size_t max_cells, kvc_error *err);
 /* With --equal-pages: say how large the pages of a plan are, and how many layers are padded. */
 void limits_note(const priced *priced, const profile *p, const settings *s, const uint16_t *choice);
 #endif

@@ -11,6 +11,7 @@ typedef enum option_type {
     OPTION_CHOICE, /* const char *, one of the words in `argument` (a|b|c) */
     OPTION_LIST,   /* text_list, repeatable */
     OPTION_COUNT,  /* uint64_t */
+    OPTION_AUTO,   /* count_or_auto */
     OPTION_SIZE,   /* uint64_t, bytes: 4096, 512M, 2G */
     OPTION_NUMBER, /* double */
     OPTION_LOSS    /* double: 1% or 0.01 */

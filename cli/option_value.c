@@ -28,6 +28,14 @@ static kvc_status parse_count(const option_row *row, const char *text, uint64_t 
     return KVC_OK;
 }
 
+static kvc_status parse_auto(const option_row *row, const char *text, count_or_auto *out, kvc_error *err)
+{
+    out->is_auto = strcmp(text, "auto") == 0;
+    if (!out->is_auto && strspn(text, "0123456789") != strlen(text))
+        return kvc_fail(err, KVC_INVALID, "\"%s\" is neither a whole number nor auto", text);
+    return parse_count(row, out->is_auto ? row->fallback : text, 1, &out->n, err);
+}
+
 static kvc_status parse_size(const option_row *row, const char *text, uint64_t *out, kvc_error *err)
 {
     static const char units[] = "kKmMgGtT";
@@ -85,6 +93,7 @@ kvc_status option_set(const option_row *row, settings *s, const char *text, kvc_
     case OPTION_FLAG: return parse_flag(text, field, err);
     case OPTION_CHOICE: return parse_choice(row, text, field, err);
     case OPTION_COUNT: return parse_count(row, text, 1, field, err);
+    case OPTION_AUTO: return parse_auto(row, text, field, err);
     case OPTION_SIZE: return parse_size(row, text, field, err);
     case OPTION_NUMBER:
     case OPTION_LOSS: return parse_number(row, text, field, err);
@@ -106,6 +115,7 @@ void option_unset(const option_row *row, settings *s)
     case OPTION_TEXT: *(const char **)field = NULL; break;
     case OPTION_COUNT:
     case OPTION_SIZE: *(uint64_t *)field = 0; break;
+    case OPTION_AUTO: *(count_or_auto *)field = (count_or_auto){0}; break;
     case OPTION_NUMBER:
     case OPTION_LOSS: *(double *)field = 0; break;
     case OPTION_LIST:

@@ -59,6 +59,11 @@ void predictor_free(predictor *p)
     *p = (predictor){0};
 }
 
+void predictor_scale(predictor *p, double factor)
+{
+    for (size_t i = 0; i < p->n; i++) p->log_kl[i] += log(factor);
+}
+
 static double slope(const predictor *p, size_t i)
 {
     double dx = p->log_loss[i + 1] - p->log_loss[i];

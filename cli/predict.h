@@ -15,6 +15,8 @@ typedef struct predictor_anchor {
 /* Anchors whose loss or KL is not above zero say nothing and are left out. 0: out of memory. */
 int predictor_new(predictor *out, const predictor_anchor *anchors, size_t n);
 void predictor_free(predictor *p);
+/* Every prediction times `factor`, above zero. */
+void predictor_scale(predictor *p, double factor);
 /* Nats per token, never falling with the loss; 0 for no loss; NaN without anchors. */
 double predictor_kl(const predictor *p, double local_loss);
 #endif

@@ -71,6 +71,14 @@ static void put_list(FILE *out, const text_list *list)
     putc(']', out);
 }
 
+static void put_count_or_auto(FILE *out, const count_or_auto *x)
+{
+    if (x->is_auto)
+        fputs("auto", out);
+    else
+        fprintf(out, "%llu", (unsigned long long)x->n);
+}
+
 static void put_value(FILE *out, const option_row *row, const settings *s)
 {
     const void *field = (const char *)s + row->offset;
@@ -81,6 +89,7 @@ static void put_value(FILE *out, const option_row *row, const settings *s)
     case OPTION_LIST: put_list(out, field); break;
     case OPTION_COUNT:
     case OPTION_SIZE: fprintf(out, "%llu", (unsigned long long)*(const uint64_t *)field); break;
+    case OPTION_AUTO: put_count_or_auto(out, field); break;
     case OPTION_NUMBER:
     case OPTION_LOSS: fprintf(out, "%.15g", *(const double *)field); break;
     }
@@ -97,10 +106,20 @@ void recipe_print(const settings *s, FILE *out)
     }
 }
 
-static json_t *json_value(const option_row *row, const settings *s)
+/* A count that is looked for depends on two things: the profile on what it was made with, the plan on the search. */
+static bool has_role(const option_row *row, const settings *s, option_role role)
+{
+    const void *field = (const char *)s + row->offset;
+    return row->role == role ||
+           (row->type == OPTION_AUTO && role == ROLE_PLAN && ((const count_or_auto *)field)->is_auto);
+}
+
+static json_t *json_value(const option_row *row, const settings *s, option_role role)
 {
     const void *field = (const char *)s + row->offset;
     switch (row->type) {
+    case OPTION_AUTO:
+        return role == row->role ? json_integer((json_int_t)((const count_or_auto *)field)->n) : json_string("auto");
     case OPTION_COUNT:
     case OPTION_SIZE: return json_integer((json_int_t) * (const uint64_t *)field);
     case OPTION_NUMBER:
@@ -118,8 +137,8 @@ json_t *recipe_json(const settings *s, option_role role)
     json_t *object = json_object();
     for (size_t i = 0; object && i < n_options; i++) {
         const option_row *row = &option_table[i];
-        if (row->role != role || !option_is_set(row, s) || !option_applies(row, s->command)) continue;
-        if (json_object_set_new(object, row->key, json_value(row, s))) {
+        if (!has_role(row, s, role) || !option_is_set(row, s) || !option_applies(row, s->command)) continue;
+        if (json_object_set_new(object, row->key, json_value(row, s, role))) {
             json_decref(object);
             return NULL;
         }

@@ -5,7 +5,7 @@
  * 1e15. Texts may hold anything: nothing reaches the page unescaped. Equal documents give equal bytes.
  *
  *   model        {name, architecture, layers, kv_heads, query_heads, head_dim, sha256, tokenizer_sha256}
- *   tokens       {sinks, window, page}
+ *   tokens       {sinks, window, page, trials: [{sinks, window, bits_per_value, kl}]}   trials: policies measured
  *   context      tokens that bytes are counted at
  *   size         {cache_bytes, fp16_bytes, constant_bytes, file_bytes}; the first two at the context
  *   chosen       {method, bits, codes_bits, predicted_kl}; bits: all bytes of the cache, codes_bits: codes and

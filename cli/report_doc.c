@@ -21,16 +21,16 @@ static double n_values(const solution *s)
     return 2.0 * m->n_layers * m->n_kv_heads * m->head_dim * (double)s->context;
 }
 
-static kvc_status measure_plan(plan_size *out, const solution *s, const kvc_layer *layers, kvc_error *err)
+static kvc_status measure_size(plan_size *out, const solution *s, const kvc_token_policy *tokens,
+                               const kvc_layer *layers, kvc_error *err)
 {
-    const profile *p = s->profile;
-    const kvc_model_info *m = &p->model;
+    const kvc_model_info *m = &s->profile->model;
     *out = (plan_size){0};
     for (uint32_t item = 0; item < 2 * m->n_layers; item++) {
         kvc_coder c;
         const kvc_codec *codec = item % 2 ? &layers[item / 2].value : &layers[item / 2].key;
-        KVC_TRY(kvc_coder_init(&c, codec, NULL, m->n_kv_heads, m->head_dim, p->tokens.page, err));
-        out->bytes += kvc_coder_bytes(&c, &p->tokens, s->context);
+        KVC_TRY(kvc_coder_init(&c, codec, NULL, m->n_kv_heads, m->head_dim, tokens->page, err));
+        out->bytes += kvc_coder_bytes(&c, tokens, s->context);
         out->constants += c.codec.param_bytes;
         out->codes_bits += 8.0 * (double)c.page_bytes / ((double)c.page * c.head_dim * c.n_kv_heads);
     }
@@ -43,7 +43,7 @@ kvc_status baseline_of(baseline *out, const solution *s, const kvc_layer *layers
                        const char *name, const char *method, kvc_error *err)
 {
     plan_size size;
-    KVC_TRY(measure_plan(&size, s, layers, err));
+    KVC_TRY(measure_size(&size, s, &s->tokens, layers, err));
     *out = (baseline){.name = name,
                       .method = method,
                       .bits = size.bits,
@@ -78,10 +78,11 @@ static json_t *model_json(const kvc_model_info *m)
                      hash_json(m->tokenizer_sha256));
 }
 
-static json_t *tokens_json(const kvc_token_policy *t)
+static json_t *tokens_json(const solution *s)
 {
-    return json_pack("{s:I,s:I,s:I}", "sinks", (json_int_t)t->sinks, "window", (json_int_t)t->window, "page",
-                     (json_int_t)t->page);
+    const kvc_token_policy *t = &s->tokens;
+    return json_pack("{s:I,s:I,s:I,s:o*}", "sinks", (json_int_t)t->sinks, "window", (json_int_t)t->window, "page",
+                     (json_int_t)t->page, "trials", s->n_trials ? solution_trials_json(s) : NULL);
 }
 
 /* The constants of a compiled configuration are its parameters section, else what the plan's codecs take. */
@@ -151,7 +152,7 @@ static kvc_status add_anchor(json_t *results, const solution *s, const profile_a
     kvc_layer *layers = malloc(p->n_layers * sizeof *layers);
     if (!layers) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the report");
     for (uint32_t i = 0; i < p->n_layers; i++) layers[i] = (kvc_layer){p->keys[a->key[i]], p->values[a->value[i]]};
-    kvc_status status = measure_plan(&size, s, layers, err);
+    kvc_status status = measure_size(&size, s, &p->tokens, layers, err);
     free(layers);
     if (status != KVC_OK) return status;
     json_t *row = result_json(&(baseline){.name = "plan of the front",
@@ -232,7 +233,7 @@ static kvc_status measure_chosen(plan_size *out, const solution *s, kvc_error *e
 {
     plan chosen = {0};
     KVC_TRY(solution_plan(s, &s->chosen, &chosen, err));
-    kvc_status status = measure_plan(out, s, chosen.layers, err);
+    kvc_status status = measure_size(out, s, &s->tokens, chosen.layers, err);
     plan_free(&chosen);
     return status;
 }
@@ -244,7 +245,7 @@ kvc_status report_doc(json_t **out, const report_input *in, kvc_error *err)
     *out = NULL;
     KVC_TRY(measure_chosen(&chosen, s, err));
     json_t *doc = json_pack("{s:o,s:o,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "model", model_json(&s->profile->model),
-                            "tokens", tokens_json(&s->profile->tokens), "context", (json_int_t)s->context, "size",
+                            "tokens", tokens_json(s), "context", (json_int_t)s->context, "size",
                             size_json(in, &chosen), "chosen", chosen_json(s, &chosen), "fronts", fronts_json(s),
                             "layers", layers_json(s), "sensitivity", sensitivity_json(s), "predictions",
                             all_predictions_json(in), "domains", domains_json(in), "provenance", origin_json(in));

@@ -31,12 +31,27 @@ static void put_shape_row(text *out, const json_t *model)
              figure_count(doc_number(model, "kv_heads")).s, figure_count(doc_number(model, "head_dim")).s);
 }
 
+/* What --window auto and --sinks auto measured. */
+static void put_trials_row(text *out, const json_t *trials)
+{
+    if (json_array_size(trials) == 0) return;
+    text_put(out, "<dt>tried</dt><dd>");
+    for (size_t i = 0; i < json_array_size(trials); i++) {
+        const json_t *t = json_array_get(trials, i);
+        text_put(out, "%s%s sinks, window of %s: KL %s at %s bits", i ? "; " : "",
+                 figure_count(doc_number(t, "sinks")).s, figure_count(doc_number(t, "window")).s,
+                 figure_kl(doc_number(t, "kl")).s, figure_bits(doc_number(t, "bits_per_value")).s);
+    }
+    text_put(out, "</dd>\n");
+}
+
 static void put_policy_row(text *out, const json_t *tokens)
 {
     if (isnan(doc_number(tokens, "page"))) return;
     text_put(out, "<dt>exact tokens</dt><dd>%s sinks, window of %s, pages of %s</dd>\n",
              figure_count(doc_number(tokens, "sinks")).s, figure_count(doc_number(tokens, "window")).s,
              figure_count(doc_number(tokens, "page")).s);
+    put_trials_row(out, json_object_get(tokens, "trials"));
 }
 
 static void put_size_rows(text *out, const json_t *doc)

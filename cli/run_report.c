@@ -9,10 +9,12 @@ static void report_json(const settings *s, const config_image *image, double pre
                         const workdir *w)
 {
     char id[65];
+    const kvc_token_policy *t = kvc_config_tokens(image->config);
     sha256_hex(kvc_config_id(image->config), id);
-    json_t *o = json_pack("{s:o,s:s,s:I,s:I,s:f,s:f,s:o,s:o,s:o}", "output", text_json(s->output), "id", id,
-                          "file_bytes", (json_int_t)image->n, "context", (json_int_t)s->context, "bits_per_value",
-                          kvc_config_bits_per_value(image->config, s->context), "bytes_per_token",
+    json_t *o = json_pack("{s:o,s:s,s:I,s:I,s:{s:I,s:I,s:I},s:f,s:f,s:o,s:o,s:o}", "output", text_json(s->output),
+                          "id", id, "file_bytes", (json_int_t)image->n, "context", (json_int_t)s->context, "tokens",
+                          "sinks", (json_int_t)t->sinks, "window", (json_int_t)t->window, "page", (json_int_t)t->page,
+                          "bits_per_value", kvc_config_bits_per_value(image->config, s->context), "bytes_per_token",
                           kvc_config_bytes_per_token(image->config, s->context), "predicted_kl",
                           isfinite(predicted) ? json_real(predicted) : json_null(), "measured", eval_result_json(r),
                           "workdir", text_json(w->path));

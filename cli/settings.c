@@ -159,6 +159,26 @@ static kvc_status settle_limits(settings *s, kvc_error *err)
     return KVC_OK;
 }
 
+/* Only `run` measures plans and can look for a policy; a recipe of it serves the other commands all the same. */
+static kvc_status settle_policy(const settings *s, kvc_error *err)
+{
+    const count_or_auto *counts[] = {&s->sinks, &s->window};
+    bool runs = s->command == command_find("run");
+    for (int i = 0; i < 2; i++) {
+        const char *name = i ? "window" : "sinks";
+        bool typed = s->source[option_find(name, strlen(name)) - option_table] == FROM_COMMAND_LINE;
+        if (!counts[i]->is_auto) continue;
+        if (!runs && typed)
+            return kvc_fail(err, KVC_INVALID,
+                            "%s: --%s auto takes measured plans (kvcalib run); give a number of tokens",
+                            s->command->name, name);
+        if (runs && strcmp(s->method, "exact") != 0)
+            return kvc_fail(err, KVC_INVALID, "--%s auto: --method %s does not look for it, only exact does", name,
+                            s->method);
+    }
+    return KVC_OK;
+}
+
 /* Without the model nothing is measured; a recipe of `run` serves `solve` all the same. */
 static kvc_status settle_method(const settings *s, kvc_error *err)
 {
@@ -215,6 +235,7 @@ kvc_status settings_parse(settings *out, int argc, char **argv, kvc_error *err)
     KVC_TRY(settle_budget(out, err));
     KVC_TRY(settle_limits(out, err));
     KVC_TRY(settle_method(out, err));
+    KVC_TRY(settle_policy(out, err));
     return check_complete(out, err);
 }
 
@@ -230,17 +251,22 @@ bool settings_asked(const settings *s, const char *name)
     return s->source[option_find(name, strlen(name)) - option_table] > FROM_DEFAULT;
 }
 
-static uint32_t chosen_or(const settings *s, const char *name, uint64_t value, const uint32_t *fallback)
+static uint32_t chosen_or(bool asked, uint64_t value, const uint32_t *fallback)
 {
-    return settings_asked(s, name) || !fallback ? (uint32_t)value : *fallback;
+    return asked || !fallback ? (uint32_t)value : *fallback;
+}
+
+static uint32_t count_or(const settings *s, const char *name, const count_or_auto *value, const uint32_t *fallback)
+{
+    return chosen_or(settings_asked(s, name) && !value->is_auto, value->n, fallback);
 }
 
 kvc_token_policy settings_tokens(const settings *s, const kvc_token_policy *defaults)
 {
     return (kvc_token_policy){
-        .sinks = chosen_or(s, "sinks", s->sinks, defaults ? &defaults->sinks : NULL),
-        .window = chosen_or(s, "window", s->window, defaults ? &defaults->window : NULL),
-        .page = chosen_or(s, "page", s->page, defaults ? &defaults->page : NULL),
+        .sinks = count_or(s, "sinks", &s->sinks, defaults ? &defaults->sinks : NULL),
+        .window = count_or(s, "window", &s->window, defaults ? &defaults->window : NULL),
+        .page = chosen_or(settings_asked(s, "page"), s->page, defaults ? &defaults->page : NULL),
     };
 }
 

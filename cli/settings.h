@@ -12,6 +12,12 @@ typedef struct text_list {
     size_t n;
 } text_list;
 
+/* A count, or one that `run` is to look for; then n is the default, which the profile is made with. */
+typedef struct count_or_auto {
+    uint64_t n;
+    bool is_auto;
+} count_or_auto;
+
 enum { MAX_OPTIONS = 96 };
 
 typedef enum value_source { FROM_NOWHERE, FROM_DEFAULT, FROM_RECIPE, FROM_COMMAND_LINE } value_source;
@@ -29,7 +35,8 @@ typedef struct settings {
     const char *output, *recipe, *space, *workdir, *device, *progress, *log_file;
     const char *method, *front, *report, *profile, *model, *text, *config, *plan, *prompt, *prompt_file, *dtype;
     text_list prompts, holdout;
-    uint64_t context, sinks, window, page, seq_len, calib_tokens, holdout_tokens, anchor_tokens, probe_rows;
+    count_or_auto sinks, window;
+    uint64_t context, page, seq_len, calib_tokens, holdout_tokens, anchor_tokens, probe_rows;
     uint64_t probe_sequences, fit_rows, table_rows, restarts, iterations, price_tokens, price_rows, price_anchors,
         evaluations;
     uint64_t max_pairs, max_constants; /* max_pairs 0: any number */
@@ -45,9 +52,10 @@ typedef struct settings {
 /* Defaults, then the recipe, then the command line; argv[0] is left out. A usage error is KVC_INVALID. */
 kvc_status settings_parse(settings *out, int argc, char **argv, kvc_error *err);
 void settings_free(settings *s);
-/* --sinks, --window and --page; what was left at its default comes from `defaults` where that is not NULL. */
 /* Given on the command line or in a recipe, by recipe key. */
 bool settings_asked(const settings *s, const char *name);
 fit_options settings_fit(const settings *s);
+/* --sinks, --window and --page; what was left at its default, or is auto, comes from `defaults` where that is not
+ * NULL. */
 kvc_token_policy settings_tokens(const settings *s, const kvc_token_policy *defaults);
 #endif

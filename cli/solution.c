@@ -65,8 +65,9 @@ static kvc_status exact_front(solution *s, kvc_error *err)
 
 kvc_status solution_front(solution *out, const profile *p, uint64_t context, kvc_error *err)
 {
-    *out = (solution){.profile = p, .context = context, .method = "exact", .front_method = "exact"};
-    KVC_TRY(priced_new(&out->priced, p, context, NULL, err));
+    *out =
+        (solution){.profile = p, .tokens = p->tokens, .context = context, .method = "exact", .front_method = "exact"};
+    KVC_TRY(priced_new(&out->priced, p, &p->tokens, context, NULL, err));
     KVC_TRY(exact_front(out, err));
     return fit_predictor(out, err);
 }
@@ -196,7 +197,7 @@ static kvc_status tuned_front(solution *s, const settings *asked, const candidat
                                       .evaluations = asked->evaluations ? (uint32_t)asked->evaluations : TUNED_PLANS,
                                       .seed = asked->seed};
     KVC_TRY(kvtuner_space_new(&space, s->profile, only, err));
-    kvc_status status = priced_new(&s->priced, s->profile, s->context, &space.filter, err);
+    kvc_status status = priced_new(&s->priced, s->profile, &s->tokens, s->context, &space.filter, err);
     if (status == KVC_OK) status = fit_predictor(s, err);
     if (status == KVC_OK) status = kvtuner_space_group(&space, s->profile, &s->priced, err);
     if (status == KVC_OK) status = kvtuner_front_predicted(&s->front, &space, &s->priced, &options, err);
@@ -210,25 +211,26 @@ static kvc_status limited_front(solution *s, const settings *asked, const candid
     candidate_filter filter = only ? *only : (candidate_filter){0};
     filter.alike = limits_asked(asked);
     filter.domains = objective_is_max(asked);
-    KVC_TRY(priced_new(&s->priced, s->profile, s->context, &filter, err));
+    KVC_TRY(priced_new(&s->priced, s->profile, &s->tokens, s->context, &filter, err));
     KVC_TRY(fit_predictor(s, err));
     KVC_TRY(weigh_domains(s, asked, err));
     if (!filter.alike) return exact_front(s, err);
-    return limits_front(&s->front, &s->priced, s->profile, s->context, asked, MAX_CELLS, err);
+    return limits_front(&s->front, &s->priced, s->profile, &s->tokens, s->context, asked, MAX_CELLS, err);
 }
 
-kvc_status solution_find_among(solution *out, const profile *p, const settings *s, const candidate_filter *only,
-                               kvc_error *err)
+kvc_status solution_find_among(solution *out, const profile *p, const kvc_token_policy *tokens, const settings *s,
+                               const candidate_filter *only, kvc_error *err)
 {
     bool tuned = strcmp(s->method, "kvtuner") == 0;
-    *out = (solution){.profile = p, .context = s->context, .method = s->method, .front_method = "exact"};
+    *out = (solution){
+        .profile = p, .tokens = *tokens, .context = s->context, .method = s->method, .front_method = "exact"};
     KVC_TRY(tuned ? tuned_front(out, s, only, err) : limited_front(out, s, only, err));
     return s->bits > 0 ? choose_by_bits(out, s, err) : choose_by_loss(out, s, err);
 }
 
 kvc_status solution_find(solution *out, const profile *p, const settings *s, kvc_error *err)
 {
-    return solution_find_among(out, p, s, NULL, err);
+    return solution_find_among(out, p, &p->tokens, s, NULL, err);
 }
 
 void solution_free(solution *s)
@@ -244,7 +246,7 @@ void solution_free(solution *s)
 kvc_status solution_plan(const solution *s, const front_point *point, plan *out, kvc_error *err)
 {
     const profile *p = s->profile;
-    *out = (plan){.tokens = p->tokens, .n_layers = p->n_layers, .layers = calloc(p->n_layers, sizeof *out->layers)};
+    *out = (plan){.tokens = s->tokens, .n_layers = p->n_layers, .layers = calloc(p->n_layers, sizeof *out->layers)};
     if (!out->layers) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a plan");
     memcpy(out->model, p->model.name, sizeof out->model);
     memcpy(out->weights_sha256, p->model.weights_sha256, sizeof out->weights_sha256);

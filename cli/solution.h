@@ -8,8 +8,20 @@
 #include "predict.h"
 #include "settings.h"
 
+/* What --window auto and --sinks auto measured with one policy. */
+typedef struct policy_trial {
+    kvc_token_policy tokens;
+    double bits;                    /* of the best plan found with it */
+    double kl, kl_stderr;           /* what it loses */
+    double kl_late, kl_late_stderr; /* at positions that read compressed pages under every policy tried */
+    bool chosen;
+} policy_trial;
+
+enum { MAX_TRIALS = 16 };
+
 typedef struct solution {
-    const profile *profile; /* borrowed */
+    const profile *profile;  /* borrowed */
+    kvc_token_policy tokens; /* of the plans: the profile's, or another with its page */
     uint64_t context;
     const char *method;
     priced priced;
@@ -19,6 +31,8 @@ typedef struct solution {
     predictor predictor;
     objective objective;
     front_point chosen; /* its choice is owned */
+    policy_trial trials[MAX_TRIALS];
+    size_t n_trials;
 } solution;
 
 /* The front alone; nothing is chosen. */
@@ -26,9 +40,9 @@ kvc_status solution_front(solution *out, const profile *p, uint64_t context, kvc
 /* The front, and the plan by --method for --bits or --max-loss; both keep the side constraints (limits.h).
  * KVC_INFEASIBLE names the nearest feasible budget. */
 kvc_status solution_find(solution *out, const profile *p, const settings *s, kvc_error *err);
-/* The same among some of the candidates (may be NULL: all). */
-kvc_status solution_find_among(solution *out, const profile *p, const settings *s, const candidate_filter *only,
-                               kvc_error *err);
+/* The same with another policy, and among some of the candidates (may be NULL: all). */
+kvc_status solution_find_among(solution *out, const profile *p, const kvc_token_policy *tokens, const settings *s,
+                               const candidate_filter *only, kvc_error *err);
 void solution_free(solution *s);
 
 double solution_bits(const solution *s, const front_point *point); /* true bits per value at the context */
@@ -48,4 +62,7 @@ kvc_status solution_plan(const solution *s, const front_point *point, plan *out,
 json_t *solution_front_json(const solution *s, size_t n, bool brief);
 /* The same points, a line each, under the names of the JSON's fields; owned: free(). */
 char *solution_front_csv(const solution *s, size_t n);
+/* What the search for a policy measured: [{"sinks", "window", "bits_per_value", "kl", "kl_stderr", "kl_late",
+ * "kl_late_stderr", "chosen"}] */
+json_t *solution_trials_json(const solution *s);
 #endif

@@ -22,8 +22,8 @@ static kvc_status open_pricing(stage *x)
 {
     const plan_ref exact = {0};
     if (x->pricing) return KVC_OK;
-    return pricing_new(&x->pricing, x->subject->model, x->subject->backend, &x->text, &x->solution->profile->tokens,
-                       &exact, (uint32_t)x->s->price_rows, x->s->memory, console_job(), x->err);
+    return pricing_new(&x->pricing, x->subject->model, x->subject->backend, &x->text, &x->solution->tokens, &exact,
+                       (uint32_t)x->s->price_rows, x->s->memory, console_job(), x->err);
 }
 
 static kvc_status measure(stage *x, const uint16_t *choice, price *out)
@@ -128,7 +128,7 @@ kvc_status stage_kvtuner(solution *solution, const settings *s, const subject *s
     stage x = {.solution = solution, .s = s, .subject = subject, .err = err};
     KVC_TRY(plan_search_text(&x.text, s, calibration, err));
     kvc_status status =
-        plan_search_file(&x.file, "kvtuner.jsonl", solution->profile, &solution->profile->tokens, s, &x.text, w, err);
+        plan_search_file(&x.file, "kvtuner.jsonl", solution->profile, &solution->tokens, s, &x.text, w, err);
     if (status == KVC_OK) status = search_space(&x);
     pricing_free(x.pricing);
     refine_file_close(&x.file);

@@ -53,8 +53,8 @@ static kvc_status set_base(stage *x, const bound_plan *base)
 {
     plan_ref plan = bound_plan_ref(base);
     if (x->pricing) return pricing_rebase(x->pricing, &plan, console_job(), x->err);
-    return pricing_new(&x->pricing, x->subject->model, x->subject->backend, &x->text, &x->solution->profile->tokens,
-                       &plan, (uint32_t)x->s->price_rows, x->s->memory, console_job(), x->err);
+    return pricing_new(&x->pricing, x->subject->model, x->subject->backend, &x->text, &x->solution->tokens, &plan,
+                       (uint32_t)x->s->price_rows, x->s->memory, console_job(), x->err);
 }
 
 static int rebase(void *context, const uint16_t *choice)
@@ -173,9 +173,9 @@ kvc_status stage_refine(solution *solution, uint64_t budget, uint32_t evaluation
     KVC_TRY(plan_search_text(&x.text, s, calibration, err));
     x.n_files = sequences_files(&x.text);
     x.files = calloc(x.n_files, sizeof *x.files);
-    kvc_status status = x.files ? plan_search_file(&x.file, "refine.jsonl", solution->profile,
-                                                   &solution->profile->tokens, s, &x.text, w, err)
-                                : kvc_fail(err, KVC_NO_MEMORY, "out of memory for prices");
+    kvc_status status =
+        x.files ? plan_search_file(&x.file, "refine.jsonl", solution->profile, &solution->tokens, s, &x.text, w, err)
+                : kvc_fail(err, KVC_NO_MEMORY, "out of memory for prices");
     if (status == KVC_OK) note_texts(&x);
     if (status == KVC_OK) status = search(&x, budget);
     pricing_free(x.pricing);

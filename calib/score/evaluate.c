@@ -18,35 +18,57 @@ static kvc_status attend(void *context, const layer_view *view, kvc_error *err)
 
 enum { ALL_FILES = -1 };
 
+typedef struct kl_sums {
+    double n, kl, square;
+} kl_sums;
+
 typedef struct eval_sums {
-    double n, nll_ref, nll, kl, square, agree;
+    double nll_ref, nll, agree;
+    kl_sums all, late;
 } eval_sums;
 
-static void add_row(eval_sums *s, const logit_row *row)
+static void add_kl(kl_sums *s, double kl)
 {
     s->n++;
+    s->kl += kl;
+    s->square += kl * kl;
+}
+
+static void add_row(eval_sums *s, const logit_row *row, bool late)
+{
     s->nll_ref += row->nll_ref;
     s->nll += row->nll_cfg;
-    s->kl += row->kl;
-    s->square += row->kl * row->kl;
     s->agree += row->top_ref == row->top_cfg;
+    add_kl(&s->all, row->kl);
+    if (late) add_kl(&s->late, row->kl);
+}
+
+static void mean_kl(const kl_sums *s, double *mean, double *error)
+{
+    double m = s->n > 0 ? s->kl / s->n : 0;
+    double variance = s->n > 1 ? fmax(0, (s->square - s->n * m * m) / (s->n - 1)) : 0;
+    *mean = fmax(0, m);
+    *error = s->n > 0 ? sqrt(variance / s->n) : 0;
 }
 
 /* Over the positions of a prompt file; every sequence has one row less than tokens. */
 static eval_result summarise(const sequence_set *tokens, int64_t file, const logit_row *rows, bool compressed)
 {
     eval_sums s = {0};
-    for (size_t i = 0; i < tokens->n; i++)
-        for (size_t t = tokens->first[i] - i; t < tokens->first[i + 1] - i - 1; t++)
-            if (file == ALL_FILES || file == tokens->file[i]) add_row(&s, &rows[t]);
-    if (s.n == 0) return (eval_result){0};
-    double mean = s.kl / s.n, variance = s.n > 1 ? fmax(0, (s.square - s.n * mean * mean) / (s.n - 1)) : 0;
+    size_t half = sequences_longest(tokens) / 2;
+    for (size_t i = 0; i < tokens->n; i++) {
+        size_t first = tokens->first[i] - i, end = tokens->first[i + 1] - i - 1;
+        for (size_t t = first; t < end; t++)
+            if (file == ALL_FILES || file == tokens->file[i]) add_row(&s, &rows[t], t - first >= half);
+    }
+    double n = s.all.n;
+    if (n == 0) return (eval_result){0};
     eval_result out = {
-        .n_tokens = (uint64_t)s.n, .ppl_ref = exp(s.nll_ref / s.n), .ppl = exp(s.nll / s.n), .top1_agreement = 1};
+        .n_tokens = (uint64_t)n, .ppl_ref = exp(s.nll_ref / n), .ppl = exp(s.nll / n), .top1_agreement = 1};
     if (!compressed) return out;
-    out.kl_mean = fmax(0, mean);
-    out.kl_stderr = sqrt(variance / s.n);
-    out.top1_agreement = s.agree / s.n;
+    mean_kl(&s.all, &out.kl_mean, &out.kl_stderr);
+    mean_kl(&s.late, &out.kl_late, &out.kl_late_stderr);
+    out.top1_agreement = s.agree / n;
     return out;
 }
 

@@ -34,9 +34,10 @@ kvc_status profile_keep_prices(const profile *p, const char *workdir, kvc_error 
 void profile_forget(const char *workdir, uint32_t n_layers);
 
 typedef struct eval_result {
-    uint64_t n_tokens;         /* scored positions */
-    double ppl_ref, ppl;       /* exp of the mean negative log likelihood */
-    double kl_mean, kl_stderr; /* nats per token; standard error over tokens */
+    uint64_t n_tokens;              /* scored positions */
+    double ppl_ref, ppl;            /* exp of the mean negative log likelihood */
+    double kl_mean, kl_stderr;      /* nats per token; standard error over tokens */
+    double kl_late, kl_late_stderr; /* of the positions from half the longest sequence's length on; 0 without any */
     double top1_agreement;
 } eval_result;
 

@@ -206,7 +206,7 @@ START_TEST(objective_max__follows_prices_in_each_text)
         p->price_domain_kl[item * TEXTS] = 0.25;
         if (item == 3) p->price_domain_kl[item * TEXTS + 1] = 0; /* lost in the noise */
     }
-    ck_assert_int_eq(priced_new(&x, p, CONTEXT, &all, &err), KVC_OK);
+    ck_assert_int_eq(priced_new(&x, p, &p->tokens, CONTEXT, &all, &err), KVC_OK);
     ck_assert(x.from_prices && x.n_domains == TEXTS);
     ck_assert_double_eq(x.domain_loss[0][1 * TEXTS], 0.25);    /* as measured */
     ck_assert_double_eq(x.domain_loss[0][1 * TEXTS + 1], 0.5); /* as on all text */
@@ -233,14 +233,14 @@ START_TEST(objective_max__keeps_options_that_any_text_wants)
     const candidate_filter all = {.domains = true};
     p->key_loss[1] = p->key_loss[2]; /* int4 no better than int2 on all text, but in text 1 */
     p->domain_key_loss[1] = p->domain_key_loss[2];
-    ck_assert_int_eq(priced_new(&mean, p, CONTEXT, NULL, &err), KVC_OK);
-    ck_assert_int_eq(priced_new(&max, p, CONTEXT, &all, &err), KVC_OK);
+    ck_assert_int_eq(priced_new(&mean, p, &p->tokens, CONTEXT, NULL, &err), KVC_OK);
+    ck_assert_int_eq(priced_new(&max, p, &p->tokens, CONTEXT, &all, &err), KVC_OK);
     ck_assert_uint_eq(mean.table.n_options[0], K - 1);
     ck_assert_uint_eq(max.table.n_options[0], K);
     ck_assert_uint_eq(max.table.n_options[2], K);
     priced_free(&max);
     p->domain_key_loss[L * K + 1] = p->domain_key_loss[L * K + 2];
-    ck_assert_int_eq(priced_new(&max, p, CONTEXT, &all, &err), KVC_OK);
+    ck_assert_int_eq(priced_new(&max, p, &p->tokens, CONTEXT, &all, &err), KVC_OK);
     ck_assert_uint_eq(max.table.n_options[0], K - 1);
     priced_free(&mean);
     priced_free(&max);

@@ -257,7 +257,18 @@ START_TEST(report_doc__measurements)
     solution s;
     baseline kivi;
     profile *p = sample(A);
-    const eval_result measured = {2000, 10, 10.5, 0.05, 0.002, 0.9}, other = {2000, 10, 11, 0.2, 0.004, 0.8};
+    const eval_result measured = {.n_tokens = 2000,
+                                  .ppl_ref = 10,
+                                  .ppl = 10.5,
+                                  .kl_mean = 0.05,
+                                  .kl_stderr = 0.002,
+                                  .top1_agreement = 0.9},
+                      other = {.n_tokens = 2000,
+                               .ppl_ref = 10,
+                               .ppl = 11,
+                               .kl_mean = 0.2,
+                               .kl_stderr = 0.004,
+                               .top1_agreement = 0.8};
     const domain domains[] = {{"a <b>.txt", measured, 0.1}, {"\xff", other, NAN}};
     kvc_layer layers[L];
     for (int i = 0; i < L; i++) layers[i] = (kvc_layer){codec("int2.ch32"), codec("int2.tok16")};

@@ -138,7 +138,7 @@ class Pipeline(Cli):
     # ---- run ----
     def test_run_reports(self):
         report = json.loads(self.ran[1])
-        self.assertEqual(set(report), {"output", "id", "file_bytes", "context", "bits_per_value", "bytes_per_token",
+        self.assertEqual(set(report), {"output", "id", "file_bytes", "context", "tokens", "bits_per_value", "bytes_per_token",
                                        "predicted_kl", "measured", "workdir"})
         self.assertEqual(report["file_bytes"], os.path.getsize(self.path("cfg.bin")))
         self.assertLessEqual(report["bits_per_value"], 5)

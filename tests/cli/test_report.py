@@ -30,7 +30,9 @@ def document(n_layers=30):
     return {
         "model": {"name": "Tiny", "architecture": "llama", "layers": n_layers, "kv_heads": 3, "query_heads": 9, "head_dim": 64,
                   "sha256": "a" * 64, "tokenizer_sha256": "b" * 64},
-        "tokens": {"sinks": 4, "window": 64, "page": 64}, "context": 8192,
+        "tokens": {"sinks": 4, "window": 64, "page": 64,
+                   "trials": [{"sinks": 4, "window": 0, "bits_per_value": 2.1, "kl": 0.03}, {"sinks": 4, "window": 64, "bits_per_value": 2, "kl": 0.02}]},
+        "context": 8192,
         "size": {"cache_bytes": 19660800, "fp16_bytes": 188743680, "constant_bytes": 245760, "file_bytes": 262144},
         "chosen": {"method": "exact", "bits": 2.5, "codes_bits": 2.3, "predicted_kl": 0.003},
         "fronts": [{"method": m, "points": [{"bits": 0.8 + i / 10, "kl": f * kl(0.8 + i / 10)} for i in range(40)]}

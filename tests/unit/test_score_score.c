@@ -172,6 +172,10 @@ START_TEST(evaluate_files__is_the_evaluation_of_each)
     ck_assert_uint_eq(files[3].n_tokens, 150 + 40 - 2);
     double mean = (115 * files[1].kl_mean + 188 * files[3].kl_mean) / 303;
     ck_assert_double_eq_tol(mean, all.kl_mean, 1e-12);
+    /* from position 75 of 150 on: 21 of the sequence of 97 tokens, 74 of the longest one */
+    ck_assert_double_eq_tol((21 * files[1].kl_late + 74 * files[3].kl_late) / 95, all.kl_late, 1e-12);
+    ck_assert_double_gt(all.kl_late, all.kl_mean);
+    ck_assert_double_lt(95 * all.kl_late, 303 * all.kl_mean);
     tokens.file[2] = 1;
     OK(evaluate_files(m, b, &tokens, &policy, layers, NULL, 0, 0, NULL, &again, files, NULL, "test", err));
     OK(sequences_slice(&part, &tokens, 0, 1, err));
