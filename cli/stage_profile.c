@@ -88,6 +88,7 @@ kvc_status stage_profile(profile **out, const settings *s, const subject *subjec
         .probe_sequences = (uint32_t)s->probe_sequences,
         .fit_rows = s->fit_rows,
         .fit = settings_fit(s),
+        .antkv_keys = strcmp(s->weights, "antkv") == 0,
         .seed = s->seed,
         .memory_limit = s->memory,
         .workdir = w->path,

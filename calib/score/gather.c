@@ -30,7 +30,8 @@ struct gather {
     float *host;                                    /* [T][H d] rows of one side; W_o transposed */
     uint32_t *chosen;
     float *device; /* backend memory: W_o transposed [Q d][hidden], then one M_h [d][d] */
-    bool have_metric;
+    bool have_metric, antkv_keys;
+    double *unused; /* [H][T] key weights that AnTKV's score takes the place of */
     void *memory;
 };
 
@@ -72,6 +73,7 @@ static size_t layout(gather *g, const shape *x, uint8_t *base)
     size_t at = place_side(&g->keys, x, 0, base), Qd = x->Q * x->d, host = x->T * x->H * x->d;
     at = place_side(&g->values, x, at, base);
     at = place(&g->query_weight, x->Q * x->T, 8, at, base);
+    at = place(&g->unused, x->H * x->T, 8, at, base);
     at = place(&g->query_sum, x->Q, 8, at, base);
     at = place(&g->query_first, Qd, 8, at, base);
     at = place(&g->query_second, Qd * x->d, 8, at, base);
@@ -88,7 +90,7 @@ uint64_t gather_memory(const kvc_model_info *m, size_t longest, size_t fit_rows)
 }
 
 kvc_status gather_new(gather **out, backend *b, const profile *p, const sequence_set *tokens, size_t fit_rows,
-                      kvc_error *err)
+                      bool antkv_keys, kvc_error *err)
 {
     const kvc_model_info *m = &p->model;
     gather *g = calloc(1, sizeof *g);
@@ -96,6 +98,7 @@ kvc_status gather_new(gather **out, backend *b, const profile *p, const sequence
     if (!g) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for fitting");
     g->b = b;
     g->p = p;
+    g->antkv_keys = antkv_keys;
     g->longest = sequences_longest(tokens);
     g->per_sequence = (fit_rows + tokens->n - 1) / tokens->n;
     g->capacity = g->per_sequence * tokens->n;
@@ -217,9 +220,10 @@ kvc_status gather_add(gather *g, const layer_view *view, kvc_error *err)
         .k = view->k,
         .v = view->v,
         .output_metric = g->metric,
-        .key_weight = k->token_weight,
+        .key_weight = g->antkv_keys ? g->unused : k->token_weight,
         .value_weight = v->token_weight,
         .query_weight = g->query_weight,
+        .anchor_score = g->antkv_keys ? k->token_weight : NULL,
     };
     KVC_TRY(g->b->sensitivity(g->b, &args, err));
     cap_weights(k->token_weight, H * T);

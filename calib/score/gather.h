@@ -11,9 +11,9 @@
 
 typedef struct gather gather;
 
-/* fit_rows: tokens sampled from all sequences together, about. */
+/* fit_rows: tokens sampled from all sequences together, about. antkv_keys: the weight of a key is AnTKV's score. */
 kvc_status gather_new(gather **out, backend *b, const profile *p, const sequence_set *tokens, size_t fit_rows,
-                      kvc_error *err);
+                      bool antkv_keys, kvc_error *err);
 void gather_free(gather *g); /* NULL is fine */
 void gather_begin(gather *g, uint32_t layer);
 /* The sequences of a layer, in order. */

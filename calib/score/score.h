@@ -10,6 +10,7 @@ typedef struct profile_options {
     uint32_t probe_sequences; /* of how many sequences, one of each prompt file at least (probed.h; 0: of all) */
     size_t fit_rows;          /* tokens that tables are fitted to, sampled from all sequences */
     fit_options fit;
+    bool antkv_keys; /* keys count by AnTKV's score in fits, not by second-order sensitivity */
     uint64_t seed;
     uint64_t memory_limit;     /* of the hidden states, 0: none */
     const char *workdir;       /* checkpoints; NULL: none */

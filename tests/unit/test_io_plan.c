@@ -284,8 +284,9 @@ END_TEST
 /* Every candidate of the shipped spaces fits heads of 64 and 128 channels; the built-in one is fitted.yaml. */
 START_TEST(space__shipped_ones_are_valid)
 {
-    static const char *const files[] = {"fitted", "integer", "pertoken", "kivi", "joint", "published"};
-    for (int i = 0; i < 6; i++) {
+    static const char *const files[] = {"fitted", "integer",   "pertoken",         "kivi",
+                                        "joint",  "published", "kvtuner-pertoken", "antkv"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char path[4096];
         codec_space s, builtin;
         size_t n;
