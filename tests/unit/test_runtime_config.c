@@ -212,6 +212,28 @@ START_TEST(config_bytes__counts_pages_sinks_and_window)
 }
 END_TEST
 
+/* 3 heads of 64, pages of 64. */
+START_TEST(config_bytes__counts_pages_of_fitted_codecs)
+{
+    static const struct {
+        const char *key, *value;
+        uint64_t page;
+    } cases[] = {{"vq8x8", "vq4x3.static+klt", 3 * 8 * 64 + 3 * 16 * 64 * 3 / 8},
+                 {"vq[8]x8+klt", "vq[5]x3", 24 * 64 + 15 * 64 * 3 / 8 + 8},
+                 {"int4.tok", "vq[1]x7@joint", 3 * (64 * 32 + 64 * 4) + 3 * 64 * 7 / 8 + 8},
+                 {"lut3.head", "vq[4*8]x8", 3 * 64 * 64 * 3 / 8 + 3 * 4 * 64}};
+    uint64_t exact = 3 * 64 * 2 * 2;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rig r;
+        rig_config(&r, 2, 3, 3, 64, (kvc_token_policy){4, 64, 64}, cases[i].key, cases[i].value);
+        ck_assert_uint_eq(kvc_config_bytes(r.cfg, 131), 2 * 131 * exact);
+        ck_assert_uint_eq(kvc_config_bytes(r.cfg, 132), 2 * (68 * exact + cases[i].page));
+        ck_assert_uint_eq(kvc_config_bytes(r.cfg, 8192), 2 * (128 * exact + 126 * cases[i].page));
+        rig_free(&r);
+    }
+}
+END_TEST
+
 START_TEST(status__has_a_sentence_for_every_code)
 {
     for (int i = 0; i < KVC_STATUS_COUNT; i++) ck_assert_uint_gt(strlen(kvc_status_text((kvc_status)i)), 3);
@@ -231,4 +253,4 @@ CHECK_MAIN("config", config_open__reads_every_good_file, config_open__refuses_ev
            config_open__notices_every_flipped_bit_and_every_truncation, config_open_memory__takes_any_alignment,
            config_open__names_files_it_cannot_read, config__says_what_mixed_holds,
            config__skips_optional_sections_it_does_not_know, config_bytes__counts_pages_sinks_and_window,
-           status__has_a_sentence_for_every_code)
+           config_bytes__counts_pages_of_fitted_codecs, status__has_a_sentence_for_every_code)
