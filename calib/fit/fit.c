@@ -16,7 +16,7 @@
 #define ALIGNMENT 64u
 #define SYMBOL_PIECE 4u
 
-const fit_options fit_defaults = {.seed = 0, .table_rows = 131072, .restarts = 2, .iterations = 30, .ridge = 1e-2};
+const fit_options fit_defaults = {.seed = 0, .table_rows = 65536, .restarts = 1, .iterations = 10, .ridge = 1e-2};
 
 /* By wire id (FORMAT.md, section 8). */
 static fit_transform_fn *const transform_fits[] = {[2] = fit_smooth, [3] = fit_perm, [4] = fit_rot, [5] = fit_klt};

@@ -53,7 +53,8 @@ typedef struct table_fit {
 size_t table_points(const table_fit *t, const table_job *j, size_t most);
 /* Its n = table_points() points: sub-vectors of the latent rows over their scales, x [n][dims], and the weights that
  * their squared errors have, w [n]. All of them, or a draw. Both are zero on arrival. */
-void table_gather(const table_fit *t, const table_way *way, const table_job *j, size_t n, float *x, float *w);
+kvc_status table_gather(const table_fit *t, const table_way *way, const table_job *j, size_t n, float *x, float *w,
+                        kvc_error *err);
 
 typedef enum arrangement { BANDS, BALANCED, AS_THEY_ARE } arrangement;
 /* Order and scales of a way that has room for them. */
