@@ -35,17 +35,31 @@ static double draw(start *s)
     return random_unit(s->seed, s->restart, s->draws++);
 }
 
-/* One point from each of p.n equal parts of `from`. */
-static void take_sample(start *s, const packed_points *from)
+/* A point's chance: half by its weight, half by its part of the energy, so that far points are not left out. */
+static double chance(const kmeans_points *points, size_t i)
 {
-    uint32_t dims = from->dims;
-    for (size_t i = 0; i < s->p.n; i++) {
-        size_t at = (size_t)(((double)i + draw(s)) * ((double)from->n / (double)s->p.n));
-        at = at < from->n ? at : from->n - 1;
-        const float *x = from->x + packed_at(dims, at);
-        float *to = s->p.x + packed_at(dims, i);
-        for (uint32_t d = 0; d < dims; d++) to[d * GROUP] = x[d * GROUP];
-        s->p.w[i] = from->w[at];
+    const packed_points *p = &points->p;
+    const float *x = p->x + packed_at(p->dims, i);
+    double square = 0.0;
+    for (uint32_t d = 0; d < p->dims; d++) square += (double)x[d * GROUP] * (double)x[d * GROUP];
+    return .5 * (double)p->w[i] * (1.0 / points->weight + square / points->energy);
+}
+
+/* One point from each of s->p.n equal parts of the chances, with the weight of those that it stands for. */
+static void take_sample(start *s, const kmeans_points *points)
+{
+    const packed_points *from = &points->p;
+    double before = 0.0, own = chance(points, 0), n = (double)s->p.n;
+    for (size_t i = 0, at = 0; i < s->p.n; i++) {
+        double place = ((double)i + draw(s)) / n;
+        while (at + 1 < from->n && before + own <= place) {
+            before += own;
+            own = chance(points, ++at);
+        }
+        const float *x = from->x + packed_at(from->dims, at);
+        float *to = s->p.x + packed_at(from->dims, i);
+        for (uint32_t d = 0; d < from->dims; d++) to[d * GROUP] = x[d * GROUP];
+        s->p.w[i] = (float)((double)from->w[at] / (own * n));
     }
 }
 
@@ -187,7 +201,7 @@ kvc_status kmeans_start(const kmeans_options *o, const kmeans_points *points, ui
     start s = {.seed = o->seed, .restart = restart};
     kvc_status status = start_new(&s, n, points->p.dims, err);
     if (status != KVC_OK) goto done;
-    take_sample(&s, &points->p);
+    take_sample(&s, points);
     first_centroid(&s, c);
     for (uint32_t j = 1; j < o->k; j++) next_centroid(&s, c, j);
     packed_centroids_ready(c);
