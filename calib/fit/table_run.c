@@ -2,7 +2,7 @@
  *
  * A trial is a fit to a quarter of the points in half of the iterations. The fit in full starts from the trial's
  * centroids and makes the other half: beside a k-means++ start and all iterations over all points, and trials on top
- * of them, that takes 40 % of the time and loses nothing (tests/bench/bench_fit.c). */
+ * of them, that takes half of the time and loses nothing (tests/bench/bench_fit.c). */
 #include <stdlib.h>
 #include <string.h>
 #include "heads.h"

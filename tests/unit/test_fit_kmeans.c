@@ -353,6 +353,28 @@ START_TEST(kmeans__the_seed_decides_the_start)
 }
 END_TEST
 
+/* Without iterations a given start is the result; with some it goes on from there, as far as one run would. */
+START_TEST(kmeans__goes_on_from_a_given_start)
+{
+    enum { N = 4000, K = 16, DIMS = 4 };
+    float *x = normals(N * DIMS, 3), *w = weights_of(N, 4), first[K * DIMS], same[K * DIMS], on[K * DIMS];
+    kmeans_options o = {.k = K, .dims = DIMS, .iterations = 2, .restarts = 1, .seed = 1};
+    double before = run(o, N, x, w, first);
+    o.start = first;
+    o.iterations = 0;
+    ck_assert_double_eq_tol(run(o, N, x, w, same), before, 1e-6 * before);
+    for (uint32_t i = 0; i < K * DIMS; i++) ck_assert_double_eq_tol((double)same[i], (double)first[i], 1e-5);
+    o.iterations = 2;
+    double twice = run(o, N, x, w, on);
+    o.start = NULL;
+    o.iterations = 4;
+    ck_assert(twice < before);
+    ck_assert_double_eq_tol(twice, run(o, N, x, w, same), 1e-4 * before);
+    free(x);
+    free(w);
+}
+END_TEST
+
 START_TEST(kmeans__refuses_what_it_cannot_do)
 {
     float x[] = {1.0f, NAN, INFINITY, 2.0f}, w[] = {1.0f, 1.0f}, bad[] = {-1.0f, NAN}, table[8];
@@ -422,4 +444,5 @@ CHECK_MAIN("kmeans", kmeans__finds_clusters_that_are_there, kmeans__reaches_the_
            kmeans__centroids_without_points_move_to_where_they_save_most, kmeans__one_point_none_and_no_weight,
            kmeans__magnitudes_do_not_matter, kmeans__values_at_the_ends_of_fp32_stay_finite,
            kmeans__an_offset_costs_no_precision, kmeans__threads_change_no_byte, kmeans__the_seed_decides_the_start,
-           kmeans__refuses_what_it_cannot_do, nearest__both_ways_find_the_first_of_the_nearest)
+           kmeans__goes_on_from_a_given_start, kmeans__refuses_what_it_cannot_do,
+           nearest__both_ways_find_the_first_of_the_nearest)
