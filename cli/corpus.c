@@ -46,6 +46,13 @@ size_t sequences_within(const sequence_set *s, uint64_t n_tokens)
     return n;
 }
 
+size_t corpus_measured(const settings *s, const sequence_set *calibration)
+{
+    uint64_t n_tokens = s->price_tokens > s->anchor_tokens ? s->price_tokens : s->anchor_tokens;
+    size_t n = sequences_within(calibration, n_tokens), quarter = calibration->n / 4;
+    return n < quarter ? n : quarter;
+}
+
 static uint64_t tokens_between(const sequence_set *s, size_t begin, size_t end)
 {
     return s->first[end] - s->first[begin];

@@ -21,6 +21,9 @@ kvc_status corpus_open(corpus *out, const settings *s, const subject *subject, b
 void corpus_close(corpus *c);
 /* Sequences of `s` that hold at most n_tokens tokens, but at least one: their number. */
 size_t sequences_within(const sequence_set *s, uint64_t n_tokens);
+/* The first sequences of the calibration text, on which prices and anchors are measured, at most a quarter: nothing
+ * is fitted to them, since a loss measured on what was fitted to comes out too small. */
+size_t corpus_measured(const settings *s, const sequence_set *calibration);
 /* [{"name", "sha256", "tokens"}], for the provenance. */
 json_t *prompt_files_json(const prompt_file *files, size_t n);
 #endif

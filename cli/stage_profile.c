@@ -87,6 +87,7 @@ kvc_status stage_profile(profile **out, const settings *s, const subject *subjec
         .probe_rows = (uint32_t)s->probe_rows,
         .probe_sequences = (uint32_t)s->probe_sequences,
         .fit_rows = s->fit_rows,
+        .fit_from = corpus_measured(s, &corpus->calibration),
         .fit = settings_fit(s),
         .antkv_keys = strcmp(s->weights, "antkv") == 0,
         .seed = s->seed,

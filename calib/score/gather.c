@@ -22,7 +22,7 @@ struct gather {
     backend *b;
     const profile *p; /* shapes, policy, seed, channel ranges */
     uint32_t layer;
-    size_t longest, capacity, per_sequence, n_rows;
+    size_t longest, capacity, per_sequence, first_sequence, n_rows;
     side keys, values;
     double *query_weight;                           /* [Q][T] */
     double *query_sum, *query_first, *query_second; /* [Q], [Q][d], [Q][d][d] */
@@ -89,8 +89,16 @@ uint64_t gather_memory(const kvc_model_info *m, size_t longest, size_t fit_rows)
     return layout(&unused, &x, NULL) + 4 * (uint64_t)m->n_query_heads * m->head_dim * (m->hidden_size + m->head_dim);
 }
 
+/* fit_from, or 0 where nothing from there on gets compressed. */
+static size_t first_gathered(const sequence_set *tokens, const kvc_token_policy *policy, size_t fit_from)
+{
+    for (size_t i = fit_from; i < tokens->n; i++)
+        if (kvc_tokens_compressed(policy, tokens->first[i + 1] - tokens->first[i])) return fit_from;
+    return 0;
+}
+
 kvc_status gather_new(gather **out, backend *b, const profile *p, const sequence_set *tokens, size_t fit_rows,
-                      bool antkv_keys, kvc_error *err)
+                      size_t fit_from, bool antkv_keys, kvc_error *err)
 {
     const kvc_model_info *m = &p->model;
     gather *g = calloc(1, sizeof *g);
@@ -100,8 +108,10 @@ kvc_status gather_new(gather **out, backend *b, const profile *p, const sequence
     g->p = p;
     g->antkv_keys = antkv_keys;
     g->longest = sequences_longest(tokens);
-    g->per_sequence = (fit_rows + tokens->n - 1) / tokens->n;
-    g->capacity = g->per_sequence * tokens->n;
+    g->first_sequence = first_gathered(tokens, &p->tokens, fit_from);
+    size_t n = tokens->n - g->first_sequence;
+    g->per_sequence = (fit_rows + n - 1) / n;
+    g->capacity = g->per_sequence * n;
     shape x = shape_of(m, g->longest, g->capacity);
     size_t device = (size_t)m->n_query_heads * m->head_dim * m->hidden_size + (size_t)m->head_dim * m->head_dim;
     g->memory = malloc(layout(g, &x, NULL));
@@ -207,7 +217,7 @@ kvc_status gather_add(gather *g, const layer_view *view, kvc_error *err)
     const kvc_model_info *m = &g->p->model;
     size_t T = view->n_tokens, H = m->n_kv_heads;
     side *k = &g->keys, *v = &g->values;
-    if (kvc_tokens_compressed(&g->p->tokens, T) == 0) return KVC_OK;
+    if (view->sequence < g->first_sequence || kvc_tokens_compressed(&g->p->tokens, T) == 0) return KVC_OK;
     if (!g->have_metric) KVC_TRY(compute_metric(g, view, err));
     sensitivity_args args = {
         .n_tokens = (uint32_t)T,

@@ -237,7 +237,8 @@ static kvc_status measurement_new(measurement *m, const model_config *c, const s
         return kvc_fail(err, KVC_INVALID, "the profile has %u domains, the text %u", p->n_domains,
                         m->probed.n_domains);
     KVC_TRY(kept_new(&m->kept, m->b, c, tokens, &m->probed, err));
-    return any_fitted(p) ? gather_new(&m->gather, m->b, p, tokens, o->fit_rows, o->antkv_keys, err) : KVC_OK;
+    return any_fitted(p) ? gather_new(&m->gather, m->b, p, tokens, o->fit_rows, o->fit_from, o->antkv_keys, err)
+                         : KVC_OK;
 }
 
 uint64_t profile_memory(const kvc_model_info *model, const kvc_codec *keys, uint32_t n_keys, const kvc_codec *values,

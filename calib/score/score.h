@@ -8,7 +8,8 @@
 typedef struct profile_options {
     uint32_t probe_rows;      /* query rows per sequence that losses are measured on (0: all) */
     uint32_t probe_sequences; /* of how many sequences, one of each prompt file at least (probed.h; 0: of all) */
-    size_t fit_rows;          /* tokens that tables are fitted to, sampled from all sequences */
+    size_t fit_rows;          /* tokens that tables are fitted to, sampled from all sequences from fit_from on */
+    size_t fit_from;          /* the sequences before it are left for measuring what was fitted to the others */
     fit_options fit;
     bool antkv_keys; /* keys count by AnTKV's score in fits, not by second-order sensitivity */
     uint64_t seed;

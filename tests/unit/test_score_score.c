@@ -283,6 +283,47 @@ START_TEST(profile_measure__ranks_candidates_and_keeps_pairs_consistent)
 }
 END_TEST
 
+/* The constants of layer 0's keys, fitted from sequence fit_from on, to text whose first sequence is another or not.
+ */
+static void *fitted_keys(model *m, size_t fit_from, bool other, size_t *n)
+{
+    backend *b = cpu_backend(1);
+    kvc_codec key = codec_of("vq2x4+klt"), value = codec_of("fp16");
+    profile *p;
+    OK(profile_new(&p, &m->info, &policy, &key, 1, &value, 1, err));
+    memset(p->fingerprint, 'a', 64);
+    p->recipe = strdup("{}");
+    sequence_set tokens = some_tokens(m);
+    for (size_t i = 0; other && i < tokens.first[1]; i++) tokens.ids[i] = (tokens.ids[i] + 1) % m->config.vocab;
+    profile_options options = {
+        .probe_rows = 4, .seed = 1, .fit_rows = 400, .fit_from = fit_from, .fit = fit_defaults};
+    OK(profile_measure(p, m, b, &tokens, &options, NULL, NULL, err));
+    void *params;
+    *n = p->keys[0].param_bytes;
+    OK(profile_get_params(p, false, 0, 0, &params, err));
+    profile_free(p);
+    sequences_free(&tokens);
+    b->close(b);
+    return params;
+}
+
+START_TEST(profile_measure__fits_nothing_to_sequences_left_out)
+{
+    model *m = tiny_model("score", "apart", "--layers 1");
+    size_t n;
+    void *all = fitted_keys(m, 0, false, &n), *all_other = fitted_keys(m, 0, true, &n);
+    void *rest = fitted_keys(m, 1, false, &n), *rest_other = fitted_keys(m, 1, true, &n);
+    void *none = fitted_keys(m, 3, false, &n); /* the last has 20 tokens: nothing to fit to */
+    ck_assert_mem_ne(all, all_other, n);
+    ck_assert_mem_ne(all, rest, n);
+    ck_assert_mem_eq(rest, rest_other, n);
+    ck_assert_mem_eq(none, all, n);
+    void *blocks[] = {all, all_other, rest, rest_other, none};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) free(blocks[i]);
+    model_close(m);
+}
+END_TEST
+
 START_TEST(profile_measure__tells_domains_apart)
 {
     model *m = tiny_model("score", "domains", "--layers 2");
@@ -480,7 +521,8 @@ CHECK_MAIN("score", probe_rows__are_a_stratified_sample_of_rows_that_read_a_page
            probe_rows__of_all_begin_with_the_first_compressed_page,
            evaluate__ranks_widths_and_is_nearly_exact_in_fp16, evaluate__reuses_a_reference_pass,
            evaluate_files__is_the_evaluation_of_each, evaluate__names_the_layer_whose_codec_does_not_fit,
-           profile_measure__ranks_candidates_and_keeps_pairs_consistent, profile_measure__tells_domains_apart,
+           profile_measure__ranks_candidates_and_keeps_pairs_consistent,
+           profile_measure__fits_nothing_to_sequences_left_out, profile_measure__tells_domains_apart,
            probed__are_spread_over_every_file, probed__number_the_files_that_have_any,
            profile_measure__gives_the_same_bytes_for_any_number_of_threads,
            profile_measure__resumes_to_the_same_bytes_wherever_it_stops,
