@@ -3,11 +3,11 @@
  *
  *     bench_fit [ROWS [HEADS [THREADS]]]      default 20000 3 1
  *
- * Synthetic latents: heads of 64 channels, variances a geometric series, another in each of three heads, values normal
- * and Laplacian, weights lognormal. The candidates are those of the keys in two spaces, without "+klt", which the
- * latents are past. Prints for each candidate the seconds of fit_codec() and those of its threads together, the best
- * of three, and the weighted error of fresh rows relative to their energy; for each space the sums of the seconds and
- * the geometric mean of the errors. */
+ * Synthetic latents: heads of 64 channels, variances a geometric series, another in each of three heads, values
+ * normal and Laplacian, weights lognormal. The candidates are those of the keys in two spaces, without "+klt", which
+ * the latents are past. Prints for each candidate the seconds of fit_codec() and those of its threads together, the
+ * best of three, and the weighted error of fresh rows relative to their energy; for each space the sums of the
+ * seconds and the geometric mean of the errors. */
 #include "fit.h"
 
 #include <math.h>
