@@ -153,6 +153,8 @@ kvc_status h5_open(h5_file *out, const char *name, void *bytes, size_t n, const 
     if (!attribute_is(out->id, &kind_field, kind))
         return kvc_fail(err, KVC_FORMAT, "%s: attribute \"kind\" is not \"%s\"", name, kind);
     if (!attribute_is(out->id, &schema_field, &schema))
-        return kvc_fail(err, KVC_FORMAT, "%s: attribute \"schema\" is not %u", name, schema);
+        return kvc_fail(err, KVC_FORMAT,
+                        "%s: attribute \"schema\" is not %u: another version of kvcalib wrote it, make it anew", name,
+                        schema);
     return KVC_OK;
 }

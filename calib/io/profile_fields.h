@@ -5,7 +5,7 @@
 #include "profile.h"
 
 #define PROFILE_KIND "kvcalib profile"
-#define PROFILE_SCHEMA 2u
+#define PROFILE_SCHEMA 3u
 
 /* Arrays of doubles, allocated by profile_new(). */
 typedef struct profile_array {

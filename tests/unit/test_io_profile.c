@@ -168,8 +168,8 @@ START_TEST(profile_new__resolves_candidates)
     char spec[KVC_SPEC_MAX];
     kvc_codec_format(&p->values[0], spec);
     ck_assert_str_eq(spec, "int4.tok16");
-    ck_assert_uint_eq(p->key_page[1], 64 * D * 2);
-    ck_assert_uint_eq(p->value_page[0], 64 * D / 2 + 64 * 4);
+    ck_assert_uint_eq(p->key_page[1], 64 * D * 2 * H);
+    ck_assert_uint_eq(p->value_page[0], (64 * D / 2 + 64 * 4) * H);
     profile_free(p);
     const kvc_codec bad[2] = {codec("fp16"), codec("int4.ch48")};
     ck_assert_int_ne(profile_new(&p, &model, &tokens, bad, 1, bad, 2, &err), KVC_OK);
@@ -506,11 +506,11 @@ START_TEST(profile_load__refuses_other_kinds_and_schemas)
     save_sample(0);
     file = open_rw();
     hid_t attribute = H5Aopen(file, "schema", H5P_DEFAULT);
-    uint32_t schema = 1;
+    uint32_t schema = 2;
     H5Awrite(attribute, H5T_STD_U32LE, &schema);
     H5Aclose(attribute);
     H5Fclose(file);
-    check_refused("attribute \"schema\" is not 2");
+    check_refused("attribute \"schema\" is not 3: another version");
     write_bytes(path, "not HDF5 at all", 15);
     check_refused("is not an HDF5 file");
     write_bytes(path, "", 0);
