@@ -32,8 +32,9 @@ static json_t *tokens_json(const sequence_set *s)
 static json_t *predicted_json(const solution *s)
 {
     double kl = solution_kl(s, &s->chosen);
-    return json_pack("{s:f,s:f,s:o}", "bits_per_value", solution_bits(s, &s->chosen), "local_loss", s->chosen.loss,
-                     "kl", isfinite(kl) ? json_real(kl) : json_null());
+    return json_pack("{s:f,s:f,s:s,s:o}", "bits_per_value", solution_bits(s, &s->chosen), "loss", s->chosen.loss,
+                     "measure", s->priced.from_prices ? "sum of prices" : "sum of local losses", "kl",
+                     isfinite(kl) ? json_real(kl) : json_null());
 }
 
 static json_t *recipe_of(const profile *p)

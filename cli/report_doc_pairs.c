@@ -2,7 +2,8 @@
  *   plans: each plan that was measured on calibration text, through the others (predict.h);
  *   items, from one price: what --price anchor does, where an item has several prices: KL grows with the local loss
  *     from the price nearest to one bit;
- *   items, from local losses: what --price local does: KL is the local loss times one constant for all items. */
+ *   items, from local losses: what --price local does: KL is the local loss times one constant, made from all other
+ *     prices. */
 #include "report_doc_part.h"
 #include <math.h>
 #include <stdlib.h>
@@ -106,18 +107,28 @@ static json_t *anchored_pairs(const profile *p)
     return pairs;
 }
 
-/* By one constant, the geometric mean of KL over local loss. */
+/* KL over local loss, as a logarithm; false where either is zero. */
+static bool log_ratio(const profile *p, const profile_price *price, double *out)
+{
+    *out = log(price->kl / local_loss(p, price));
+    return isfinite(*out);
+}
+
+/* By one constant, the geometric mean of KL over local loss of all the others. */
 static json_t *local_pairs(const profile *p)
 {
-    double sum = 0;
+    double sum = 0, ratio;
     uint32_t n = 0;
     json_t *pairs = json_array();
+    for (uint32_t i = 0; i < p->n_prices; i++)
+        if (log_ratio(p, &p->prices[i], &ratio)) sum += ratio, n++;
     for (uint32_t i = 0; i < p->n_prices; i++) {
-        double ratio = p->prices[i].kl / local_loss(p, &p->prices[i]);
-        if (ratio > 0 && isfinite(ratio)) sum += log(ratio), n++;
+        bool own = log_ratio(p, &p->prices[i], &ratio);
+        uint32_t others = n - own;
+        double constant = exp((sum - (own ? ratio : 0)) / others);
+        if (others)
+            json_array_append_new(pairs, price_pair(p, &p->prices[i], constant * local_loss(p, &p->prices[i])));
     }
-    for (uint32_t i = 0; n && i < p->n_prices; i++)
-        json_array_append_new(pairs, price_pair(p, &p->prices[i], exp(sum / n) * local_loss(p, &p->prices[i])));
     return pairs;
 }
 

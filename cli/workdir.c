@@ -111,7 +111,8 @@ static kvc_status save_fingerprint(const workdir *w, const json_t *fingerprint, 
 /* What a killed process left half-written (output.c names its temporary files so). */
 static void remove_leftovers(const workdir *w)
 {
-    static const char *const patterns[] = {"hidden-*.bin.tmp-*", "profile*.h5.tmp-*", "plan.yaml.tmp-*",
+    static const char *const patterns[] = {"hidden-*.bin.tmp-*", "profile*.h5.tmp-*",   "plan.yaml.tmp-*",
+                                           "refine.jsonl.tmp-*", "kvtuner.jsonl.tmp-*", "policy.jsonl.tmp-*",
                                            FINGERPRINT ".tmp-*"};
     DIR *folder = opendir(w->path);
     for (struct dirent *entry; folder && (entry = readdir(folder));)

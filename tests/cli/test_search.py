@@ -274,8 +274,12 @@ class KvTuner(Searches):
         """Half of the measurements, and half a line, as a killed run may leave them: the same bytes in the end, and nothing twice."""
         first = read(self.path("tuned.bin"))
         write(self.path("tuned.bin.work/kvtuner.jsonl"), "\n".join(lines[:6]) + "\n" + lines[6][:20])
+        leftovers = [f"tuned.bin.work/{search}.jsonl.tmp-5nL0aZ" for search in ("kvtuner", "refine", "policy")]
+        for name in leftovers:  # of a process that was killed while it wrote
+            write(self.path(name), "{")
         code, _, err = self.run_quietly(*run, "-o", "tuned.bin", "--resume", "-v")
         self.assertEqual(code, 0, err)
+        self.absent(*leftovers)
         self.assertEqual(err.count("kvtuner: plan "), len(lines) - 6)
         self.assertEqual(read(self.path("tuned.bin.work/kvtuner.jsonl")).decode().splitlines(), lines)
         self.assertEqual(read(self.path("tuned.bin")), first)
