@@ -53,8 +53,6 @@ uint64_t cost_unit(const cost_table *t); /* that gcd, for a valid table; 1 if al
 
 /* The best point with bytes <= budget, or NULL: infeasible, the cheapest point is points[0]. */
 const front_point *front_at_bytes(const front *f, uint64_t budget);
-/* The cheapest point with loss <= limit, or NULL: the smallest loss is that of the last point. */
-const front_point *front_at_loss(const front *f, double limit);
 void front_free(front *f);
 
 /* Baseline: start from the cheapest options, repeatedly take the step that fits the budget and has the

@@ -15,19 +15,6 @@ const front_point *front_at_bytes(const front *f, uint64_t budget)
     return low ? &f->points[low - 1] : NULL;
 }
 
-const front_point *front_at_loss(const front *f, double limit)
-{
-    size_t low = 0, high = f->n; /* points below `low` lose more than the limit, points from `high` on do not */
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (f->points[middle].loss <= limit)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return low < f->n ? &f->points[low] : NULL;
-}
-
 void front_free(front *f)
 {
     free(f->points);

@@ -225,7 +225,7 @@ START_TEST(solve_exact__refuses_invalid_tables)
 }
 END_TEST
 
-START_TEST(front__looks_up_budget_and_loss)
+START_TEST(front__looks_up_budget)
 {
     front_point points[] = {{10, 3, NULL}, {20, 2, NULL}, {35, 0.5, NULL}};
     front f = {3, points, NULL};
@@ -233,10 +233,6 @@ START_TEST(front__looks_up_budget_and_loss)
     ck_assert_ptr_eq(front_at_bytes(&f, 10), &points[0]);
     ck_assert_ptr_eq(front_at_bytes(&f, 34), &points[1]);
     ck_assert_ptr_eq(front_at_bytes(&f, UINT64_MAX), &points[2]);
-    ck_assert_ptr_eq(front_at_loss(&f, 3), &points[0]);
-    ck_assert_ptr_eq(front_at_loss(&f, 2.9), &points[1]);
-    ck_assert_ptr_eq(front_at_loss(&f, 0.5), &points[2]);
-    ck_assert_ptr_null(front_at_loss(&f, 0.4));
 }
 END_TEST
 
@@ -245,4 +241,4 @@ CHECK_MAIN("solve_exact", solve_exact__is_the_brute_force_front_with_ties,
            solve_exact__is_the_brute_force_front_of_rounded_sums, solve_exact__optimum_does_not_depend_on_item_order,
            solve_exact__breaks_ties_by_option_index, solve_exact__solves_a_whole_model,
            solve_exact__meets_the_lagrangian_bound, solve_exact__coarsens_when_cells_run_out,
-           solve_exact__refuses_invalid_tables, front__looks_up_budget_and_loss)
+           solve_exact__refuses_invalid_tables, front__looks_up_budget)
