@@ -1,6 +1,9 @@
 """The command line itself: help, versions, options, recipes, exit codes of wrong usage."""
+import os
+import subprocess
+import sys
 import unittest
-from harness import Cli, write
+from harness import TESTS, Cli, write
 
 COMMANDS = ["run", "profile", "solve", "compile", "eval", "generate", "inspect", "diff", "verify", "import"]
 
@@ -24,6 +27,13 @@ class Usage(Cli):
             self.assertIn("--log-file", out)
         self.assertIn("--max-loss", self.ok("solve", "--help"))
         self.assertNotIn("--prompts", self.ok("solve", "--help"))
+
+    def test_quality_names_its_profiles(self):
+        for wrong in ("main.h5", "=main.h5", "main="):
+            done = subprocess.run([sys.executable, "-B", os.path.join(TESTS, "regression", "quality.py"), "model", "a.txt", "--profile", wrong],
+                                  capture_output=True, text=True)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn(f"argument --profile: '{wrong}' is not NAME=FILE", done.stderr)
 
     def test_version(self):
         self.assertRegex(self.ok("--version"), r"^kvcalib \d+\.\d+\.\d+( \(git [0-9a-f]+(-dirty)?\))?\n$")

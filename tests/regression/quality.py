@@ -131,13 +131,20 @@ def read_table(path):
         return list(reader)
 
 
+def named_file(text):
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise argparse.ArgumentTypeError("%r is not NAME=FILE" % text)
+    return name, path
+
+
 def arguments():
     here = os.path.dirname(os.path.abspath(__file__))
     p = argparse.ArgumentParser(description="what each configuration of rows.txt costs, as results.csv")
     p.add_argument("model")
     p.add_argument("text", nargs="+")
     p.add_argument("--kvcalib", default="build/cli/kvcalib")
-    p.add_argument("--profile", action="append", default=[], metavar="NAME=FILE", help="a profile.h5 that rows refer to by NAME")
+    p.add_argument("--profile", action="append", default=[], type=named_file, metavar="NAME=FILE", help="a profile.h5 that rows refer to by NAME")
     p.add_argument("--rows", default=os.path.join(here, "rows.txt"))
     p.add_argument("--only", action="append", help="rows whose name matches (shell pattern); repeatable")
     p.add_argument("--yardstick", default="kivi-2", help="row that shares are relative to")
@@ -146,7 +153,7 @@ def arguments():
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("-o", "--output", default="results.csv")
     a = p.parse_args()
-    a.profiles = dict(item.split("=", 1) for item in a.profile)
+    a.profiles = dict(a.profile)
     a.name = a.name or os.path.basename(os.path.normpath(a.model))
     return a
 
