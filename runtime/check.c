@@ -197,10 +197,10 @@ static kvc_status find_parameters(const kvc_config *cfg, const kvc_codec *codec,
 }
 
 /* The descriptor by itself, then with the model's shape. */
-static kvc_status check_codec(kvc_config *cfg, const kvc_codec *codec, kvc_coder *coder, kvc_error *err)
+static kvc_status check_codec(const kvc_config *cfg, const kvc_codec *codec, kvc_error *err)
 {
+    kvc_coder coder;
     const kvc_model_info *m = cfg->model;
-    kvc_codec bare = *codec; /* its parameters are looked at later */
     kvc_error why;
     kvc_status status = kvci_codec_check(codec, &why);
     if (status != KVC_OK) return kvc_fail(err, status, "[F-%d] %s", status == KVC_UNSUPPORTED ? 41 : 42, why.message);
@@ -208,24 +208,37 @@ static kvc_status check_codec(kvc_config *cfg, const kvc_codec *codec, kvc_coder
         return kvc_fail(err, KVC_FORMAT, "[F-43] the scale group is not written out");
     if (kvc_codec_since(codec) > cfg->header->reader_min)
         return kvc_fail(err, KVC_FORMAT, "[F-46] the codec is newer than the file's reader version");
-    bare.param_bytes = bare.param_offset = 0;
-    status = kvc_coder_init(coder, &bare, NULL, m->n_kv_heads, m->head_dim, cfg->tokens->policy.page, &why);
+    status = kvci_coder_shape(&coder, codec, m->n_kv_heads, m->head_dim, cfg->tokens->policy.page, &why);
     return status == KVC_OK ? KVC_OK : kvc_fail(err, KVC_FORMAT, "[F-44] %s", why.message);
 }
 
-/* `room` is what the section has left: it bounds the time that a file can take. */
-static kvc_status check_values(const kvc_config *cfg, const kvc_codec *codec, const kvc_coder *layout,
-                               const void *params, uint64_t *room, kvc_error *err)
+/* Bytes of parameters that the codec takes. */
+static kvc_status find_needed(const kvc_config *cfg, const kvc_codec *codec, uint32_t *needed, kvc_error *err)
 {
+    kvc_codec bare = *codec;
     kvc_coder coder;
     kvc_error why;
-    uint32_t needed = layout->codec.param_bytes;
+    bare.param_bytes = bare.param_offset = 0;
+    kvc_status status = kvc_coder_init(&coder, &bare, NULL, cfg->model->n_kv_heads, cfg->model->head_dim,
+                                       cfg->tokens->policy.page, &why);
+    if (status != KVC_OK) return kvc_fail(err, KVC_FORMAT, "[F-47] %s", why.message);
+    *needed = coder.codec.param_bytes;
+    return KVC_OK;
+}
+
+/* `room` is what the section has left: it bounds the time that a file can take. */
+static kvc_status check_values(const kvc_config *cfg, const kvc_codec *codec, kvc_coder *coder, const void *params,
+                               uint64_t *room, kvc_error *err)
+{
+    kvc_error why;
+    uint32_t needed = 0;
+    KVC_TRY(find_needed(cfg, codec, &needed, err));
     if (codec->param_bytes != needed)
         return kvc_fail(err, KVC_FORMAT, "[F-47] %u bytes of parameters, the codec takes %u", codec->param_bytes,
                         needed);
     if (needed > *room) return kvc_fail(err, KVC_FORMAT, "[F-48] parameters overlap those of another descriptor");
     *room -= needed;
-    kvc_status status = kvc_coder_init(&coder, codec, params, cfg->model->n_kv_heads, cfg->model->head_dim,
+    kvc_status status = kvc_coder_init(coder, codec, params, cfg->model->n_kv_heads, cfg->model->head_dim,
                                        cfg->tokens->policy.page, &why);
     return status == KVC_OK ? KVC_OK : kvc_fail(err, KVC_FORMAT, "[F-49] %s", why.message);
 }
@@ -235,7 +248,7 @@ static kvc_status check_side(kvc_config *cfg, const kvc_codec *codec, uint64_t *
     const void *params = NULL;
     kvc_coder coder;
     KVC_TRY(find_parameters(cfg, codec, &params, err));
-    KVC_TRY(check_codec(cfg, codec, &coder, err));
+    KVC_TRY(check_codec(cfg, codec, err));
     KVC_TRY(check_values(cfg, codec, &coder, params, room, err));
     cfg->page_bytes += coder.page_bytes;
     return KVC_OK;

@@ -8,6 +8,9 @@
 #include "codec/pieces.h"
 #include "simd.h"
 
+/* Bytes of constants are counted before they are bounded: up to 2^16 heads of 6 x 512^2, or one row of 2048^2. */
+_Static_assert(sizeof(size_t) >= 8, "libkvc needs a 64-bit target");
+
 /* The group that 0 stands for, and whether it divides what it should: whole bytes of every plane need
  * multiples of 8. */
 static kvc_status resolve_group(kvc_coder *coder, kvc_error *err)
@@ -25,7 +28,6 @@ static kvc_status resolve_group(kvc_coder *coder, kvc_error *err)
 
 /* ---- constants: the parts of the pieces in order, each at a multiple of 16 ---- */
 
-#define SYMBOL_PIECE 4u
 #define PART_ALIGNMENT 16u
 
 static size_t round_up(size_t n)
@@ -36,7 +38,7 @@ static size_t round_up(size_t n)
 size_t kvc_coder_part_bytes(const kvc_coder *coder, uint32_t piece)
 {
     size_t (*param_bytes)(const kvc_coder *) = NULL;
-    if (piece == SYMBOL_PIECE)
+    if (piece == KVC_SYMBOL_PIECE)
         param_bytes = kvci_symbol_find(coder->codec.symbol)->param_bytes;
     else if (piece < coder->codec.n_transforms)
         param_bytes = kvci_transform_find(coder->codec.transform[piece])->param_bytes;
@@ -46,13 +48,14 @@ size_t kvc_coder_part_bytes(const kvc_coder *coder, uint32_t piece)
 size_t kvc_coder_part_offset(const kvc_coder *coder, uint32_t piece)
 {
     size_t offset = 0;
-    for (uint32_t i = 0; i < piece && i < SYMBOL_PIECE; i++) offset += round_up(kvc_coder_part_bytes(coder, i));
+    for (uint32_t i = 0; i < piece && i < KVC_SYMBOL_PIECE; i++) offset += round_up(kvc_coder_part_bytes(coder, i));
     return offset;
 }
 
 static kvc_status resolve_param_bytes(kvc_coder *coder, kvc_error *err)
 {
-    size_t bytes = kvc_coder_part_offset(coder, SYMBOL_PIECE) + round_up(kvc_coder_part_bytes(coder, SYMBOL_PIECE));
+    size_t bytes =
+        kvc_coder_part_offset(coder, KVC_SYMBOL_PIECE) + round_up(kvc_coder_part_bytes(coder, KVC_SYMBOL_PIECE));
     uint32_t *stated = &coder->codec.param_bytes;
     if (bytes > UINT32_MAX) return kvc_fail(err, KVC_INVALID, "%zu bytes of parameters do not fit 4 GiB", bytes);
     if (*stated && *stated != bytes)
@@ -63,7 +66,7 @@ static kvc_status resolve_param_bytes(kvc_coder *coder, kvc_error *err)
 
 static kvc_status check_part(const kvc_coder *coder, uint32_t piece, kvc_error *err)
 {
-    if (piece == SYMBOL_PIECE)
+    if (piece == KVC_SYMBOL_PIECE)
         return kvci_symbol_find(coder->codec.symbol)->param_check(coder, coder->part[piece], err);
     const kvc_transform *transform = kvci_transform_find(coder->codec.transform[piece]);
     return transform->param_check(coder, coder->part[piece], err);
@@ -76,7 +79,7 @@ static kvc_status bind_params(kvc_coder *coder, const void *params, kvc_error *e
     if ((uintptr_t)params % KVC_PARAM_ALIGNMENT)
         return kvc_fail(err, KVC_INVALID, "parameters are not %u-byte aligned", KVC_PARAM_ALIGNMENT);
     coder->params = params;
-    for (uint32_t piece = 0; piece <= SYMBOL_PIECE; piece++) {
+    for (uint32_t piece = 0; piece <= KVC_SYMBOL_PIECE; piece++) {
         if (kvc_coder_part_bytes(coder, piece) == 0) continue;
         coder->part[piece] = (const uint8_t *)params + kvc_coder_part_offset(coder, piece);
         KVC_TRY(check_part(coder, piece, err));
@@ -95,8 +98,8 @@ static kvc_status check_shape(const kvc_coder *coder, kvc_error *err)
     return KVC_OK;
 }
 
-kvc_status kvc_coder_init(kvc_coder *out, const kvc_codec *codec, const void *params, uint32_t n_kv_heads,
-                          uint32_t head_dim, uint32_t page, kvc_error *err)
+kvc_status kvci_coder_shape(kvc_coder *out, const kvc_codec *codec, uint32_t n_kv_heads, uint32_t head_dim,
+                            uint32_t page, kvc_error *err)
 {
     if (head_dim == 0 || head_dim % 8u || head_dim > KVC_MAX_HEAD_DIM)
         return kvc_fail(err, KVC_INVALID, "head dimension %u is not a multiple of 8 up to %u", head_dim,
@@ -117,6 +120,15 @@ kvc_status kvc_coder_init(kvc_coder *out, const kvc_codec *codec, const void *pa
                        .page = page};
     KVC_TRY(resolve_group(&coder, err));
     KVC_TRY(check_shape(&coder, err));
+    *out = coder;
+    return KVC_OK;
+}
+
+kvc_status kvc_coder_init(kvc_coder *out, const kvc_codec *codec, const void *params, uint32_t n_kv_heads,
+                          uint32_t head_dim, uint32_t page, kvc_error *err)
+{
+    kvc_coder coder;
+    KVC_TRY(kvci_coder_shape(&coder, codec, n_kv_heads, head_dim, page, err));
     KVC_TRY(resolve_param_bytes(&coder, err));
     KVC_TRY(bind_params(&coder, params, err));
     const kvc_symbol *symbol = kvci_symbol_find(codec->symbol);
@@ -134,10 +146,10 @@ kvc_block kvc_coder_block(const kvc_coder *coder, uint32_t head)
     return (kvc_block){(uint64_t)head * coder->block_bytes, coder->block_bytes};
 }
 
-/* Layout: rows [P][d] of one page, then one row. */
+/* Latent rows of one page, or one row on its way back. */
 size_t kvc_coder_work(const kvc_coder *coder)
 {
-    return (size_t)coder->page * coder->head_dim + coder->head_dim;
+    return (size_t)coder->page * coder->head_dim;
 }
 
 KVC_CLONES static void clamp_row(const float *x, uint32_t n, float *y)
@@ -151,7 +163,7 @@ KVC_CLONES static void clamp_row(const float *x, uint32_t n, float *y)
 /* Stage `index` of the chain: a transform, or behind the last of them the symbol's frame; NULL at its end. */
 static const kvc_transform *stage_at(const kvc_coder *coder, uint32_t head, uint32_t index, kvc_stage *stage)
 {
-    uint32_t n = coder->codec.n_transforms, piece = index < n ? index : SYMBOL_PIECE;
+    uint32_t n = coder->codec.n_transforms, piece = index < n ? index : KVC_SYMBOL_PIECE;
     *stage = (kvc_stage){
         .coder = coder, .head = head, .dim = coder->head_dim, .params = coder->part[piece], .end = coder->head_dim};
     if (index < n) return kvci_transform_find(coder->codec.transform[index]);

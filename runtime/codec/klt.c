@@ -9,6 +9,8 @@
 #include "codec/half.h"
 #include "codec/pieces.h"
 
+#define FORWARD_MAX 0x1p40f
+
 /* Of one head: mean fp32 [d], T fp32 [d][d] (row j: what input channel j adds to every output), S fp16 [d][d]. */
 typedef struct basis {
     const float *mean, *forward;
@@ -32,18 +34,40 @@ static size_t param_bytes(const kvc_coder *coder)
     return coder->n_kv_heads * head_bytes(coder->head_dim);
 }
 
+static kvc_status check_range(const char *what, uint32_t head, const float *x, size_t n, float most, kvc_error *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!(fabsf(x[i]) <= most))
+            return kvc_fail(err, isfinite(x[i]) ? KVC_FORMAT : KVC_NONFINITE,
+                            "klt: value %zu of head %u's %s is %g: expected at most %g", i, head, what, (double)x[i],
+                            (double)most);
+    return KVC_OK;
+}
+
+/* Rows that enlarge a latent by more than KVC_GROWTH_MAX are refused, and with them NaN and infinity. */
+static kvc_status check_backward(uint32_t head, const uint16_t *backward, uint32_t d, kvc_error *err)
+{
+    float row[KVC_MAX_ROW];
+    for (uint32_t j = 0; j < d; j++, backward += d) {
+        float sum = 0.0f;
+        kvc_rows_to_float(backward, KVC_F16, d, row);
+        for (uint32_t i = 0; i < d; i++) sum += fabsf(row[i]);
+        if (!(sum <= KVC_GROWTH_MAX))
+            return kvc_fail(err, isfinite(sum) ? KVC_FORMAT : KVC_NONFINITE,
+                            "klt: row %u of head %u's inverse has magnitudes of %g together: expected at most 2^17",
+                            j, head, (double)sum);
+    }
+    return KVC_OK;
+}
+
 static kvc_status param_check(const kvc_coder *coder, const void *params, kvc_error *err)
 {
     size_t d = coder->head_dim;
     for (uint32_t head = 0; head < coder->n_kv_heads; head++) {
         basis b = basis_of((kvc_stage){.head = head, .dim = coder->head_dim, .params = params});
-        for (size_t i = 0; i < d + d * d; i++) /* the mean, then T */
-            if (!isfinite(b.mean[i]))
-                return kvc_fail(err, KVC_NONFINITE, "klt: value %zu of head %u is NaN or infinite", i, head);
-        for (size_t i = 0; i < d * d; i++)
-            if ((b.backward[i] & 0x7c00u) == 0x7c00u)
-                return kvc_fail(err, KVC_NONFINITE, "klt: value %zu of head %u's inverse is NaN or infinite", i,
-                                head);
+        KVC_TRY(check_range("mean", head, b.mean, d, KVC_FP16_MAX, err));
+        KVC_TRY(check_range("matrix", head, b.forward, d * d, FORWARD_MAX, err));
+        KVC_TRY(check_backward(head, b.backward, coder->head_dim, err));
     }
     return KVC_OK;
 }

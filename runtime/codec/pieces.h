@@ -2,13 +2,16 @@
  *
  * A symbol turns a page of latent rows into one block and back; a transform maps one row of one head. Neither
  * allocates and neither can fail once its checks have passed. A transform finds its fitted constants in
- * stage.params, a symbol in coder->part[4]. */
+ * stage.params, a symbol in coder->part[KVC_SYMBOL_PIECE]. */
 #ifndef RUNTIME_CODEC_PIECES_H
 #define RUNTIME_CODEC_PIECES_H
 #include "codec_list.h"
 #include "kvc/codec.h"
 
 #define KVC_FP16_MAX 65504.0f
+/* What a piece may multiply a row by on its way back (FORMAT.md, "Pages and blocks"): decoded rows of any chain,
+ * scores and outputs stay finite. */
+#define KVC_GROWTH_MAX 0x1p17f
 
 struct kvc_transform;
 
@@ -76,6 +79,9 @@ const kvc_transform *kvci_transform_find(uint8_t wire_id);
 kvc_status kvci_codec_check(const kvc_codec *codec, kvc_error *err);
 /* For check() of a symbol that leaves segment[] zero. */
 kvc_status kvci_check_unsegmented(const kvc_codec *codec, kvc_error *err);
+/* kvc_coder_init() without constants: shape and group, and whether the codec can work on them. */
+kvc_status kvci_coder_shape(kvc_coder *out, const kvc_codec *codec, uint32_t n_kv_heads, uint32_t head_dim,
+                            uint32_t page, kvc_error *err);
 /* Part of a page: rows first_row .. first_row + n_rows - 1 into y [n_rows][d']. */
 void kvci_coder_decode_rows(const kvc_coder *coder, uint32_t head, const void *block, uint32_t first_row,
                             uint32_t n_rows, float *y);

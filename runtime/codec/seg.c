@@ -71,7 +71,7 @@ static size_t head_values(const kvc_coder *coder)
 
 static const uint16_t *head_tables(const kvc_coder *coder, uint32_t head)
 {
-    return (const uint16_t *)coder->part[4] + head * head_values(coder);
+    return (const uint16_t *)coder->part[KVC_SYMBOL_PIECE] + head * head_values(coder);
 }
 
 static size_t param_bytes(const kvc_coder *coder)

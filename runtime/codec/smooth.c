@@ -4,9 +4,6 @@
 #include "codec/pieces.h"
 #include "simd.h"
 
-#define LAMBDA_MIN 0x1p-20f
-#define LAMBDA_MAX 0x1p20f
-
 static const float *lambda_of(kvc_stage stage)
 {
     return (const float *)stage.params + (size_t)stage.head * stage.dim;
@@ -49,9 +46,9 @@ static kvc_status param_check(const kvc_coder *coder, const void *params, kvc_er
     const float *lambda = params;
     for (uint32_t head = 0; head < coder->n_kv_heads; head++)
         for (uint32_t i = 0; i < coder->head_dim; i++, lambda++)
-            if (!(*lambda >= LAMBDA_MIN && *lambda <= LAMBDA_MAX))
+            if (!(*lambda >= 1.0f / KVC_GROWTH_MAX && *lambda <= KVC_GROWTH_MAX))
                 return kvc_fail(err, KVC_FORMAT,
-                                "smooth: head %u, channel %u has the factor %g: expected 2^-20 to 2^20", head, i,
+                                "smooth: head %u, channel %u has the factor %g: expected 2^-17 to 2^17", head, i,
                                 (double)*lambda);
     return KVC_OK;
 }

@@ -23,7 +23,7 @@ static void add_class(table_shape *shape, uint32_t n, uint32_t dims, uint32_t ta
 /* Tables of 1, 2, 4, 8, 16 dims, whether a head has such codes or not. */
 static table_shape shared_shape(const kvc_coder *coder, uint32_t head)
 {
-    const uint32_t *counts = coder->part[4];
+    const uint32_t *counts = coder->part[KVC_SYMBOL_PIECE];
     kvc_code_class classes[2];
     table_shape shape = {0};
     for (uint32_t i = 0; counts && i < head; i++) shape.codes_before += counts[i];
@@ -93,7 +93,7 @@ void kvci_table_layout(kvc_coder *coder)
 kvc_block kvci_vq_block(const kvc_coder *coder, uint32_t head)
 {
     if (!kvci_table_shared(coder)) return (kvc_block){(uint64_t)head * coder->block_bytes, coder->block_bytes};
-    if (!coder->part[4]) return (kvc_block){0, 0};
+    if (!coder->part[KVC_SYMBOL_PIECE]) return (kvc_block){0, 0};
     table_shape shape = kvci_table_shape(coder, head);
     uint32_t offset = stream_bytes(coder, shape.codes_before), bytes = stream_bytes(coder, shape.n_codes);
     return (kvc_block){offset, head + 1 == coder->n_kv_heads ? coder->block_bytes - offset : bytes};

@@ -45,18 +45,19 @@ static size_t all_table_values(const kvc_coder *coder)
 
 const float *kvci_table_scales(const kvc_coder *coder, const table_shape *shape)
 {
-    return (const float *)coder->part[4] + n_counts(coder) + shape->codes_before;
+    return (const float *)coder->part[KVC_SYMBOL_PIECE] + n_counts(coder) + shape->codes_before;
 }
 
 const uint16_t *kvci_table_order(const kvc_coder *coder, uint32_t head)
 {
-    const float *scales = (const float *)coder->part[4] + n_counts(coder);
+    const float *scales = (const float *)coder->part[KVC_SYMBOL_PIECE] + n_counts(coder);
     return (const uint16_t *)(scales + n_scales(coder)) + head * n_positions(coder);
 }
 
 const uint16_t *kvci_table_of(const kvc_coder *coder, const table_class *class, uint32_t head, size_t *stride)
 {
-    const uint16_t *tables = (const uint16_t *)((const uint8_t *)coder->part[4] + before_tables(coder));
+    const uint16_t *tables =
+        (const uint16_t *)((const uint8_t *)coder->part[KVC_SYMBOL_PIECE] + before_tables(coder));
     uint32_t bits = coder->codec.bits;
     *stride = coder->codec.scale == KVC_SCALE_STATIC ? (size_t) class->dims << bits : 0;
     if (coder->codec.scale != KVC_SCALE_NONE) tables += head * table_values(coder);
@@ -98,8 +99,9 @@ kvc_status kvci_table_param_check(const kvc_coder *coder, const void *params, kv
     if (kvci_table_shared(coder)) KVC_TRY(check_counts(coder, params, err));
     const float *scales = (const float *)params + n_counts(coder);
     for (size_t i = 0; i < n_scales(coder); i++)
-        if (!(scales[i] > 0.0f) || !isfinite(scales[i]))
-            return kvc_fail(err, KVC_NONFINITE, "scale %zu is %g", i, (double)scales[i]);
+        if (!(scales[i] > 0.0f && scales[i] <= KVC_GROWTH_MAX))
+            return kvc_fail(err, isfinite(scales[i]) ? KVC_FORMAT : KVC_NONFINITE,
+                            "scale %zu is %g: expected more than 0, at most 2^17", i, (double)scales[i]);
     for (uint32_t head = 0; head < coder->n_kv_heads; head++) KVC_TRY(check_order(coder, head, err));
     size_t n_values = all_table_values(coder);
     const uint16_t *values = (const uint16_t *)((const uint8_t *)params + before_tables(coder));

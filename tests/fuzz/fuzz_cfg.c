@@ -1,6 +1,7 @@
 /* fuzz_cfg.c - cfg.bin from anybody: refused, or an open configuration whose every accessor and a small cache work.
  *
  * Each input is tried as it is, and again with its hashes made right, since no mutation would get past them. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #define XXH_INLINE_ALL
@@ -32,29 +33,62 @@ static void repair(uint8_t *image, size_t size)
     memcpy(image + table_end, &hash, sizeof hash);
 }
 
-/* One token more than fits the window, so that a page is made and read. */
+typedef struct user {
+    kvc_cache *cache;
+    uint32_t n_layers, n_tokens; /* of all layers; of `rows` */
+    size_t query;                /* values of one token's queries */
+    float *rows, *out;
+    void *work;
+} user;
+
+static void append(const user *u, uint32_t sequence)
+{
+    kvc_batch all = {1, &sequence, &u->n_tokens};
+    for (uint32_t layer = 0; layer < u->n_layers; layer++)
+        if (kvc_cache_append(u->cache, layer, &all, u->rows, u->rows, KVC_F32, NULL) != KVC_OK) abort();
+}
+
+/* Finite rows and queries give finite outputs. */
+static void attend(const user *u, uint32_t sequence)
+{
+    uint32_t one = 1;
+    kvc_batch last = {1, &sequence, &one};
+    for (uint32_t layer = 0; layer < u->n_layers; layer++) {
+        if (kvc_cache_attend(u->cache, layer, &last, u->rows, KVC_F32, u->out, u->work, NULL, NULL) != KVC_OK)
+            abort();
+        for (size_t i = 0; i < u->query; i++)
+            if (!isfinite(u->out[i])) abort();
+    }
+}
+
+/* One token more than fits the window, so that a page is made and read; then the page is cut, so that its rows return
+ * to the window, copied, and made again. */
 static void use_cache(const kvc_config *cfg)
 {
     const kvc_model_info *m = kvc_config_model(cfg);
     const kvc_token_policy *p = kvc_config_tokens(cfg);
-    uint32_t sequence = 0, n = p->sinks + p->window + p->page, one = 1;
-    size_t row = (size_t)m->n_kv_heads * m->head_dim, query = (size_t)m->n_query_heads * m->head_dim;
-    if ((uint64_t)n * row * m->n_layers > 1u << 18 || query > 1u << 16) return;
-    kvc_cache_options options = {.size = sizeof options, .max_sequences = 1, .max_tokens = p->page};
-    kvc_cache *cache;
-    if (kvc_cache_create(&cache, cfg, &options, NULL) != KVC_OK) abort();
-    float *rows = calloc(n * row + query, sizeof *rows), *out = calloc(query, sizeof *out);
-    void *work = aligned_alloc(64, (kvc_cache_attend_work(cache) + 63) / 64 * 64);
-    for (size_t i = 0; i < n * row; i++) rows[i] = (float)(i % 17) - 8.0f;
-    for (uint32_t layer = 0; layer < m->n_layers; layer++) {
-        kvc_batch all = {1, &sequence, &n}, last = {1, &sequence, &one};
-        if (kvc_cache_append(cache, layer, &all, rows, rows, KVC_F32, NULL) != KVC_OK) abort();
-        if (kvc_cache_attend(cache, layer, &last, rows, KVC_F32, out, work, NULL, NULL) != KVC_OK) abort();
-    }
-    free(rows);
-    free(out);
-    free(work);
-    kvc_cache_destroy(cache);
+    size_t row = (size_t)m->n_kv_heads * m->head_dim;
+    user u = {.n_layers = m->n_layers,
+              .n_tokens = p->sinks + p->window + p->page,
+              .query = (size_t)m->n_query_heads * m->head_dim};
+    if ((uint64_t)u.n_tokens * row * m->n_layers > 1u << 18 || u.query > 1u << 16) return;
+    kvc_cache_options options = {.size = sizeof options, .max_sequences = 2, .max_tokens = 2 * u.n_tokens};
+    if (kvc_cache_create(&u.cache, cfg, &options, NULL) != KVC_OK) abort();
+    u.rows = calloc(u.n_tokens * row + u.query, sizeof *u.rows);
+    u.out = calloc(u.query, sizeof *u.out);
+    u.work = aligned_alloc(64, (kvc_cache_attend_work(u.cache) + 63) / 64 * 64);
+    for (size_t i = 0; i < u.n_tokens * row; i++) u.rows[i] = (float)(i % 17) - 8.0f;
+    append(&u, 0);
+    attend(&u, 0);
+    if (kvc_cache_truncate(u.cache, 0, p->sinks + p->page / 2, NULL) != KVC_OK) abort();
+    if (kvc_cache_fork(u.cache, 0, 1, NULL) != KVC_OK) abort();
+    attend(&u, 1);
+    append(&u, 0);
+    attend(&u, 0);
+    free(u.rows);
+    free(u.out);
+    free(u.work);
+    kvc_cache_destroy(u.cache);
 }
 
 /* The spec of a valid descriptor reads as that descriptor. */

@@ -207,6 +207,15 @@ def shared_klt(rng):
     ]
 
 
+def limits():
+    """Of a layer whose constants are as large as they may be."""
+    def largest(sign):
+        part = struct.pack(f"<{DIM + DIM * DIM}f{DIM * DIM}e", *([sign * 65504.0] * DIM), *([2.0 ** 40] * DIM * DIM), *([2.0 ** 14] * DIM * DIM))
+        table = struct.pack(f"<{HEADS * DIM}f", *([2.0 ** 17] * HEADS * DIM)) + struct.pack(f"<{DIM}H", *range(DIM)) * HEADS
+        return [part * HEADS] * 4 + [table + struct.pack("<2e", -65504.0, 65504.0)]
+    return [(dict(symbol=4, bits=1, transforms=(5,) * 4), largest(sign)) for sign in (1, -1)]
+
+
 def with_parameters(codecs):
     """Layers and the section parameters: each block at a multiple of 64."""
     layers, parameters = b"", b""
@@ -255,6 +264,7 @@ def good_files():
         "segments": fitted_file(segments(random.Random(6))),
         "joint": fitted_file(joint(random.Random(2))),
         "shared": fitted_file(shared(random.Random(3)), heads=4, d=24),
+        "limits": fitted_file(limits()),
         "shared_klt": fitted_file(shared_klt(random.Random(4)), heads=3, d=8),
         "largest": image(sections(model(head_dim=512), tokens(1 << 20, 1 << 20, 1024), codec(2, 4, "ch", 1024) + codec(2, 4, "tok", 512))),
     }
@@ -292,6 +302,14 @@ def bad_transform(number, part):
 def bad_segments(segment, rest=b"", **fields):
     c = {**dict(symbol=6, bits=2, scale="ch", group=8, segment=bytes(segment)), **fields}
     return fitted_file([(c, [rest] if rest else []), (dict(symbol=1, bits=16), [])], bend=lambda raw: raw or bytes(64))
+
+
+def bent_klt(number, layout, *values):
+    """Identities, bent from the fp32 number `number` on."""
+    unit = [float(i == j) for j in range(DIM) for i in range(DIM)]
+    raw = struct.pack(f"<{DIM + DIM * DIM}f{DIM * DIM}e", *([0.0] * DIM), *unit, *unit) * HEADS
+    bent = struct.pack(layout, *values)
+    return raw[:4 * number] + bent + raw[4 * number + len(bent):]
 
 
 def bad_rot():
@@ -428,6 +446,7 @@ def bad_files():
         "f47_shared_long": bad_shared(rest=bytes(16)),
         "f47_short": bad_table(bits=4),
         "f47_long": bad_table(dims=4),
+        "f47_beyond": image(sections(model(query_heads=65536, kv_heads=65536, head_dim=512), layers=FP16 + codec(1, 16, transforms=(5,))), 1001, 1001),
         "f47_seg": bad_segments((2, 1, 1, 0, 0, 0, 0, 0), bytes(64)),
         "f48_twice": twice(),
         "f49_scale_zero": bad_table(struct.pack("<f", 0.0)),
@@ -448,6 +467,12 @@ def bad_files():
         "f49_shared_table": bad_shared(last=-math.inf),
         "f49_seg": bad_segments((2, 0, 0, 0, 0, 0, 0, 0), struct.pack("<8e", 0, 0, 0, 0, 0, 0, 0, math.nan), scale="static", group=0),
         "f49_klt": bad_transform(5, pad(struct.pack("<2f", 0.0, float("inf")), 2 * (4 * 8 + 6 * 64))),
+        "f49_klt_mean": bad_transform(5, bent_klt(3, "<f", -65505.0)),
+        "f49_klt_matrix": bad_transform(5, bent_klt(8 + 63, "<f", 2.0 ** 41)),
+        "f49_klt_inverse": bad_transform(5, bent_klt(8 + 64, "<3e", 65504.0, 65504.0, -96.0)),
+        "f49_scale_large": bad_table(struct.pack("<2f", 2.0 ** 17, 2.0 ** 17 + 1)),
+        "f49_shared_scale_large": bad_shared(scales=(1.0,) * 7 + (1e34,)),
+        "f49_smooth_large": bad_transform(2, struct.pack("<16f", *([1.0] * 15), 2.0 ** 18)),
         "f49_smooth": bad_transform(2, pad(struct.pack("<15f", *([1.0] * 15)), 64)),
         "f49_perm": bad_transform(3, struct.pack("<16H", *range(8), *range(7), 6)),
         "f49_rot": bad_transform(4, bad_rot()),
@@ -461,7 +486,7 @@ def main():
         if not path.exists():
             path.write_bytes(data)
             path.with_suffix(".json").write_text(json.dumps(read_cfg(data), indent=1) + "\n")
-            if name in ("fitted", "segments", "joint", "shared", "shared_klt"):
+            if name in ("fitted", "segments", "joint", "shared", "shared_klt", "limits"):
                 path.with_suffix(".blocks").write_bytes(blocks_of(data, random.Random(7)))
     for name, data in bad_files().items():
         (HERE / "bad" / f"{name}.bin").write_bytes(data)

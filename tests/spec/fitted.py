@@ -7,6 +7,7 @@ import struct
 LUT, VQ, SEG = 4, 5, 6
 HAD, SMOOTH, PERM, ROT, KLT = 1, 2, 3, 4, 5
 NONE, CH, STATIC, HEAD = 0, 2, 3, 4
+GROWTH_MAX = 2.0 ** 17
 
 
 def f32(x):
@@ -114,7 +115,7 @@ class Smooth:
 
     @staticmethod
     def values_fit(raw, heads, d):
-        return all(2.0 ** -20 <= x <= 2.0 ** 20 for x in numbers(raw, "f"))
+        return all(1 / GROWTH_MAX <= x <= GROWTH_MAX for x in numbers(raw, "f"))
 
     def forward(self, x):
         return [f32(value / factor) for value, factor in zip(x, self.factor)]
@@ -179,7 +180,15 @@ class Klt:
     @staticmethod
     def values_fit(raw, heads, d):
         parts = [Klt(raw, head, d) for head in range(heads)]
-        return all(math.isfinite(x) for part in parts for x in part.mean + part.t + part.s)
+        return all(all(abs(x) <= 65504 for x in part.mean) and all(abs(x) <= 2.0 ** 40 for x in part.t) and
+                   all(Klt.magnitude(row) <= GROWTH_MAX for row in rows_of(part.s, d)) for part in parts)
+
+    @staticmethod
+    def magnitude(row):
+        total = 0.0
+        for x in row:
+            total = f32(total + abs(x))
+        return total
 
     def forward(self, x):
         centred = [f32(value - mean) for value, mean in zip(x, self.mean)]
@@ -245,7 +254,7 @@ class Table:
         scales, orders = Table.before_tables(codec, heads, d)
         kept = sum(Table.dims_of(codec, d))
         orders_of_heads = [numbers(raw[scales + 2 * kept * head:][:2 * kept], "H") for head in range(heads)]
-        return (all(x > 0 and math.isfinite(x) for x in numbers(raw[:scales], "f")) and
+        return (all(0 < x <= GROWTH_MAX for x in numbers(raw[:scales], "f")) and
                 all(len(set(order)) == kept and max(order) < d for order in orders_of_heads) and
                 all(math.isfinite(x) for x in numbers(raw[scales + orders:], "e")))
 
@@ -349,7 +358,7 @@ class Shared(Table):
     def values_fit(codec, raw, heads, d):
         counts, scales, orders, values = Shared.split(codec, raw, heads, d)
         return (all(k <= d for k in counts) and sum(counts) == Shared.total(codec, heads, d) and
-                all(x > 0 and math.isfinite(x) for x in scales) and
+                all(0 < x <= GROWTH_MAX for x in scales) and
                 all(sorted(orders[d * head:][:d]) == list(range(d)) for head in range(heads)) and
                 all(math.isfinite(x) for x in values))
 

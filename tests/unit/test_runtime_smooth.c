@@ -41,18 +41,18 @@ START_TEST(smooth__stays_finite_at_its_limits)
 {
     kvc_coder coder;
     float x[8], y[8], *lambda = factors(8);
-    for (uint32_t i = 0; i < 16; i++) lambda[i] = i % 2 ? 0x1p20f : 0x1p-20f;
+    for (uint32_t i = 0; i < 16; i++) lambda[i] = i % 2 ? 0x1p17f : 0x1p-17f;
     ck_assert_int_eq(rig_bind(&coder, "fp16+smooth", 8, lambda, NULL), KVC_OK);
     for (uint32_t i = 0; i < 8; i++) x[i] = 3e38f;
     kvc_coder_transform(&coder, 0, x, y);
-    for (uint32_t i = 0; i < 8; i++) ck_assert(y[i] == (i % 2 ? 65504.0f * 0x1p-20f : 65504.0f));
+    for (uint32_t i = 0; i < 8; i++) ck_assert(y[i] == (i % 2 ? 65504.0f * 0x1p-17f : 65504.0f));
     free(lambda);
 }
 END_TEST
 
 START_TEST(smooth__refuses_factors_out_of_range)
 {
-    static const float bad[] = {0.0f, -1.0f, 0x1p-21f, 0x1p21f, INFINITY, NAN};
+    static const float bad[] = {0.0f, -1.0f, 0x1p-18f, 0x1.000002p17f, INFINITY, NAN};
     float *lambda = factors(16);
     kvc_coder coder;
     kvc_error err;

@@ -464,7 +464,7 @@ END_TEST
 
 START_TEST(vq__huge_rows_and_extreme_scales_stay_finite)
 {
-    static const float scales[] = {1e-38f, 1e-45f, 1e30f, 1.0f};
+    static const float scales[] = {1e-38f, 1e-45f, 0x1p17f, 1.0f};
     for (int k = 0; k < 4; k++) {
         bench b = bench_new("vq8x8", 1, 64, 8, 3);
         for (int i = 0; i < 8; i++) ((float *)b.params)[i] = scales[k];
@@ -484,6 +484,77 @@ static kvc_status init_with(const bench *b, const void *params, kvc_error *err)
                           err);
 }
 
+/* Constants, one of them not as it should be. */
+static void check_bent(const bench *b, void *at, const void *bad, size_t n, kvc_status want, const char *says)
+{
+    uint8_t held[16];
+    kvc_error err = {""};
+    memcpy(held, at, n);
+    memcpy(at, bad, n);
+    ck_assert_int_eq(init_with(b, b->params, &err), want);
+    ck_assert_msg(strstr(err.message, says) != NULL, "%s", err.message);
+    memcpy(at, held, n);
+    ck_assert_int_eq(init_with(b, b->params, &err), KVC_OK);
+}
+
+/* The largest constants that are allowed, in the longest chain, all of one sign so that nothing cancels. */
+static void set_largest(const bench *b)
+{
+    for (uint32_t piece = 0; piece < 4; piece++) {
+        float *mean = (float *)(b->params + kvc_coder_part_offset(&b->coder, piece)), *forward = mean + 64;
+        uint16_t *backward = (uint16_t *)(forward + 64 * 64);
+        for (int i = 0; i < 64; i++) mean[i] = 65504.0f;
+        for (int i = 0; i < 64 * 64; i++) forward[i] = 0x1p40f;
+        for (int i = 0; i < 64 * 64; i++) backward[i] = kvc_fp16_from_float(2048.0f); /* 2^17 a row */
+    }
+    float *scale = (float *)(b->params + kvc_coder_part_offset(&b->coder, 4));
+    uint16_t *table = (uint16_t *)(scale + 64) + 64;
+    for (int i = 0; i < 64; i++) scale[i] = 0x1p17f;
+    table[0] = 0xfbff;
+    table[1] = 0x7bff;
+}
+
+START_TEST(coder__largest_constants_stay_finite)
+{
+    const float n_tokens = 0x1p26f;
+    bench b = bench_new("lut1+klt+klt+klt+klt", 1, 64, 8, 3);
+    float q[64], folded[64], out[64] = {0.0f}, score;
+    set_largest(&b);
+    ck_assert_int_eq(init_with(&b, b.params, NULL), KVC_OK);
+    for (int i = 0; i < 8 * 64; i++) b.rows[i] = i / 64 % 2 ? -3e38f : 3e38f;
+    kvc_coder_encode(&b.coder, 0, b.rows, 64, b.block, b.work);
+    kvc_coder_decode(&b.coder, 0, b.block, b.decoded, 64, b.work);
+    for (int i = 0; i < 8 * 64; i++) ck_assert(isfinite(b.decoded[i]) && fabsf(b.decoded[i]) > 1e30f);
+    kvc_coder_decode_latent(&b.coder, 0, b.block, b.latent);
+    for (int i = 0; i < 64; i++) q[i] = 65504.0f / 8.0f; /* times 1 / sqrt(d) */
+    score = kvc_coder_fold_query(&b.coder, 0, q, folded);
+    for (int i = 0; i < 64; i++) score += folded[i] * b.latent[i];
+    ck_assert(isfinite(score));
+    for (int i = 0; i < 64; i++) folded[i] = n_tokens * b.latent[i];
+    kvc_coder_unfold_output(&b.coder, 0, folded, n_tokens, out, b.work);
+    for (int i = 0; i < 64; i++) ck_assert(isfinite(out[i]) && fabsf(out[i]) > 1e38f);
+    bench_free(&b);
+}
+END_TEST
+
+START_TEST(coder_init__refuses_constants_beyond_the_limits)
+{
+    static const float beyond_scale = 0x1.000002p17f, beyond_mean = -65505.0f, beyond_forward = 0x1.000002p40f;
+    const uint16_t beyond_backward = kvc_fp16_from_float(-2052.0f);
+    bench b = bench_new("lut1+klt+klt+klt+klt", 1, 64, 8, 3);
+    set_largest(&b);
+    for (uint32_t piece = 0; piece < 4; piece++) {
+        float *mean = (float *)(b.params + kvc_coder_part_offset(&b.coder, piece)), *forward = mean + 64;
+        uint16_t *backward = (uint16_t *)(forward + 64 * 64);
+        check_bent(&b, mean + 5, &beyond_mean, 4, KVC_FORMAT, "mean");
+        check_bent(&b, forward + 4095, &beyond_forward, 4, KVC_FORMAT, "matrix");
+        check_bent(&b, backward + 64 * 63, &beyond_backward, 2, KVC_FORMAT, "row 63");
+    }
+    check_bent(&b, b.params + kvc_coder_part_offset(&b.coder, 4), &beyond_scale, 4, KVC_FORMAT, "scale 0");
+    bench_free(&b);
+}
+END_TEST
+
 START_TEST(coder_init__refuses_constants_that_are_not_numbers)
 {
     static const char *const specs[] = {"vq8x4", "vq[1*1,8*2,4*4,2*8]x4.static", "lut3.head"};
@@ -499,7 +570,7 @@ START_TEST(coder_init__refuses_constants_that_are_not_numbers)
         for (uint32_t k = 0; k < n_scales * 5; k++) {
             float held = scale[k / 5];
             scale[k / 5] = bad[k % 5];
-            ck_assert_int_eq(init_with(&b, b.params, &err), KVC_NONFINITE);
+            ck_assert_int_eq(init_with(&b, b.params, &err), k % 5 < 2 ? KVC_NONFINITE : KVC_FORMAT);
             ck_assert_msg(strstr(err.message, "scale") != NULL, "%s", err.message);
             scale[k / 5] = held;
         }
@@ -525,19 +596,6 @@ START_TEST(coder_init__refuses_constants_that_are_not_numbers)
 }
 END_TEST
 
-/* Constants of shared codes, one of them not as it should be. */
-static void check_bent(const bench *b, void *at, const void *bad, size_t n, kvc_status want, const char *says)
-{
-    uint8_t held[16];
-    kvc_error err = {""};
-    memcpy(held, at, n);
-    memcpy(at, bad, n);
-    ck_assert_int_eq(init_with(b, b->params, &err), want);
-    ck_assert_msg(strstr(err.message, says) != NULL, "%s", err.message);
-    memcpy(at, held, n);
-    ck_assert_int_eq(init_with(b, b->params, &err), KVC_OK);
-}
-
 START_TEST(coder_init__refuses_shared_codes_that_do_not_add_up)
 {
     bench b = bench_new("vq[20]x3", 4, 64, 8, 9);
@@ -561,7 +619,8 @@ START_TEST(coder_init__refuses_values_of_shared_codes)
     float *scale = (float *)((uint32_t *)b.params + 4);
     uint16_t *order = (uint16_t *)(scale + 80), *table = order + 4 * 64;
     ck_assert_uint_eq((size_t)((uint8_t *)(table + (31 << 3)) - b.params), kvc_coder_part_bytes(&b.coder, 4));
-    for (uint32_t k = 0; k < 80 * 5; k++) check_bent(&b, scale + k / 5, bad + k % 5, 4, KVC_NONFINITE, "scale");
+    for (uint32_t k = 0; k < 80 * 5; k++)
+        check_bent(&b, scale + k / 5, bad + k % 5, 4, k % 5 < 2 ? KVC_NONFINITE : KVC_FORMAT, "scale");
     for (uint32_t k = 0; k < 4 * 64; k++) { /* of dropped channels too */
         char head[16];
         snprintf(head, sizeof head, "head %u", k / 64);
@@ -579,5 +638,6 @@ CHECK_MAIN("table", vq__bytes_and_values_are_those_of_format_md, lut__bytes_and_
            coder__dropped_channels_take_no_room, vq__part_of_a_page_equals_that_of_the_whole,
            vq__long_pages_and_wide_heads_decode_in_pieces, table_expand__is_the_same_on_every_machine,
            fold_and_unfold__equal_decoding, coder_transform__stops_before_the_frame, vq__equal_entries_take_the_first,
-           vq__huge_rows_and_extreme_scales_stay_finite, coder_init__refuses_constants_that_are_not_numbers,
+           vq__huge_rows_and_extreme_scales_stay_finite, coder__largest_constants_stay_finite,
+           coder_init__refuses_constants_beyond_the_limits, coder_init__refuses_constants_that_are_not_numbers,
            coder_init__refuses_shared_codes_that_do_not_add_up, coder_init__refuses_values_of_shared_codes)

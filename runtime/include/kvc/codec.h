@@ -4,8 +4,9 @@
  * The codec that is scored by a calibrator is the one that serves: both call the functions below.
  *
  * A codec is a chain  symbol . scale + transforms  (FORMAT.md, "spec strings"). Transforms map a row x [d] of one
- * head to latent channels y [d'], which the symbol codec packs, a page of P rows at a time, into one 16-byte aligned
- * block. Transforms never run per cached token when attending:
+ * head to latent channels y [d'], which the symbol codec packs, a page of P rows at a time, into one block. A page
+ * of a side, all its heads' blocks, is a multiple of 16 bytes, and so is a block but where heads share out their
+ * codes: there one begins at any byte. Transforms never run per cached token when attending:
  *
  *     keys    q.k = q'.y + bias,    q' and bias from kvc_coder_fold_query(), once per query
  *     values  o = sum_j a_j v_j,    from sum_j a_j y_j and the mass sum_j a_j by kvc_coder_unfold_output(), once
@@ -45,20 +46,25 @@ KVC_API void kvc_codec_format(const kvc_codec *codec, char out[KVC_SPEC_MAX]);
 /* The first format version (major * 1000 + minor) whose readers have every piece of a codec that parses. */
 KVC_API uint32_t kvc_codec_since(const kvc_codec *codec);
 
+/* A codec has constants for up to 4 transforms, pieces 0 .. 3, and for its symbol. */
+#define KVC_SYMBOL_PIECE 4u
+
 /* A codec bound to a shape and to its parameters. Plain data, copied freely. */
 typedef struct kvc_coder {
-    kvc_codec codec;     /* group resolved */
-    const void *params;  /* [codec.param_bytes], borrowed; NULL where the codec has none, or for its layout alone */
-    const void *part[5]; /* in it: the constants of transform[0..3] and, last, of the symbol; NULL where none */
+    kvc_codec codec;    /* group resolved */
+    const void *params; /* [codec.param_bytes], borrowed; NULL where the codec has none, or for its layout alone */
+    /* In them the constants of transform[0..3] and of the symbol; NULL where there are none. */
+    const void *part[KVC_SYMBOL_PIECE + 1];
     uint32_t head_dim;   /* d, the channels of a row, a multiple of 8, at most KVC_MAX_ROW */
     uint32_t latent_dim; /* d' <= d, a multiple of 8: what is decoded and attended to */
     uint32_t n_kv_heads; /* rows of a token */
     uint32_t joined; /* KV heads of the model in one row: 1, or with "@joint" all of them, and then the two numbers
                       * above are not the model's: one row of all heads' channels, side by side */
     uint32_t page;   /* P, a multiple of 8 */
-    uint32_t block_bytes; /* one page of one head, one side, at most; a multiple of 16 */
-    uint64_t page_bytes;  /* one page of all heads, one side; a multiple of 16 */
+    /* With codes that heads share out ("vq[N]") both 32-bit numbers are those of all heads together. */
+    uint32_t block_bytes; /* one page of one head, one side; a multiple of 16 */
     uint32_t code_bytes;  /* the codes' share of block_bytes, before scales and padding */
+    uint64_t page_bytes;  /* one page of all heads, one side; a multiple of 16 */
 } kvc_coder;
 
 /* Where the rows of a head lie in a page of the side. */
@@ -84,8 +90,9 @@ typedef struct kvc_code_class {
     uint32_t n, dims;
 } kvc_code_class;
 
-/* "vq[N]x8", codes shared out among the heads of a layer: the classes, dims ascending, of a head of d channels that has
- * k <= d of them. As few sizes as cover all channels, or k codes of 16 where they cannot. Returns how many, 0 to 2. */
+/* "vq[N]x8", codes shared out among the heads of a layer: the classes, dims ascending, of a head of d channels that
+ * has k <= d of them. As few sizes as cover all channels, or k codes of 16 where they cannot. Returns how many, 0
+ * to 2. */
 static inline uint32_t kvc_share_classes(uint32_t d, uint32_t k, kvc_code_class out[2])
 {
     uint32_t dims = 8, n = 0;
@@ -100,7 +107,8 @@ static inline uint32_t kvc_share_classes(uint32_t d, uint32_t k, kvc_code_class 
     return n;
 }
 
-/* Bytes of the constants of a piece, 0 .. 3 the transforms, 4 the symbol, and where they lie in params. */
+/* Bytes of the constants of a piece, 0 .. 3 the transforms, KVC_SYMBOL_PIECE the symbol, and where they lie in
+ * params. */
 KVC_API size_t kvc_coder_part_bytes(const kvc_coder *coder, uint32_t piece);
 KVC_API size_t kvc_coder_part_offset(const kvc_coder *coder, uint32_t piece);
 /* The rows that a symbol is fitted to: y [d] = the transforms of x [d], before the symbol's own frame. */
@@ -110,7 +118,7 @@ KVC_API void kvc_coder_transform(const kvc_coder *coder, uint32_t head, const fl
  * and a coder without params does not know that: its heads have 0 bytes. */
 KVC_API kvc_block kvc_coder_block(const kvc_coder *coder, uint32_t head);
 
-/* Floats of scratch that the four functions below need, alike for all of them. */
+/* Floats of scratch that encode, decode and unfold_output need, alike for all of them. */
 KVC_API size_t kvc_coder_work(const kvc_coder *coder);
 
 /*  rows  [P][d]  in, finite; row r starts at rows + r * stride

@@ -70,7 +70,7 @@ typedef struct kvc_codec {
     uint8_t symbol;        /* wire id, codec_list.h */
     uint8_t bits;          /* bits per code */
     uint8_t scale;         /* kvc_scale_kind */
-    uint8_t dims;          /* values that share one code; 1 for scalar codes */
+    uint8_t dims;          /* values that share one code; 0 where codes have several sizes ("vq[...]") */
     uint16_t group;        /* channels (tok) or tokens (ch) that share a scale; 0 before kvc_coder_init() = default */
     uint8_t flags;         /* bit 0: keys before RoPE ("@pre"); bit 1: one row of all KV heads ("@joint") */
     uint8_t n_transforms;  /* entries used in transform[] */
@@ -78,8 +78,8 @@ typedef struct kvc_codec {
     uint8_t reserved[4];   /* zero */
     uint32_t param_offset; /* into the parameters section, 64-byte aligned; 0 with param_bytes 0 */
     uint32_t param_bytes;
-    uint8_t segment[8]; /* bits of each eighth of the latent channels ("seg"), or of every 64 channels the codes of
-                         * 1, 2, 4, 8 and 16 ("vq[...]"); else zero */
+    uint8_t segment[8]; /* "seg": bits of each eighth of the latent channels. With dims 0 of every 64 channels: [0..4]
+                         * the codes of 1, 2, 4, 8 and 16 (a mix), or [5] the codes that heads share out; else zero */
 } kvc_codec;
 
 typedef struct kvc_layer {
