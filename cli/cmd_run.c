@@ -6,6 +6,7 @@
 #include "console.h"
 #include "dry_run.h"
 #include "front_file.h"
+#include "item_price.h"
 #include "kvtuner_space.h"
 #include "limits.h"
 #include "measure_plan.h"
@@ -61,9 +62,10 @@ static kvc_status check_budget(const job_state *x, const settings *s, kvc_error 
     profile *empty = NULL;
     kvc_token_policy tokens = settings_tokens(s, NULL);
     const codec_space *space = &x->space;
-    if (s->bits == 0 && s->anchor_tokens == 0)
+    if (s->bits == 0 && s->anchor_tokens == 0 && strcmp(s->price, "local") == 0)
         return kvc_fail(err, KVC_INVALID,
-                        "--max-loss needs measured plans: not with --anchor-tokens 0; or use --bits");
+                        "--max-loss needs measured plans or prices: not with --anchor-tokens 0 and --price local; or "
+                        "use --bits");
     if (policy_is_auto(s) && policy_count(s, sequences_longest(&x->corpus.calibration)) == 0)
         return kvc_fail(
             err, KVC_INPUT,
@@ -143,6 +145,7 @@ static kvc_status make_plan(job_state *x, const settings *s, kvc_error *err)
     char path[4096];
     KVC_TRY(find_plan(x, s, err));
     objective_note(x->profile, s, x->corpus.n_files);
+    item_price_note(x->profile);
     KVC_TRY(measure_plans(x, s, err));
     limits_note(&x->solution.priced, x->profile, s, x->solution.chosen.choice);
     workdir_file(&x->work, "plan.yaml", path, sizeof path);

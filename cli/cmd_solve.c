@@ -4,6 +4,7 @@
 #include "command.h"
 #include "console.h"
 #include "front_file.h"
+#include "item_price.h"
 #include "limits.h"
 #include "plan_file.h"
 #include "report_file.h"
@@ -44,6 +45,7 @@ static kvc_status solve(const settings *s, const profile *p, kvc_error *err)
     kvc_status status = solution_find_among(&found, p, &p->tokens, s, &only, err);
     allowed_free(&only);
     if (status == KVC_OK) objective_note(p, s, 0);
+    if (status == KVC_OK) item_price_note(p);
     if (status == KVC_OK) limits_note(&found.priced, p, s, found.chosen.choice);
     if (status == KVC_OK) status = write_plan(&found, s, err);
     if (status == KVC_OK && s->front) status = front_file_write(&found, s->front, err);

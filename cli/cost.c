@@ -28,22 +28,22 @@ static kvc_status price_side(cost_option *out, const profile *p, bool values, co
     return KVC_OK;
 }
 
-/* Losses of an item's candidates: prices, or local losses. */
-static void item_losses(const profile *p, bool from_prices, uint32_t item, double *loss)
+/* Losses of an item's candidates: prices, or with no scale for them local losses. */
+static void item_losses(const profile *p, double scale, uint32_t item, double *loss)
 {
     item_price price = {0};
-    if (from_prices) item_price_read(&price, p, item % 2, item / 2, ALL_DOMAINS);
+    if (scale > 0) item_price_read(&price, p, item % 2, item / 2, ALL_DOMAINS, scale);
     for (uint32_t i = 0; i < (item % 2 ? p->n_values : p->n_keys); i++)
-        loss[i] = from_prices ? item_price_of(&price, p, i) : profile_loss(p, item % 2, item / 2, i);
+        loss[i] = scale > 0 ? item_price_of(&price, p, i) : profile_loss(p, item % 2, item / 2, i);
 }
 
 /* The same in every domain; where one has no price to go by, that of all text. */
-static void item_domain_losses(priced *out, const profile *p, uint32_t item)
+static void item_domain_losses(priced *out, const profile *p, double scale, uint32_t item)
 {
     item_price price = {0};
     uint32_t n = item % 2 ? p->n_values : p->n_keys;
     for (uint32_t d = 0; d < out->n_domains; d++) {
-        if (out->from_prices) item_price_read(&price, p, item % 2, item / 2, d);
+        if (out->from_prices) item_price_read(&price, p, item % 2, item / 2, d, scale);
         for (uint32_t i = 0; i < n; i++)
             out->domain_loss[item][(size_t)i * out->n_domains + d] =
                 !out->from_prices ? profile_domain_loss(p, d, item % 2, item / 2, i)
@@ -143,14 +143,14 @@ static void prune_domains(priced *out)
     }
 }
 
-static kvc_status price(priced *out, const profile *p, bool from_prices, const kvc_token_policy *tokens,
-                        uint64_t context, const candidate_filter *only, kvc_error *err)
+static kvc_status price(priced *out, const profile *p, double scale, const kvc_token_policy *tokens, uint64_t context,
+                        const candidate_filter *only, kvc_error *err)
 {
-    *out = (priced){.from_prices = from_prices, .n_domains = only && only->domains ? p->n_domains : 0};
+    *out = (priced){.from_prices = scale > 0, .n_domains = only && only->domains ? p->n_domains : 0};
     kvc_status status = allocate(out, p, err);
     for (uint32_t i = 0; status == KVC_OK && i < out->table.n_items; i++) {
-        item_losses(p, from_prices, i, out->loss[i]);
-        item_domain_losses(out, p, i);
+        item_losses(p, scale, i, out->loss[i]);
+        item_domain_losses(out, p, scale, i);
         status = price_side(out->table.options[i], p, i % 2, out->loss[i], tokens, context, err);
     }
     if (status == KVC_OK) filter(out, only);
@@ -167,12 +167,14 @@ static kvc_status price(priced *out, const profile *p, bool from_prices, const k
 kvc_status priced_new(priced *out, const profile *p, const kvc_token_policy *tokens, uint64_t context,
                       const candidate_filter *only, kvc_error *err)
 {
-    return price(out, p, item_prices_complete(p), tokens, context, only, err);
+    double scale;
+    KVC_TRY(item_price_scale(&scale, p, err));
+    return price(out, p, scale, tokens, context, only, err);
 }
 
 kvc_status priced_new_local(priced *out, const profile *p, uint64_t context, kvc_error *err)
 {
-    return price(out, p, false, &p->tokens, context, NULL, err);
+    return price(out, p, 0, &p->tokens, context, NULL, err);
 }
 
 void priced_free(priced *priced)

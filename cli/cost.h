@@ -2,8 +2,8 @@
  * having.
  *
  * The loss of a candidate is its price where the profile has prices: the KL of the whole model with that item alone
- * compressed. What was not measured follows the item's measured prices along its local losses. Without prices it is
- * profile_loss(): |dO Wo|^2 relative to the residual stream. */
+ * compressed. What was not measured follows the item's measured prices along its local losses (item_price.h). Without
+ * prices it is profile_loss(): |dO Wo|^2 relative to the residual stream. */
 #ifndef CLI_COST_H
 #define CLI_COST_H
 #include "cost_table.h"

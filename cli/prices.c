@@ -35,10 +35,10 @@ size_t prices_count(const settings *s, uint32_t n_layers, uint32_t n_keys, uint3
     return 2 * (size_t)n_layers * s->price_anchors;
 }
 
-/* The item's option whose rate is nearest, by ratio, to `bits`; fp16 is none. */
+/* The item's option whose rate is nearest, by ratio, to `bits`; fp16 is none. UINT32_MAX: there is no other. */
 static uint32_t nearest_option(const pricing_work *x, uint32_t item, double bits)
 {
-    uint32_t best = 0;
+    uint32_t best = UINT32_MAX;
     double least = INFINITY;
     for (uint32_t i = 0; i < x->table.table.n_options[item]; i++) {
         double own = profile_code_bits(x->p, item % 2, x->table.candidate[item][i]), away = fabs(log(own / bits));

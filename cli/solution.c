@@ -42,13 +42,23 @@ static double anchor_loss(const solution *s, const profile_anchor *a)
     return sum;
 }
 
+/* The share of a sequence's scored positions that see a page: the others lose nothing, and prices leave them out. */
+static double share_compressed(const profile *p)
+{
+    double scored = (double)p->seq_len - 1, exact = (double)p->tokens.sinks + p->tokens.window + p->tokens.page - 1;
+    return scored > exact ? (scored - exact) / scored : 1;
+}
+
+/* Through the anchors. Without any, prices add up to the KL of the positions that they are of. */
 static kvc_status fit_predictor(solution *s, kvc_error *err)
 {
     const profile *p = s->profile;
-    predictor_anchor *anchors = malloc((p->n_anchors + 1) * sizeof *anchors);
-    for (uint32_t i = 0; anchors && i < p->n_anchors; i++)
+    uint32_t n = p->n_anchors;
+    predictor_anchor *anchors = malloc((n + 1) * sizeof *anchors);
+    for (uint32_t i = 0; anchors && i < n; i++)
         anchors[i] = (predictor_anchor){anchor_loss(s, &p->anchors[i]), p->anchors[i].kl};
-    int ok = anchors && predictor_new(&s->predictor, anchors, p->n_anchors);
+    if (anchors && n == 0 && s->priced.from_prices) anchors[n++] = (predictor_anchor){1, share_compressed(p)};
+    int ok = anchors && predictor_new(&s->predictor, anchors, n);
     free(anchors);
     return ok ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for anchors");
 }
@@ -180,8 +190,10 @@ static kvc_status choose_by_loss(solution *s, const settings *asked, kvc_error *
     size_t i = 0;
     double limit = log1p(asked->max_loss);
     if (s->predictor.n == 0)
-        return kvc_fail(err, KVC_INVALID,
-                        "--max-loss needs measured plans, and the profile has none (--anchor-tokens); use --bits");
+        return kvc_fail(
+            err, KVC_INVALID,
+            "--max-loss needs measured plans or prices, and the profile has none (--anchor-tokens, --price); use "
+            "--bits");
     while (i < s->front.n && solution_kl(s, &s->front.points[i]) > limit) i++;
     if (s->chosen.choice && (i == s->front.n || s->front.points[i].bytes >= s->chosen.bytes)) return KVC_OK;
     if (i == s->front.n) return infeasible_loss(s, asked, err);

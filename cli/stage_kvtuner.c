@@ -44,9 +44,11 @@ static int measured_loss(void *context, const uint16_t *choice, uint64_t plan, d
     price price;
     x->status = measure(x, choice, &price);
     if (x->status != KVC_OK) return 1;
-    *loss = price.kl;
-    const refine_record record = {.kind = REFINE_PLAN, .plan = plan, .value = price.kl, .deviation = price.kl_stderr};
-    console_detail("kvtuner: plan %u: KL %.5g +- %.2g", ++x->measured, price.kl, price.kl_stderr);
+    double share = pricing_share(x->pricing); /* over all positions, like every KL of a plan */
+    *loss = share * price.kl;
+    const refine_record record = {
+        .kind = REFINE_PLAN, .plan = plan, .value = *loss, .deviation = share * price.kl_stderr};
+    console_detail("kvtuner: plan %u: KL %.5g +- %.2g", ++x->measured, record.value, record.deviation);
     x->status = refine_file_add(&x->file, &record, x->err);
     return x->status != KVC_OK;
 }

@@ -62,6 +62,14 @@ static kvc_status pick_all(pricing *p, uint32_t wanted, kvc_error *err)
                     sequences_longest(t), p->policy.sinks + p->policy.window + p->policy.page + 1);
 }
 
+double pricing_share(const pricing *p)
+{
+    const sequence_set *t = p->tokens;
+    size_t compressed = 0;
+    for (size_t s = 0; s < t->n; s++) compressed += pick_rows(NULL, &p->policy, t->first[s + 1] - t->first[s], 0);
+    return (double)compressed / (double)(sequences_tokens(t) - t->n);
+}
+
 /* ---- passes ---- */
 
 static kvc_status attend(void *context, const layer_view *view, kvc_error *err)

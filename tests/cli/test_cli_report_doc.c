@@ -2,6 +2,7 @@
  */
 #include "check_main.h"
 #include "console.h"
+#include "item_price.h"
 #include "report.h"
 #include "report_doc.h"
 #include <math.h>
@@ -257,6 +258,79 @@ START_TEST(report_doc__prices)
 }
 END_TEST
 
+static void add_price(profile *p, uint32_t item, uint16_t candidate, double kl)
+{
+    profile_price price = {item / 2, item % 2, candidate, kl, 0.1 * kl};
+    ck_assert_int_eq(profile_add_price(p, &price, &err), KVC_OK);
+}
+
+/* One item without a price and one with a price of zero do not take the others' prices away: they get local losses in
+ * the same unit. */
+START_TEST(prices__gaps_are_filled_side_by_side)
+{
+    priced x;
+    profile *p = sample(A);
+    for (uint32_t item = 0; item < 2 * L - 2; item++)
+        add_price(p, item, 2, (item == 0 ? 50 : 3) * loss_of(item / 2, 2));
+    add_price(p, 2 * L - 2, 2, 0);
+    ck_assert_int_eq(priced_new(&x, p, &p->tokens, CONTEXT, NULL, &err), KVC_OK);
+    ck_assert(x.from_prices);
+    for (uint32_t item = 0; item < 2 * L; item++)
+        for (uint32_t c = 0; c < K; c++)
+            ck_assert_double_eq_tol(x.loss[item][c] / loss_of(item / 2, c), item == 0 ? 50 : 3, 1e-9);
+    notes = 0;
+    item_price_note(p);
+    ck_assert_int_eq(notes, 1);
+    add_price(p, 2 * L - 2, 1, 1e-6);
+    add_price(p, 2 * L - 1, 1, 1e-6);
+    item_price_note(p);
+    ck_assert_int_eq(notes, 1);
+    priced_free(&x);
+    profile_free(p);
+}
+END_TEST
+
+START_TEST(prices__exact_keys_need_none)
+{
+    const kvc_model_info model = {
+        .name = "tiny", .n_layers = L, .n_query_heads = 2 * H, .n_kv_heads = H, .head_dim = D};
+    const kvc_token_policy tokens = {4, 64, 64};
+    const kvc_codec key = codec("fp16"), values[2] = {codec("int4.tok16"), codec("int2.tok16")};
+    priced x;
+    profile *p;
+    ck_assert_int_eq(profile_new(&p, &model, &tokens, &key, 1, values, 2, &err), KVC_OK);
+    for (uint32_t i = 0; i < 2 * L; i++) p->value_loss[i] = loss_of(i / 2, i % 2);
+    for (uint32_t i = 0; i < L; i++) add_price(p, 2 * i + 1, 1, 0.25);
+    notes = 0;
+    item_price_note(p);
+    ck_assert_int_eq(notes, 0);
+    ck_assert_int_eq(priced_new(&x, p, &p->tokens, CONTEXT, NULL, &err), KVC_OK);
+    ck_assert(x.from_prices);
+    ck_assert_double_eq(x.loss[1][1], 0.25);
+    ck_assert_double_eq(x.loss[0][0], 0);
+    priced_free(&x);
+    profile_free(p);
+}
+END_TEST
+
+/* Prices are KL already: of the positions that see a page. */
+START_TEST(prices__predict_without_anchors)
+{
+    solution s;
+    profile *p = sample(0);
+    p->seq_len = 263; /* 131 of the 262 positions that are scored see no page */
+    for (uint32_t item = 0; item < 2 * L; item++) add_price(p, item, 2, 3 * loss_of(item / 2, 2));
+    solve(&s, p, "exact", 6);
+    ck_assert_double_gt(s.chosen.loss, 0);
+    ck_assert_double_eq_tol(solution_kl(&s, &s.chosen) / s.chosen.loss, 0.5, 1e-9);
+    json_t *doc = document(&(report_input){.solution = &s});
+    check_renders(doc, "<h2>Front</h2>");
+    json_decref(doc);
+    solution_free(&s);
+    profile_free(p);
+}
+END_TEST
+
 START_TEST(report_doc__measurements)
 {
     solution s;
@@ -360,5 +434,6 @@ END_TEST
 
 CHECK_MAIN("report_doc", report_doc__has_what_was_chosen, report_doc__has_each_layer,
            report_doc__front_rises_whatever_the_method, report_doc__plans_are_predicted_from_the_others,
-           report_doc__without_measurements, report_doc__prices, report_doc__measurements,
+           report_doc__without_measurements, report_doc__prices, prices__gaps_are_filled_side_by_side,
+           prices__exact_keys_need_none, prices__predict_without_anchors, report_doc__measurements,
            report_doc__a_plan_of_another_model_is_refused, front_csv__has_the_points_of_the_json)

@@ -254,8 +254,8 @@ class KvTuner(Searches):
         self.assertEqual(read(self.path("plan.yaml")), same)
 
     def test_run_on_measured_losses(self):
-        run = ["run", "wide", "--bits", "6", "--method", "kvtuner", "--evaluations", "12", "--price-tokens", "448", *SMALL,
-               "--space", "wide.yaml"]
+        run = ["run", "wide", "--bits", "6", "--method", "kvtuner", "--evaluations", "12", "--price-tokens", "448",
+               "--price-rows", "0", *SMALL, "--space", "wide.yaml"]
         self.ok(*run, "-o", "tuned.bin", "--front", "front.json", "--report", "tuned.html")
         lines = read(self.path("tuned.bin.work/kvtuner.jsonl")).decode().splitlines()
         front = json.loads(read(self.path("front.json")))
@@ -268,7 +268,14 @@ class KvTuner(Searches):
         self.assertLessEqual(set(losses), kept)
         chosen = next(p for p in front if p["chosen"])
         self.assertEqual(chosen["measured_kl"], min(p["measured_kl"] for p in front if p["bits_per_value"] <= 6))
+        self.measured_as_eval_does(chosen["measured_kl"])
         self.resumed(run, lines)
+
+    def measured_as_eval_does(self, kl):
+        """Over all positions of the first sequence of each text."""
+        whole = [self.json_of("eval", "wide", "--text", text, "--seq-len", "224", "--max-tokens", "224", "--config", "tuned.bin", "--json")
+                 for text in ("a.txt", "b.txt")]
+        self.assertAlmostEqual(kl / (sum(w["kl_mean"] for w in whole) / 2), 1, places=3)
 
     def resumed(self, run, lines):
         """Half of the measurements, and half a line, as a killed run may leave them: the same bytes in the end, and nothing twice."""
