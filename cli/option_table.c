@@ -97,7 +97,7 @@ const option_row option_table[] = {
     {"iterations", 0, "iterations", OPTION_COUNT, ROLE_PROFILE, 1, 10000, "10", ON_RUN | ON_PROFILE, AT(iterations),
      "N", "of k-means, at most"},
     {"ridge", 0, "ridge", OPTION_NUMBER, ROLE_PROFILE, 0, 1, "0.01", ON_RUN | ON_PROFILE, AT(ridge), "X",
-     "added to the metrics of klt and rot, relative to their mean eigenvalue"},
+     "added to the metric of klt, relative to its mean eigenvalue"},
     {"weights", 0, "weights", OPTION_CHOICE, ROLE_PROFILE, 0, 0, "sensitivity", ON_RUN | ON_PROFILE, AT(weights),
      "sensitivity|antkv",
      "how tokens count when codecs are fitted: by second-order sensitivity, or keys by AnTKV's score"},

@@ -7,10 +7,9 @@
 #define RUNTIME_SIMD_H
 #include <stdint.h>
 #include <string.h>
+#include "kvc/clones.h"
 
-/* The loader chooses a clone through an ifunc, which glibc has and which the sanitizers start too late for. Clang
- * before 16 names the clones of a function that other files call so that they do not link. */
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#ifdef KVC_HAS_CLONES
 #define KVC_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
 #else
 #define KVC_CLONES

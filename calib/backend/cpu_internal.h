@@ -5,12 +5,12 @@
 #ifndef CALIB_BACKEND_CPU_INTERNAL_H
 #define CALIB_BACKEND_CPU_INTERNAL_H
 #include "backend.h"
+#include "kvc/clones.h"
 
 #include <stdbool.h>
 
-/* One function, compiled for several instruction sets; the loader picks. The sanitizers start too late for
- * the resolvers. */
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__clang__)
+/* One function, compiled for several instruction sets. */
+#ifdef KVC_HAS_CLONES
 #define CPU_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
 #else
 #define CPU_CLONES

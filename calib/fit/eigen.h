@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include "kvc/kvc.h"
 
-/* Once before any other call: LAPACK on one thread. Process-wide; callers are parallel over heads instead. */
+/* Before any other call, by fit_new(): LAPACK on one thread. Process-wide; callers are parallel over heads instead. */
 void eigen_start(void);
 
 /*  a       [n][n]  in, symmetric, finite

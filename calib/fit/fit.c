@@ -11,16 +11,19 @@
 #include <string.h>
 #include "eigen.h"
 #include "join.h"
+#include "kvc/codec_list.h"
 #include "pieces.h"
 
 #define ALIGNMENT 64u
-#define SYMBOL_PIECE 4u
 
 const fit_options fit_defaults = {.seed = 0, .table_rows = 65536, .restarts = 1, .iterations = 10, .ridge = 1e-2};
 
-/* By wire id (FORMAT.md, section 8). */
-static fit_transform_fn *const transform_fits[] = {[2] = fit_smooth, [3] = fit_perm, [4] = fit_rot, [5] = fit_klt};
-static fit_symbol_fn *const symbol_fits[] = {[4] = fit_lut, [5] = fit_vq, [6] = fit_seg};
+static fit_transform_fn *const transform_fits[] = {[KVC_TRANSFORM_smooth] = fit_smooth,
+                                                   [KVC_TRANSFORM_perm] = fit_perm,
+                                                   [KVC_TRANSFORM_rot] = fit_rot,
+                                                   [KVC_TRANSFORM_klt] = fit_klt};
+static fit_symbol_fn *const symbol_fits[] = {
+    [KVC_SYMBOL_lut] = fit_lut, [KVC_SYMBOL_vq] = fit_vq, [KVC_SYMBOL_seg] = fit_seg};
 #define N_TRANSFORM_FITS (sizeof transform_fits / sizeof *transform_fits)
 #define N_SYMBOL_FITS (sizeof symbol_fits / sizeof *symbol_fits)
 
@@ -150,8 +153,8 @@ static kvc_status fill(fit *f, kvc_coder *coder, unsigned char *params, kvc_erro
         KVC_TRY(transform_part(f, coder, part, err));
         coder->part[0] = part;
     }
-    if (!kvc_coder_part_bytes(coder, SYMBOL_PIECE)) return KVC_OK;
-    return symbol_part(f, coder, params + kvc_coder_part_offset(coder, SYMBOL_PIECE), err);
+    if (!kvc_coder_part_bytes(coder, KVC_SYMBOL_PIECE)) return KVC_OK;
+    return symbol_part(f, coder, params + kvc_coder_part_offset(coder, KVC_SYMBOL_PIECE), err);
 }
 
 static kvc_status check_chain(const kvc_coder *coder, kvc_error *err)

@@ -1,8 +1,8 @@
 /* fit.h - the constants of fitted codecs, from what calibration saw of one side of one layer.
  *
  * fit_data describes the side; fit_codec() makes the parameter block of one candidate, as libkvc's coder takes it.
- * One file per family: klt.c, rot.c, smooth.c, perm.c (transforms), table.c over kmeans.c (lut, vq, seg). Statistics
- * and decompositions are in double; the result depends on the data and the seed alone, not on threads. */
+ * One file per family: klt.c, rot.c, smooth.c, perm.c (transforms), table.c and seg.c over kmeans.c (lut, vq; seg).
+ * Statistics and decompositions are in double; the result depends on the data and the seed alone, not on threads. */
 #ifndef CALIB_FIT_FIT_H
 #define CALIB_FIT_FIT_H
 #include <stdbool.h>
@@ -19,6 +19,9 @@ typedef struct fit_data {
     const double *cov;    /* [H][d][d] weighted covariance, symmetric */
     const double *metric; /* [H][d][d] C_q for keys, M_v for values, symmetric, semidefinite */
     const double *absmax; /* [H][d] largest magnitude of each channel */
+    /* d of the model, whose RoPE turns channels i and i + d / 2 together, where a row has several of its heads side
+     * by side (join.h); 0: head_dim. */
+    uint32_t model_head_dim;
 } fit_data;
 
 typedef struct fit_options {
@@ -26,7 +29,7 @@ typedef struct fit_options {
     size_t table_rows;   /* most sub-vectors that a table is fitted to */
     uint32_t restarts;   /* of k-means; the best is kept */
     uint32_t iterations; /* of k-means, at most */
-    double ridge;        /* of metrics and covariances, relative to their mean eigenvalue */
+    double ridge;        /* of klt's metric, relative to its mean eigenvalue */
 } fit_options;
 extern const fit_options fit_defaults;
 

@@ -1,22 +1,27 @@
-/* heads.c - a parallel loop over the heads of a layer. */
+/* heads.c - a parallel loop over the heads of a layer, or other jobs. */
 #include "heads.h"
 
 #include <stdlib.h>
 
-kvc_status heads_run(uint32_t n_heads, head_fn *fn, void *context, kvc_error *err)
+kvc_status jobs_run(const char *noun, uint32_t n, job_fn *fn, void *context, kvc_error *err)
 {
     kvc_status status = KVC_OK;
-    uint32_t failed = n_heads;
+    uint32_t failed = n;
 #pragma omp parallel for schedule(dynamic)
-    for (uint32_t head = 0; head < n_heads; head++) {
+    for (uint32_t i = 0; i < n; i++) {
         kvc_error why;
-        kvc_status own = fn(context, head, &why);
+        kvc_status own = fn(context, i, &why);
         if (own == KVC_OK) continue;
 #pragma omp critical(fit_heads_error)
-        if (head < failed) {
-            failed = head;
-            status = kvc_fail(err, own, "head %u: %s", head, why.message);
+        if (i < failed) {
+            failed = i;
+            status = kvc_fail(err, own, "%s %u: %s", noun, i, why.message);
         }
     }
     return status;
+}
+
+kvc_status heads_run(uint32_t n_heads, job_fn *fn, void *context, kvc_error *err)
+{
+    return jobs_run("head", n_heads, fn, context, err);
 }

@@ -3,11 +3,13 @@
 #define CALIB_FIT_HEADS_H
 #include "fit.h"
 
-typedef kvc_status head_fn(void *context, uint32_t head, kvc_error *err);
+typedef kvc_status job_fn(void *context, uint32_t index, kvc_error *err);
 
-/* fn for every head, several at a time; heads share nothing that they write. The error is that of the first head
- * that failed. */
-kvc_status heads_run(uint32_t n_heads, head_fn *fn, void *context, kvc_error *err);
+/* fn for each of n jobs, several at a time; they share nothing that they write. The error is that of the first that
+ * failed, named by the noun and its number. */
+kvc_status jobs_run(const char *noun, uint32_t n, job_fn *fn, void *context, kvc_error *err);
+/* The same for heads. */
+kvc_status heads_run(uint32_t n_heads, job_fn *fn, void *context, kvc_error *err);
 
 /* What a 4-bit min/max quantiser over groups of `group` neighbouring channels of a token costs head `head`:
  *     sum over rows of  w e' M e  / (sum of w),   e = x^ - x,   M the metric,

@@ -5,7 +5,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "eigen.h"
 
 #define BATCH 512 /* rows that the covariance takes at a time */
 
@@ -100,7 +99,6 @@ kvc_status joined_new(joined **out, const fit_data *data, kvc_error *err)
         joined_free(j);
         return status;
     }
-    eigen_start();
     memcpy(j->mean, data->mean, D * sizeof *j->mean);
     memcpy(j->absmax, data->absmax, D * sizeof *j->absmax);
     join_rows(j, data);
@@ -116,7 +114,8 @@ kvc_status joined_new(joined **out, const fit_data *data, kvc_error *err)
                          .mean = j->mean,
                          .cov = j->cov,
                          .metric = j->metric,
-                         .absmax = j->absmax};
+                         .absmax = j->absmax,
+                         .model_head_dim = data->head_dim};
     *out = j;
     return KVC_OK;
 }

@@ -7,8 +7,10 @@
  * counts as the identity. Sigma gets a touch of ridge, only to have the metric order directions without variance.
  *
  * The runtime holds S as fp16. It is scaled per head by a power of two (free: tables are fitted behind it), rounded,
- * and T is the inverse of what was rounded, so that rounding costs no error of its own. A ridge so small that the
- * rounded S is all but singular is made larger. Three decompositions a head, about 40 d^3 flops. */
+ * and T is the inverse of what was rounded, so that rounding costs no error of its own. Where latents would then
+ * leave the range that the runtime clamps them to, S is scaled up further, as far as its rows may grow. A ridge so
+ * small that this is not enough, or that the rounded S is all but singular, is made larger. Three decompositions a
+ * head, about 40 d^3 flops. */
 #include "pieces.h"
 
 #include <math.h>
@@ -20,13 +22,21 @@
 #define RIDGE_MIN 1e-8   /* of C */
 #define FLAT_RIDGE 1e-9  /* of Sigma, relative to its mean eigenvalue */
 #define RCOND_MIN 1e-6   /* of S: an fp32 inverse is then good to the precision of fp16 */
-#define SCALE_EXPONENT 3 /* the largest entry of S is in [4, 8) */
+#define SCALE_EXPONENT 3 /* the largest entry of S is in [4, 8), where that suffices */
+#define LATENT_MAX 65504.0
+#define ROW_MAX 0x1p15 /* of the magnitudes of a row of S together: within fp16, and the 2^17 of FORMAT.md, "klt" */
 
 typedef struct klt_job {
     const fit_data *data;
     double ridge;
     unsigned char *part;
 } klt_job;
+
+/* Of one head. */
+typedef struct moments {
+    const double *metric, *cov;  /* [d][d] */
+    const double *mean, *absmax; /* [d] */
+} moments;
 
 /* Of one head, in a single allocation of 6 matrices and a vector. */
 typedef struct basis {
@@ -76,31 +86,73 @@ static kvc_status principal(basis *b, const double *cov, kvc_error *err)
     return eigen_symmetric(d, b->analysis, b->values, b->vectors, err);
 }
 
+static int exponent_of(double x)
+{
+    int exponent = 0;
+    frexp(x, &exponent); /* x <= 2^exponent */
+    return exponent;
+}
+
 /* synthesis = C^-1/2 U', scaled and rounded to fp16. */
 static void round_synthesis(basis *b)
 {
     size_t n = b->d * b->d;
-    int exponent;
     double largest = 0.0;
     eigen_multiply_transposed(b->d, b->d, b->d, b->inverse_root, b->vectors, b->synthesis);
     for (size_t i = 0; i < n; i++) largest = fmax(largest, fabs(b->synthesis[i]));
-    frexp(largest, &exponent);
-    double scale = ldexp(1.0, SCALE_EXPONENT - exponent);
+    double scale = ldexp(1.0, SCALE_EXPONENT - exponent_of(largest));
     for (size_t i = 0; i < n; i++)
         b->synthesis[i] = kvc_fp16_to_float(kvc_fp16_from_float((float)(b->synthesis[i] * scale)));
 }
 
-/* The basis for the smallest ridge, a power of ten times `ridge`, that leaves S well conditioned. One above 1 always
- * does. */
-static kvc_status fit_basis(basis *b, const double *metric, const double *cov, double ridge, kvc_error *err)
+/* The power of two that latents of the largest rows have to shrink by, at least 0: |T_i (x - mean)| is at most the
+ * sum of |T_ij| (absmax_j + |mean_j|). */
+static int excess_of(const basis *b, const moments *m)
+{
+    double most = 0.0;
+    for (size_t i = 0; i < b->d; i++) {
+        double sum = 0.0;
+        for (size_t j = 0; j < b->d; j++) sum += fabs(b->analysis[i * b->d + j]) * (m->absmax[j] + fabs(m->mean[j]));
+        most = fmax(most, sum);
+    }
+    return most > LATENT_MAX ? exponent_of(most / LATENT_MAX) : 0;
+}
+
+/* The power of two that S may grow by. */
+static int room_of(const basis *b)
+{
+    double most = 0.0;
+    for (size_t j = 0; j < b->d; j++) {
+        double sum = 0.0;
+        for (size_t i = 0; i < b->d; i++) sum += fabs(b->synthesis[j * b->d + i]);
+        most = fmax(most, sum);
+    }
+    return -exponent_of(most / ROW_MAX);
+}
+
+/* By a power of two, up: exact. */
+static void scale_synthesis(basis *b, int exponent)
+{
+    for (size_t i = 0; i < b->d * b->d; i++) {
+        b->synthesis[i] = ldexp(b->synthesis[i], exponent);
+        b->analysis[i] = ldexp(b->analysis[i], -exponent);
+    }
+}
+
+/* The basis for the smallest ridge, a power of ten times `ridge`, that leaves S well conditioned and latents within
+ * their range. One above 1 always does the former, and the latter but for rows at the end of their own range. */
+static kvc_status fit_basis(basis *b, const moments *m, double ridge, kvc_error *err)
 {
     for (ridge = fmax(ridge, RIDGE_MIN);; ridge *= 10.0) {
         double rcond;
-        KVC_TRY(roots(b, metric, ridge, err));
-        KVC_TRY(principal(b, cov, err));
+        KVC_TRY(roots(b, m->metric, ridge, err));
+        KVC_TRY(principal(b, m->cov, err));
         round_synthesis(b);
         KVC_TRY(eigen_inverse(b->d, b->synthesis, b->analysis, &rcond, err));
-        if (rcond >= RCOND_MIN || ridge > 1e3) return KVC_OK;
+        int excess = excess_of(b, m), room = room_of(b);
+        if ((rcond < RCOND_MIN || excess > room) && ridge <= 1e3) continue;
+        scale_synthesis(b, excess < room ? excess : room);
+        return KVC_OK;
     }
 }
 
@@ -123,8 +175,10 @@ static kvc_status fit_head(void *context, uint32_t head, kvc_error *err)
     double *memory = malloc((6 * n + d) * sizeof *memory);
     if (!memory) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a klt of %zu channels", d);
     basis b = {d, memory, memory + n, memory + 2 * n, memory + 3 * n, memory + 4 * n, memory + 5 * n, memory + 6 * n};
-    kvc_status status = fit_basis(&b, job->data->metric + head * n, job->data->cov + head * n, job->ridge, err);
-    if (status == KVC_OK) write_head(&b, job->data->mean + head * d, job->part + head * (d * 4 + n * 6));
+    moments m = {job->data->metric + head * n, job->data->cov + head * n, job->data->mean + head * d,
+                 job->data->absmax + head * d};
+    kvc_status status = fit_basis(&b, &m, job->ridge, err);
+    if (status == KVC_OK) write_head(&b, m.mean, job->part + head * (d * 4 + n * 6));
     free(memory);
     return status;
 }
@@ -133,7 +187,6 @@ kvc_status fit_klt(const fit_data *data, const fit_options *options, const kvc_c
                    kvc_error *err)
 {
     (void)coder;
-    eigen_start();
     klt_job job = {data, options->ridge, part};
     return heads_run(data->n_kv_heads, fit_head, &job, err);
 }

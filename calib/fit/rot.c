@@ -73,7 +73,6 @@ kvc_status fit_rot(const fit_data *data, const fit_options *options, const kvc_c
                    kvc_error *err)
 {
     (void)options, (void)coder;
-    eigen_start();
     rot_job job = {data, part};
     return heads_run(data->n_kv_heads, fit_head, &job, err);
 }

@@ -1,6 +1,7 @@
 /* smooth.c - transform "smooth": channels divided by lambda, which the query is multiplied by (SmoothAttention).
  *
- *     lambda_i = lambda_{i + d/2} = max(absmax_i, absmax_{i + d/2}) ^ alpha      keys: tied across a RoPE pair
+ *     lambda_i = lambda_{i + d/2} = max(absmax_i, absmax_{i + d/2}) ^ alpha      keys: tied across a RoPE pair of a
+ *                                                                               head, d being the model's
  *     lambda_i = absmax_i ^ alpha                                                values
  * divided by their geometric mean, which a quantiser does not notice. alpha = k / 20 for k = 0 .. 20 is the one whose
  * trial_loss() with one scale per token is least, for each head by itself; equal losses (no rows, a metric of zero)
@@ -10,7 +11,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "eigen.h"
 #include "heads.h"
 
 #define STEPS 20
@@ -21,6 +21,13 @@ typedef struct smooth_job {
     float *part;
 } smooth_job;
 
+/* The channel that RoPE turns together with channel i of a row. */
+static size_t pair_of(const fit_data *data, size_t i)
+{
+    size_t d = data->model_head_dim ? data->model_head_dim : data->head_dim, first = i / d * d;
+    return first + (i - first + d / 2) % d;
+}
+
 /* Logarithms of the maxima, tied and centred. */
 static void log_maxima(const fit_data *data, uint32_t head, double *log_max)
 {
@@ -29,7 +36,7 @@ static void log_maxima(const fit_data *data, uint32_t head, double *log_max)
     double largest = 0.0, sum = 0.0;
     for (size_t i = 0; i < d; i++) largest = fmax(largest, absmax[i]);
     for (size_t i = 0; i < d; i++) {
-        double pair = data->values ? absmax[i] : fmax(absmax[i], absmax[(i + d / 2) % d]);
+        double pair = data->values ? absmax[i] : fmax(absmax[i], absmax[pair_of(data, i)]);
         log_max[i] = largest > 0.0 ? log(fmax(pair / largest, ABSMAX_FLOOR)) : 0.0;
         sum += log_max[i];
     }
@@ -68,7 +75,6 @@ kvc_status fit_smooth(const fit_data *data, const fit_options *options, const kv
                       kvc_error *err)
 {
     (void)options, (void)coder;
-    eigen_start();
     smooth_job job = {data, part};
     return heads_run(data->n_kv_heads, fit_head, &job, err);
 }

@@ -92,7 +92,7 @@ static kvc_status fit_one(void *context, uint32_t index, kvc_error *err)
 static kvc_status fit_jobs(const table_fit *t, table_way *way, kvc_error *err)
 {
     run r = {t, way, 1};
-    if (t->n_jobs > FEW_JOBS) return heads_run(t->n_jobs, fit_one, &r, err);
+    if (t->n_jobs > FEW_JOBS) return jobs_run("table", t->n_jobs, fit_one, &r, err);
     for (uint32_t i = 0; i < t->n_jobs; i++) KVC_TRY(fit_one(&r, i, err));
     return KVC_OK;
 }
@@ -142,7 +142,7 @@ static kvc_status choose(const table_fit *t, table_way *ways, table_way **best, 
         if (!ways[i].centroids)
             return kvc_fail(err, KVC_NO_MEMORY, "out of memory for trial tables of %zu values", t->n_values);
     }
-    KVC_TRY(heads_run(N_TRIALS * t->n_jobs, try_one, &r, err));
+    KVC_TRY(jobs_run("trial", N_TRIALS * t->n_jobs, try_one, &r, err));
     if (total_loss(t, &ways[BALANCED]) < total_loss(t, &ways[BANDS])) *best = &ways[BALANCED];
     return KVC_OK;
 }

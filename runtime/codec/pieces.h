@@ -1,12 +1,12 @@
-/* pieces.h - what a symbol codec and a transform have to define. One descriptor each, listed in codec_list.h.
+/* pieces.h - what a symbol codec and a transform have to define. One descriptor each, listed in kvc/codec_list.h.
  *
  * A symbol turns a page of latent rows into one block and back; a transform maps one row of one head. Neither
  * allocates and neither can fail once its checks have passed. A transform finds its fitted constants in
  * stage.params, a symbol in coder->part[KVC_SYMBOL_PIECE]. */
 #ifndef RUNTIME_CODEC_PIECES_H
 #define RUNTIME_CODEC_PIECES_H
-#include "codec_list.h"
 #include "kvc/codec.h"
+#include "kvc/codec_list.h"
 
 #define KVC_FP16_MAX 65504.0f
 /* What a piece may multiply a row by on its way back (FORMAT.md, "Pages and blocks"): decoded rows of any chain,

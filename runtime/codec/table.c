@@ -1,8 +1,6 @@
 /* table.c - shape, constants and frame of the table symbols (table.h). */
 #include "codec/table.h"
-#include <math.h>
-#include "codec/half.h"
-#include "simd.h"
+#include <string.h>
 
 kvc_status kvci_table_check_scale(const kvc_codec *codec, const char *name, kvc_error *err)
 {

@@ -59,7 +59,16 @@ static inline fit_rig rig_new(uint32_t heads, uint32_t d, size_t n, bool values)
                    .metric = calloc(vectors * d, sizeof(double)),
                    .absmax = calloc(vectors, sizeof(double))};
     double *mix = malloc(m * sizeof *mix), *z = malloc(d * sizeof *z);
-    rig.data = (fit_data){values, heads, d, n, rig.rows, rig.weights, rig.mean, rig.cov, rig.metric, rig.absmax};
+    rig.data = (fit_data){.values = values,
+                          .n_kv_heads = heads,
+                          .head_dim = d,
+                          .n_rows = n,
+                          .rows = rig.rows,
+                          .weights = rig.weights,
+                          .mean = rig.mean,
+                          .cov = rig.cov,
+                          .metric = rig.metric,
+                          .absmax = rig.absmax};
     for (size_t h = 0; h < heads; h++) {
         for (size_t i = 0; i < m; i++) mix[i] = rig_random(&state) * exp(-4.0 * (double)(i % d) / d);
         for (size_t i = 0; i < d; i++)
@@ -95,7 +104,7 @@ static inline void rig_free(fit_rig *rig)
 }
 
 /* Parameters of `spec` for the rig, and the coder bound to them. */
-static inline void *rig_fit(const fit_rig *rig, const char *spec, kvc_coder *coder)
+static inline void *rig_fit_with(const fit_rig *rig, const fit_options *options, const char *spec, kvc_coder *coder)
 {
     kvc_error err = {""};
     kvc_codec codec;
@@ -103,12 +112,17 @@ static inline void *rig_fit(const fit_rig *rig, const char *spec, kvc_coder *cod
     void *params = NULL;
     size_t n = 0;
     ck_assert_msg(kvc_codec_parse(&codec, spec, &err) == KVC_OK, "%s", err.message);
-    ck_assert_msg(fit_new(&f, &rig->data, &fit_defaults, &err) == KVC_OK, "%s", err.message);
+    ck_assert_msg(fit_new(&f, &rig->data, options, &err) == KVC_OK, "%s", err.message);
     ck_assert_msg(fit_codec(f, &codec, 8, &params, &n, &err) == KVC_OK, "%s", err.message);
     ck_assert_msg(kvc_coder_init(coder, &codec, params, rig->data.n_kv_heads, rig->data.head_dim, 8, &err) == KVC_OK,
                   "%s", err.message);
     ck_assert_uint_eq(n, coder->codec.param_bytes);
     fit_free(f);
     return params;
+}
+
+static inline void *rig_fit(const fit_rig *rig, const char *spec, kvc_coder *coder)
+{
+    return rig_fit_with(rig, &fit_defaults, spec, coder);
 }
 #endif

@@ -60,7 +60,7 @@ static void reference(const probe_case *c, uint32_t t, size_t h, int key, int va
     }
 }
 
-static void run(probe_case *c, int threads)
+static void run(probe_case *c, const bool *paired, int threads)
 {
     backend *b;
     kvc_error err = {""};
@@ -82,6 +82,7 @@ static void run(probe_case *c, int threads)
         .rows = c->rows,
         .n_keys = NK,
         .n_values = NV,
+        .paired = paired,
         .k_page = k_page,
         .v_page = v_page,
         .out = &c->out[0][0][0],
@@ -102,7 +103,7 @@ START_TEST(probe__equals_plain_reference)
     double score_error[NK] = {0}, output_error[NK][NV] = {{0}}, n = 0;
     double a[T], o[D], ak[T], ok[D], av[T], ov[D], ap[T], op[D];
     fill(&c);
-    run(&c, 2);
+    run(&c, NULL, 2);
     for (size_t r = 0; r < ROWS; r++)
         for (size_t h = 0; h < HQ; h++) {
             reference(&c, c.rows[r], h, -1, -1, a, o);
@@ -135,9 +136,28 @@ START_TEST(probe__does_not_depend_on_threads)
     static probe_case one, two;
     fill(&one);
     fill(&two);
-    run(&one, 1);
-    run(&two, 2);
+    run(&one, NULL, 1);
+    run(&two, NULL, 2);
     ck_assert_int_eq(memcmp(&one, &two, sizeof one), 0);
+}
+END_TEST
+
+/* A key that no value is paired with has no output errors; everything else is as with them. */
+START_TEST(probe__leaves_out_pairs_of_keys_that_are_not_paired)
+{
+    static const bool paired[NK] = {true, false};
+    static probe_case all, some;
+    fill(&all);
+    fill(&some);
+    for (int v = 0; v < NV; v++) some.output_error[1][v] = -3.0;
+    run(&all, NULL, 2);
+    run(&some, paired, 2);
+    for (int v = 0; v < NV; v++) {
+        ck_assert_double_gt(all.output_error[1][v], 0.0);
+        ck_assert_double_eq(some.output_error[1][v], -3.0);
+        some.output_error[1][v] = all.output_error[1][v];
+    }
+    ck_assert_int_eq(memcmp(&all, &some, sizeof all), 0);
 }
 END_TEST
 
@@ -178,4 +198,4 @@ START_TEST(column_stats_and_relative_error__equal_plain_sums)
 END_TEST
 
 CHECK_MAIN("backend probe", probe__equals_plain_reference, probe__does_not_depend_on_threads,
-           column_stats_and_relative_error__equal_plain_sums)
+           probe__leaves_out_pairs_of_keys_that_are_not_paired, column_stats_and_relative_error__equal_plain_sums)

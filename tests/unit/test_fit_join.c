@@ -16,6 +16,7 @@ START_TEST(join__puts_heads_side_by_side)
     const fit_data *x = joined_data(j);
     ck_assert_uint_eq(x->n_kv_heads, 1);
     ck_assert_uint_eq(x->head_dim, H * D);
+    ck_assert_uint_eq(x->model_head_dim, D);
     ck_assert_uint_eq(x->n_rows, R);
     for (size_t r = 0; r < R; r++)
         for (size_t h = 0; h < H; h++)

@@ -253,6 +253,43 @@ START_TEST(klt__enlarges_a_ridge_that_is_too_small)
 }
 END_TEST
 
+/* Half of the directions have no metric, and without a ridge the others' latents are large: none may be clipped. */
+START_TEST(klt__keeps_latents_in_range)
+{
+    enum { D = 64, ROWS = 100 };
+    static const double ridges[] = {0.0, 1e-6, 1e-2};
+    for (int c = 0; c < 3; c++) {
+        fit_rig rig = rig_new(1, D, ROWS, false);
+        uint64_t state = 11;
+        kvc_coder coder;
+        fit_options options = fit_defaults;
+        float y[D], back[D], *work;
+        options.ridge = ridges[c];
+        for (size_t i = 0; i < D * D; i++) rig.metric[i] = i % (D + 1) == 0 && i < D * D / 2 ? 1.0 : 0.0;
+        for (size_t i = 0; i < ROWS * D; i++) rig.rows[i] = 100.0f * (float)rig_random(&state);
+        rig_statistics(&rig);
+        void *params = rig_fit_with(&rig, &options, "fp16+klt", &coder);
+        work = malloc(kvc_coder_work(&coder) * sizeof *work);
+        for (size_t row = 0; row < ROWS; row++) {
+            const float *x = rig.rows + row * D;
+            double error = 0.0, square = 0.0;
+            memset(back, 0, sizeof back);
+            kvc_coder_transform(&coder, 0, x, y);
+            for (uint32_t i = 0; i < D; i++) ck_assert_double_lt(fabs((double)y[i]), 65504.0);
+            kvc_coder_unfold_output(&coder, 0, y, 1.0f, back, work);
+            for (uint32_t i = 0; i < D / 2; i++) {
+                error += ((double)back[i] - x[i]) * ((double)back[i] - x[i]);
+                square += (double)x[i] * x[i];
+            }
+            ck_assert_double_lt(error, 1e-8 * square);
+        }
+        free(work);
+        free(params);
+        rig_free(&rig);
+    }
+}
+END_TEST
+
 CHECK_MAIN("fit klt", klt__decorrelates_and_sorts, klt__has_an_exact_inverse, klt__makes_the_metric_a_plain_sum,
            klt__truncates_better_than_any_other_basis, klt__keeps_rows_products_and_outputs,
-           klt__lives_with_degenerate_data, klt__enlarges_a_ridge_that_is_too_small)
+           klt__lives_with_degenerate_data, klt__enlarges_a_ridge_that_is_too_small, klt__keeps_latents_in_range)

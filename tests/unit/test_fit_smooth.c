@@ -87,6 +87,30 @@ START_TEST(smooth__ties_rope_pairs_of_keys_only)
 }
 END_TEST
 
+/* A row of all heads: pairs are those of a head, and what one head has says nothing of another. */
+START_TEST(smooth__ties_pairs_within_each_head_of_a_joined_row)
+{
+    enum { H = 3 };
+    fit_rig rig = rig_new(H, D, 200, false);
+    kvc_coder coder;
+    for (size_t h = 0; h < H; h++)
+        for (size_t r = 0; r < 200; r++) rig.rows[(h * 200 + r) * D + 7 + h] *= 20.0f;
+    rig_statistics(&rig);
+    float *lambda = rig_fit(&rig, "int4.tok+smooth@joint", &coder);
+    for (uint32_t h = 0; h < H; h++) {
+        uint32_t most = h * D;
+        for (uint32_t i = h * D; i < (h + 1) * D; i++) {
+            ck_assert_float_eq(lambda[i], lambda[h * D + (i + D / 2) % D]);
+            if (lambda[i] > lambda[most]) most = i;
+        }
+        ck_assert_uint_eq(most, h * D + 7 + h); /* of the pair the first */
+    }
+    for (uint32_t i = 0; i < D; i++) ck_assert_float_ne(lambda[i], lambda[i + D]);
+    free(lambda);
+    rig_free(&rig);
+}
+END_TEST
+
 START_TEST(smooth__lowers_the_loss_of_outliers)
 {
     fit_rig rig = rig_new(1, D, 200, false);
@@ -139,5 +163,6 @@ START_TEST(smooth__bounds_the_factors_of_dead_channels)
 END_TEST
 
 CHECK_MAIN("fit smooth", trial__weighs_the_error_of_a_four_bit_quantiser, trial__follows_order_and_scale,
-           smooth__ties_rope_pairs_of_keys_only, smooth__lowers_the_loss_of_outliers,
-           smooth__leaves_alone_what_it_cannot_judge, smooth__bounds_the_factors_of_dead_channels)
+           smooth__ties_rope_pairs_of_keys_only, smooth__ties_pairs_within_each_head_of_a_joined_row,
+           smooth__lowers_the_loss_of_outliers, smooth__leaves_alone_what_it_cannot_judge,
+           smooth__bounds_the_factors_of_dead_channels)

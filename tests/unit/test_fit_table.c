@@ -4,7 +4,6 @@
 #include "fit.h"
 #include "kmeans.h"
 #include "order.h"
-#include "segments.h"
 
 #include <math.h>
 #include <omp.h>
@@ -333,58 +332,7 @@ START_TEST(tables__threads_change_no_byte)
 }
 END_TEST
 
-/* ---- bits of segments ---- */
-
-static double best_by_trying(const double loss[8][9], uint32_t e, uint32_t left)
-{
-    double least = INFINITY;
-    if (e == 8) return 0.0;
-    for (uint32_t b = 0; b <= 8 && b <= left; b++)
-        least = fmin(least, loss[e][b] + best_by_trying(loss, e + 1, left - b));
-    return least;
-}
-
-START_TEST(segment_bits__are_the_best_there_are)
-{
-    for (uint64_t seed = 1; seed <= 60; seed++) {
-        uint64_t state = seed;
-        double loss[8][9], lost = 0.0;
-        uint8_t bits[8];
-        uint32_t total = (uint32_t)(seed % 13), sum = 0;
-        for (uint32_t e = 0; e < 8; e++)
-            for (uint32_t b = 0; b <= 8; b++) /* measured losses need not fall, nor be convex */
-                loss[e][b] = seed % 2 ? uniform(&state) : uniform(&state) * exp2(-(double)b);
-        double stated = segment_bits(loss, total, bits), best = best_by_trying(loss, 0, total);
-        for (uint32_t e = 0; e < 8; e++) sum += bits[e], lost += loss[e][bits[e]];
-        ck_assert_uint_le(sum, total);
-        ck_assert_double_eq_tol(lost, best, 1e-12);
-        ck_assert_double_eq_tol(stated, best, 1e-12);
-    }
-}
-END_TEST
-
-START_TEST(segment_bits__follow_the_spectrum)
-{
-    double variance[DIM], loss[8][9];
-    uint8_t bits[8];
-    for (uint32_t i = 0; i < DIM; i++) variance[i] = exp2(-4.0 * (i / 8)); /* two bits an eighth */
-    segment_losses(DIM, variance, segment_bound, loss);
-    segment_bits(loss, 20, bits);
-    static const uint8_t falling[] = {8, 6, 4, 2, 0, 0, 0, 0};
-    ck_assert_mem_eq(bits, falling, 8);
-    segment_losses(DIM, variance, segment_normal, loss);
-    ck_assert_double_eq_tol(loss[2][3], 8.0 * exp2(-8.0) * .0345478, 1e-9);
-    segment_bits(loss, 64, bits);
-    for (uint32_t e = 0; e < 8; e++) ck_assert_uint_eq(bits[e], 8);
-    segment_bits(loss, 1000, bits);
-    ck_assert_uint_eq(bits[7], 8);
-    segment_bits(loss, 0, bits);
-    for (uint32_t e = 0; e < 8; e++) ck_assert_uint_eq(bits[e], 0);
-}
-END_TEST
-
 CHECK_MAIN("fit_table", tables__reach_the_figures_of_a_normal_distribution, tables__order_is_as_it_should_be,
            tables__weights_pay, tables__scales_make_weighted_energies_equal, tables__few_rows_of_many_lose_little,
            tables__take_the_better_arrangement, tables__degenerate_data_give_a_codec_that_works,
-           tables__few_rows_are_kept_as_they_are, tables__threads_change_no_byte,
-           segment_bits__are_the_best_there_are, segment_bits__follow_the_spectrum)
+           tables__few_rows_are_kept_as_they_are, tables__threads_change_no_byte)

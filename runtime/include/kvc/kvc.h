@@ -67,7 +67,7 @@ KVC_API kvc_status kvc_fail(kvc_error *err, kvc_status status, const char *forma
 /* One side (keys or values) of one layer: 32 bytes, as stored in cfg.bin (FORMAT.md, "codec descriptor").
  * Written and read as a spec string by kvc_codec_format() and kvc_codec_parse() (kvc/codec.h). */
 typedef struct kvc_codec {
-    uint8_t symbol;        /* wire id, codec_list.h */
+    uint8_t symbol;        /* wire id, kvc/codec_list.h */
     uint8_t bits;          /* bits per code */
     uint8_t scale;         /* kvc_scale_kind */
     uint8_t dims;          /* values that share one code; 0 where codes have several sizes ("vq[...]") */

@@ -5,8 +5,8 @@
  * it. A wire id is what cfg.bin stores: never reused, never renumbered. since_format is a literal (major *
  * 1000 + minor): the first format version whose readers know the piece. To add one: write its FORMAT.md
  * section, then a line here. */
-#ifndef RUNTIME_CODEC_CODEC_LIST_H
-#define RUNTIME_CODEC_CODEC_LIST_H
+#ifndef KVC_CODEC_LIST_H
+#define KVC_CODEC_LIST_H
 
 #define KVC_SYMBOL_LIST(X)                                                                                           \
     X(fp16, 1, 1000)                                                                                                 \
@@ -26,5 +26,13 @@
 #define KVC_SYMBOL_RESERVED(X) X(fp8, 3)
 
 #define KVC_TRANSFORM_RESERVED(X) X(tucker, 6)
+
+/* KVC_SYMBOL_vq, KVC_TRANSFORM_klt, ...: wire ids by name. */
+#define KVC_SYMBOL_ID(name, wire_id, since_format) KVC_SYMBOL_##name = wire_id,
+#define KVC_TRANSFORM_ID(name, wire_id, since_format) KVC_TRANSFORM_##name = wire_id,
+enum { KVC_SYMBOL_LIST(KVC_SYMBOL_ID) };
+enum { KVC_TRANSFORM_LIST(KVC_TRANSFORM_ID) };
+#undef KVC_SYMBOL_ID
+#undef KVC_TRANSFORM_ID
 
 #endif
