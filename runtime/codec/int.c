@@ -1,18 +1,14 @@
 /* int.c - symbol "int": asymmetric uniform codes of 1, 2, 3, 4, 6 or 8 bits, with an fp16 scale and minimum
  * for each group of channels of one token (".tok G") or of tokens of one channel (".ch G"). FORMAT.md, "int".
  *
- * For a group with extremes lo and hi:  m = lo rounded down to fp16,  s = (hi - m) / (2^b - 1) rounded up to
- * fp16, code = clamp(rint((x - m) / s), 0, 2^b - 1),  decoded m + s * code.  Rounding outwards means that
- * nothing clips, so the error is at most s / 2 and a few roundings. The exception: s saturates at 65504,
- * which only int1 can reach. A group of one value that fp16 represents has s = 0 and codes 0.
+ * Scales and codes are made as uniform.h says.
  *
  * Codes lie in planes of 1, 2, 4 or 8 bits (3 = 2 + 1, 6 = 4 + 2), low bits first. In a plane of w bits a row
  * of d codes takes n = d w / 8 bytes, and byte j holds channel j + k n at bit k w: unpacking is shifts and
  * masks on whole vectors. */
 #include <stdbool.h>
-#include "codec/half.h"
-#include "codec/pieces.h"
-#include "simd.h"
+#include <string.h>
+#include "codec/uniform.h"
 
 typedef struct planes {
     uint8_t n;
@@ -54,29 +50,10 @@ static void layout(kvc_coder *coder)
 
 /* ---- encode ---- */
 
-typedef struct row_scale { /* of each channel, for the row at hand */
-    float scale[KVC_MAX_ROW], minimum[KVC_MAX_ROW];
-} row_scale;
-
-/* fp16 scale and minimum of the range lo .. hi. */
-static void choose_scale(float lo, float hi, float levels, uint16_t *scale, uint16_t *minimum)
-{
-    /* -0 becomes +0: which of two zeros is least or greatest is not defined */
-    *minimum = kvc_fp16_from_float_down(lo + 0.0f);
-    *scale = kvc_fp16_from_float_up((hi - half_to_float(*minimum)) / levels + 0.0f);
-}
-
-/* code = rint((x - m) / s); where s is 0, x - m is 0 too. Adding 2^23 leaves the rounded integer in the low
- * bits. */
 KVC_INLINE void quantise_row(const float *restrict x, const row_scale *restrict range, uint32_t d, int32_t top,
                              uint8_t *restrict codes)
 {
-    for (uint32_t i = 0; i < d; i++) {
-        float scale = range->scale[i] > 0.0f ? range->scale[i] : 1.0f;
-        float steps = (x[i] - range->minimum[i]) / scale;
-        int32_t code = (int32_t)(half_bits(steps + 0x1p23f) & 0x7fffffu);
-        codes[i] = (uint8_t)(code < top ? code : top);
-    }
+    for (uint32_t i = 0; i < d; i++) codes[i] = (uint8_t)uniform_code(x[i], range->scale[i], range->minimum[i], top);
 }
 
 KVC_INLINE void pack_row(const uint8_t *restrict codes, uint32_t d, uint32_t shift, uint32_t width,
@@ -127,7 +104,7 @@ static void encode_tok(const kvc_coder *coder, const float *y, uint16_t *scales,
     for (uint32_t row = 0; row < coder->page; row++, y += d) {
         for (uint32_t i = 0; i < d; i += group) {
             group_extremes(y + i, group, &lo, &hi);
-            choose_scale(lo, hi, levels, scales, minima);
+            uniform_choose(lo, hi, levels, scales, minima);
             float scale = half_to_float(*scales++), minimum = half_to_float(*minima++);
             for (uint32_t j = i; j < i + group; j++) range.scale[j] = scale, range.minimum[j] = minimum;
         }
@@ -135,30 +112,13 @@ static void encode_tok(const kvc_coder *coder, const float *y, uint16_t *scales,
     }
 }
 
-KVC_CLONES static void column_extremes(const float *restrict y, uint32_t rows, uint32_t d, float *restrict lo,
-                                       float *restrict hi)
-{
-    memcpy(lo, y, d * sizeof *lo);
-    memcpy(hi, y, d * sizeof *hi);
-    for (uint32_t row = 1; row < rows; row++) {
-        const float *x = y + row * d;
-        for (uint32_t i = 0; i < d; i++) lo[i] = x[i] < lo[i] ? x[i] : lo[i];
-        for (uint32_t i = 0; i < d; i++) hi[i] = x[i] > hi[i] ? x[i] : hi[i];
-    }
-}
-
 static void encode_ch(const kvc_coder *coder, const float *y, uint16_t *scales, uint16_t *minima, uint8_t *block)
 {
     uint32_t d = coder->latent_dim, group = coder->codec.group;
-    float levels = (float)((1u << coder->codec.bits) - 1u), lo[KVC_MAX_ROW], hi[KVC_MAX_ROW];
+    float levels = (float)((1u << coder->codec.bits) - 1u);
     row_scale range;
-    for (uint32_t row = 0; row < coder->page; row += group) {
-        column_extremes(y + row * d, group, d, lo, hi);
-        for (uint32_t i = 0; i < d; i++, scales++, minima++) {
-            choose_scale(lo[i], hi[i], levels, scales, minima);
-            range.scale[i] = half_to_float(*scales);
-            range.minimum[i] = half_to_float(*minima);
-        }
+    for (uint32_t row = 0; row < coder->page; row += group, scales += d, minima += d) {
+        kvci_uniform_columns(y + row * d, group, d, d, levels, scales, minima, &range, 0);
         for (uint32_t i = row; i < row + group; i++) encode_row(coder, y + i * d, &range, i, block);
     }
 }

@@ -4,12 +4,10 @@
  * ".ch G": int's scale and minimum for each channel over G tokens, with the levels of its eighth. ".static": a fitted
  * table of 2^b entries for each channel of each head and no metadata. Eighths of 0 bits are dropped.
  *
- * Work goes by batches of 8 rows: 8 m codes of an eighth of m channels are whole bytes in planes of 1, 2, 4 and 8
- * bits. */
+ * Work goes by batches of 8 rows: 8 m codes of an eighth of m channels are whole bytes of every plane (planes.h). */
 #include <string.h>
-#include "codec/half.h"
-#include "codec/pieces.h"
-#include "simd.h"
+#include "codec/planes.h"
+#include "codec/uniform.h"
 
 #define EIGHTHS 8u
 #define ROWS 8u
@@ -90,111 +88,32 @@ static kvc_status param_check(const kvc_coder *coder, const void *params, kvc_er
     return KVC_OK;
 }
 
-/* ---- codes in planes: of the binary digits 8, 4, 2, 1 of the bits, low bits first ---- */
-
-/* n codes, a multiple of 8, to n width / 8 bytes. */
-KVC_INLINE void pack_plane(const uint8_t *codes, uint32_t n, uint32_t shift, const uint32_t width, uint8_t *bytes)
-{
-    for (uint32_t i = 0; i < n * width / 8u; i++) {
-        uint32_t byte = 0;
-        for (uint32_t k = 0; k < 8u / width; k++)
-            byte |= (codes[i * (8u / width) + k] >> shift & ((1u << width) - 1u)) << (k * width);
-        bytes[i] = (uint8_t)byte;
-    }
-}
-
-KVC_INLINE void unpack_plane(const uint8_t *bytes, uint32_t n, uint32_t shift, const uint32_t width, uint8_t *codes)
-{
-    for (uint32_t i = 0; i < n * width / 8u; i++)
-        for (uint32_t k = 0; k < 8u / width; k++)
-            codes[i * (8u / width) + k] |= (uint8_t)((bytes[i] >> (k * width) & ((1u << width) - 1u)) << shift);
-}
-
-/* Batch number `batch` of an eighth whose planes begin at `planes`, each having `fields` codes. */
-KVC_CLONES static void pack(const uint8_t *codes, uint32_t n, uint32_t batch, uint32_t bits, uint32_t fields,
-                            uint8_t *planes)
-{
-    for (uint32_t width = 8, shift = 0; width; width /= 2) {
-        if (!(bits & width)) continue;
-        uint8_t *bytes = planes + (size_t)batch * n * width / 8u;
-        switch (width) {
-        case 8: pack_plane(codes, n, shift, 8, bytes); break;
-        case 4: pack_plane(codes, n, shift, 4, bytes); break;
-        case 2: pack_plane(codes, n, shift, 2, bytes); break;
-        case 1: pack_plane(codes, n, shift, 1, bytes); break;
-        }
-        planes += fields / 8u * width;
-        shift += width;
-    }
-}
-
-KVC_CLONES static void unpack(const uint8_t *planes, uint32_t n, uint32_t batch, uint32_t bits, uint32_t fields,
-                              uint8_t *codes)
-{
-    memset(codes, 0, n);
-    for (uint32_t width = 8, shift = 0; width; width /= 2) {
-        if (!(bits & width)) continue;
-        const uint8_t *bytes = planes + (size_t)batch * n * width / 8u;
-        switch (width) {
-        case 8: unpack_plane(bytes, n, shift, 8, codes); break;
-        case 4: unpack_plane(bytes, n, shift, 4, codes); break;
-        case 2: unpack_plane(bytes, n, shift, 2, codes); break;
-        case 1: unpack_plane(bytes, n, shift, 1, codes); break;
-        }
-        planes += fields / 8u * width;
-        shift += width;
-    }
-}
-
 /* ---- encode ---- */
 
-typedef struct channel_scale { /* of each channel, for the group of rows at hand */
-    float scale[KVC_MAX_ROW], minimum[KVC_MAX_ROW];
-} channel_scale;
-
-/* fp16 scale and minimum of one channel in `rows` rows, rounded outwards as in int.c. */
-static void choose_scale(const float *y, uint32_t rows, uint32_t d, float levels, uint16_t *scale, uint16_t *minimum)
-{
-    float lo = *y, hi = *y;
-    for (uint32_t row = 1; row < rows; row++) {
-        float x = y[(size_t)row * d];
-        lo = x < lo ? x : lo;
-        hi = x > hi ? x : hi;
-    }
-    *minimum = kvc_fp16_from_float_down(lo + 0.0f);
-    *scale = kvc_fp16_from_float_up((hi - half_to_float(*minimum)) / levels + 0.0f);
-}
-
 static void choose_scales(const kvc_coder *coder, const float *y, uint16_t *scales, uint16_t *minima,
-                          channel_scale *range)
+                          row_scale *range)
 {
-    uint32_t m = width_of(coder), n = 0;
-    for (uint32_t i = 0; i < coder->latent_dim; i++) {
-        uint32_t bits = coder->codec.segment[i / m];
+    uint32_t m = width_of(coder), d = coder->latent_dim;
+    for (uint32_t e = 0; e < EIGHTHS; e++) {
+        uint32_t bits = coder->codec.segment[e];
         if (bits == 0) continue;
         float levels = (float)((1u << bits) - 1u);
-        choose_scale(y + i, coder->codec.group, coder->latent_dim, levels, &scales[n], &minima[n]);
-        range->scale[i] = half_to_float(scales[n]);
-        range->minimum[i] = half_to_float(minima[n]);
-        n++;
+        kvci_uniform_columns(y + e * m, coder->codec.group, d, m, levels, scales, minima, range, e * m);
+        scales += m;
+        minima += m;
     }
 }
 
-/* One row of an eighth: code = rint((x - m) / s), as in int.c. */
+/* One row of an eighth. */
 KVC_CLONES static void quantise(const float *restrict x, const float *restrict scales, const float *restrict minima,
-                                uint32_t n, int32_t top, uint8_t *restrict codes)
+                                uint32_t n, int32_t top, uint16_t *restrict codes)
 {
-    for (uint32_t i = 0; i < n; i++) {
-        float scale = scales[i] > 0.0f ? scales[i] : 1.0f;
-        float steps = (x[i] - minima[i]) / scale;
-        int32_t code = (int32_t)(half_bits(steps + 0x1p23f) & 0x7fffffu);
-        codes[i] = (uint8_t)(code < top ? code : top);
-    }
+    for (uint32_t i = 0; i < n; i++) codes[i] = (uint16_t)uniform_code(x[i], scales[i], minima[i], top);
 }
 
 /* Eight rows of one channel: the entry at the least distance, the first of equals. codes: m apart. */
 KVC_CLONES static void look_up(const float *y, uint32_t d, const uint16_t *table, uint32_t n_entries, uint32_t m,
-                               uint8_t *codes)
+                               uint16_t *codes)
 {
     v8 x, best = v8_all(__builtin_inff());
     v8i code = {0};
@@ -205,15 +124,15 @@ KVC_CLONES static void look_up(const float *y, uint32_t d, const uint16_t *table
         best = v8_choose(closer, distance, best);
         code = (closer & (int32_t)e) | (~closer & code);
     }
-    for (uint32_t row = 0; row < ROWS; row++) codes[row * m] = (uint8_t)code[row];
+    for (uint32_t row = 0; row < ROWS; row++) codes[row * m] = (uint16_t)code[row];
 }
 
 /* Rows 8 batch .. of every eighth. range: for scale ch; tables of the head otherwise. */
-static void encode_batch(const kvc_coder *coder, const float *y, uint32_t batch, const channel_scale *range,
+static void encode_batch(const kvc_coder *coder, const float *y, uint32_t batch, const row_scale *range,
                          const uint16_t *tables, uint8_t *block)
 {
     uint32_t d = coder->latent_dim, m = width_of(coder), fields = coder->page * m;
-    uint8_t codes[MAX_CODES];
+    uint16_t codes[MAX_CODES];
     y += (size_t)batch * ROWS * d;
     for (uint32_t e = 0, first = 0; e < EIGHTHS; e++, first += m) {
         uint32_t bits = coder->codec.segment[e];
@@ -223,7 +142,7 @@ static void encode_batch(const kvc_coder *coder, const float *y, uint32_t batch,
                      codes + row * m);
         for (uint32_t i = 0; !range && i < m; i++, tables += 1u << bits)
             look_up(y + first + i, d, tables, 1u << bits, m, codes + i);
-        pack(codes, ROWS * m, batch, bits, fields, block);
+        kvci_planes_pack(codes, ROWS * m, (size_t)batch * ROWS * m, bits, fields, block);
         block += (size_t)fields / 8u * bits;
     }
 }
@@ -237,7 +156,7 @@ static void encode(const kvc_coder *coder, uint32_t head, const float *y, uint8_
         for (uint32_t batch = 0; batch < n_batches; batch++) encode_batch(coder, y, batch, NULL, tables, block);
         return;
     }
-    channel_scale range;
+    row_scale range;
     for (uint32_t batch = 0, per_group = coder->codec.group / ROWS; batch < n_batches; batch++) {
         if (batch % per_group == 0) {
             size_t at = (size_t)(batch / per_group) * kept;
@@ -249,13 +168,13 @@ static void encode(const kvc_coder *coder, uint32_t head, const float *y, uint8_
 
 /* ---- decode ---- */
 
-KVC_CLONES static void scale_codes(const uint8_t *restrict codes, uint32_t n, const float *restrict scales,
+KVC_CLONES static void scale_codes(const uint16_t *restrict codes, uint32_t n, const float *restrict scales,
                                    const float *restrict minima, float *restrict y)
 {
     for (uint32_t i = 0; i < n; i++) y[i] = minima[i] + scales[i] * (float)codes[i];
 }
 
-KVC_CLONES static void look_up_codes(const uint8_t *restrict codes, uint32_t n, const uint16_t *restrict tables,
+KVC_CLONES static void look_up_codes(const uint16_t *restrict codes, uint32_t n, const uint16_t *restrict tables,
                                      uint32_t bits, float *restrict y)
 {
     for (uint32_t i = 0; i < n; i++) y[i] = half_to_float(tables[((size_t)i << bits) + codes[i]]);
@@ -263,13 +182,13 @@ KVC_CLONES static void look_up_codes(const uint8_t *restrict codes, uint32_t n, 
 
 /* Rows from .. to - 1 of a batch into y [to - from][d']. range: of the kept channels, for scale ch. */
 static void decode_batch(const kvc_coder *coder, const uint8_t *block, uint32_t batch, uint32_t from, uint32_t to,
-                         const channel_scale *range, const uint16_t *tables, float *y)
+                         const row_scale *range, const uint16_t *tables, float *y)
 {
     uint32_t d = coder->latent_dim, m = width_of(coder), fields = coder->page * m, kept = 0;
-    uint8_t codes[MAX_CODES];
+    uint16_t codes[MAX_CODES];
     for (uint32_t e = 0; e < EIGHTHS; e++, y += m) {
         uint32_t bits = coder->codec.segment[e];
-        if (bits) unpack(block, ROWS * m, batch, bits, fields, codes);
+        if (bits) kvci_planes_unpack(block, ROWS * m, (size_t)batch * ROWS * m, bits, fields, codes);
         for (uint32_t row = from; row < to; row++) {
             float *to_y = y + (size_t)(row - from) * d;
             if (bits == 0)
@@ -293,7 +212,7 @@ static void decode(const kvc_coder *coder, uint32_t head, const uint8_t *block, 
     const uint16_t *scales = (const uint16_t *)(block + coder->code_bytes), *minima = scales + n_scales(coder);
     const uint16_t *tables = by_channel ? NULL : head_tables(coder, head);
     uint32_t kept = kept_channels(coder), end = first_row + n_rows, loaded = UINT32_MAX;
-    channel_scale range;
+    row_scale range;
     for (uint32_t row = first_row, next; row < end; row = next) {
         uint32_t batch = row / ROWS, group = by_channel ? row / coder->codec.group : 0;
         next = (batch + 1) * ROWS < end ? (batch + 1) * ROWS : end;

@@ -4,6 +4,7 @@
  * itself; of equally near entries the first is taken. Sixteen sub-vectors of one table pass over it side by side, one
  * in each lane, so that no sum crosses lanes and any vector length gives the same codes. 3 c 2^b operations a
  * sub-vector. */
+#include "codec/planes.h"
 #include "codec/table.h"
 #include "simd.h"
 
@@ -58,26 +59,15 @@ KVC_CLONES static void find_nearest(const float *x, const uint16_t *table, uint3
     memcpy(codes, &code, sizeof code);
 }
 
-/* Field t of the page's code stream; the block was zero. */
-static void put_code(const kvc_coder *coder, size_t n_fields, size_t t, uint32_t code, uint8_t *block)
-{
-    for (uint32_t width = 8; width; width /= 2) {
-        if (!(coder->codec.bits & width)) continue;
-        size_t bit = t * width;
-        block[bit / 8] |= (uint8_t)((code & ((1u << width) - 1u)) << (bit % 8));
-        block += n_fields / 8 * width;
-        code >>= width;
-    }
-}
-
-/* Sub-vectors first .. first + n - 1 of a class in every row: those that share the table. */
+/* Sub-vectors first .. first + n - 1 of a class, those that share the table, in n_rows rows.
+ *  codes [n_rows][n_codes]  out, at their places */
 static void encode_set(const kvc_coder *coder, const table_shape *shape, const table_class *class, uint32_t first,
-                       uint32_t n, const uint16_t *table, const float *y, uint8_t *block)
+                       uint32_t n, const uint16_t *table, const float *y, uint32_t n_rows, uint16_t *codes)
 {
     _Alignas(64) float x[TABLE_MAX_DIMS * LANES];
-    size_t place[LANES], n_fields = (size_t)coder->page * shape->n_codes;
-    int32_t codes[LANES];
-    uint32_t n_vectors = coder->page * n;
+    size_t place[LANES];
+    int32_t nearest[LANES];
+    uint32_t n_vectors = n_rows * n;
     for (uint32_t start = 0; start < n_vectors; start += LANES) {
         uint32_t count = n_vectors - start < LANES ? n_vectors - start : LANES;
         for (uint32_t i = 0; i < LANES; i++) {
@@ -86,20 +76,33 @@ static void encode_set(const kvc_coder *coder, const table_shape *shape, const t
             for (uint32_t k = 0; k < class->dims; k++) x[k * LANES + i] = from[k];
             place[i] = (size_t)row * shape->n_codes + class->code + g;
         }
-        find_nearest(x, table, 1u << coder->codec.bits, class->dims, codes);
-        for (uint32_t i = 0; i < count; i++) put_code(coder, n_fields, place[i], (uint32_t)codes[i], block);
+        find_nearest(x, table, 1u << coder->codec.bits, class->dims, nearest);
+        for (uint32_t i = 0; i < count; i++) codes[place[i]] = (uint16_t)nearest[i];
     }
 }
 
-void kvci_table_encode(const kvc_coder *coder, uint32_t head, const float *y, uint8_t *block)
+static void encode_rows(const kvc_coder *coder, const table_shape *shape, uint32_t head, const float *y,
+                        uint32_t n_rows, uint16_t *codes)
 {
-    table_shape shape = kvci_table_shape(coder, head);
-    for (uint32_t i = 0; i < shape.n_classes; i++) {
-        const table_class *class = &shape.class[i];
+    for (uint32_t i = 0; i < shape->n_classes; i++) {
+        const table_class *class = &shape->class[i];
         size_t stride;
         const uint16_t *table = kvci_table_of(coder, class, head, &stride);
         uint32_t n = stride ? 1 : class->n;
         for (uint32_t g = 0; g < class->n; g += n)
-            encode_set(coder, &shape, class, g, n, table + g * stride, y, block);
+            encode_set(coder, shape, class, g, n, table + g * stride, y, n_rows, codes);
+    }
+}
+
+/* As many rows at a time as there are lanes: a table that belongs to one code has them all busy. */
+void kvci_table_encode(const kvc_coder *coder, uint32_t head, const float *y, uint8_t *block)
+{
+    uint16_t codes[LANES * KVC_MAX_ROW];
+    table_shape shape = kvci_table_shape(coder, head);
+    size_t n_fields = (size_t)coder->page * shape.n_codes;
+    for (uint32_t row = 0, n; row < coder->page; row += n) {
+        n = coder->page - row < LANES ? coder->page - row : LANES;
+        encode_rows(coder, &shape, head, y + (size_t)row * coder->latent_dim, n, codes);
+        kvci_planes_pack(codes, n * shape.n_codes, (size_t)row * shape.n_codes, coder->codec.bits, n_fields, block);
     }
 }
