@@ -22,6 +22,7 @@ static const pair pairs[] = {
 typedef struct comparison {
     baselines *out;
     const solution *solution;
+    const rivals *rivals;
     plan_measure measure;
     eval_result *yardstick; /* of each prompt file */
 } comparison;
@@ -31,8 +32,7 @@ static kvc_status measure(comparison *x, const kvc_layer *layers, const char *na
 {
     eval_result r;
     baseline *b = &x->out->list[x->out->n];
-    KVC_TRY(
-        measure_plan(&x->measure, &x->solution->tokens, layers, &r, yardstick ? x->yardstick : NULL, err));
+    KVC_TRY(measure_plan(&x->measure, &x->solution->tokens, layers, &r, yardstick ? x->yardstick : NULL, err));
     KVC_TRY(baseline_of(b, x->solution, layers, &r, name, method, err));
     b->yardstick = yardstick;
     x->out->n++;
@@ -58,35 +58,61 @@ static kvc_status measure_pair(comparison *x, const pair *pair, kvc_layer *layer
     return measure(x, layers, pair->name, pair->method, pair->yardstick, err);
 }
 
-static kvc_status measure_point(comparison *x, const front_point *point, const char *name, kvc_error *err)
+static kvc_status measure_point(comparison *x, const solution *of, const front_point *point, const char *name,
+                                const char *method, kvc_error *err)
 {
     plan plan = {0};
-    KVC_TRY(solution_plan(x->solution, point, &plan, err));
-    kvc_status status = measure(x, plan.layers, name, name, false, err);
+    KVC_TRY(solution_plan(of, point, &plan, err));
+    kvc_status status = measure(x, plan.layers, name, method, false, err);
     plan_free(&plan);
     return status;
 }
 
-/* The same candidates and bytes as the chosen plan, spent in another way. */
-static kvc_status measure_others(comparison *x, kvc_error *err)
+static kvc_status measure_budget(comparison *x, bool random, kvc_error *err)
 {
-    const cost_table *t = &x->solution->priced.table;
+    const char *name = random ? "random" : "greedy";
     uint64_t budget = x->solution->chosen.bytes;
-    front_point greedy = {0}, random = {0};
-    kvc_status status = search_failed(solve_greedy(t, budget, &greedy), err);
-    if (status == KVC_OK) status = search_failed(solve_random(t, budget, x->measure.s->seed, &random), err);
-    if (status == KVC_OK) status = measure_point(x, &greedy, "greedy", err);
-    if (status == KVC_OK) status = measure_point(x, &random, "random", err);
-    free(greedy.choice);
-    free(random.choice);
+    front_point point = {0};
+    if (strcmp(x->solution->method, name) == 0) return KVC_OK;
+    KVC_TRY(random ? rivals_random(x->rivals, budget, x->rivals->seed, &point, err)
+                   : rivals_greedy(x->rivals, budget, &point, err));
+    kvc_status status = measure_point(x, rivals_exact(x->rivals), &point, name, name, err);
+    free(point.choice);
     return status;
 }
 
-kvc_status baselines_measure(baselines *out, const settings *s, const subject *subject, const solution *solution,
+/* The best of a front at the chosen plan's bytes; a front may begin above them. */
+static kvc_status measure_front(comparison *x, const solution *of, const char *name, const char *method,
+                                kvc_error *err)
+{
+    const front_point *point = of ? front_at_bytes(&of->front, x->solution->chosen.bytes) : NULL;
+    if (!point || strcmp(x->solution->method, method) == 0) return KVC_OK;
+    return measure_point(x, of, point, name, method, err);
+}
+
+/* What refinement began with stands for the exact front. */
+static kvc_status measure_exact(comparison *x, kvc_error *err)
+{
+    const solution *s = x->solution;
+    if (s->refined.accepted) return measure_point(x, s, &s->refined.start, "exact, before refinement", "exact", err);
+    return measure_front(x, rivals_exact(x->rivals), "exact", "exact", err);
+}
+
+/* The same bytes as the chosen plan, spent in other ways. */
+static kvc_status measure_others(comparison *x, kvc_error *err)
+{
+    KVC_TRY(measure_exact(x, err));
+    KVC_TRY(measure_budget(x, false, err));
+    KVC_TRY(measure_budget(x, true, err));
+    return measure_front(x, rivals_tuned(x->rivals), "KVTuner's search", "kvtuner", err);
+}
+
+kvc_status baselines_measure(baselines *out, const settings *s, const subject *subject, const rivals *rivals,
                              const sequence_set *text, hidden_states *reference, eval_result *yardstick,
                              kvc_error *err)
 {
-    comparison x = {out, solution, {solution->profile, s, subject, text, reference, "baselines"}, yardstick};
+    const solution *solution = rivals->subject;
+    comparison x = {out, solution, rivals, {solution->profile, s, subject, text, reference, "baselines"}, yardstick};
     out->n = 0;
     kvc_layer *layers = calloc(solution->profile->n_layers, sizeof *layers);
     if (!layers) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a plan");

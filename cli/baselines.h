@@ -12,10 +12,10 @@ typedef struct baselines {
     size_t n;
 } baselines;
 
-/* Measures each on `text`, whose exact final hidden states are `reference`. Pairs that the model's shape does not
- * allow are left out. yardstick [sequences_files(text)]: KIVI-2 on each prompt file; n_tokens is 0 where it was not
- * measured. */
-kvc_status baselines_measure(baselines *out, const settings *s, const subject *subject, const solution *solution,
+/* Beside the solution that the rivals are of. Measures each on `text`, whose exact final hidden states are
+ * `reference`. Pairs that the model's shape does not allow are left out. yardstick [sequences_files(text)]: KIVI-2 on
+ * each prompt file; n_tokens is 0 where it was not measured. */
+kvc_status baselines_measure(baselines *out, const settings *s, const subject *subject, const rivals *rivals,
                              const sequence_set *text, hidden_states *reference, eval_result *yardstick,
                              kvc_error *err);
 #endif

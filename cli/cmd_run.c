@@ -32,6 +32,7 @@ typedef struct job_state {
     workdir work;
     profile *profile;
     solution solution;
+    rivals rivals;
     hidden_states *reference; /* the exact model's final states of the text held apart */
     eval_result measured;
     run_domains domains;
@@ -39,20 +40,22 @@ typedef struct job_state {
     config_image image;
 } job_state;
 
-/* A size that no candidates have, or candidates that KVTuner's method lacks: neither needs losses. */
+/* A size or limits that no candidates have, or candidates that KVTuner's method lacks: none needs losses. */
 static kvc_status check_candidates(const profile *empty, const settings *s, kvc_error *err)
 {
     solution cheapest = {0};
     kvtuner_space space;
     kvc_status status = KVC_OK;
-    if (s->bits > 0) {
-        kvc_token_policy tokens = policy_least(s);
+    kvc_token_policy tokens = policy_least(s);
+    if (s->bits > 0)
         status = solution_find_among(&cheapest, empty, &tokens, s, NULL, err);
-        solution_free(&cheapest);
-    } else if (strcmp(s->method, "kvtuner") == 0) {
+    else if (limits_asked(s))
+        status = solution_front_among(&cheapest, empty, &tokens, s, NULL, err);
+    else if (strcmp(s->method, "kvtuner") == 0) {
         KVC_TRY(kvtuner_space_new(&space, empty, NULL, err));
         kvtuner_space_free(&space);
     }
+    solution_free(&cheapest);
     return status;
 }
 
@@ -165,7 +168,8 @@ static kvc_status measure(job_state *x, const settings *s, const plan *plan, kvc
 
 static kvc_status make_report(job_state *x, const settings *s, const json_t *provenance, kvc_error *err)
 {
-    KVC_TRY(baselines_measure(&x->baselines, s, &x->subject, &x->solution, &x->corpus.holdout, x->reference,
+    KVC_TRY(rivals_find(&x->rivals, &x->solution, s->seed, err));
+    KVC_TRY(baselines_measure(&x->baselines, s, &x->subject, &x->rivals, &x->corpus.holdout, x->reference,
                               x->domains.yardstick, err));
     run_domains_list(&x->domains);
     const report_input in = {.solution = &x->solution,
@@ -175,6 +179,7 @@ static kvc_status make_report(job_state *x, const settings *s, const json_t *pro
                              .n_baselines = x->baselines.n,
                              .domains = x->domains.list,
                              .n_domains = x->domains.n,
+                             .rivals = &x->rivals,
                              .provenance = provenance};
     return report_file_write(&in, s->report, err);
 }
@@ -214,6 +219,7 @@ kvc_status command_run(settings *s, kvc_error *err)
     config_image_free(&x.image);
     hidden_free(x.reference);
     run_domains_free(&x.domains);
+    rivals_free(&x.rivals);
     solution_free(&x.solution);
     profile_free(x.profile);
     workdir_close(&x.work);

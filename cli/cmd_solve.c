@@ -37,6 +37,16 @@ static kvc_status write_plan(const solution *found, const settings *s, kvc_error
     return plan_file_write(found, s->output, err);
 }
 
+static kvc_status write_report(const solution *found, const settings *s, kvc_error *err)
+{
+    rivals rivals;
+    kvc_status status = rivals_find(&rivals, found, s->seed, err);
+    const report_input page = {.solution = found, .rivals = &rivals};
+    if (status == KVC_OK) status = report_file_write(&page, s->report, err);
+    rivals_free(&rivals);
+    return status;
+}
+
 static kvc_status solve(const settings *s, const profile *p, kvc_error *err)
 {
     solution found = {0};
@@ -49,8 +59,7 @@ static kvc_status solve(const settings *s, const profile *p, kvc_error *err)
     if (status == KVC_OK) limits_note(&found.priced, p, s, found.chosen.choice);
     if (status == KVC_OK) status = write_plan(&found, s, err);
     if (status == KVC_OK && s->front) status = front_file_write(&found, s->front, err);
-    const report_input page = {.solution = &found};
-    if (status == KVC_OK && s->report) status = report_file_write(&page, s->report, err);
+    if (status == KVC_OK && s->report) status = write_report(&found, s, err);
     if (status == KVC_OK) report(s, &found);
     solution_free(&found);
     return status;

@@ -41,7 +41,7 @@ static kvc_status find_side(const profile *p, bool values, const bool *allowed, 
             return kvc_fail(
                 err, KVC_INPUT,
                 "--method kvtuner chooses among int codecs of 8, 4 and 2 bits, and no candidate for %s is "
-                "an int%u (--space configs/spaces/kivi.yaml has them)",
+                "an int%u (configs/recipes/kvtuner.yaml, with configs/spaces/kivi.yaml, has them)",
                 values ? "values" : "keys", bits[i]);
         (*mask)[candidate[i]] = true;
     }

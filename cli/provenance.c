@@ -2,6 +2,7 @@
 #include "provenance.h"
 #include "build_id.h"
 #include "recipe.h"
+#include "report_doc.h"
 #include "sha256.h"
 #include <math.h>
 #include <string.h>
@@ -49,14 +50,15 @@ json_t *provenance_run(const settings *s, const profile *p, const corpus *corpus
     json_t *recipe = recipe_of(p), *plan_part = recipe_json(s, ROLE_PLAN);
     json_object_update(recipe, plan_part);
     json_decref(plan_part);
-    return json_pack("{s:o,s:o,s:s,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o*}", "tool", tool_json(), "recipe", recipe,
+    return json_pack("{s:o,s:o,s:s,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o*,s:o*}", "tool", tool_json(), "recipe", recipe,
                      "device", p->backend, "seed", (json_int_t)p->seed, "prompts",
                      prompt_files_json(corpus->files, corpus->n_files), "holdout_prompts",
                      prompt_files_json(corpus->held_files, corpus->n_held_files), "calibration",
                      tokens_json(&corpus->calibration), "holdout", tokens_json(&corpus->holdout), "predicted",
                      predicted_json(solution), "measured", eval_result_json(r), "front",
                      solution_front_json(solution, FRONT_POINTS, true), "token_trials",
-                     solution->n_trials ? solution_trials_json(solution) : NULL);
+                     solution->n_trials ? solution_trials_json(solution) : NULL, "refinement",
+                     solution->refined.evaluations ? refinement_json(solution) : NULL);
 }
 
 json_t *provenance_compile(const char *plan_path, const uint8_t plan_sha256[32], const profile *p)

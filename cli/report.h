@@ -10,7 +10,10 @@
  *   size         {cache_bytes, fp16_bytes, constant_bytes, file_bytes}; the first two at the context
  *   chosen       {method, bits, codes_bits, predicted_kl}; bits: all bytes of the cache, codes_bits: codes and
  *                metadata of a compressed page, the window apart
- *   fronts       [{method, points: [{bits, kl}]}]       predicted, drawn as lines
+ *   fronts       [{method, measured, points: [{bits, kl}]}]   drawn as lines; measured: on calibration text, else
+ *                predicted
+ *   without_kvtuner   why there is no front of KVTuner's
+ *   refinement   {evaluations, plans, accepted, start_kl, kl, kl_stderr}   on calibration text
  *   results      [{name, method, bits, codes_bits, kl, kl_stderr, ppl_ratio, top1, tokens, chosen, yardstick,
  *                calibration}]                          measured plans, drawn as markers and listed; of the three
  *                flags: the chosen plan; the plan whose KL others are compared with; measured on calibration text

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FRONT_POINTS = 200 };
-
 /* What a plan occupies, and its constants. */
 typedef struct plan_size {
     uint64_t bytes, constants; /* of the cache at the context; beside it */
@@ -101,23 +99,13 @@ static json_t *chosen_json(const solution *s, const plan_size *size)
                      "predicted_kl", number_json(solution_kl(s, &s->chosen)));
 }
 
-/* The front: bits rise. A chosen plan of another method, which follows the front in that list, is none of it. */
-static json_t *fronts_json(const solution *s)
+json_t *refinement_json(const solution *s)
 {
-    bool tuned = strncmp(s->front_method, "kvtuner", 7) == 0;
-    const char *kl = s->measured ? "measured_kl" : "predicted_kl";
-    json_t *list = solution_front_json(s, FRONT_POINTS, !s->measured), *points = json_array(), *point;
-    double last = -1;
-    size_t i;
-    json_array_foreach(list, i, point)
-    {
-        double bits = json_number_value(json_object_get(point, "bits_per_value"));
-        if (bits <= last) break;
-        last = bits;
-        json_array_append_new(points, json_pack("{s:f,s:O}", "bits", bits, "kl", json_object_get(point, kl)));
-    }
-    json_decref(list);
-    return json_pack("[{s:s,s:o}]", "method", tuned ? "kvtuner" : "exact", "points", points);
+    const refinement *r = &s->refined;
+    if (r->evaluations == 0) return json_null();
+    return json_pack("{s:I,s:I,s:I,s:o,s:o,s:o}", "evaluations", (json_int_t)r->evaluations, "plans",
+                     (json_int_t)r->plans, "accepted", (json_int_t)r->accepted, "start_kl", number_json(r->start_kl),
+                     "kl", number_json(r->kl), "kl_stderr", number_json(r->kl_stderr));
 }
 
 static json_t *result_json(const baseline *b)
@@ -235,6 +223,8 @@ static kvc_status measure_chosen(plan_size *out, const solution *s, kvc_error *e
     KVC_TRY(solution_plan(s, &s->chosen, &chosen, err));
     kvc_status status = measure_size(out, s, &s->tokens, chosen.layers, err);
     plan_free(&chosen);
+    out->bytes = s->chosen.bytes; /* padding included */
+    out->bits = solution_bits(s, &s->chosen);
     return status;
 }
 
@@ -244,13 +234,18 @@ kvc_status report_doc(json_t **out, const report_input *in, kvc_error *err)
     plan_size chosen;
     *out = NULL;
     KVC_TRY(measure_chosen(&chosen, s, err));
-    json_t *doc = json_pack("{s:o,s:o,s:I,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "model", model_json(&s->profile->model),
-                            "tokens", tokens_json(s), "context", (json_int_t)s->context, "size",
-                            size_json(in, &chosen), "chosen", chosen_json(s, &chosen), "fronts", fronts_json(s),
-                            "layers", layers_json(s), "sensitivity", sensitivity_json(s), "predictions",
-                            all_predictions_json(in), "domains", domains_json(in), "provenance", origin_json(in));
+    const char *untuned = in->rivals && *in->rivals->untuned.message ? in->rivals->untuned.message : NULL;
+    json_t *doc =
+        json_pack("{s:o,s:o,s:I,s:o,s:o,s:o,s:s*,s:o,s:o,s:o,s:o,s:o}", "model", model_json(&s->profile->model),
+                  "tokens", tokens_json(s), "context", (json_int_t)s->context, "size", size_json(in, &chosen),
+                  "chosen", chosen_json(s, &chosen), "refinement", refinement_json(s), "without_kvtuner", untuned,
+                  "layers", layers_json(s), "sensitivity", sensitivity_json(s), "predictions",
+                  all_predictions_json(in), "domains", domains_json(in), "provenance", origin_json(in));
     if (!doc) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the report");
-    kvc_status status = add_results(doc, in, &chosen, err);
+    json_t *fronts = NULL;
+    kvc_status status = fronts_json(&fronts, s, in->rivals, err);
+    json_object_set_new(doc, "fronts", fronts);
+    if (status == KVC_OK) status = add_results(doc, in, &chosen, err);
     if (status == KVC_OK)
         *out = doc;
     else

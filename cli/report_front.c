@@ -99,30 +99,34 @@ static void put_view(view *v)
     plot_end(&v->plot);
 }
 
-/* Whether a method has a front (0), plans measured on other text (1), or on calibration text (2). */
-static bool has(const view *v, size_t method, int what)
+/* What there is of a method. */
+enum { PREDICTED_FRONT, MEASURED_FRONT, PLANS, CALIBRATION_PLANS, KINDS };
+
+static bool has(const view *v, size_t method, int kind)
 {
+    bool plans = kind >= PLANS, flagged = kind == MEASURED_FRONT || kind == CALIBRATION_PLANS;
     const json_t *object;
     size_t i;
-    json_array_foreach(json_object_get(v->doc, what ? "results" : "fronts"), i,
+    json_array_foreach(json_object_get(v->doc, plans ? "results" : "fronts"), i,
                        object) if (method_index(v->methods, object) == method &&
-                                   (!what || doc_true(object, "calibration") == (what == 2))) return true;
+                                   doc_true(object, plans ? "calibration" : "measured") == flagged) return true;
     return false;
 }
 
 static void put_legend(const view *v)
 {
-    static const char *const suffix[] = {", predicted", "", ", on calibration text"};
+    static const char *const suffix[KINDS] = {", predicted", ", measured on calibration text", "",
+                                              ", on calibration text"};
     text_put(v->plot.out, "<ul class=\"legend\">\n");
     for (size_t m = 0; m < v->methods->n; m++)
-        for (int what = 0; what < 3; what++) {
-            if (!has(v, m, what)) continue;
+        for (int kind = 0; kind < KINDS; kind++) {
+            if (!has(v, m, kind)) continue;
             text_put(v->plot.out, "<li>");
-            if (what)
-                plot_sample_mark(v->plot.out, method_style(m), what == 2);
+            if (kind >= PLANS)
+                plot_sample_mark(v->plot.out, method_style(m), kind == CALIBRATION_PLANS);
             else
                 plot_sample_line(v->plot.out, method_style(m));
-            text_put(v->plot.out, "%s%s</li>\n", v->methods->name[m], suffix[what]);
+            text_put(v->plot.out, "%s%s</li>\n", v->methods->name[m], suffix[kind]);
         }
     if (!isnan(chosen_point(v).x)) {
         text_put(v->plot.out, "<li>");
@@ -136,12 +140,14 @@ void report_front(text *out, const json_t *doc)
 {
     method_list methods = methods_of(doc);
     view kl = {.plot.out = out, .doc = doc, .methods = &methods}, ratio = kl;
+    const char *missing = doc_text(doc, "without_kvtuner");
     ratio.excess = true;
     if (!fit_axes(&kl)) return;
     text_put(
         out,
         "<section><h2>Front</h2>\n<p>Cache size against loss. Bars: one standard error over tokens. "
         "KL depends on the text: compare markers of one kind. What lies on the lower edge belongs below it.</p>\n");
+    if (missing) text_put(out, "<p>KVTuner's search has no front here: %s.</p>\n", missing);
     put_legend(&kl);
     text_put(out, "<div class=\"plots\">\n");
     put_view(&kl);

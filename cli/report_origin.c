@@ -54,6 +54,18 @@ static void put_policy_row(text *out, const json_t *tokens)
     put_trials_row(out, json_object_get(tokens, "trials"));
 }
 
+/* What --evaluations did. */
+static void put_refinement_row(text *out, const json_t *r)
+{
+    if (isnan(doc_number(r, "evaluations"))) return;
+    text_put(out,
+             "<dt>refinement</dt><dd>%s measurements on calibration text, %s of %s plans accepted: KL %s before, %s "
+             "\xc2\xb1 %s after</dd>\n",
+             figure_count(doc_number(r, "evaluations")).s, figure_count(doc_number(r, "accepted")).s,
+             figure_count(doc_number(r, "plans")).s, figure_kl(doc_number(r, "start_kl")).s,
+             figure_kl(doc_number(r, "kl")).s, figure_error(doc_number(r, "kl_stderr")).s);
+}
+
 static void put_size_rows(text *out, const json_t *doc)
 {
     char name[80];
@@ -85,6 +97,7 @@ static void put_facts(text *out, const json_t *doc)
     put_hash_row(out, "weights, SHA-256", doc_text(model, "sha256"));
     put_hash_row(out, "tokenizer, SHA-256", doc_text(model, "tokenizer_sha256"));
     put_policy_row(out, json_object_get(doc, "tokens"));
+    put_refinement_row(out, json_object_get(doc, "refinement"));
     put_size_rows(out, doc);
     put_text_row(out, "tool", doc_text(origin, "tool"));
     put_text_row(out, "device", doc_text(origin, "device"));

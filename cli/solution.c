@@ -221,7 +221,7 @@ static kvc_status tuned_front(solution *s, const settings *asked, const candidat
 static kvc_status limited_front(solution *s, const settings *asked, const candidate_filter *only, kvc_error *err)
 {
     candidate_filter filter = only ? *only : (candidate_filter){0};
-    filter.alike = limits_asked(asked);
+    filter.alike = s->limited = limits_asked(asked);
     filter.domains = objective_is_max(asked);
     KVC_TRY(priced_new(&s->priced, s->profile, &s->tokens, s->context, &filter, err));
     KVC_TRY(fit_predictor(s, err));
@@ -230,13 +230,19 @@ static kvc_status limited_front(solution *s, const settings *asked, const candid
     return limits_front(&s->front, &s->priced, s->profile, &s->tokens, s->context, asked, MAX_CELLS, err);
 }
 
-kvc_status solution_find_among(solution *out, const profile *p, const kvc_token_policy *tokens, const settings *s,
-                               const candidate_filter *only, kvc_error *err)
+kvc_status solution_front_among(solution *out, const profile *p, const kvc_token_policy *tokens, const settings *s,
+                                const candidate_filter *only, kvc_error *err)
 {
     bool tuned = strcmp(s->method, "kvtuner") == 0;
     *out = (solution){
         .profile = p, .tokens = *tokens, .context = s->context, .method = s->method, .front_method = "exact"};
-    KVC_TRY(tuned ? tuned_front(out, s, only, err) : limited_front(out, s, only, err));
+    return tuned ? tuned_front(out, s, only, err) : limited_front(out, s, only, err);
+}
+
+kvc_status solution_find_among(solution *out, const profile *p, const kvc_token_policy *tokens, const settings *s,
+                               const candidate_filter *only, kvc_error *err)
+{
+    KVC_TRY(solution_front_among(out, p, tokens, s, only, err));
     return s->bits > 0 ? choose_by_bits(out, s, err) : choose_by_loss(out, s, err);
 }
 
@@ -248,6 +254,7 @@ kvc_status solution_find(solution *out, const profile *p, const settings *s, kvc
 void solution_free(solution *s)
 {
     free(s->chosen.choice);
+    free(s->refined.start.choice);
     free(s->measured);
     front_free(&s->front);
     priced_free(&s->priced);

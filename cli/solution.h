@@ -19,6 +19,15 @@ typedef struct policy_trial {
 
 enum { MAX_TRIALS = 16 };
 
+/* What --evaluations did, on calibration text; KL is over all positions, with --objective max of the text that loses
+ * most. */
+typedef struct refinement {
+    uint32_t evaluations;     /* measurements; 0: not refined */
+    uint32_t plans, accepted; /* plans among them; those that were better than the best so far */
+    double start_kl, kl, kl_stderr;
+    front_point start; /* the plan that it began with; its choice is owned */
+} refinement;
+
 typedef struct solution {
     const profile *profile;  /* borrowed */
     kvc_token_policy tokens; /* of the plans: the profile's, or another with its page */
@@ -30,13 +39,19 @@ typedef struct solution {
     double *measured; /* [front.n] KL that the front's method measured itself, and sorted by; NULL: none */
     predictor predictor;
     objective objective;
-    front_point chosen; /* its choice is owned */
+    front_point chosen; /* its choice is owned; bytes with the padding of --equal-pages */
+    refinement refined;
+    bool limited; /* by side constraints (limits.h) */
     policy_trial trials[MAX_TRIALS];
     size_t n_trials;
 } solution;
 
 /* The front alone; nothing is chosen. */
 kvc_status solution_front(solution *out, const profile *p, uint64_t context, kvc_error *err);
+/* The front that --method has, exact for baselines, with the side constraints; nothing is chosen. only: may be NULL.
+ */
+kvc_status solution_front_among(solution *out, const profile *p, const kvc_token_policy *tokens, const settings *s,
+                                const candidate_filter *only, kvc_error *err);
 /* The front, and the plan by --method for --bits or --max-loss; both keep the side constraints (limits.h).
  * KVC_INFEASIBLE names the nearest feasible budget. */
 kvc_status solution_find(solution *out, const profile *p, const settings *s, kvc_error *err);

@@ -44,7 +44,7 @@ static int measured_loss(void *context, const uint16_t *choice, uint64_t plan, d
     price price;
     x->status = measure(x, choice, &price);
     if (x->status != KVC_OK) return 1;
-    double share = pricing_share(x->pricing); /* over all positions, like every KL of a plan */
+    double share = pricing_share(&x->text, &x->solution->tokens); /* over all positions, like every KL of a plan */
     *loss = share * price.kl;
     const refine_record record = {
         .kind = REFINE_PLAN, .plan = plan, .value = *loss, .deviation = share * price.kl_stderr};

@@ -137,10 +137,18 @@ static void note_texts(const stage *x)
 }
 
 /* A plan that measurements changed is no longer what the start's method gives. */
-static void take(solution *s, const refine_result *r)
+static void take(stage *x, const refine_result *r)
 {
+    solution *s = x->solution;
+    double share = pricing_share(&x->text, &s->tokens);
+    s->refined = (refinement){.evaluations = r->used,
+                              .plans = r->n_plans,
+                              .accepted = r->n_accepted,
+                              .start_kl = share * r->start_loss,
+                              .kl = share * r->loss,
+                              .kl_stderr = share * r->deviation,
+                              .start = s->chosen};
     if (r->n_accepted) s->method = "refined";
-    free(s->chosen.choice);
     s->chosen = (front_point){.bytes = r->bytes, .choice = r->choice};
     for (uint32_t i = 0; i < s->priced.table.n_items; i++)
         s->chosen.loss += s->priced.table.options[i][r->choice[i]].loss;
@@ -161,8 +169,10 @@ static kvc_status search(stage *x, uint64_t budget)
         free(r.choice);
         return x->status;
     }
-    take(x->solution, &r);
-    console_detail("refine: KL %.5g to %.5g, %u of %u plans accepted", r.start_loss, r.loss, r.n_accepted, r.n_plans);
+    take(x, &r);
+    const refinement *done = &x->solution->refined;
+    console_detail("refine: KL %.5g to %.5g, %u of %u plans accepted", done->start_kl, done->kl, done->accepted,
+                   done->plans);
     return KVC_OK;
 }
 

@@ -62,12 +62,12 @@ static kvc_status pick_all(pricing *p, uint32_t wanted, kvc_error *err)
                     sequences_longest(t), p->policy.sinks + p->policy.window + p->policy.page + 1);
 }
 
-double pricing_share(const pricing *p)
+double pricing_share(const sequence_set *tokens, const kvc_token_policy *policy)
 {
-    const sequence_set *t = p->tokens;
     size_t compressed = 0;
-    for (size_t s = 0; s < t->n; s++) compressed += pick_rows(NULL, &p->policy, t->first[s + 1] - t->first[s], 0);
-    return (double)compressed / (double)(sequences_tokens(t) - t->n);
+    for (size_t s = 0; s < tokens->n; s++)
+        compressed += pick_rows(NULL, policy, tokens->first[s + 1] - tokens->first[s], 0);
+    return (double)compressed / (double)(sequences_tokens(tokens) - tokens->n);
 }
 
 /* ---- passes ---- */

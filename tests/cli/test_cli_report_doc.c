@@ -54,6 +54,8 @@ static profile *sample(uint32_t n_anchors)
     profile *p;
     ck_assert_int_eq(profile_new(&p, &model, &tokens, keys, K, values, K, &err), KVC_OK);
     for (uint32_t i = 0; i < L * K; i++) p->key_loss[i] = p->value_loss[i] = loss_of(i / K, i % K);
+    for (uint32_t i = 0; i < L * K * K; i++)
+        p->e_o[i] = loss_of(i / (K * K), i / K % K) + loss_of(i / (K * K), i % K);
     for (uint32_t i = 0; i < n_anchors; i++) {
         const uint16_t key[L] = {i % K, i % K, i % K}, value[L] = {0, i == 3 ? 1 : 0, 0};
         ck_assert_int_eq(profile_add_anchor(p, key, value, &err), KVC_OK);
@@ -179,6 +181,133 @@ START_TEST(report_doc__front_rises_whatever_the_method)
             json_decref(doc);
             solution_free(&s);
         }
+    profile_free(p);
+}
+END_TEST
+
+static double kl_at(const json_t *front, double bits)
+{
+    const json_t *point, *best = NULL;
+    size_t i;
+    json_array_foreach(json_object_get(front, "points"), i, point) if (number(point, "bits") <= bits) best = point;
+    return best ? number(best, "kl") : NAN;
+}
+
+/* Of the same candidates, predicted alike: none is below the exact front. */
+static void check_rivals(const char *method, const char *const *methods, size_t n)
+{
+    solution s;
+    rivals r;
+    profile *p = sample(A);
+    solve(&s, p, method, 6);
+    ck_assert_int_eq(rivals_find(&r, &s, 1, &err), KVC_OK);
+    json_t *doc = document(&(report_input){.solution = &s, .rivals = &r}), *fronts = json_object_get(doc, "fronts");
+    ck_assert_uint_eq(json_array_size(fronts), n);
+    const json_t *exact = NULL;
+    for (size_t i = 0; i < n; i++) {
+        const json_t *front = json_array_get(fronts, i);
+        ck_assert_str_eq(json_string_value(json_object_get(front, "method")), methods[i]);
+        ck_assert(json_is_false(json_object_get(front, "measured")));
+        ck_assert_uint_gt(json_array_size(json_object_get(front, "points")), 4);
+        if (strcmp(methods[i], "exact") == 0) exact = front;
+    }
+    for (size_t i = 0; i < n; i++) {
+        json_t *point;
+        size_t k;
+        double last = 0;
+        json_array_foreach(json_object_get(json_array_get(fronts, i), "points"), k, point)
+        {
+            ck_assert_double_gt(number(point, "bits"), last);
+            last = number(point, "bits");
+            ck_assert_double_ge(number(point, "kl"), kl_at(exact, last) * (1 - 1e-9));
+        }
+    }
+    ck_assert_ptr_null(json_object_get(doc, "without_kvtuner"));
+    check_renders(doc, "KVTuner, predicted");
+    json_decref(doc);
+    rivals_free(&r);
+    solution_free(&s);
+    profile_free(p);
+}
+
+START_TEST(report_doc__fronts_of_every_method)
+{
+    const char *const of_exact[] = {"exact", "greedy", "random", "kvtuner"};
+    const char *const of_tuned[] = {"kvtuner", "exact", "greedy", "random"};
+    check_rivals("exact", of_exact, 4);
+    check_rivals("greedy", of_exact, 4);
+    check_rivals("kvtuner", of_tuned, 4);
+}
+END_TEST
+
+START_TEST(report_doc__says_why_there_is_no_front)
+{
+    solution s;
+    rivals r;
+    profile *p = sample(A);
+    p->keys[1] = codec("int3.ch32"); /* its bytes are not looked at */
+    solve(&s, p, "exact", 6);
+    ck_assert_int_eq(rivals_find(&r, &s, 1, &err), KVC_OK);
+    json_t *doc = document(&(report_input){.solution = &s, .rivals = &r});
+    ck_assert_uint_eq(json_array_size(json_object_get(doc, "fronts")), 3);
+    check_renders(doc, "no candidate for keys is an int4");
+    json_decref(doc);
+    rivals_free(&r);
+    solution_free(&s);
+    profile_free(p);
+}
+END_TEST
+
+START_TEST(report_doc__measured_fronts_are_called_so)
+{
+    solution s;
+    profile *p = sample(A);
+    solve(&s, p, "kvtuner", 6);
+    s.measured = malloc(s.front.n * sizeof *s.measured); /* as --evaluations does */
+    for (size_t i = 0; i < s.front.n; i++) s.measured[i] = 0.5 / (double)(i + 1);
+    json_t *doc = document(&(report_input){.solution = &s});
+    const json_t *front = json_array_get(json_object_get(doc, "fronts"), 0);
+    ck_assert(json_is_true(json_object_get(front, "measured")));
+    ck_assert_double_eq(number(json_array_get(json_object_get(front, "points"), 0), "kl"), 0.5);
+    check_renders(doc, "KVTuner, measured on calibration text");
+    json_decref(doc);
+    solution_free(&s);
+    profile_free(p);
+}
+END_TEST
+
+/* --equal-pages: the bytes that the solver counted, not those of the codecs. */
+START_TEST(report_doc__counts_padding)
+{
+    solution s;
+    profile *p = sample(A);
+    solve(&s, p, "exact", 6);
+    s.chosen.bytes += 4096;
+    json_t *doc = document(&(report_input){.solution = &s});
+    ck_assert_double_eq(number(json_object_get(doc, "size"), "cache_bytes"), (double)s.chosen.bytes);
+    ck_assert_double_eq_tol(number(json_object_get(doc, "chosen"), "bits"),
+                            8.0 * (double)s.chosen.bytes / (2.0 * L * H * D * CONTEXT), 1e-12);
+    json_decref(doc);
+    solution_free(&s);
+    profile_free(p);
+}
+END_TEST
+
+START_TEST(report_doc__has_what_refinement_did)
+{
+    solution s;
+    profile *p = sample(A);
+    solve(&s, p, "exact", 6);
+    json_t *doc = document(&(report_input){.solution = &s});
+    ck_assert(json_is_null(json_object_get(doc, "refinement")));
+    json_decref(doc);
+    s.refined =
+        (refinement){.evaluations = 24, .plans = 9, .accepted = 3, .start_kl = 0.25, .kl = 0.125, .kl_stderr = 0.01};
+    doc = document(&(report_input){.solution = &s});
+    ck_assert_double_eq(number(json_object_get(doc, "refinement"), "start_kl"), 0.25);
+    check_renders(doc, "24 measurements on calibration text, 3 of 9 plans accepted: KL 0.250 before, 0.125 ");
+    json_decref(doc);
+    solution_free(&s);
     profile_free(p);
 }
 END_TEST
@@ -356,7 +485,13 @@ START_TEST(report_doc__measurements)
     ck_assert_int_eq(baseline_of(&kivi, &s, layers, &other, "KIVI-2", "uniform", &err), KVC_OK);
     ck_assert_double_eq(kivi.codes_bits, (3.0 + 4.0) / 2); /* fp16 scale and minimum per 32 or 16 codes of 2 bits */
     kivi.yardstick = true;
-    json_t *doc = document(&(report_input){&s, NULL, &measured, &kivi, domains, 1, 2, provenance});
+    json_t *doc = document(&(report_input){.solution = &s,
+                                           .measured = &measured,
+                                           .baselines = &kivi,
+                                           .domains = domains,
+                                           .n_baselines = 1,
+                                           .n_domains = 2,
+                                           .provenance = provenance});
     const json_t *results = json_object_get(doc, "results");
     ck_assert_uint_eq(json_array_size(results), 2 + A);
     ck_assert_str_eq(json_string_value(json_object_get(json_array_get(results, 0), "method")), "greedy");
@@ -433,7 +568,10 @@ START_TEST(front_csv__has_the_points_of_the_json)
 END_TEST
 
 CHECK_MAIN("report_doc", report_doc__has_what_was_chosen, report_doc__has_each_layer,
-           report_doc__front_rises_whatever_the_method, report_doc__plans_are_predicted_from_the_others,
-           report_doc__without_measurements, report_doc__prices, prices__gaps_are_filled_side_by_side,
-           prices__exact_keys_need_none, prices__predict_without_anchors, report_doc__measurements,
-           report_doc__a_plan_of_another_model_is_refused, front_csv__has_the_points_of_the_json)
+           report_doc__front_rises_whatever_the_method, report_doc__fronts_of_every_method,
+           report_doc__says_why_there_is_no_front, report_doc__measured_fronts_are_called_so,
+           report_doc__counts_padding, report_doc__has_what_refinement_did,
+           report_doc__plans_are_predicted_from_the_others, report_doc__without_measurements, report_doc__prices,
+           prices__gaps_are_filled_side_by_side, prices__exact_keys_need_none, prices__predict_without_anchors,
+           report_doc__measurements, report_doc__a_plan_of_another_model_is_refused,
+           front_csv__has_the_points_of_the_json)

@@ -138,8 +138,10 @@ class Pipeline(Cli):
     # ---- run ----
     def test_run_reports(self):
         report = json.loads(self.ran[1])
-        self.assertEqual(set(report), {"output", "id", "file_bytes", "context", "tokens", "bits_per_value", "bytes_per_token",
-                                       "predicted_kl", "measured", "workdir"})
+        self.assertEqual(set(report), {"output", "id", "file_bytes", "context", "tokens", "bits_per_value", "padded_bits_per_value",
+                                       "bytes_per_token", "predicted_kl", "refinement", "measured", "workdir"})
+        self.assertAlmostEqual(report["padded_bits_per_value"], report["bits_per_value"], places=6)
+        self.assertIsNone(report["refinement"])
         self.assertEqual(report["file_bytes"], os.path.getsize(self.path("cfg.bin")))
         self.assertLessEqual(report["bits_per_value"], 5)
         self.assertEqual(report["measured"]["tokens"], 446)

@@ -256,6 +256,16 @@ class Report(unittest.TestCase):
         self.assertEqual(legend, ["exact, predicted", "exact", "exact, on calibration text", "refined, predicted", "uniform pairs",
                                   "greedy", "KVTuner", "mine", "chosen"])
 
+    def test_fronts_that_were_measured(self):
+        doc = document()
+        doc["fronts"][1] = {**doc["fronts"][1], "method": "kvtuner", "measured": True}
+        doc["without_kvtuner"] = "<none>"
+        _, body = self.page(doc)
+        legend = [text_of(li) for li in body.iter("li")]
+        self.assertIn("KVTuner, measured on calibration text", legend)
+        self.assertNotIn("KVTuner, predicted", legend)
+        self.assertIn("KVTuner's search has no front here: <none>.", [text_of(p) for p in body.iter("p")])
+
     def test_many_methods(self):
         doc = document(1)
         doc["results"] = [dict(doc["results"][0], method=f"m{i}", name=f"n{i}", chosen=False) for i in range(60)]

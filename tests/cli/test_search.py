@@ -1,6 +1,7 @@
 """How plans are chosen from a profile: baselines, side constraints, KVTuner's method; the model is not needed."""
 import json
 import math
+import re
 import unittest
 from harness import SMALL, Cli, read, tiny_model, write
 
@@ -172,7 +173,67 @@ class Constraints(Searches):
         self.ok("run", "wide", "-o", "limited.bin", "--bits", "5", "--max-pairs", "1", *SMALL, "--space", "wide.yaml")
         self.assertEqual(len(self.pairs(self.json_of("inspect", "limited.bin", "--json")["layers"])), 1)
         self.fails(4, "run", "wide", "-o", "no.bin", "--bits", "2", "--max-pairs", "1", *SMALL, "--space", "wide.yaml", says="--max-pairs 1")
+        write(self.path("all_fitted.yaml"), "keys: [int4.ch32+smooth]\nvalues: [int2.tok32+rot]\n")
+        for budget in (["--bits", "6"], ["--max-loss", "10%"]):  # known before the model runs
+            self.fails(4, "run", "wide", "-o", "no.bin", *budget, "--max-constants", "0", *SMALL, "--space", "all_fitted.yaml",
+                       says=["--max-constants 0", "the least is"])
         self.absent("no.bin", "no.bin.work")
+
+
+    def test_run_counts_padding(self):
+        write(self.path("uneven.yaml"), "keys: [int8.ch32, int3.ch32, int4.ch64]\nvalues: [int8.tok32, int4.tok32, int3.tok32+had, int2.tok16]\n")
+        run = ["run", "wide", "-o", "padded.bin", "--bits", "8", "--equal-pages", "-q", *SMALL, "--space", "uneven.yaml"]
+        found = self.json_of(*run, "--json", "--report", "padded.html")
+        solved = self.json_of("solve", "padded.bin.work/profile.h5", "-o", "plan.yaml", "-q", "--bits", "8", "--equal-pages", "--json")
+        self.assertEqual(found["padded_bits_per_value"], solved["bits_per_value"])
+        self.assertEqual(found["bits_per_value"], self.json_of("inspect", "padded.bin", "--json")["bits_per_value"])
+        self.assertGreater(found["padded_bits_per_value"], found["bits_per_value"])
+        page = read(self.path("padded.html")).decode()
+        self.assertIn(f'<dd>{found["padded_bits_per_value"]:.3f} <small>', page)
+        self.assertIn(f'padded to one size: {found["padded_bits_per_value"]:.3f} bits per value', self.ok(*run))
+
+
+class Rivals(Searches):
+    """What a report shows beside the plan: the other methods' fronts, and their plans of the same bytes."""
+
+    def rows(self, page):
+        """(plan, method) of the measured plans."""
+        table = page[page.index("<h2>Measured plans</h2>"):page.index("</table>", page.index("<h2>Measured plans</h2>"))]
+        return re.findall(r'<th scope="row">([^<]*)</th><td[^>]*>([^<]*)</td>', table)
+
+    def test_fronts_and_baselines(self):
+        run = ["run", "wide", "--bits", "6", "--price-tokens", "448", *SMALL, "--space", "wide.yaml", "--report", "page.html"]
+        for method, own in (("exact", "exact, predicted"), ("kvtuner", "KVTuner, measured on calibration text")):
+            self.ok(*run, "-o", "rivals.bin", "--method", method, *(["--evaluations", "12"] if method == "kvtuner" else []))
+            page = read(self.path("page.html")).decode()
+            for name in {"exact, predicted", "greedy, predicted", "random, predicted", "KVTuner, predicted", own} - (
+                    {"KVTuner, predicted"} if method == "kvtuner" else set()):
+                self.assertIn(f"</svg>{name}</li>", page)
+            self.assertEqual("KVTuner, predicted" in page, method == "exact")
+            rows = self.rows(page)
+            self.assertLessEqual({("greedy", "greedy"), ("random", "random")}, set(rows))
+            self.assertIn(("KVTuner&#39;s search", "KVTuner") if method == "exact" else ("exact", "exact"), rows)
+
+    def test_without_its_pairs(self):
+        write(self.path("poor.yaml"), "keys: [int8.ch32, int4.ch32]\nvalues: [int8.tok32, int4.tok32, int2.tok32]\n")
+        self.ok("run", "wide", "-o", "poor.bin", "--bits", "6", *SMALL, "--space", "poor.yaml", "--report", "page.html")
+        page = read(self.path("page.html")).decode()
+        self.assertIn("KVTuner&#39;s search has no front here: ", page.replace("KVTuner's", "KVTuner&#39;s"))
+        self.assertIn("no candidate for keys is an int2 (configs/recipes/kvtuner.yaml", page)
+        self.assertNotIn("KVTuner, predicted", page)
+
+    def test_refinement_leaves_its_trace(self):
+        run = ["run", "wide", "-o", "fine.bin", "--bits", "5", "--evaluations", "30", "--price-tokens", "448", *SMALL, "--space", "wide.yaml"]
+        done = self.json_of(*run, "--json", "--report", "fine.html")["refinement"]
+        self.assertEqual(set(done), {"evaluations", "plans", "accepted", "start_kl", "kl", "kl_stderr"})
+        self.assertLessEqual(done["evaluations"], 30)
+        self.assertEqual(self.json_of("inspect", "fine.bin", "--json")["provenance"]["refinement"], done)
+        page = read(self.path("fine.html")).decode()
+        self.assertIn(f'{done["evaluations"]} measurements on calibration text, {done["accepted"]} of {done["plans"]} plans accepted', page)
+        self.assertGreater(done["accepted"], 0)
+        self.assertLess(done["kl"], done["start_kl"])
+        self.assertIn(("exact, before refinement", "exact"), self.rows(page))
+        self.assertIn(f'{done["accepted"]} of {done["plans"]} plans accepted', self.ok(*run))
 
 
 class KvTuner(Searches):
@@ -224,7 +285,7 @@ class KvTuner(Searches):
                    says=["kvtuner", "keys", "int2"])
         for budget in (["--bits", "6"], []):
             self.fails(3, "run", "wide", "-o", "no.bin", *budget, "--method", "kvtuner", *SMALL, "--space", "poor.yaml",
-                       says=["kvtuner", "keys", "int2"])
+                       says=["kvtuner", "keys", "int2", "configs/recipes/kvtuner.yaml"])
         self.absent("no.yaml", "no.bin", "no.bin.work")
 
     def test_wrong_words(self):
