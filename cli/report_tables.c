@@ -24,7 +24,7 @@ static void put_cell(text *out, figure f)
 
 static void put_kl(text *out, const json_t *object)
 {
-    text_put(out, "<td class=\"n\">%s \xc2\xb1 %s</td>", figure_kl(doc_number(object, "kl")).s,
+    text_put(out, "<td class=\"n\">%s <span>\xc2\xb1 %s</span></td>", figure_kl(doc_number(object, "kl")).s,
              figure_error(doc_number(object, "kl_stderr")).s);
 }
 
@@ -46,7 +46,7 @@ static void put_result(text *out, const json_t *result, const method_list *metho
     bool chosen = doc_true(result, "chosen");
     const char *name = doc_text(result, "name");
     text_put(out, chosen ? "<tr class=\"chosen\">" : "<tr>");
-    text_put(out, "<th scope=\"row\">%s%s</th><td>%s</td>", name ? name : "plan",
+    text_put(out, "<th scope=\"row\">%s%s</th><td class=\"method\">%s</td>", name ? name : "plan",
              doc_true(result, "calibration") ? " (calibration text)" : "",
              methods->name[method_index(methods, result)]);
     put_cell(out, figure_bits(doc_number(result, "bits")));
@@ -70,7 +70,9 @@ void report_results(text *out, const json_t *doc)
     text_put(out,
              "<section><h2>Measured plans</h2>\n<p>True bits per value: all bytes of the cache. Codes and metadata: "
              "the window apart. Top-1: how often the exact model's first choice is kept.</p>\n<div "
-             "class=\"wide\"><table>\n<tr><th scope=\"col\">plan</th><th scope=\"col\">method</th>");
+             "class=\"wide\"><table class=\"%s\">\n<tr><th scope=\"col\">plan</th><th scope=\"col\" "
+             "class=\"method\">method</th>",
+             yardstick ? "plans shared" : "plans");
     put_number_heads(out, before, 3);
     if (yardstick) text_put(out, "<th scope=\"col\" class=\"n\">share of %s</th>", name ? name : "the yardstick");
     put_number_heads(out, after, 2);

@@ -295,6 +295,21 @@ class Report(unittest.TestCase):
         self.assertEqual(rows["anchor (calibration text)"][5], "\u2013")  # other text
         self.assertEqual(self.rows(body, "Domains")[1], ["prose.txt", "2047", "0.0100 \u00b1 0.00020", "0.100", "0.10", "1.0100", "96.0\u00a0%"])
 
+    def test_narrow_pages_show_the_numbers(self):
+        """Below 760 px the style drops the method, which would push the numbers out of sight, and gives the name a line of its own."""
+        html, body = self.page(document())
+        table = next(t for t in body.iter("table") if "plans" in t.get("class", "").split())
+        self.assertEqual(table.get("class"), "plans shared")
+        self.assertEqual({row[1].get("class") for row in table}, {"method"})
+        narrow = html[html.index("@media (max-width: 760px)"):html.index("@media print")]
+        self.assertIn(".plans .method { display: none; }", narrow)
+        columns = narrow[narrow.index(".plans.shared tr"):].split(": ")[1].split(";")[0].split()
+        self.assertEqual({len(row) - 2 for row in table}, {len(columns)})
+        doc = document()
+        doc["results"] = [r for r in doc["results"] if "yardstick" not in r]
+        _, body = self.page(doc)
+        self.assertIn("plans", [t.get("class") for t in body.iter("table")])
+
     def test_facts_of_the_chosen_plan(self):
         _, body = self.page(document())
         facts = {text_of(d.find("dt")): text_of(d.find("dd")) for d in body.find("header/dl")}
