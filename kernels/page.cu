@@ -9,7 +9,7 @@
 #include "codec/had.cuh"
 #include "codec/int.cuh"
 
-enum symbol { SYMBOL_FP16 = 1, SYMBOL_INT = 2 }; /* wire ids, runtime/codec/codec_list.h */
+enum symbol { SYMBOL_FP16 = 1, SYMBOL_INT = 2 }; /* wire ids, kvc/codec_list.h */
 enum transform { TRANSFORM_HAD = 1 };
 
 static const int THREADS = 256;

@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include "kvc/kvc.h"
 
-/* Before any other call, by fit_new(): LAPACK on one thread. Process-wide; callers are parallel over heads instead. */
+/* Before any other call, by fit_new(): LAPACK on one thread. Process-wide; callers are parallel over heads instead.
+ */
 void eigen_start(void);
 
 /*  a       [n][n]  in, symmetric, finite

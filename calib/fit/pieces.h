@@ -8,8 +8,8 @@ typedef kvc_status fit_transform_fn(const fit_data *data, const fit_options *opt
                                     void *part, kvc_error *err);
 fit_transform_fn fit_klt, fit_rot, fit_smooth, fit_perm;
 
-/* Writes kvc_coder_part_bytes(coder, KVC_SYMBOL_PIECE) bytes: the symbol's constants, fitted to latent rows y [H][R][d] (through
- * kvc_coder_transform) with weights [H][R]. */
+/* Writes kvc_coder_part_bytes(coder, KVC_SYMBOL_PIECE) bytes: the symbol's constants, fitted to latent rows y
+ * [H][R][d] (through kvc_coder_transform) with weights [H][R]. */
 typedef kvc_status fit_symbol_fn(const fit_data *data, const fit_options *options, const kvc_coder *coder,
                                  const float *y, void *part, kvc_error *err);
 fit_symbol_fn fit_lut, fit_vq, fit_seg;
