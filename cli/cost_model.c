@@ -1,6 +1,7 @@
 /* cost_model.c - see cost_model.h. */
 #include "cost_model.h"
 #include "fit.h"
+#include "kvc/codec_list.h"
 #include <math.h>
 #include <stdlib.h>
 #include <time.h>
@@ -165,25 +166,43 @@ double seconds_probe(const speeds *s, const model_config *c, const sequence_set 
     return c->n_layers * share * (flops / s->flops + codecs);
 }
 
-/* Values of the sub-vectors that the tables of a codec are fitted to; `values` are those of all sampled rows. */
-static double table_values(const settings *s, const kvc_codec *codec, double values)
+/* How many tables a side has for each length of its codes. */
+static double tables_of(const kvc_codec *codec, const model_config *c)
 {
-    double sum = 0;
-    if (codec->dims) return fmin(values / codec->dims, (double)s->table_rows) * codec->dims;
+    if (codec->scale == KVC_SCALE_HEAD) return c->n_kv_heads;
+    if (codec->scale == KVC_SCALE_STATIC) return (double)c->n_kv_heads * c->head_dim / codec->dims;
+    return 1;
+}
+
+/* Values of the sub-vectors that the tables of a codec are fitted to; `values` are those of all sampled rows. */
+static double table_values(const settings *s, const model_config *c, const kvc_codec *codec, double values)
+{
+    double sum = 0, rows = (double)s->table_rows, shared = codec->segment[5];
+    if (codec->symbol != KVC_SYMBOL_vq && codec->symbol != KVC_SYMBOL_lut) return 0;
+    if (codec->dims) return fmin(values / codec->dims, rows * tables_of(codec, c)) * codec->dims;
+    if (shared > 0) /* codes of every 64 channels in the mean, nearly all of two lengths */
+        return fmin(values / 64 * shared, 2 * rows) * 64 / shared;
     for (uint32_t k = 0; k < 5; k++) /* a mix: codes of 1, 2, 4, 8 and 16 in every 64 channels */
-        sum += fmin(values / 64 * codec->segment[k], (double)s->table_rows) * (1u << k);
+        sum += fmin(values / 64 * codec->segment[k], rows) * (1u << k);
     return sum;
 }
 
-/* Sums of k-means for the fitted of n codecs: distances of every sub-vector to every entry, in every iteration. Two
- * trials of half the sub-vectors and six iterations come before (calib/fit/table.c). */
+/* Passes of k-means over all sub-vectors of a table. Two trials on a quarter of them begin with as much as a pass,
+ * make half of the iterations, and leave the other half; restarts beside the first are from nothing
+ * (calib/fit/table_run.c).
+ */
+static double table_passes(const settings *s)
+{
+    double all = (double)s->iterations, half = (double)((s->iterations + 1) / 2), trials = 0.5 * (1 + half);
+    return trials + (s->restarts > 1 ? all + (double)(s->restarts - 1) * (1 + all) : half);
+}
+
+/* Sums of k-means for the fitted of n codecs: distances of every sub-vector to every entry, in every pass. */
 static double table_flops(const settings *s, const model_config *c, const kvc_codec *codecs, uint32_t n)
 {
     double flops = 0, values = (double)s->fit_rows * c->n_kv_heads * c->head_dim;
-    double iterations = (double)(s->iterations * s->restarts) + 6;
     for (uint32_t i = 0; i < n; i++)
-        if (codecs[i].param_bytes)
-            flops += 2 * table_values(s, &codecs[i], values) * ldexp(1, codecs[i].bits) * iterations;
+        flops += 2 * table_values(s, c, &codecs[i], values) * ldexp(1, codecs[i].bits) * table_passes(s);
     return flops;
 }
 
