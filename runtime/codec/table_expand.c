@@ -37,6 +37,26 @@ void kvci_table_expand_plain(table_run run, table_rows rows, const uint16_t *cod
 #define TARGET_F16C __attribute__((target("avx,f16c")))
 #define F16C_INLINE static inline __attribute__((always_inline, target("avx,f16c")))
 
+/* The first n of eight fp16 numbers. */
+F16C_INLINE void widen_some(__m128i halves, uint32_t n, float *out)
+{
+    float values[8];
+    _mm256_storeu_ps(values, _mm256_cvtph_ps(halves));
+    memcpy(out, values, n * sizeof *out);
+}
+
+F16C_INLINE void widen1(table_run run, const uint16_t *codes, uint32_t n, float *out)
+{
+#define ENTRY(k) (short)run.table[(k)*run.stride + codes[k]]
+    for (; n >= 8; n -= 8, codes += 8, run.table += 8 * run.stride, out += 8)
+        _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_setr_epi16(ENTRY(0), ENTRY(1), ENTRY(2), ENTRY(3), ENTRY(4),
+                                                             ENTRY(5), ENTRY(6), ENTRY(7))));
+#undef ENTRY
+    uint16_t e[8] = {0};
+    for (uint32_t k = 0; k < n; k++) e[k] = run.table[k * run.stride + codes[k]];
+    if (n) widen_some(_mm_loadu_si128((const __m128i *)e), n, out);
+}
+
 F16C_INLINE void widen2(table_run run, const uint16_t *codes, uint32_t n, float *out)
 {
     for (; n >= 4; n -= 4, codes += 4, run.table += 4 * run.stride, out += 8) {
@@ -44,7 +64,9 @@ F16C_INLINE void widen2(table_run run, const uint16_t *codes, uint32_t n, float 
         for (uint32_t k = 0; k < 4; k++) memcpy(&e[k], run.table + k * run.stride + codes[k] * 2u, sizeof e[k]);
         _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_setr_epi32(e[0], e[1], e[2], e[3])));
     }
-    if (n) expand_plain(run, codes, n, out);
+    int32_t e[4] = {0};
+    for (uint32_t k = 0; k < n; k++) memcpy(&e[k], run.table + k * run.stride + codes[k] * 2u, sizeof e[k]);
+    if (n) widen_some(_mm_setr_epi32(e[0], e[1], e[2], e[3]), n * 2u, out);
 }
 
 F16C_INLINE void widen4(table_run run, const uint16_t *codes, uint32_t n, float *out)
@@ -55,7 +77,7 @@ F16C_INLINE void widen4(table_run run, const uint16_t *codes, uint32_t n, float 
         __m128i second = _mm_loadl_epi64((const __m128i *)(run.table + run.stride + codes[1] * 4u));
         _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_unpacklo_epi64(first, second)));
     }
-    if (n) expand_plain(run, codes, n, out);
+    if (n) _mm_storeu_ps(out, _mm_cvtph_ps(_mm_loadl_epi64((const __m128i *)(run.table + codes[0] * 4u))));
 }
 
 F16C_INLINE void widen8(table_run run, const uint16_t *codes, uint32_t n, float *out)
@@ -79,6 +101,7 @@ F16C_INLINE void widen16(table_run run, const uint16_t *codes, uint32_t n, float
         for (uint32_t i = 0; i < rows.n_rows; i++, codes += rows.code_stride, out += rows.out_stride)                \
             widen##dims(run, codes, rows.n, out);                                                                    \
     }
+WIDEN(1)
 WIDEN(2)
 WIDEN(4)
 WIDEN(8)
@@ -91,6 +114,7 @@ table_expand_fn *kvci_table_expand_f16c(table_run run)
 #ifdef KVC_HAS_F16C
     if (!kvci_has_f16c()) return NULL;
     switch (run.dims) {
+    case 1: return widen_rows1;
     case 2: return widen_rows2;
     case 4: return widen_rows4;
     case 8: return widen_rows8;

@@ -102,13 +102,28 @@ static void count_codes(const kvc_coder *coder, uint32_t *n_codes, uint32_t *kep
     }
 }
 
+/* Codes that are shared out: by turns half as many again as the mean, and half as many. */
+static uint8_t *fill_counts(const kvc_coder *coder, uint32_t n_codes, uint8_t *part)
+{
+    uint32_t *counts = (uint32_t *)part, heads = coder->n_kv_heads;
+    for (uint32_t i = 0; i < heads; i++) counts[i] = i + 1 == heads && i % 2 == 0 ? n_codes : n_codes / 2;
+    for (uint32_t i = 0; i + 1 < heads; i += 2) counts[i] = 2 * n_codes - counts[i + 1];
+    return part + heads * sizeof *counts;
+}
+
 static void fill_tables(const kvc_coder *coder, uint8_t *part)
 {
     uint32_t n_codes, kept, heads = coder->n_kv_heads;
+    const uint8_t *start = part;
     count_codes(coder, &n_codes, &kept);
+    if (n_codes == 0) { /* shared */
+        n_codes = coder->codec.segment[5] * coder->head_dim / 64;
+        kept = coder->head_dim;
+        part = fill_counts(coder, n_codes, part);
+    }
     float *scales = (float *)part;
     uint16_t *order = (uint16_t *)(scales + heads * n_codes), *table = order + (heads * kept + 1) / 2 * 2;
-    uint16_t *end = (uint16_t *)(part + kvc_coder_part_bytes(coder, 4));
+    uint16_t *end = (uint16_t *)(start + kvc_coder_part_bytes(coder, 4));
     uint64_t state = 521288629;
     for (uint32_t i = 0; i < heads * n_codes; i++) scales[i] = 1.0f;
     for (uint32_t i = 0; i < heads * kept; i++) order[i] = (uint16_t)(i % kept);
@@ -259,6 +274,9 @@ int main(int argc, char **argv)
                                            {"int4.ch64", "int4.tok64+had"},
                                            {"int2.ch32", "int2.tok32"},
                                            {"int3.ch64", "int3.tok64"},
+                                           {"vq[8]x8+klt", "vq[8]x8+klt"},
+                                           {"vq[16]x8+klt", "vq[16]x8+klt"},
+                                           {"vq[24]x8+klt", "vq[24]x8+klt"},
                                            {"vq2x8+klt", "vq2x8+klt"},
                                            {"vq4x8+klt", "vq4x8+klt"},
                                            {"vq8x8+klt", "vq8x8+klt"},
