@@ -34,12 +34,12 @@ typedef struct profile {
     char fingerprint[65]; /* hex SHA-256: model, text, recipe, build */
     char *recipe;         /* canonical JSON of what the profile was made with; owned */
     uint32_t n_layers, n_keys, n_values;
-    kvc_codec *keys, *values;          /* [K], [V]; groups resolved */
+    kvc_codec *keys, *values;        /* [K], [V]; groups resolved */
     uint32_t *key_page, *value_page; /* [K], [V] bytes of one page of all KV heads */
-    uint32_t layers_done;              /* a checkpoint holds fewer than n_layers */
-    double *e_k;                       /* [L][K] mean |k - k^| / |k| over compressed rows (KVTuner) */
-    double *e_v;                       /* [L][V] */
-    double *e_a;                       /* [L][K] mean |a - a^| over visible (query, key) pairs */
+    uint32_t layers_done;            /* a checkpoint holds fewer than n_layers */
+    double *e_k;                     /* [L][K] mean |k - k^| / |k| over compressed rows (KVTuner) */
+    double *e_v;                     /* [L][V] */
+    double *e_a;                     /* [L][K] mean |a - a^| over visible (query, key) pairs */
     double *e_o;            /* [L][K][V] mean |o - o^| / |o|; 0 for fitted keys, whose pairs are not measured */
     double *key_loss;       /* [L][K] |dO Wo|^2 / |O Wo|^2, values exact */
     double *value_loss;     /* [L][V] the same, keys exact */

@@ -203,9 +203,9 @@ kvc_status profile_columns_new(profile_columns *c, const profile_counts *n, kvc_
 
 void profile_columns_free(profile_columns *c)
 {
-    void *all[] = {c->keys,        c->values,     c->key_page,       c->value_page, c->anchor_key,  c->anchor_value,
-                   c->local_loss,  c->kl,         c->kl_stderr,       c->ppl_ref,     c->ppl,         c->n_tokens,
-                   c->price_layer, c->price_side, c->price_candidate, c->price_kl,    c->price_stderr};
+    void *all[] = {c->keys,        c->values,     c->key_page,        c->value_page, c->anchor_key,  c->anchor_value,
+                   c->local_loss,  c->kl,         c->kl_stderr,       c->ppl_ref,    c->ppl,         c->n_tokens,
+                   c->price_layer, c->price_side, c->price_candidate, c->price_kl,   c->price_stderr};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     *c = (profile_columns){0};
 }

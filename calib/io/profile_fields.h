@@ -28,7 +28,7 @@ void profile_head(profile *p, h5_field out[PROFILE_HEAD]);
 /* Anchors and candidate specs have another form in the file than in memory: columns. */
 typedef struct profile_columns {
     char (*keys)[KVC_SPEC_MAX], (*values)[KVC_SPEC_MAX]; /* [K], [V] */
-    uint32_t *key_page, *value_page;                   /* [K], [V] */
+    uint32_t *key_page, *value_page;                     /* [K], [V] */
     uint16_t *anchor_key, *anchor_value;                 /* [A][L] */
     double *local_loss, *kl, *kl_stderr, *ppl_ref, *ppl; /* [A] */
     uint64_t *n_tokens;                                  /* [A] */
