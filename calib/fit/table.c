@@ -12,7 +12,6 @@
 #include "share.h"
 #include "units.h"
 
-#define SYMBOL_PIECE 4u
 #define MIX_ROW 64u       /* channels that the numbers of a mix are for */
 #define N_DIMS 5u         /* of classes: 1, 2, 4, 8, 16 */
 #define SHARED_SEGMENT 5u /* has the N of "vq[N]" */
@@ -173,7 +172,7 @@ static kvc_status fit_tables(table_fit *t, bool sorted, void *part, kvc_error *e
     KVC_TRY(heads_run(heads, find_energies, t, err));
     KVC_TRY(set_classes(t, counts, err));
     list_jobs(t);
-    assert((char *)(t->tables + t->n_values) == (char *)part + kvc_coder_part_bytes(t->coder, SYMBOL_PIECE));
+    assert((char *)(t->tables + t->n_values) == (char *)part + kvc_coder_part_bytes(t->coder, KVC_SYMBOL_PIECE));
     return table_run(t, sorted, &out, err);
 }
 
