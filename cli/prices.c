@@ -4,8 +4,8 @@
  */
 #include "prices.h"
 #include "console.h"
-#include "corpus.h"
 #include "cost.h"
+#include "plan_search.h"
 #include "probed.h"
 #include "score.h"
 #include <math.h>
@@ -132,7 +132,7 @@ kvc_status prices_measure(profile *p, const settings *s, const subject *subject,
     if (strcmp(s->price, "local") == 0) return KVC_OK;
     KVC_TRY(priced_new_local(&x.table, p, s->context, err));
     clock_gettime(CLOCK_MONOTONIC, &x.saved);
-    kvc_status status = sequences_slice(&part, calibration, 0, sequences_within(calibration, s->price_tokens), err);
+    kvc_status status = plan_search_text(&part, s, calibration, err);
     plan_ref exact = {0};
     if (status == KVC_OK) status = tell_files_apart(&x, calibration, &part, err);
     if (status == KVC_OK)

@@ -85,7 +85,7 @@ static void pack_side(kvc_cache *cache, uint32_t layer, uint32_t sequence, uint6
         for (uint32_t i = 0; i < coder->joined; i++)
             take_head(cache, layer, sequence, side, first + i, cache->page_rows + i * cache->head_dim,
                       coder->head_dim);
-        kvc_coder_encode(coder, coder->joined > 1 ? 0 : first, cache->page_rows, coder->head_dim,
+        kvc_coder_encode(coder, kvci_coder_row(coder, first), cache->page_rows, coder->head_dim,
                          cache_block(cache, layer, sequence, index, side, first), cache->work);
     }
 }

@@ -128,7 +128,7 @@ static void decode_tile(const attend_view *v, attend_pass *pass, uint32_t from, 
 {
     const kvc_coder *coder = &v->cache->layers[v->layer].coder[side];
     uint32_t head = pass->head[from];
-    kvci_coder_decode_rows(coder, coder->joined > 1 ? 0 : head,
+    kvci_coder_decode_rows(coder, kvci_coder_row(coder, head),
                            cache_block(v->cache, v->layer, v->sequence, index, side, head), first, n_rows,
                            pass->tile);
 }
@@ -168,7 +168,7 @@ static void prefetch_page(const attend_view *v, const attend_pass *pass, uint64_
     for (int side = CACHE_KEYS; side <= CACHE_VALUES; side++)
         for (uint32_t i = 0; i < pass->n; i = next_unit(pass, i, &l->coder[side])) {
             const uint8_t *block = cache_block(v->cache, v->layer, v->sequence, index, side, pass->head[i]);
-            uint32_t bytes = kvc_coder_block(&l->coder[side], l->coder[side].joined > 1 ? 0 : pass->head[i]).bytes;
+            uint32_t bytes = kvc_coder_block(&l->coder[side], kvci_coder_row(&l->coder[side], pass->head[i])).bytes;
             for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(block + at, 0, 2);
         }
 }

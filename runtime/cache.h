@@ -62,7 +62,7 @@ static inline uint8_t *cache_block(const kvc_cache *cache, uint32_t layer, uint3
     const cache_layer *l = &cache->layers[layer];
     const kvc_coder *coder = &l->coder[side];
     size_t page = cache->pages[(size_t)sequence * cache->n_pages + index];
-    kvc_block block = kvc_coder_block(coder, coder->joined > 1 ? 0 : head);
+    kvc_block block = kvc_coder_block(coder, kvci_coder_row(coder, head));
     return l->pool + page * l->page_bytes + (side ? l->value_offset : 0) + block.offset;
 }
 

@@ -17,7 +17,7 @@ static void unpack_side(kvc_cache *cache, uint32_t layer, uint32_t sequence, uin
     for (uint32_t head = 0; head < cache->n_kv_heads; head++) {
         uint32_t within = head % coder->joined;
         if (within == 0)
-            kvc_coder_decode(coder, coder->joined > 1 ? 0 : head,
+            kvc_coder_decode(coder, kvci_coder_row(coder, head),
                              cache_block(cache, layer, sequence, index, side, head), cache->page_rows, stride,
                              cache->work);
         uint16_t *rows = cache_rows(cache, layer, sequence, side, head) + cache->policy.sinks * d;

@@ -242,7 +242,7 @@ float kvc_coder_fold_query(const kvc_coder *coder, uint32_t head, const float *q
     const kvc_transform *transform;
     kvc_stage stage;
     float next[KVC_MAX_ROW], current[KVC_MAX_ROW], bias = 0.0f;
-    uint32_t width = coder->head_dim / coder->joined, row = coder->joined > 1 ? 0 : head;
+    uint32_t width = coder->head_dim / coder->joined, row = kvci_coder_row(coder, head);
     memset(current, 0, coder->head_dim * sizeof *current);
     memcpy(current + (head - row) * width, q, width * sizeof *current);
     for (uint32_t i = 0; (transform = stage_at(coder, row, i, &stage)); i++) {
@@ -256,8 +256,7 @@ float kvc_coder_fold_query(const kvc_coder *coder, uint32_t head, const float *q
 void kvc_coder_unfold_output(const kvc_coder *coder, uint32_t head, const float *o_latent, float mass, float *out,
                              float *work)
 {
-    uint32_t width = coder->head_dim / coder->joined, row = coder->joined > 1 ? 0 : head,
-             first = (head - row) * width;
+    uint32_t width = coder->head_dim / coder->joined, row = kvci_coder_row(coder, head), first = (head - row) * width;
     inverse_row(coder, row, o_latent, mass, first, first + width, work);
     for (uint32_t i = 0; i < width; i++) out[i] += work[first + i];
 }

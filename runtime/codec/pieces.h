@@ -82,6 +82,11 @@ kvc_status kvci_check_unsegmented(const kvc_codec *codec, kvc_error *err);
 /* kvc_coder_init() without constants: shape and group, and whether the codec can work on them. */
 kvc_status kvci_coder_shape(kvc_coder *out, const kvc_codec *codec, uint32_t n_kv_heads, uint32_t head_dim,
                             uint32_t page, kvc_error *err);
+/* The coder's row that holds the channels of a KV head of the model: its own, or with "@joint" the only one. */
+static inline uint32_t kvci_coder_row(const kvc_coder *coder, uint32_t head)
+{
+    return coder->joined > 1 ? 0 : head;
+}
 /* Part of a page: rows first_row .. first_row + n_rows - 1 into y [n_rows][d']. */
 void kvci_coder_decode_rows(const kvc_coder *coder, uint32_t head, const void *block, uint32_t first_row,
                             uint32_t n_rows, float *y);
