@@ -85,7 +85,8 @@ class Resume(Cli):
                 break
             self.assertEqual(process.returncode, -signal.SIGKILL)
             kills += 1
-            self.absent("cfg.bin")
+            if os.path.exists(self.path("cfg.bin")):  # killed between the rename and the exit: then it is whole
+                self.assert_expected()
         self.assertGreater(kills, 0)
         self.assertEqual(process.returncode, 0, "it never got to the end")
         self.assert_expected()
