@@ -18,14 +18,24 @@ static void add_class(table_shape *shape, uint32_t n, uint32_t dims, uint32_t ta
     shape->n_kept += n * dims;
 }
 
+/* How many of the codes that heads share out among themselves are those of the heads before; *own: the head's. Both
+ * are unknown, zero, as long as there are no constants. */
+static uint32_t share_of(const kvc_coder *coder, uint32_t head, uint32_t *own)
+{
+    const uint32_t *counts = coder->part[KVC_SYMBOL_PIECE];
+    uint32_t before = 0;
+    for (uint32_t i = 0; counts && i < head; i++) before += counts[i];
+    *own = counts ? counts[head] : 0;
+    return before;
+}
+
 /* Tables of 1, 2, 4, 8, 16 dims, whether a head has such codes or not. */
 static table_shape shared_shape(const kvc_coder *coder, uint32_t head)
 {
-    const uint32_t *counts = coder->part[KVC_SYMBOL_PIECE];
     kvc_code_class classes[2];
-    table_shape shape = {0};
-    for (uint32_t i = 0; counts && i < head; i++) shape.codes_before += counts[i];
-    uint32_t n = counts ? kvc_share_classes(coder->head_dim, counts[head], classes) : 0;
+    uint32_t own, before = share_of(coder, head, &own);
+    table_shape shape = {.codes_before = before};
+    uint32_t n = own ? kvc_share_classes(coder->head_dim, own, classes) : 0;
     for (uint32_t i = 0; i < n; i++) add_class(&shape, classes[i].n, classes[i].dims, classes[i].dims - 1);
     return shape;
 }
@@ -92,9 +102,9 @@ kvc_block kvci_vq_block(const kvc_coder *coder, uint32_t head)
 {
     if (!kvci_table_shared(coder)) return (kvc_block){(uint64_t)head * coder->block_bytes, coder->block_bytes};
     if (!coder->part[KVC_SYMBOL_PIECE]) return (kvc_block){0, 0};
-    table_shape shape = kvci_table_shape(coder, head);
-    uint32_t offset = stream_bytes(coder, shape.codes_before), bytes = stream_bytes(coder, shape.n_codes);
-    return (kvc_block){offset, head + 1 == coder->n_kv_heads ? coder->block_bytes - offset : bytes};
+    uint32_t own, offset = stream_bytes(coder, share_of(coder, head, &own));
+    return (kvc_block){offset,
+                       head + 1 == coder->n_kv_heads ? coder->block_bytes - offset : stream_bytes(coder, own)};
 }
 
 /* ---- frame: y[p] = x[order[p]] / scale of the sub-vector that has position p ---- */

@@ -13,8 +13,7 @@ static void expand_rows(const kvc_coder *coder, const table_shape *shape, uint32
     size_t d = coder->latent_dim, stride;
     for (uint32_t i = 0; i < shape->n_classes; i++) {
         const table_class *c = &shape->class[i];
-        table_run run = {
-            .table = kvci_table_of(coder, c, head, &stride), .n_entries = 1u << coder->codec.bits, .dims = c->dims};
+        table_run run = {.table = kvci_table_of(coder, c, head, &stride), .dims = c->dims};
         run.stride = stride;
         table_rows rows = {n_rows, c->n, shape->n_codes, d};
         kvci_table_expand(run, rows, codes + c->code, y + c->position);

@@ -37,76 +37,69 @@ void kvci_table_expand_plain(table_run run, table_rows rows, const uint16_t *cod
 #define TARGET_F16C __attribute__((target("avx,f16c")))
 #define F16C_INLINE static inline __attribute__((always_inline, target("avx,f16c")))
 
-/* The first n of eight fp16 numbers. */
-F16C_INLINE void widen_some(__m128i halves, uint32_t n, float *out)
-{
-    float values[8];
-    _mm256_storeu_ps(values, _mm256_cvtph_ps(halves));
-    memcpy(out, values, n * sizeof *out);
-}
+/* Eight values from where codes k, k + 1, .. point to. */
+#define ENTRY(k, dims) (table + (k)*stride + (size_t)codes[k] * (dims))
+#define ENTRY1(k) (short)*ENTRY(k, 1)
+#define ENTRY2(k) _mm_loadu_si32(ENTRY(k, 2))
+#define ENTRY4(k) _mm_loadl_epi64((const __m128i *)ENTRY(k, 4))
+#define EIGHT1(k)                                                                                                    \
+    _mm_setr_epi16(ENTRY1(k), ENTRY1(k + 1), ENTRY1(k + 2), ENTRY1(k + 3), ENTRY1(k + 4), ENTRY1(k + 5),             \
+                   ENTRY1(k + 6), ENTRY1(k + 7))
+#define EIGHT2(k)                                                                                                    \
+    _mm_unpacklo_epi64(_mm_unpacklo_epi32(ENTRY2(k), ENTRY2(k + 1)), _mm_unpacklo_epi32(ENTRY2(k + 2), ENTRY2(k + 3)))
+#define EIGHT4(k) _mm_unpacklo_epi64(ENTRY4(k), ENTRY4(k + 1))
+#define EIGHT8(k) _mm_loadu_si128((const __m128i *)ENTRY(k, 8))
 
-F16C_INLINE void widen1(table_run run, const uint16_t *codes, uint32_t n, float *out)
-{
-#define ENTRY(k) (short)run.table[(k)*run.stride + codes[k]]
-    for (; n >= 8; n -= 8, codes += 8, run.table += 8 * run.stride, out += 8)
-        _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_setr_epi16(ENTRY(0), ENTRY(1), ENTRY(2), ENTRY(3), ENTRY(4),
-                                                             ENTRY(5), ENTRY(6), ENTRY(7))));
-#undef ENTRY
-    uint16_t e[8] = {0};
-    for (uint32_t k = 0; k < n; k++) e[k] = run.table[k * run.stride + codes[k]];
-    if (n) widen_some(_mm_loadu_si128((const __m128i *)e), n, out);
-}
-
-F16C_INLINE void widen2(table_run run, const uint16_t *codes, uint32_t n, float *out)
-{
-    for (; n >= 4; n -= 4, codes += 4, run.table += 4 * run.stride, out += 8) {
-        int32_t e[4];
-        for (uint32_t k = 0; k < 4; k++) memcpy(&e[k], run.table + k * run.stride + codes[k] * 2u, sizeof e[k]);
-        _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_setr_epi32(e[0], e[1], e[2], e[3])));
-    }
-    int32_t e[4] = {0};
-    for (uint32_t k = 0; k < n; k++) memcpy(&e[k], run.table + k * run.stride + codes[k] * 2u, sizeof e[k]);
-    if (n) widen_some(_mm_setr_epi32(e[0], e[1], e[2], e[3]), n * 2u, out);
-}
-
-F16C_INLINE void widen4(table_run run, const uint16_t *codes, uint32_t n, float *out)
-{
-#pragma GCC unroll 4
-    for (; n >= 2; n -= 2, codes += 2, run.table += 2 * run.stride, out += 8) {
-        __m128i first = _mm_loadl_epi64((const __m128i *)(run.table + codes[0] * 4u));
-        __m128i second = _mm_loadl_epi64((const __m128i *)(run.table + run.stride + codes[1] * 4u));
-        _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_unpacklo_epi64(first, second)));
-    }
-    if (n) _mm_storeu_ps(out, _mm_cvtph_ps(_mm_loadl_epi64((const __m128i *)(run.table + codes[0] * 4u))));
-}
-
-F16C_INLINE void widen8(table_run run, const uint16_t *codes, uint32_t n, float *out)
-{
-#pragma GCC unroll 4
-    for (uint32_t i = 0; i < n; i++, run.table += run.stride, out += 8)
-        _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(run.table + codes[i] * 8u))));
-}
-
-F16C_INLINE void widen16(table_run run, const uint16_t *codes, uint32_t n, float *out)
-{
-    for (uint32_t i = 0; i < n; i++, run.table += run.stride, out += 16) {
-        const __m128i *entry = (const __m128i *)(run.table + codes[i] * 16u);
-        _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_loadu_si128(entry)));
-        _mm256_storeu_ps(out + 8, _mm256_cvtph_ps(_mm_loadu_si128(entry + 1)));
-    }
-}
-#define WIDEN(dims)                                                                                                  \
-    TARGET_F16C static void widen_rows##dims(table_run run, table_rows rows, const uint16_t *codes, float *out)      \
+/* A row has few codes, so the loop runs over rows: for each column of 16 values, a line of the processor's cache,
+ * then for one of 8. `stride` is the run's, a constant where it is zero. */
+#define COLUMN(dims)                                                                                                 \
+    F16C_INLINE void column##dims(const uint16_t *table, const size_t stride, table_rows rows,                       \
+                                  const uint16_t *codes, float *out, const uint32_t n_values)                        \
     {                                                                                                                \
-        for (uint32_t i = 0; i < rows.n_rows; i++, codes += rows.code_stride, out += rows.out_stride)                \
-            widen##dims(run, codes, rows.n, out);                                                                    \
+        for (uint32_t row = 0; row < rows.n_rows; row++, codes += rows.code_stride, out += rows.out_stride) {        \
+            _mm256_storeu_ps(out, _mm256_cvtph_ps(EIGHT##dims(0)));                                                  \
+            if (n_values == 16) _mm256_storeu_ps(out + 8, _mm256_cvtph_ps(EIGHT##dims(8 / dims)));                   \
+        }                                                                                                            \
+    }                                                                                                                \
+    F16C_INLINE void columns##dims(table_run run, const size_t stride, table_rows rows, const uint16_t *codes,       \
+                                   float *out)                                                                       \
+    {                                                                                                                \
+        for (const uint32_t n = 16 / dims; rows.n >= n; rows.n -= n, codes += n, out += 16, run.table += n * stride) \
+            column##dims(run.table, stride, rows, codes, out, 16);                                                   \
+        for (const uint32_t n = 8 / dims; rows.n >= n; rows.n -= n, codes += n, out += 8, run.table += n * stride)   \
+            column##dims(run.table, stride, rows, codes, out, 8);                                                    \
+        if (rows.n) kvci_table_expand_plain(run, rows, codes, out);                                                  \
+    }                                                                                                                \
+    TARGET_F16C static void widen##dims(table_run run, table_rows rows, const uint16_t *codes, float *out)           \
+    {                                                                                                                \
+        if (run.stride)                                                                                              \
+            columns##dims(run, run.stride, rows, codes, out);                                                        \
+        else                                                                                                         \
+            columns##dims(run, 0, rows, codes, out);                                                                 \
     }
-WIDEN(1)
-WIDEN(2)
-WIDEN(4)
-WIDEN(8)
-WIDEN(16)
-#undef WIDEN
+COLUMN(1)
+COLUMN(2)
+COLUMN(4)
+COLUMN(8)
+
+TARGET_F16C static void widen16(table_run run, table_rows rows, const uint16_t *codes, float *out)
+{
+    for (uint32_t row = 0; row < rows.n_rows; row++, codes += rows.code_stride, out += rows.out_stride)
+        for (uint32_t i = 0; i < rows.n; i++) {
+            const __m128i *entry = (const __m128i *)(run.table + i * run.stride + codes[i] * 16u);
+            _mm256_storeu_ps(out + i * 16, _mm256_cvtph_ps(_mm_loadu_si128(entry)));
+            _mm256_storeu_ps(out + i * 16 + 8, _mm256_cvtph_ps(_mm_loadu_si128(entry + 1)));
+        }
+}
+#undef COLUMN
+#undef EIGHT8
+#undef EIGHT4
+#undef EIGHT2
+#undef EIGHT1
+#undef ENTRY4
+#undef ENTRY2
+#undef ENTRY1
+#undef ENTRY
 #endif
 
 table_expand_fn *kvci_table_expand_f16c(table_run run)
@@ -114,11 +107,11 @@ table_expand_fn *kvci_table_expand_f16c(table_run run)
 #ifdef KVC_HAS_F16C
     if (!kvci_has_f16c()) return NULL;
     switch (run.dims) {
-    case 1: return widen_rows1;
-    case 2: return widen_rows2;
-    case 4: return widen_rows4;
-    case 8: return widen_rows8;
-    case 16: return widen_rows16;
+    case 1: return widen1;
+    case 2: return widen2;
+    case 4: return widen4;
+    case 8: return widen8;
+    case 16: return widen16;
     }
 #endif
     (void)run;
@@ -127,12 +120,7 @@ table_expand_fn *kvci_table_expand_f16c(table_run run)
 
 void kvci_table_expand(table_run run, table_rows rows, const uint16_t *codes, float *out)
 {
-    if (rows.code_stride == rows.n && rows.out_stride == rows.n * run.dims && run.stride == 0) { /* without a gap */
-        rows.n *= rows.n_rows;
-        rows.n_rows = 1;
-    }
-    table_expand_fn *expand = kvci_table_expand_vbmi(run, rows.n);
-    if (!expand) expand = kvci_table_expand_f16c(run);
+    table_expand_fn *expand = kvci_table_expand_f16c(run);
     if (!expand) expand = kvci_table_expand_plain;
     expand(run, rows, codes, out);
 }

@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 typedef struct table_run {
-    const uint16_t *table; /* fp16 [n_entries][dims] of the first code */
+    const uint16_t *table; /* fp16 [][dims] of the first code */
     size_t stride;         /* how far behind it that of the next code lies; 0: all share it */
-    uint32_t n_entries, dims;
+    uint32_t dims;
 } table_run;
 
 /* `n` codes of each of n_rows rows. */
@@ -16,14 +16,13 @@ typedef struct table_rows {
     size_t code_stride, out_stride; /* from the first of a row to the first of the next one */
 } table_rows;
 
-/*  codes [n]        in, of each row, each < n_entries
+/*  codes [n]        in, of each row, each an index into its table
  *  out   [n][dims]  out, of each row */
 typedef void table_expand_fn(table_run run, table_rows rows, const uint16_t *codes, float *out);
 table_expand_fn kvci_table_expand; /* the best of those below */
 
-/* All give the same values. Those of a machine's own may be NULL, or not be for this run. */
+/* All give the same values. That of a machine's own may be NULL. */
 table_expand_fn kvci_table_expand_plain;
 table_expand_fn *kvci_table_expand_f16c(table_run run);
-table_expand_fn *kvci_table_expand_vbmi(table_run run, uint32_t n); /* codes of a row */
 
 #endif

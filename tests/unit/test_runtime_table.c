@@ -344,8 +344,7 @@ static void check_expand(table_expand_fn *expand, table_run run, table_rows rows
             want = kvc_fp16_to_float(entry[at % run.dims]);
         }
         if (out[i] != want)
-            ck_abort_msg("dims %u, %u entries, value %zu of %u rows of %u codes", run.dims, run.n_entries, i,
-                         rows.n_rows, rows.n);
+            ck_abort_msg("dims %u, value %zu of %u rows of %u codes", run.dims, i, rows.n_rows, rows.n);
     }
     free(out);
 }
@@ -364,12 +363,11 @@ START_TEST(table_expand__is_the_same_on_every_machine)
                 uint16_t *table = malloc(n_values * sizeof *table);
                 for (size_t i = 0; i < n_values; i++) table[i] = kvc_fp16_from_float(params_random(&seed));
                 for (uint32_t i = 0; i < n; i++) codes[i] = (uint16_t)((i * 2654435761u >> 7) % n_entries);
-                table_run run = {table, own ? n_entries * dims : 0, n_entries, dims};
-                table_expand_fn *all[] = {kvci_table_expand, kvci_table_expand_plain, kvci_table_expand_f16c(run),
-                                          kvci_table_expand_vbmi(run, n)};
+                table_run run = {table, own ? n_entries * dims : 0, dims};
+                table_expand_fn *all[] = {kvci_table_expand, kvci_table_expand_plain, kvci_table_expand_f16c(run)};
                 table_rows rows[] = {
                     {1, n, n, n * dims}, {3, n / 3, n / 3, n / 3 * dims}, {2, n / 2, n / 2, n * dims}};
-                for (size_t i = 0; i < 12; i++)
+                for (size_t i = 0; i < 9; i++)
                     if (all[i / 3] && rows[i % 3].n) check_expand(all[i / 3], run, rows[i % 3], codes);
                 free(table);
             }
