@@ -12,26 +12,19 @@
 #include "share.h"
 #include "units.h"
 
-#define MIX_ROW 64u       /* channels that the numbers of a mix are for */
+#define MIX_ROW 64u       /* channels that the number of shared codes is for */
 #define N_DIMS 5u         /* of classes: 1, 2, 4, 8, 16 */
 #define SHARED_SEGMENT 5u /* has the N of "vq[N]" */
 
 /* ---- classes ---- */
 
-static code_classes classes_of(const kvc_codec *codec, uint32_t d)
+/* Of a head that has `count` codes of those that heads share out, or where they do not. */
+static code_classes classes_of(const table_fit *t, uint32_t count)
 {
     code_classes all = {0};
-    if (codec->dims) classes_add(&all, d / codec->dims, codec->dims);
-    for (uint32_t k = 0; codec->dims == 0 && k < N_DIMS; k++)
-        if (codec->segment[k]) classes_add(&all, codec->segment[k] * d / MIX_ROW, 1u << k);
-    return all;
-}
-
-static code_classes classes_of_share(uint32_t d, uint32_t count)
-{
-    code_classes all = {0};
-    kvc_code_class some[2];
-    uint32_t n = kvc_share_classes(d, count, some);
+    kvc_code_class some[5];
+    uint32_t d = t->coder->head_dim,
+             n = t->n_shared ? kvc_share_classes(d, count, some) : kvc_codec_classes(&t->coder->codec, d, some);
     for (uint32_t i = 0; i < n; i++) classes_add(&all, some[i].n, some[i].dims);
     return all;
 }
@@ -51,11 +44,11 @@ static kvc_status share_out(table_fit *t, uint32_t *counts, kvc_error *err)
 /* The classes of every head; counts [H] is written where they share codes. */
 static kvc_status set_classes(table_fit *t, uint32_t *counts, kvc_error *err)
 {
-    uint32_t d = t->coder->head_dim, code = 0;
+    uint32_t code = 0;
     if (t->n_shared) KVC_TRY(share_out(t, counts, err));
     for (uint32_t head = 0; head < t->data->n_kv_heads; head++) {
         table_head *h = &t->heads[head];
-        h->classes = t->n_shared ? classes_of_share(d, counts[head]) : classes_of(&t->coder->codec, d);
+        h->classes = classes_of(t, t->n_shared ? counts[head] : 0);
         h->first_code = code;
         code += h->classes.n_codes;
     }
@@ -150,7 +143,7 @@ static void count_codes(table_fit *t)
         t->n_shared = t->n_codes = (uint32_t)((uint64_t)codec->segment[SHARED_SEGMENT] * heads * d / MIX_ROW);
         t->order_stride = d;
     } else {
-        code_classes classes = classes_of(codec, d);
+        code_classes classes = classes_of(t, 0);
         t->n_codes = heads * classes.n_codes;
         t->order_stride = classes.n_kept;
     }

@@ -2,14 +2,14 @@
  * check finds a NaN or an infinity, a second pass over that block finds which. */
 #include <assert.h>
 #include <string.h>
+#include "kvc/clones.h"
 #include "weights_private.h"
 
 /* Loads from a map have any alignment. */
 typedef uint16_t __attribute__((aligned(1), may_alias)) any_u16;
 typedef uint32_t __attribute__((aligned(1), may_alias)) any_u32;
 
-/* The sanitizers cannot be entered from the resolvers that target_clones makes. */
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__clang__)
+#ifdef KVC_HAS_CLONES
 #define FAST __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define FAST

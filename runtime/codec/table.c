@@ -42,15 +42,11 @@ static table_shape shared_shape(const kvc_coder *coder, uint32_t head)
 
 table_shape kvci_table_shape(const kvc_coder *coder, uint32_t head)
 {
-    uint32_t d = coder->head_dim, dims = coder->codec.dims, table = 0;
+    kvc_code_class classes[5];
     table_shape shape = {0};
     if (kvci_table_shared(coder)) return shared_shape(coder, head);
-    if (dims) add_class(&shape, d / dims, dims, 0);
-    for (uint32_t k = 0; dims == 0 && k < 5; k++) {
-        if (!coder->codec.segment[k]) continue;
-        add_class(&shape, coder->codec.segment[k] * d / TABLE_MIX_ROW, 1u << k, table);
-        table += 1u << k;
-    }
+    uint32_t n = kvc_codec_classes(&coder->codec, coder->head_dim, classes), table = 0;
+    for (uint32_t i = 0; i < n; table += classes[i++].dims) add_class(&shape, classes[i].n, classes[i].dims, table);
     shape.codes_before = head * shape.n_codes;
     return shape;
 }

@@ -90,6 +90,17 @@ typedef struct kvc_code_class {
     uint32_t n, dims;
 } kvc_code_class;
 
+/* Of every head of d channels, where the heads do not share codes out: the classes, dims ascending. Returns how many,
+ * 0 to 5. */
+static inline uint32_t kvc_codec_classes(const kvc_codec *codec, uint32_t d, kvc_code_class out[5])
+{
+    uint32_t n = 0;
+    if (codec->dims) out[n++] = (kvc_code_class){d / codec->dims, codec->dims};
+    for (uint32_t k = 0; codec->dims == 0 && k < 5; k++)
+        if (codec->segment[k]) out[n++] = (kvc_code_class){codec->segment[k] * d / 64u, 1u << k};
+    return n;
+}
+
 /* "vq[N]x8", codes shared out among the heads of a layer: the classes, dims ascending, of a head of d channels that
  * has k <= d of them. As few sizes as cover all channels, or k codes of 16 where they cannot. Returns how many, 0
  * to 2. */
