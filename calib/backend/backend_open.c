@@ -28,5 +28,5 @@ kvc_status backend_open(backend **out, const char *device, int threads, kvc_erro
     if (strcmp(device, "cpu") == 0 || strcmp(device, "auto") == 0) return backend_open_cpu(out, threads, err);
     int ordinal = cuda_device(device, &fast);
     if (ordinal >= 0) return backend_open_cuda(out, ordinal, fast, threads, err);
-    return kvc_fail(err, KVC_INVALID, "device '%.40s': expected auto, cpu, cuda or cuda:N", device);
+    return kvc_fail(err, KVC_INVALID, "device '%.40s': expected auto, cpu, cuda[:N] or cuda[:N],fast", device);
 }

@@ -1,4 +1,5 @@
-/* cuda_blas.c - finds cuBLAS: by its name, where the system looks for libraries, else where the build found it. */
+/* cuda_blas.c - finds cuBLAS: by its name, where the system looks for libraries, else where the build found it.
+ * Once loaded it stays: its own state outlives handles. */
 #include "cuda_blas.h"
 
 #include <dlfcn.h>
@@ -23,8 +24,9 @@ static const char *find_functions(cuda_blas *blas)
 
 kvc_status cuda_blas_open(cuda_blas *blas, kvc_error *err)
 {
-    *blas = (cuda_blas){.library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL)};
-    if (!blas->library) blas->library = dlopen(CUDA_LIBRARY_FOLDER "/" LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    *blas = (cuda_blas){.library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE)};
+    if (!blas->library)
+        blas->library = dlopen(CUDA_LIBRARY_FOLDER "/" LIBRARY, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (!blas->library) {
         const char *why = dlerror();
         return kvc_fail(err, KVC_INVALID, "cuda: %s", why ? why : LIBRARY " cannot be opened");
