@@ -21,10 +21,12 @@
 #undef __global__
 #undef __shared__
 #undef __launch_bounds__
+#undef __grid_constant__
 #define KVC_EMULATE 1
 #define __global__
 #define __shared__ static
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 struct emulated_lane {
     dim3 thread, block;
