@@ -66,8 +66,8 @@ static const page_case cases[] = {
     {"vq2x8.head+klt", 96, 2, 16},
     {"vq1x5", 64, 2, 16},
     {"vq1x1.static", 80, 2, 16},
-    {"vq2x12", 64, 1, 8},
-    {"vq16x11", 64, 1, 8},       /* a table in parts */
+    {"vq2x12", 64, 1, 16},       /* a table in parts, more vectors than threads */
+    {"vq16x11", 64, 1, 8},       /* long entries */
     {"vq16x9.static", 64, 1, 8}, /* and tables */
     {"vq4x10.head", 128, 1, 8},
     {"vq8x7+smooth", 256, 1, 16},
@@ -97,12 +97,12 @@ static void fill_rows(float *x, size_t n, uint32_t seed)
     for (size_t i = 0; i < n; i++) {
         uint32_t r = next(&seed) >> 8;
         float u = (float)(r & 0xffff) / 32768.0f - 1.0f;
+        if (i / 512 % 7 == 3 || i % 64 == 21) r &= 0xffff; /* rows and channels of nothing but zeros */
         switch (r >> 16 & 31) {
-        case 0: x[i] = 0.0f; break;
-        case 1: x[i] = -0.0f; break;
+        case 0: x[i] = u < 0.0f ? -0.0f : 0.0f; break;
         case 2: x[i] = 300.0f * u; break;
         case 3: x[i] = u * 1e-7f; break;
-        case 4: x[i] = i % 4096 == 7 ? 1e30f * u : u; break;
+        case 4: x[i] = i % 16 == 7 ? 1e30f * u : u; break;
         default: x[i] = i / 64 % 9 == 0 ? 0.25f : u;
         }
     }
