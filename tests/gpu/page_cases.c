@@ -241,3 +241,27 @@ int page_cases_run(const page_memory *m, size_t n_pages, size_t begin, size_t st
     printf("%d codecs and shapes, %d differences\n", n, failed);
     return failed;
 }
+
+static int fits(const page_case *t)
+{
+    kvc_codec codec;
+    kvc_coder c;
+    return kvc_codec_parse(&codec, t->spec, NULL) == KVC_OK &&
+           kvc_coder_init(&c, &codec, NULL, t->heads, t->d, t->page, NULL) == KVC_OK;
+}
+
+int page_cases_run_all(const page_memory *m, size_t n_pages)
+{
+    static const uint32_t dims[] = {64, 80, 96, 128, 256};
+    int failed = 0, n = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (size_t k = 0; k < sizeof dims / sizeof *dims; k++) {
+            page_case t = cases[i];
+            t.d = dims[k];
+            if (!fits(&t)) continue;
+            failed += !run_case(m, &t, n_pages);
+            n++;
+        }
+    printf("%d codecs and shapes, %d differences\n", n, failed);
+    return failed;
+}

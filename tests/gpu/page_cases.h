@@ -15,4 +15,6 @@ typedef struct page_memory {
 
 /* Cases begin, begin + step, ...; n_pages of each. Prints what differs; returns how many cases did. */
 int page_cases_run(const page_memory *m, size_t n_pages, size_t begin, size_t step);
+/* The codec of every case with every head dimension of the table that it fits. */
+int page_cases_run_all(const page_memory *m, size_t n_pages);
 #endif

@@ -48,5 +48,7 @@ int main(void)
         printf("skipped: no CUDA device\n");
         return 77;
     }
-    return page_cases_run(&memory, N_PAGES, 0, 1) ? 1 : 0;
+    int failed = page_cases_run(&memory, N_PAGES, 0, 1);
+    failed += page_cases_run_all(&memory, N_PAGES);
+    return failed ? 1 : 0;
 }
