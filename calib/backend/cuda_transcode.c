@@ -29,26 +29,19 @@ static kvc_status copy_exact(cuda_state *s, const pages *p, size_t n_tokens, con
     return KVC_OK;
 }
 
-static kvc_status coding_failed(const pages *p, cudaError_t status, kvc_error *err)
-{
-    char spec[KVC_SPEC_MAX];
-    if (status != cudaErrorNotSupported && status != cudaErrorInvalidValue)
-        return cuda_fail(err, status, "transcode");
-    (void)cudaGetLastError();
-    kvc_codec_format(&p->coder->codec, spec);
-    if (status == cudaErrorNotSupported) return kvc_fail(err, KVC_UNSUPPORTED, "codec %s has no CUDA kernel", spec);
-    return kvc_fail(err, KVC_UNSUPPORTED,
-                    "codec %s: a page of %u rows of %u values does not fit the GPU's shared memory", spec,
-                    p->coder->page, p->coder->head_dim);
-}
-
-static kvc_status code_pages(cuda_state *s, const pages *p, const float *rows, float *page, void *blocks,
-                             kvc_error *err)
+static kvc_status code_pages(cuda_state *s, const pages *p, const void *params, const float *rows, float *page,
+                             void *work, kvc_error *err)
 {
     size_t at = p->begin * p->width;
-    cudaError_t status = kernel_encode_pages(p->coder, rows + at, p->n, blocks, s->compute);
-    if (status == cudaSuccess) status = kernel_decode_pages(p->coder, blocks, p->n, page + at, s->compute);
-    return status == cudaSuccess ? KVC_OK : coding_failed(p, status, err);
+    char spec[KVC_SPEC_MAX];
+    cudaError_t status = kernel_transcode_pages(p->coder, params, rows + at, p->n, page + at, work,
+                                                p->n * p->coder->page_bytes, s->compute);
+    if (status != cudaErrorNotSupported) {
+        KVC_TRY_CUDA(status);
+        return KVC_OK;
+    }
+    kvc_codec_format(&p->coder->codec, spec);
+    return kvc_fail(err, KVC_UNSUPPORTED, "codec %s has no CUDA kernel", spec);
 }
 
 kvc_status cuda_transcode(backend *b, const kvc_coder *coder, const kvc_token_policy *policy, size_t n_tokens,
@@ -58,13 +51,16 @@ kvc_status cuda_transcode(backend *b, const kvc_coder *coder, const kvc_token_po
     size_t sinks = policy->sinks < n_tokens ? policy->sinks : n_tokens, n = (n_tokens - sinks) / policy->page;
     pages p = {coder, (size_t)coder->n_kv_heads * coder->head_dim, sinks, sinks + n * policy->page, n};
     float *rows = exact ? exact : page;
-    void *blocks;
+    size_t param_bytes = coder->codec.param_bytes;
+    void *work, *params;
     uint32_t *bad;
-    const cuda_part parts[] = {{&blocks, n * coder->page_bytes}, {&bad, sizeof *bad}};
+    const cuda_part parts[] = {{&work, n * coder->page_bytes}, {&params, param_bytes}, {&bad, sizeof *bad}};
     if (n_tokens == 0) return KVC_OK;
     KVC_TRY(CUDA_BEGIN(b, err, x, exact, page));
-    KVC_TRY(cuda_scratch(s, parts, 2, err));
+    KVC_TRY(cuda_scratch(s, parts, 3, err));
     KVC_TRY(round_rows(s, n_tokens * p.width, x, rows, bad, err));
     if (exact) KVC_TRY(copy_exact(s, &p, n_tokens, exact, page, err));
-    return code_pages(s, &p, rows, page, blocks, err);
+    if (n == 0) return KVC_OK;
+    KVC_TRY(cuda_put(s, params, coder->params, param_bytes, err));
+    return code_pages(s, &p, param_bytes ? params : NULL, rows, page, work, err);
 }
