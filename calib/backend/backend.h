@@ -86,11 +86,12 @@ typedef struct sensitivity_args {
 
 typedef struct backend backend;
 struct backend {
-    char name[16]; /* "cpu" */
+    char name[16]; /* "cpu", "cuda", "cuda,fast" */
     void *state;
     void (*close)(backend *b);
     kvc_status (*buffer_new)(backend *b, size_t bytes, void **dev_out, kvc_error *err); /* 64-byte aligned */
     void (*buffer_free)(backend *b, void *dev);                                         /* NULL is fine */
+    /* src is read before upload() returns and may change then. dev memory of both copies lies in one buffer. */
     kvc_status (*upload)(backend *b, void *dev_dst, const void *src, size_t bytes, kvc_error *err);
     kvc_status (*download)(backend *b, void *dst, const void *dev_src, size_t bytes, kvc_error *err);
     kvc_status (*sync)(backend *b, kvc_error *err);
@@ -138,6 +139,8 @@ struct backend {
 /* threads 0: as many as the machine has. The number holds for all OpenMP regions that the calling thread starts from
  * then on. Owned: (*b)->close(b). */
 kvc_status backend_open_cpu(backend **out, int threads, kvc_error *err);
-kvc_status backend_open(backend **out, const char *device /* "auto", "cpu", "cuda[:N]" */, int threads,
-                        kvc_error *err);
+/* device: "cpu"; "auto", which is the CPU; "cuda" or "cuda:N", the first or N-th NVIDIA GPU (from 0). On a GPU gemm()
+ * is fp32 throughout; with ",fast" behind ("cuda,fast", "cuda:1,fast") its inputs are rounded to bfloat16 and
+ * multiplied by tensor cores, sums and results staying fp32. No other operation differs. */
+kvc_status backend_open(backend **out, const char *device, int threads, kvc_error *err);
 #endif

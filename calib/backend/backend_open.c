@@ -5,22 +5,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* "cuda" or "cuda:N"; -1: neither */
-static int cuda_device(const char *device)
+/* "cuda", "cuda:N", and either with ",fast" behind; -1: none of them */
+static int cuda_device(const char *device, bool *fast)
 {
-    if (strcmp(device, "cuda") == 0) return 0;
-    if (strncmp(device, "cuda:", 5) != 0 || device[5] < '0' || device[5] > '9') return -1;
-    char *end;
-    long n = strtol(device + 5, &end, 10);
-    return *end || n > 1023 ? -1 : (int)n;
+    if (strncmp(device, "cuda", 4) != 0) return -1;
+    const char *at = device + 4;
+    long n = 0;
+    if (*at == ':') {
+        if (at[1] < '0' || at[1] > '9') return -1;
+        char *end;
+        n = strtol(at + 1, &end, 10);
+        at = end;
+    }
+    *fast = strcmp(at, ",fast") == 0;
+    return (*at && !*fast) || n > 1023 ? -1 : (int)n;
 }
 
 kvc_status backend_open(backend **out, const char *device, int threads, kvc_error *err)
 {
+    bool fast;
     *out = NULL;
-    if (strcmp(device, "cpu") == 0) return backend_open_cpu(out, threads, err);
-    if (strcmp(device, "auto") == 0) return backend_open_auto(out, threads, err);
-    int ordinal = cuda_device(device);
-    if (ordinal >= 0) return backend_open_cuda(out, ordinal, threads, err);
-    return kvc_fail(err, KVC_INVALID, "device '%.40s': expected auto, cpu, cuda or cuda:N", device);
+    if (strcmp(device, "cpu") == 0 || strcmp(device, "auto") == 0) return backend_open_cpu(out, threads, err);
+    int ordinal = cuda_device(device, &fast);
+    if (ordinal >= 0) return backend_open_cuda(out, ordinal, fast, threads, err);
+    return kvc_fail(err, KVC_INVALID, "device '%.40s': expected auto, cpu, cuda[:N] or cuda[:N],fast", device);
 }

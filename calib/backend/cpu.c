@@ -62,16 +62,22 @@ static const backend cpu_table = {
     .moments = cpu_moments,
 };
 
+kvc_status cpu_set_threads(int threads, kvc_error *err)
+{
+    if (threads < 0 || threads > 4096)
+        return kvc_fail(err, KVC_INVALID, "%d threads: expected 0 (all) to 4096", threads);
+    openblas_set_num_threads(1);
+    omp_set_num_threads(threads ? threads : omp_get_num_procs());
+    return KVC_OK;
+}
+
 kvc_status backend_open_cpu(backend **out, int threads, kvc_error *err)
 {
     *out = NULL;
-    if (threads < 0 || threads > 4096)
-        return kvc_fail(err, KVC_INVALID, "%d threads: expected 0 (all) to 4096", threads);
+    KVC_TRY(cpu_set_threads(threads, err));
     backend *b = malloc(sizeof *b);
     if (!b) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a backend");
     *b = cpu_table;
-    openblas_set_num_threads(1);
-    omp_set_num_threads(threads ? threads : omp_get_num_procs());
     *out = b;
     return KVC_OK;
 }

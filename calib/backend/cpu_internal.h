@@ -32,6 +32,9 @@ static inline size_t cpu_blocks(size_t n, size_t block)
     return (n + block - 1) / block;
 }
 
+/* cpu.c: threads of OpenMP regions, 0 for all; BLAS has one. */
+kvc_status cpu_set_threads(int threads, kvc_error *err);
+
 /* cpu_softmax.c: x [n] in place; exp has a relative error below 2e-7. */
 void cpu_softmax(float *x, size_t n);
 /* One block of an online softmax. *max and *sum describe the row so far (-INFINITY and 0 at first). x [n]

@@ -4,15 +4,15 @@
 #include <cuda_fp16.h>
 #include "codec/page_shape.cuh"
 
-__device__ inline void fp16_encode_page(const page_shape &s, const float *y, uint8_t *block)
+__device__ inline void fp16_encode(const page_shape &s, const page_tile &t, uint32_t first, uint8_t *block)
 {
-    __half *out = (__half *)block;
-    for (uint32_t i = threadIdx.x; i < s.page * s.d; i += blockDim.x) out[i] = __float2half_rn(y[i]);
+    __half *out = (__half *)block + first * s.d;
+    each_value(t.n_rows, s.d, [&](uint32_t r, uint32_t i) { out[r * s.d + i] = __float2half_rn(t.y[r * s.d + i]); });
 }
 
-__device__ inline void fp16_decode_page(const page_shape &s, const uint8_t *block, float *y)
+__device__ inline void fp16_decode(const page_shape &s, const page_tile &t, uint32_t first, const uint8_t *block)
 {
-    const __half *in = (const __half *)block;
-    for (uint32_t i = threadIdx.x; i < s.page * s.d; i += blockDim.x) y[i] = __half2float(in[i]);
+    const __half *in = (const __half *)block + first * s.d;
+    each_value(t.n_rows, s.d, [&](uint32_t r, uint32_t i) { t.y[r * s.d + i] = __half2float(in[r * s.d + i]); });
 }
 #endif

@@ -1,9 +1,10 @@
 /* int.cuh - symbol int: asymmetric uniform codes in bit planes (runtime/codec/int.c has the layout and the
- * arithmetic). One thread per scale group, then one per packed byte; a page lies in shared memory. */
+ * arithmetic). uniform.cuh has the scales of channels. Bound by memory and by the arithmetic of indices. */
 #ifndef KERNELS_CODEC_INT_CUH
 #define KERNELS_CODEC_INT_CUH
-#include <cuda_fp16.h>
-#include "codec/page_shape.cuh"
+#include "codec/uniform.cuh"
+
+#define OCTET 8u /* lanes that share a group of a row */
 
 struct int_planes {
     uint32_t n, width[2];
@@ -16,80 +17,76 @@ __device__ inline int_planes int_planes_of(uint32_t bits)
     return {1, {bits, 0}};
 }
 
-/* Index of the scale of row r, channel i; groups run [P][d / G] (tok) or [P / G][d] (ch). */
-__device__ inline uint32_t int_scale_index(const page_shape &s, uint32_t r, uint32_t i)
+/* Of eight lanes. */
+__device__ inline void int_meet(float &lo, float &hi)
 {
-    return s.by_token ? r * (s.d / s.group) + i / s.group : r / s.group * s.d + i;
-}
-
-__device__ inline void int_choose_scale(float lo, float hi, float levels, __half *scale, __half *minimum)
-{
-    *minimum = __float2half_rd(lo + 0.0f);
-    float step = (hi - __half2float(*minimum)) / levels + 0.0f;
-    __half up = __float2half_ru(step);
-    *scale = __hisinf(up) ? __ushort_as_half(0x7bff) : up;
-}
-
-__device__ inline void int_scales(const page_shape &s, const float *y, __half *scales, __half *minima)
-{
-    uint32_t n = s.page * s.d / s.group;
-    float levels = (float)((1u << s.bits) - 1u);
-    for (uint32_t g = threadIdx.x; g < n; g += blockDim.x) {
-        uint32_t first = s.by_token ? g * s.group : g / s.d * s.group * s.d + g % s.d, step = s.by_token ? 1 : s.d;
-        float lo = y[first], hi = lo;
-        for (uint32_t j = 1; j < s.group; j++) {
-            float x = y[first + j * step];
-            lo = x < lo ? x : lo;
-            hi = x > hi ? x : hi;
-        }
-        int_choose_scale(lo, hi, levels, &scales[g], &minima[g]);
+    for (int with = 1; with < (int)OCTET; with *= 2) {
+        float low = __shfl_xor_sync(0xffffffffu, lo, with), high = __shfl_xor_sync(0xffffffffu, hi, with);
+        lo = low < lo ? low : lo;
+        hi = high > hi ? high : hi;
     }
 }
 
-__device__ inline uint32_t int_code(float x, float scale, float minimum, uint32_t top)
+/* Scale tok: groups lie side by side in the tile, and so do their scales. Codes take the places of values. */
+__device__ inline void int_quantise_rows(const page_shape &s, const page_tile &t, uint32_t first, uint8_t *block)
 {
-    float steps = (x - minimum) / (scale > 0.0f ? scale : 1.0f);
-    uint32_t code = __float_as_uint(steps + 8388608.0f) & 0x7fffffu;
-    return code < top ? code : top;
+    __half *scales = (__half *)(block + s.code_bytes) + first * (s.d / s.group);
+    __half *minima = scales + s.page * (s.d / s.group);
+    uint32_t n = t.n_rows * (s.d / s.group), lane = threadIdx.x % OCTET, top = (1u << s.bits) - 1u;
+    for (uint32_t g = threadIdx.x / OCTET; g < n; g += blockDim.x / OCTET) { /* n % 8 = 0: a warp stays together */
+        float *y = t.y + g * s.group;
+        float lo = y[lane], hi = lo;
+        for (uint32_t i = lane + OCTET; i < s.group; i += OCTET) {
+            lo = y[i] < lo ? y[i] : lo;
+            hi = y[i] > hi ? y[i] : hi;
+        }
+        int_meet(lo, hi);
+        uniform_scale chosen = uniform_choose(lo, hi, s.bits);
+        if (lane == 0) scales[g] = chosen.scale, minima[g] = chosen.minimum;
+        float scale = __half2float(chosen.scale), minimum = __half2float(chosen.minimum);
+        for (uint32_t i = lane; i < s.group; i += OCTET)
+            y[i] = __uint_as_float(uniform_code(y[i], scale, minimum, top));
+    }
 }
 
-__device__ inline void int_encode_page(const page_shape &s, const float *y, uint8_t *block)
+/* A tile of codes to the block. */
+__device__ inline void int_pack(const page_shape &s, const page_tile &t, uint32_t first, uint8_t *block)
 {
-    __half *scales = (__half *)(block + s.code_bytes), *minima = scales + s.page * s.d / s.group;
-    uint32_t shift = 0, top = (1u << s.bits) - 1u;
-    int_scales(s, y, scales, minima);
-    __syncthreads(); /* also orders global writes within the block */
     int_planes planes = int_planes_of(s.bits);
-    for (uint32_t p = 0; p < planes.n; p++) {
-        uint32_t width = planes.width[p], n = s.d * width / 8, mask = (1u << width) - 1u;
-        for (uint32_t at = threadIdx.x; at < s.page * n; at += blockDim.x) {
-            uint32_t r = at / n, byte = 0;
-            for (uint32_t k = 0; k < 8 / width; k++) {
-                uint32_t i = at % n + k * n, g = int_scale_index(s, r, i);
-                uint32_t code = int_code(y[r * s.d + i], __half2float(scales[g]), __half2float(minima[g]), top);
-                byte |= (code >> shift & mask) << (k * width);
-            }
-            block[at] = (uint8_t)byte;
-        }
+    for (uint32_t p = 0, shift = 0; p < planes.n; shift += planes.width[p++]) {
+        uint32_t width = planes.width[p], n = s.d / 8 * width, mask = (1u << width) - 1u;
+        each_value(t.n_rows, n, [&](uint32_t r, uint32_t j) {
+            const float *codes = t.y + r * s.d + j;
+            uint32_t byte = 0;
+            for (uint32_t k = 0; k < 8 / width; k++)
+                byte |= (__float_as_uint(codes[k * n]) >> shift & mask) << (k * width);
+            block[(first + r) * n + j] = (uint8_t)byte;
+        });
         block += s.page * n;
-        shift += width;
     }
 }
 
-__device__ inline void int_decode_page(const page_shape &s, const uint8_t *block, float *y)
+__device__ inline uint32_t int_code(const page_shape &s, int_planes planes, const uint8_t *block, uint32_t row,
+                                    uint32_t i)
 {
-    const __half *scales = (const __half *)(block + s.code_bytes), *minima = scales + s.page * s.d / s.group;
-    int_planes planes = int_planes_of(s.bits);
-    for (uint32_t at = threadIdx.x; at < s.page * s.d; at += blockDim.x) {
-        uint32_t r = at / s.d, i = at % s.d, g = int_scale_index(s, r, i), code = 0, shift = 0;
-        const uint8_t *plane = block;
-        for (uint32_t p = 0; p < planes.n; p++) {
-            uint32_t width = planes.width[p], n = s.d * width / 8;
-            code |= (plane[r * n + i % n] >> (i / n * width) & ((1u << width) - 1u)) << shift;
-            plane += s.page * n;
-            shift += width;
-        }
-        y[at] = __half2float(minima[g]) + __half2float(scales[g]) * (float)code;
+    uint32_t code = 0;
+    for (uint32_t p = 0, shift = 0; p < planes.n; shift += planes.width[p++]) {
+        uint32_t width = planes.width[p], n = s.d / 8 * width;
+        code |= (block[row * n + i % n] >> (i / n * width) & ((1u << width) - 1u)) << shift;
+        block += s.page * n;
     }
+    return code;
+}
+
+__device__ inline void int_decode(const page_shape &s, const page_tile &t, uint32_t first, const uint8_t *block)
+{
+    bool by_token = s.scale == KVC_SCALE_TOK;
+    uint32_t n_scales = s.page / (by_token ? 1 : s.group) * (s.d / (by_token ? s.group : 1));
+    const __half *scales = (const __half *)(block + s.code_bytes), *minima = scales + n_scales;
+    int_planes planes = int_planes_of(s.bits);
+    each_value(t.n_rows, s.d, [&](uint32_t r, uint32_t i) {
+        uint32_t row = first + r, g = by_token ? (row * s.d + i) / s.group : row / s.group * s.d + i;
+        t.y[r * s.d + i] = uniform_value(scales[g], minima[g], int_code(s, planes, block, row, i));
+    });
 }
 #endif

@@ -173,7 +173,9 @@ START_TEST(backend_open__knows_its_devices)
     static const struct {
         const char *device;
         kvc_status status;
-    } cases[] = {{"cpu", KVC_OK},           {"gpu", KVC_INVALID},
+    } cases[] = {{"cpu", KVC_OK},           {"auto", KVC_OK},
+                 {"cuda,", KVC_INVALID},    {"cuda,faster", KVC_INVALID},
+                 {"cuda:1,", KVC_INVALID},  {"gpu", KVC_INVALID},
                  {"", KVC_INVALID},         {"cuda:", KVC_INVALID},
                  {"cuda:1x", KVC_INVALID},  {"cuda:-1", KVC_INVALID},
                  {"cudax", KVC_INVALID},    {"cuda:99999999999999999999", KVC_INVALID},

@@ -1,4 +1,5 @@
 /* Transform klt: an affine map and its inverse, in the order of sums that FORMAT.md says. */
+#include "check_main.h"
 #include "params_rig.h"
 
 static const uint32_t dims[] = {8, 64, 80, 96, 128, 256};

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include "codec/pieces.h"
 #include "codec/table_expand.h"
+#include "check_main.h"
 #include "params_rig.h"
 
 typedef struct bench {

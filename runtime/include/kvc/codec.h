@@ -22,6 +22,13 @@
 extern "C" {
 #endif
 
+/* Small functions that kernels run too. */
+#ifdef __CUDACC__
+#define KVC_ON_DEVICE static inline __host__ __device__
+#else
+#define KVC_ON_DEVICE static inline
+#endif
+
 /* kvc_codec.flags */
 #define KVC_FLAG_PRE 1u
 #define KVC_FLAG_JOINT 2u
@@ -104,7 +111,7 @@ static inline uint32_t kvc_codec_classes(const kvc_codec *codec, uint32_t d, kvc
 /* "vq[N]x8", codes shared out among the heads of a layer: the classes, dims ascending, of a head of d channels that
  * has k <= d of them. As few sizes as cover all channels, or k codes of 16 where they cannot. Returns how many, 0
  * to 2. */
-static inline uint32_t kvc_share_classes(uint32_t d, uint32_t k, kvc_code_class out[2])
+KVC_ON_DEVICE uint32_t kvc_share_classes(uint32_t d, uint32_t k, kvc_code_class out[2])
 {
     uint32_t dims = 8, n = 0;
     if (k <= d / 16u) {

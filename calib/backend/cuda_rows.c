@@ -1,0 +1,51 @@
+/* cuda_rows.c - the operations of a layer other than products: norm, rotary embedding, gated activation, attention.
+ */
+#include "cuda_internal.h"
+
+kvc_status cuda_rmsnorm(backend *b, size_t rows, size_t dim, const float *x, const float *w, double eps, float *y,
+                        kvc_error *err)
+{
+    cuda_state *s = b->state;
+    KVC_TRY(CUDA_BEGIN(b, err, x, w, y));
+    KVC_TRY_CUDA(op_rmsnorm(rows, dim, x, w, eps, y, s->compute));
+    return KVC_OK;
+}
+
+kvc_status cuda_rope(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *cosine, const float *sine,
+                     float *x, kvc_error *err)
+{
+    cuda_state *s = b->state;
+    KVC_TRY(CUDA_BEGIN(b, err, cosine, sine, x));
+    KVC_TRY_CUDA(op_rope(rows, n_heads, head_dim, cosine, sine, x, s->compute));
+    return KVC_OK;
+}
+
+kvc_status cuda_silu_mul(backend *b, size_t n, float *gate, const float *up, kvc_error *err)
+{
+    cuda_state *s = b->state;
+    KVC_TRY(CUDA_BEGIN(b, err, gate, up));
+    KVC_TRY_CUDA(op_silu_mul(n, gate, up, s->compute));
+    return KVC_OK;
+}
+
+kvc_status cuda_attention(backend *b, const attention_args *a, kvc_error *err)
+{
+    cuda_state *s = b->state;
+    const op_attention_args args = {
+        .n_tokens = a->n_tokens,
+        .n_heads = a->n_heads,
+        .n_kv_heads = a->n_kv_heads,
+        .head_dim = a->head_dim,
+        .scale = a->scale,
+        .q = a->q,
+        .k = a->k,
+        .v = a->v,
+        .k_page = a->k_page,
+        .v_page = a->v_page,
+        .policy = a->policy,
+        .out = a->out,
+    };
+    KVC_TRY(CUDA_BEGIN(b, err, a->q, a->k, a->v, a->k_page, a->v_page, a->out));
+    KVC_TRY_CUDA(op_attention(&args, s->compute));
+    return KVC_OK;
+}

@@ -1,0 +1,140 @@
+/* matrix.cuh - what rot and klt share: the rows of a tile times a d x d matrix, every sum in the order that FORMAT.md
+ * gives ("rot"). Parts of the matrix go through scratch; sums stay in registers. d multiplications and as many
+ * additions for each value: bound by these, operands come from shared memory at 3/8 (forward) and 3/4 (inverse) of
+ * its rate. */
+#ifndef KERNELS_CODEC_MATRIX_CUH
+#define KERNELS_CODEC_MATRIX_CUH
+#include <cuda_fp16.h>
+#include "codec/page_shape.cuh"
+
+__device__ inline float4 matrix_four(const float *m)
+{
+    return *(const float4 *)m;
+}
+
+__device__ inline float4 matrix_four(const __half *m)
+{
+    float2 a = __half22float2(*(const __half2 *)m), b = __half22float2(*(const __half2 *)(m + 2));
+    return float4{a.x, a.y, b.x, b.y};
+}
+
+/* ---- y[i] = sum over j of x[j] M[j][i], j in order ---- */
+
+/* Four j. x: of eight rows; m: of the thread's channels. */
+__device__ inline void matrix_add_rows(float (&sum)[8][4], const float *x, const float *m, uint32_t d)
+{
+    float4 row[8];
+#pragma unroll
+    for (uint32_t r = 0; r < 8; r++) row[r] = *(const float4 *)(x + r * d);
+#pragma unroll
+    for (uint32_t j = 0; j < 4; j++) {
+        float4 entry = *(const float4 *)(m + j * d);
+#pragma unroll
+        for (uint32_t r = 0; r < 8; r++) {
+            float value = j == 0 ? row[r].x : j == 1 ? row[r].y : j == 2 ? row[r].z : row[r].w;
+            sum[r][0] += value * entry.x;
+            sum[r][1] += value * entry.y;
+            sum[r][2] += value * entry.z;
+            sum[r][3] += value * entry.w;
+        }
+    }
+}
+
+/* In place. A thread has 8 rows x 4 channels, and there are enough threads for all of the tile (TILE_VALUES). */
+template <typename VALUE>
+__device__ inline void matrix_forward(const page_shape &s, const page_tile &t, const VALUE *matrix)
+{
+    uint32_t d = s.d, row = threadIdx.x / (d / 4) * 8, channel = threadIdx.x % (d / 4) * 4;
+    uint32_t most = s.scratch / d / 4 * 4;
+    bool works = row < t.n_rows;
+    float *y = t.y + row * d;
+    float sum[8][4] = {};
+    for (uint32_t j = 0; j < d; j += most) {
+        uint32_t n = least(most, d - j);
+        __syncthreads();
+        for (uint32_t i = threadIdx.x * 4; i < n * d; i += blockDim.x * 4)
+            *(float4 *)(t.scratch + i) = matrix_four(matrix + (size_t)j * d + i);
+        __syncthreads();
+        for (uint32_t i = 0; works && i < n; i += 4) matrix_add_rows(sum, y + j + i, t.scratch + i * d + channel, d);
+    }
+    __syncthreads();
+#pragma unroll
+    for (uint32_t r = 0; r < 8; r++)
+        if (works) *(float4 *)(y + r * d + channel) = float4{sum[r][0], sum[r][1], sum[r][2], sum[r][3]};
+}
+
+/* ---- x[j] = sum over i of M[j][i] y[i] in eight lanes ---- */
+
+/* Eight i, one for each lane. y: of four rows; m: of two columns, the next i `pitch` further on. */
+__device__ inline void matrix_add_lanes(float (&sum)[4][2][8], const float *y, uint32_t d, const float *m,
+                                        uint32_t pitch)
+{
+#pragma unroll
+    for (uint32_t half = 0; half < 8; half += 4) {
+        float4 row[4];
+#pragma unroll
+        for (uint32_t r = 0; r < 4; r++) row[r] = *(const float4 *)(y + r * d + half);
+#pragma unroll
+        for (uint32_t k = 0; k < 4; k++) {
+            float2 entry = *(const float2 *)(m + (half + k) * pitch);
+#pragma unroll
+            for (uint32_t r = 0; r < 4; r++) {
+                float value = k == 0 ? row[r].x : k == 1 ? row[r].y : k == 2 ? row[r].z : row[r].w;
+                sum[r][0][half + k] += value * entry.x;
+                sum[r][1][half + k] += value * entry.y;
+            }
+        }
+    }
+}
+
+__device__ inline float matrix_lanes(const float (&s)[8])
+{
+    return (((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]))) + 0.0f;
+}
+
+/* Rows j .. j + n - 1 of the matrix, entries i .. i + m - 1, to scratch [m][pitch]. */
+__device__ inline void matrix_turn(const page_tile &t, const __half *matrix, uint32_t d, uint32_t j, uint32_t n,
+                                   uint32_t i, uint32_t m, uint32_t pitch)
+{
+    for (uint32_t k = threadIdx.x; k < n * (m / 4); k += blockDim.x) {
+        uint32_t q = k % (m / 4) * 4, c = k / (m / 4);
+        float4 four = matrix_four(matrix + (size_t)(j + c) * d + i + q);
+        float *to = t.scratch + q * pitch + c;
+        to[0] = four.x;
+        to[pitch] = four.y;
+        to[2 * pitch] = four.z;
+        to[3 * pitch] = four.w;
+    }
+}
+
+/* To memory: out [n_rows][d], rows `stride` apart. A thread has 4 rows x 2 columns, 8 sums each; `add(j, sum)` is
+ * what is written. */
+template <typename ADD>
+__device__ inline void matrix_inverse(const page_shape &s, const page_tile &t, const __half *matrix, float *out,
+                                      size_t stride, ADD add)
+{
+    uint32_t d = s.d, columns = least(least(blockDim.x * 8 / t.n_rows, s.scratch / 8 - 2), d) / 2 * 2;
+    uint32_t pitch = columns + 2, deep = least(s.scratch / pitch / 8 * 8, d), n_parts = (d + deep - 1) / deep;
+    uint32_t row = threadIdx.x / (columns / 2) * 4, column = threadIdx.x % (columns / 2) * 2;
+    deep = (d / 8 + n_parts - 1) / n_parts * 8;
+    for (uint32_t j = 0; j < d; j += columns) {
+        uint32_t n = least(columns, d - j);
+        bool works = row < t.n_rows && column < n;
+        float sum[4][2][8] = {};
+        for (uint32_t i = 0; i < d; i += deep) {
+            uint32_t m = least(deep, d - i);
+            __syncthreads();
+            matrix_turn(t, matrix, d, j, n, i, m, pitch);
+            __syncthreads();
+            for (uint32_t k = 0; works && k < m; k += 8)
+                matrix_add_lanes(sum, t.y + row * d + i + k, d, t.scratch + k * pitch + column, pitch);
+        }
+#pragma unroll
+        for (uint32_t r = 0; r < 4; r++) {
+            float *to = out + (row + r) * stride + j + column;
+            if (works) to[0] = add(j + column, matrix_lanes(sum[r][0]));
+            if (works) to[1] = add(j + column + 1, matrix_lanes(sum[r][1]));
+        }
+    }
+}
+#endif

@@ -1,0 +1,38 @@
+/* planes.cuh - a stream of codes in planes (runtime/codec/planes.h): one for each of the binary digits 8, 4, 2, 1 of
+ * the bits, the first with the lowest bits of every code. */
+#ifndef KERNELS_CODEC_PLANES_CUH
+#define KERNELS_CODEC_PLANES_CUH
+#include "codec/page_shape.cuh"
+
+/* Fields first .. first + n - 1 of n_fields, all three multiples of 8: code(i) for i = 0 .. n - 1. A thread for a
+ * byte. */
+template <typename CODE>
+__device__ inline void planes_pack(uint8_t *planes, uint32_t first, uint32_t n, uint32_t bits, uint32_t n_fields,
+                                   CODE code)
+{
+    for (uint32_t width = 8, shift = 0; width; width /= 2) {
+        if (!(bits & width)) continue;
+        uint32_t in_byte = 8 / width, mask = (1u << width) - 1u;
+        for (uint32_t b = threadIdx.x; b < n / in_byte; b += blockDim.x) {
+            uint32_t byte = 0;
+            for (uint32_t k = 0; k < in_byte; k++) byte |= (code(b * in_byte + k) >> shift & mask) << (k * width);
+            planes[first / in_byte + b] = (uint8_t)byte;
+        }
+        planes += n_fields / in_byte;
+        shift += width;
+    }
+}
+
+__device__ inline uint32_t planes_code(const uint8_t *planes, uint32_t field, uint32_t bits, uint32_t n_fields)
+{
+    uint32_t code = 0;
+    for (uint32_t width = 8, shift = 0; width; width /= 2) {
+        if (!(bits & width)) continue;
+        uint32_t in_byte = 8 / width;
+        code |= (planes[field / in_byte] >> (field % in_byte * width) & ((1u << width) - 1u)) << shift;
+        planes += n_fields / in_byte;
+        shift += width;
+    }
+    return code;
+}
+#endif
