@@ -22,8 +22,17 @@ struct warp {
     uint32_t words[2][WARP * MOST_WORDS]; /* by turns: those of the last meeting stay readable */
 };
 
+struct copy {
+    void *to;
+    const void *from;
+    uint32_t bytes;
+    uint64_t group;
+};
+
 struct fiber {
     emulated_lane lane;
+    std::vector<copy> copies; /* not made yet, oldest first */
+    uint64_t group;           /* of the copies from now on */
     ucontext_t context;
     std::unique_ptr<char[]> stack;
     bool done;
@@ -89,6 +98,60 @@ const uint32_t *emulate_exchange(const uint32_t *words, uint32_t n)
     return all;
 }
 
+void emulate_copy(void *to, const void *from, uint32_t bytes)
+{
+    if ((uintptr_t)to % bytes || (uintptr_t)from % bytes) abort();
+    if (descending)
+        current->copies.push_back(copy{to, from, bytes, current->group});
+    else
+        memcpy(to, from, bytes);
+}
+
+void emulate_copy_commit(void)
+{
+    current->group++;
+}
+
+void emulate_copy_wait(uint32_t n_newest)
+{
+    std::vector<copy> &all = current->copies;
+    size_t n = 0;
+    for (; n < all.size() && all[n].group + n_newest < current->group; n++)
+        memcpy(all[n].to, all[n].from, all[n].bytes);
+    all.erase(all.begin(), all.begin() + (ptrdiff_t)n);
+}
+
+static float half_of(uint32_t pair, uint32_t i)
+{
+    __half_raw raw;
+    raw.x = (unsigned short)(pair >> 16 * i);
+    return __half2float(__half(raw));
+}
+
+void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    uint32_t words[6] = {a[0], a[1], a[2], a[3], b[0], b[1]}, lane = current->lane.index % WARP;
+    const uint32_t *all = emulate_exchange(words, 6);
+    for (uint32_t e = 0; e < 4; e++) {
+        uint32_t row = lane / 4 + e / 2 * 8, column = lane % 4 * 2 + e % 2;
+        double sum = c[e];
+        for (uint32_t k = 0; k < 16; k++) {
+            uint32_t from_a = (row % 8 * 4 + k % 8 / 2) * 6 + row / 8 + k / 8 * 2,
+                     from_b = (column * 4 + k % 8 / 2) * 6 + 4 + k / 8;
+            sum += (double)half_of(all[from_a], k % 2) * (double)half_of(all[from_b], k % 2);
+        }
+        c[e] = (float)sum;
+    }
+}
+
+uint32_t emulate_transpose(uint32_t pair)
+{
+    uint32_t g = current->lane.index % WARP / 4, t = current->lane.index % 4, out = 0;
+    const uint32_t *all = emulate_exchange(&pair, 1);
+    for (uint32_t i = 0; i < 2; i++) out |= (all[(2 * t + i) * 4 + g / 2] >> 16 * (g % 2) & 0xffffu) << 16 * i;
+    return out;
+}
+
 static void run_thread(void)
 {
     (*kernel)();
@@ -109,6 +172,8 @@ static void start(fiber *f, uint32_t index, dim3 at)
                           index / emulate_block_dim.x / emulate_block_dim.y);
     f->lane.block = at;
     f->done = false;
+    f->copies.clear();
+    f->group = 0;
     if (!f->stack) f->stack.reset(new char[STACK_BYTES]);
     getcontext(&f->context);
     f->context.uc_stack.ss_sp = f->stack.get();

@@ -1,0 +1,54 @@
+/* staged.cuh - a tile of TILE tokens of one head's block in shared memory: codes, then scales and minima. Each side
+ * says how many bytes it needs, how they come there, and where they are. All sizes are multiples of 16. */
+#ifndef KERNELS_FRAGMENT_STAGED_CUH
+#define KERNELS_FRAGMENT_STAGED_CUH
+#include "device.cuh"
+#include "fragment/fp16.cuh"
+#include "fragment/int.cuh"
+
+enum staged_scale { STAGED_NONE, STAGED_TOK, STAGED_CH };
+
+/* n bytes by the 32 lanes of a warp, in the background. */
+__device__ __forceinline__ void copy_range(uint8_t *to, const uint8_t *from, int n, int lane)
+{
+    for (int at = lane * 16; at < n; at += 512) copy_async16(to + at, from + at);
+}
+
+/* Symbol int: GROUP tokens (ch) share a scale per channel, or (tok, GROUP = DIM) the channels of a token. */
+template <int DIM, int BITS, int PAGE, int TILE, int SCALE_KIND, int GROUP> struct staged_int {
+    static const int D = DIM, SCALE = SCALE_KIND, TOKENS_OF_SCALE = SCALE_KIND == STAGED_CH ? GROUP : 1;
+    typedef int_plane<DIM, BITS> plane;
+    typedef int_keys<DIM, BITS, TILE> keys;
+    typedef int_values<DIM, BITS, TILE> values;
+    static const int GROUPS = SCALE_KIND == STAGED_TOK ? TILE : TILE < GROUP ? 1 : TILE / GROUP;
+    static const int ROW_OF_SCALES = SCALE_KIND == STAGED_TOK ? 2 : DIM * 2; /* bytes of the scales of a group */
+    static const int LOW_BYTES = TILE * plane::ROW, HIGH_BYTES = TILE * plane::HIGH_ROW;
+    static const int SCALES = LOW_BYTES + HIGH_BYTES, MINIMA = SCALES + GROUPS * ROW_OF_SCALES;
+    static const int BYTES = MINIMA + GROUPS * ROW_OF_SCALES;
+    static_assert(PAGE % TILE == 0 && (GROUP % TILE == 0 || TILE % GROUP == 0 || SCALE_KIND == STAGED_TOK), "tiles");
+    static_assert(SCALE_KIND == STAGED_CH || GROUP == DIM, "one scale for a token");
+
+    __device__ static __forceinline__ void copy(uint8_t *to, const uint8_t *block, int tile, int lane)
+    {
+        const uint8_t *high = block + PAGE * plane::ROW, *scales = high + PAGE * plane::HIGH_ROW;
+        int of_page = PAGE / TOKENS_OF_SCALE * ROW_OF_SCALES, first = tile * TILE / TOKENS_OF_SCALE * ROW_OF_SCALES;
+        copy_range(to, block + tile * LOW_BYTES, LOW_BYTES, lane);
+        if (HIGH_BYTES) copy_range(to + LOW_BYTES, high + tile * HIGH_BYTES, HIGH_BYTES, lane);
+        copy_range(to + SCALES, scales + first, GROUPS * ROW_OF_SCALES, lane);
+        copy_range(to + MINIMA, scales + of_page + first, GROUPS * ROW_OF_SCALES, lane);
+    }
+};
+
+template <int DIM, int PAGE, int TILE> struct staged_fp16 {
+    static const int D = DIM, SCALE = STAGED_NONE, TOKENS_OF_SCALE = TILE;
+    typedef fp16_keys<DIM> keys;
+    typedef fp16_values<DIM> values;
+    static const int BYTES = TILE * DIM * 2, SCALES = 0, MINIMA = 0;
+
+    __device__ static __forceinline__ void copy(uint8_t *to, const uint8_t *block, int tile, int lane)
+    {
+        copy_range(to, block + tile * BYTES, BYTES, lane);
+    }
+};
+
+#endif
