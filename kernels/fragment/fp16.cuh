@@ -13,8 +13,10 @@ template <int DIM> struct fp16_keys {
         *first = (h / WORDS * 4 + t) * CHUNK / 2 + h % WORDS * 2;
         *second = *first + 1;
     }
-    __device__ static __forceinline__ void load(const uint8_t *rows, int row, int t, uint32_t *pairs)
+    __device__ static __forceinline__ void load(const uint8_t *rows, const uint8_t *, int row, int lane,
+                                                uint32_t *pairs)
     {
+        int t = lane % 4;
 #pragma unroll
         for (int c = 0; c < N_CHUNKS; c++)
             load_words<CHUNK>(rows + row * DIM * 2 + (c * 4 + t) * CHUNK, pairs + c * WORDS);
@@ -31,8 +33,10 @@ template <int DIM> struct fp16_values {
     {
         return (s / 2 / WORDS * 8 + g) * CHUNK / 2 + s / 2 % WORDS * 2 + s % 2;
     }
-    __device__ static __forceinline__ void load(const uint8_t *rows, int token0, int token1, int g, uint32_t *slots)
+    __device__ static __forceinline__ void load(const uint8_t *rows, const uint8_t *, int token0, int token1,
+                                                int lane, uint32_t *slots)
     {
+        int g = lane / 4;
 #pragma unroll
         for (int c = 0; c < N_CHUNKS; c++) {
             uint32_t a[WORDS], b[WORDS];

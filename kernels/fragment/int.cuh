@@ -48,8 +48,10 @@ template <int DIM, int BITS, int TOKENS> struct int_keys : int_plane<DIM, BITS> 
         *first = byte + k * plane::ROW;
         *second = *first + (CHUNK >= 4 ? 2 : 1);
     }
-    __device__ static __forceinline__ void load(const uint8_t *codes, int row, int t, uint32_t *pairs)
+    __device__ static __forceinline__ void load(const uint8_t *codes, const uint8_t *, int row, int lane,
+                                                uint32_t *pairs)
     {
+        int t = lane % 4;
 #pragma unroll
         for (int c = 0; c < N_CHUNKS; c++) {
             uint32_t low[WORDS], high[WORDS] = {0};
@@ -89,8 +91,10 @@ template <int DIM, int BITS, int TOKENS> struct int_values : int_plane<DIM, BITS
         uint32_t pair = __byte_perm(a, b, i / 2 ? 0x7632 : 0x5410);
         return i % 2 ? pair >> 8 : pair;
     }
-    __device__ static __forceinline__ void load(const uint8_t *codes, int token0, int token1, int g, uint32_t *slots)
+    __device__ static __forceinline__ void load(const uint8_t *codes, const uint8_t *, int token0, int token1,
+                                                int lane, uint32_t *slots)
     {
+        int g = lane / 4;
         const uint8_t *high_plane = codes + TOKENS * plane::ROW;
 #pragma unroll
         for (int c = 0; c < N_CHUNKS; c++) {

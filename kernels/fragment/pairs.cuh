@@ -15,11 +15,12 @@
  *     CODES    the operand is an integer times 2^-24, with a power for each pair
  *     static void channels(int h, int t, int *first, int *second)      of pair h < D / 8 in lane t
  *     static int power(int h)                                          p of pair h
- *     static void load(const uint8_t *codes, int row, int t, uint32_t pairs[D / 8])
+ *     static void load(const uint8_t *codes, const uint8_t *table, int row, int lane, uint32_t pairs[D / 8])
  * and for values:
  *     static int channel(int s, int g)                                 of slot s < D / 8 in lane g
  *     static int power(int s)
- *     static void load(const uint8_t *codes, int token0, int token1, int g, uint32_t slots[D / 8])
+ *     static void load(const uint8_t *codes, const uint8_t *table, int token0, int token1, int lane,
+ *                      uint32_t slots[D / 8])
  *                      slots[s]: token0 in the low half, token1 in the high half */
 #ifndef KERNELS_FRAGMENT_PAIRS_CUH
 #define KERNELS_FRAGMENT_PAIRS_CUH

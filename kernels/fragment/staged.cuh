@@ -1,10 +1,12 @@
-/* staged.cuh - a tile of TILE tokens of one head's block in shared memory: codes, then scales and minima. Each side
- * says how many bytes it needs, how they come there, and where they are. All sizes are multiples of 16. */
+/* staged.cuh - a tile of TILE tokens of one head's block in shared memory: codes, then scales and minima; and the
+ * table of a side, once for all warps. Each side says how many bytes it needs, how they come there, and where they
+ * are. All sizes are multiples of 16. */
 #ifndef KERNELS_FRAGMENT_STAGED_CUH
 #define KERNELS_FRAGMENT_STAGED_CUH
 #include "device.cuh"
 #include "fragment/fp16.cuh"
 #include "fragment/int.cuh"
+#include "fragment/table.cuh"
 
 enum staged_scale { STAGED_NONE, STAGED_TOK, STAGED_CH };
 
@@ -17,6 +19,8 @@ __device__ __forceinline__ void copy_range(uint8_t *to, const uint8_t *from, int
 /* Symbol int: GROUP tokens (ch) share a scale per channel, or (tok, GROUP = DIM) the channels of a token. */
 template <int DIM, int BITS, int PAGE, int TILE, int SCALE_KIND, int GROUP> struct staged_int {
     static const int D = DIM, SCALE = SCALE_KIND, TOKENS_OF_SCALE = SCALE_KIND == STAGED_CH ? GROUP : 1;
+    static const int TABLE = 0;
+    __device__ static __forceinline__ void copy_table(uint8_t *, const uint16_t *) {}
     typedef int_plane<DIM, BITS> plane;
     typedef int_keys<DIM, BITS, TILE> keys;
     typedef int_values<DIM, BITS, TILE> values;
@@ -41,6 +45,8 @@ template <int DIM, int BITS, int PAGE, int TILE, int SCALE_KIND, int GROUP> stru
 
 template <int DIM, int PAGE, int TILE> struct staged_fp16 {
     static const int D = DIM, SCALE = STAGED_NONE, TOKENS_OF_SCALE = TILE;
+    static const int TABLE = 0;
+    __device__ static __forceinline__ void copy_table(uint8_t *, const uint16_t *) {}
     typedef fp16_keys<DIM> keys;
     typedef fp16_values<DIM> values;
     static const int BYTES = TILE * DIM * 2, SCALES = 0, MINIMA = 0;
@@ -48,6 +54,31 @@ template <int DIM, int PAGE, int TILE> struct staged_fp16 {
     __device__ static __forceinline__ void copy(uint8_t *to, const uint8_t *block, int tile, int lane)
     {
         copy_range(to, block + tile * BYTES, BYTES, lane);
+    }
+};
+
+/* Symbols vq and lut: codes of DIMS channels, a table of 2^BITS entries in COPIES copies. */
+template <int DIM, int DIMS, int BITS, int PAGE, int TILE, int COPIES> struct staged_table {
+    static const int D = DIM, SCALE = STAGED_NONE, TOKENS_OF_SCALE = TILE, SCALES = 0, MINIMA = 0;
+    typedef table_codes<DIM / DIMS, BITS, TILE> codes;
+    typedef table_keys<DIM, DIMS, BITS, TILE, COPIES> keys;
+    typedef table_values<DIM, DIMS, BITS, TILE, COPIES> values;
+    static const int WIDE_BYTES = TILE * codes::ROW, NARROW_BYTES = TILE * codes::NARROW_ROW;
+    static const int BYTES = WIDE_BYTES + NARROW_BYTES, TABLE = (1 << BITS) * DIMS * 2 * COPIES;
+    static_assert(WIDE_BYTES % 16 == 0 && NARROW_BYTES % 16 == 0 && TABLE % 16 == 0, "copies of 16 bytes");
+
+    __device__ static __forceinline__ void copy(uint8_t *to, const uint8_t *block, int tile, int lane)
+    {
+        copy_range(to, block + tile * WIDE_BYTES, WIDE_BYTES, lane);
+        if (NARROW_BYTES)
+            copy_range(to + WIDE_BYTES, block + PAGE * codes::ROW + tile * NARROW_BYTES, NARROW_BYTES, lane);
+    }
+    /* By all threads of the block; a barrier must follow. */
+    __device__ static __forceinline__ void copy_table(uint8_t *to, const uint16_t *table)
+    {
+        uint16_t *out = (uint16_t *)to;
+        for (uint32_t i = threadIdx.x; i < (uint32_t)TABLE / 2; i += blockDim.x)
+            out[i] = table[i / (DIMS * COPIES) * DIMS + i % DIMS];
     }
 };
 

@@ -104,13 +104,13 @@ template <typename P> struct attend {
 
     /* Products of the keys of 16 tokens, rows row0 .. of the tile, with every column. */
     template <typename KEYS>
-    __device__ static __forceinline__ void products(const uint8_t *codes, int row0, int row1,
+    __device__ static __forceinline__ void products(const uint8_t *codes, const uint8_t *table, int row0, int row1,
                                                     const uint32_t pairs[TILES_N][KEYS::D / 8], int lane,
                                                     float acc[TILES_N][4])
     {
         uint32_t top[KEYS::D / 8], low[KEYS::D / 8];
-        KEYS::load(codes, row0, lane % 4, top);
-        KEYS::load(codes, row1, lane % 4, low);
+        KEYS::load(codes, table, row0, lane, top);
+        KEYS::load(codes, table, row1, lane, low);
 #pragma unroll
         for (int n = 0; n < TILES_N; n++) {
             acc[n][0] = acc[n][1] = acc[n][2] = acc[n][3] = 0.0f;
@@ -160,8 +160,8 @@ template <typename P> struct attend {
 
     /* Scores (base 2) of the TILE tokens of a stage: [16 tokens][columns] by 16 tokens. */
     template <typename SIDE>
-    __device__ static __forceinline__ void scores(const query<typename SIDE::keys> &q, const uint8_t *stage, int lane,
-                                                  float out[P::TILE / 16][TILES_N][4])
+    __device__ static __forceinline__ void scores(const query<typename SIDE::keys> &q, const uint8_t *stage,
+                                                  const uint8_t *table, int lane, float out[P::TILE / 16][TILES_N][4])
     {
         typedef typename SIDE::keys KEYS;
         uint32_t scaled[TILES_N][KEYS::D / 8];
@@ -177,8 +177,8 @@ template <typename P> struct attend {
         for (int i = 0; i < P::TILE / 16; i++) {
             if (SIDE::SCALE == STAGED_CH && i * 16 % SIDE::TOKENS_OF_SCALE == 0)
                 scale_query<SIDE>(q, stage, i * 16 / SIDE::TOKENS_OF_SCALE, lane, scaled, zero);
-            products<KEYS>(stage, i * 16 + g, i * 16 + g + 8, SIDE::SCALE == STAGED_NONE ? q.pairs : scaled, lane,
-                           out[i]);
+            products<KEYS>(stage, table, i * 16 + g, i * 16 + g + 8, SIDE::SCALE == STAGED_NONE ? q.pairs : scaled,
+                           lane, out[i]);
 #pragma unroll
             for (int n = 0; n < TILES_N; n++)
 #pragma unroll
@@ -264,12 +264,12 @@ template <typename P> struct attend {
 
     /* 16 tokens' values, weighted by p: tokens[k] is the row of the lane's k-th token (2t, 2t+1, 2t+8, 2t+9). */
     template <typename VALUES>
-    __device__ static __forceinline__ void accumulate(state<VALUES> &s, const uint8_t *codes, const int tokens[4],
-                                                      const float p[TILES_N][4], int lane)
+    __device__ static __forceinline__ void accumulate(state<VALUES> &s, const uint8_t *codes, const uint8_t *table,
+                                                      const int tokens[4], const float p[TILES_N][4], int lane)
     {
         uint32_t early[VALUES::D / 8], late[VALUES::D / 8], weights[TILES_N][2];
-        VALUES::load(codes, tokens[0], tokens[1], lane / 4, early);
-        VALUES::load(codes, tokens[2], tokens[3], lane / 4, late);
+        VALUES::load(codes, table, tokens[0], tokens[1], lane, early);
+        VALUES::load(codes, table, tokens[2], tokens[3], lane, late);
 #pragma unroll
         for (int n = 0; n < TILES_N; n++) {
             weights[n][0] = transpose_8x8(pack(p[n][0], p[n][1]));
@@ -285,7 +285,8 @@ template <typename P> struct attend {
 
     template <typename SIDE>
     __device__ static __forceinline__ void values_of(state<typename SIDE::values> &s, const uint8_t *stage,
-                                                     float p[P::TILE / 16][TILES_N][4], int lane)
+                                                     const uint8_t *table, float p[P::TILE / 16][TILES_N][4],
+                                                     int lane)
     {
         int g = lane / 4, t = lane % 4;
 #pragma unroll
@@ -306,7 +307,7 @@ template <typename P> struct attend {
                 }
             }
             int tokens[4] = {i * 16 + 2 * t, i * 16 + 2 * t + 1, i * 16 + 2 * t + 8, i * 16 + 2 * t + 9};
-            accumulate<typename SIDE::values>(s, stage, tokens, p[i], lane);
+            accumulate<typename SIDE::values>(s, stage, table, tokens, p[i], lane);
         }
     }
 
@@ -368,7 +369,10 @@ template <typename P> struct attend {
 
     typedef typename P::key_side key_side;
     typedef typename P::value_side value_side;
-    static const int STAGE_BYTES = key_side::BYTES + value_side::BYTES;
+    static const int STAGE_BYTES = key_side::BYTES + value_side::BYTES,
+                     TABLE_BYTES = key_side::TABLE + value_side::TABLE;
+    /* of a block: tables, then the warps' stages */
+    static const size_t SHARED_BYTES = TABLE_BYTES + (size_t)P::WARPS * P::STAGES * STAGE_BYTES;
     static const int TILES_OF_PAGE = P::PAGE / P::TILE;
 
     __device__ static __forceinline__ void fetch(const attend_layer &l, const attend_run &run, uint32_t unit,
@@ -386,7 +390,7 @@ template <typename P> struct attend {
     }
 
     __device__ static void run_pages(const attend_layer &l, const attend_batch &b, const attend_work &w,
-                                     attend_run run, uint8_t *stages, int lane)
+                                     attend_run run, const uint8_t *tables, uint8_t *stages, int lane)
     {
         query<typename key_side::keys> q;
         state<typename value_side::values> s;
@@ -400,10 +404,10 @@ template <typename P> struct attend {
             copy_wait<P::STAGES - 1>();
             __syncwarp();
             const uint8_t *stage = stages + now * STAGE_BYTES;
-            scores<key_side>(q, stage, lane, p);
+            scores<key_side>(q, stage, tables, lane, p);
             hide<P::TILE / 16>(p, l.sinks + unit * P::TILE, run.n_tokens, b, P::TILE, lane);
             weigh<P::TILE / 16>(s, p);
-            values_of<value_side>(s, stage + key_side::BYTES, p, lane);
+            values_of<value_side>(s, stage + key_side::BYTES, tables + key_side::TABLE, p, lane);
             __syncwarp(); /* the stage is fetched into next */
             now = now + 1 < P::STAGES ? now + 1 : 0;
             next = next + 1 < P::STAGES ? next + 1 : 0;
@@ -431,7 +435,7 @@ template <typename P> struct attend {
         for (uint32_t unit = run.begin; unit < run.end; unit++) {
             int row = (int)unit * EXACT_TOKENS, last = n_exact - 1;
             float p[1][TILES_N][4];
-            products<KEYS>(keys, min(row + g, last), min(row + g + 8, last), q.pairs, lane, p[0]);
+            products<KEYS>(keys, NULL, min(row + g, last), min(row + g + 8, last), q.pairs, lane, p[0]);
 #pragma unroll
             for (int n = 0; n < TILES_N; n++)
 #pragma unroll
@@ -440,7 +444,7 @@ template <typename P> struct attend {
             weigh<1>(s, p);
             int tokens[4] = {min(row + 2 * t, last), min(row + 2 * t + 1, last), min(row + 2 * t + 8, last),
                              min(row + 2 * t + 9, last)};
-            accumulate<VALUES>(s, values, tokens, p[0], lane);
+            accumulate<VALUES>(s, values, NULL, tokens, p[0], lane);
         }
         leave<VALUES, 0>(s, run_slot(w, run, P::COLUMNS, P::D, value_side::D), lane);
     }
@@ -466,7 +470,10 @@ template <typename P> struct attend {
     __device__ static void share(const attend_layer &l, const attend_batch &b, const attend_work &w, uint8_t *shared)
     {
         int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
-        uint8_t *stages = shared + (size_t)warp * P::STAGES * STAGE_BYTES;
+        uint8_t *stages = shared + TABLE_BYTES + (size_t)warp * P::STAGES * STAGE_BYTES;
+        key_side::copy_table(shared, l.key_table);
+        value_side::copy_table(shared + key_side::TABLE, l.value_table);
+        __syncthreads();
         uint32_t total = l.n_heads * w.units[b.n_sequences];
         uint32_t n_warps = gridDim.x * P::WARPS, index = blockIdx.x * P::WARPS + (uint32_t)warp;
         uint32_t each = attend_share(total, n_warps), begin = index * each;
@@ -476,7 +483,7 @@ template <typename P> struct attend {
             if (run.exact)
                 run_exact(l, b, w, run, lane);
             else
-                run_pages(l, b, w, run, stages, lane);
+                run_pages(l, b, w, run, shared, stages, lane);
         }
     }
 };

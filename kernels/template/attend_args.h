@@ -18,7 +18,8 @@ typedef struct attend_layer {
     /* Queries and outputs in the latent space, NULL where it is the head's: fold [heads][d][key_latent],
      * bias [heads][d] (a query's bias is its product with it); unfold [heads][d][value_latent], mean [heads][d] */
     const float *fold, *bias, *unfold, *mean;
-    uint32_t key_latent, value_latent; /* channels */
+    uint32_t key_latent, value_latent;       /* channels */
+    const uint16_t *key_table, *value_table; /* fp16 [2^b][c] of vq and lut */
 } attend_layer;
 
 /* Of one call. Queries of sequence i follow those of sequence i - 1. */

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <check.h>
+#undef ck_assert_msg /* no test of Check is running */
+#define ck_assert_msg(condition, ...) ((condition) ? (void)0 : abort())
 #include "../unit/params_rig.h"
 #include "cache.h"
 #include "cfg_write.h"
@@ -114,6 +117,16 @@ static void make_maps(attend_case *c)
     free(work);
 }
 
+/* The table of a codec that has one for the side, behind scales and order (FORMAT.md, "vq"). */
+static const uint16_t *table_of(const kvc_coder *coder)
+{
+    const kvc_codec *codec = &coder->codec;
+    if (!coder->part[KVC_SYMBOL_PIECE]) return NULL;
+    size_t n_codes = (size_t)coder->n_kv_heads * coder->head_dim / codec->dims,
+           order = ((size_t)coder->n_kv_heads * coder->head_dim + 1) / 2 * 2;
+    return (const uint16_t *)((const float *)coder->part[KVC_SYMBOL_PIECE] + n_codes) + order;
+}
+
 static void describe(attend_case *c)
 {
     kvc_cache *cache = c->cache;
@@ -129,6 +142,8 @@ static void describe(attend_case *c)
     c->layer.value_offset = l->value_offset;
     c->layer.key_block = l->coder[0].block_bytes;
     c->layer.value_block = l->coder[1].block_bytes;
+    c->layer.key_table = table_of(&l->coder[0]);
+    c->layer.value_table = table_of(&l->coder[1]);
     c->layer.rows = l->rows;
     c->layer.page_table = cache->pages;
     c->layer.length = c->lengths;
