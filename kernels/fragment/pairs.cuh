@@ -27,7 +27,7 @@
 #include <stdint.h>
 
 /* The widest power of two, up to 16, that divides n. */
-constexpr int fragment_chunk(int n)
+__host__ __device__ constexpr int fragment_chunk(int n)
 {
     return n % 16 == 0 ? 16 : n % 8 == 0 ? 8 : n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : 1;
 }

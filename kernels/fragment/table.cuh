@@ -22,10 +22,11 @@ template <int N, int BITS, int TOKENS> struct table_codes {
         const uint8_t *narrow = codes + TOKENS * ROW + row * NARROW_ROW;
         codes += row * ROW;
         if (BITS == 8 && COUNT % 4 == 0) {
+            const int CHUNK = fragment_chunk(COUNT);
             uint32_t words[COUNT < 4 ? 1 : COUNT / 4];
 #pragma unroll
-            for (int i = 0; i < COUNT / 4; i += fragment_chunk(COUNT) / 4)
-                load_words<fragment_chunk(COUNT)>(codes + first + i * 4, words + i);
+            for (int i = 0; i < COUNT / 4; i += CHUNK / 4)
+                load_words<CHUNK>(codes + first + i * 4, words + i);
 #pragma unroll
             for (int i = 0; i < COUNT; i++) out[i] = __byte_perm(words[i / 4], 0, 0x4440 + i % 4);
         } else {
