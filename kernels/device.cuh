@@ -10,7 +10,7 @@
     ((void)(stream), emulate_launch(grid, block, shared_bytes, [&] { kernel(__VA_ARGS__); }))
 #else
 #define KVC_SHARED(type, name)                                                                                       \
-    extern __shared__ __align__(1024) unsigned char kvc_shared_[];                                                   \
+    extern __shared__ uint4 kvc_shared_[];                                                                           \
     type *name = (type *)(void *)kvc_shared_
 #define KVC_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                                   \
     kernel<<<grid, block, shared_bytes, stream>>>(__VA_ARGS__)

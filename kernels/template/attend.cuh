@@ -488,4 +488,11 @@ template <typename P> struct attend {
     }
 };
 
+template <typename P>
+__global__ void __launch_bounds__(P::WARPS * 32, 1) attend_pages(attend_layer l, attend_batch b, attend_work w)
+{
+    KVC_SHARED(uint8_t, shared);
+    attend<P>::share(l, b, w, shared);
+}
+
 #endif

@@ -127,6 +127,11 @@ static const uint16_t *table_of(const kvc_coder *coder)
     return (const uint16_t *)((const float *)coder->part[KVC_SYMBOL_PIECE] + n_codes) + order;
 }
 
+static size_t table_values(const kvc_coder *coder)
+{
+    return ((size_t)1 << coder->codec.bits) * coder->codec.dims;
+}
+
 static void describe(attend_case *c)
 {
     kvc_cache *cache = c->cache;
@@ -144,6 +149,8 @@ static void describe(attend_case *c)
     c->layer.value_block = l->coder[1].block_bytes;
     c->layer.key_table = table_of(&l->coder[0]);
     c->layer.value_table = table_of(&l->coder[1]);
+    c->key_table_values = table_values(&l->coder[0]);
+    c->value_table_values = table_values(&l->coder[1]);
     c->layer.rows = l->rows;
     c->layer.page_table = cache->pages;
     c->layer.length = c->lengths;

@@ -17,7 +17,7 @@ typedef struct attend_shape {
 typedef struct attend_case {
     attend_shape shape;
     attend_layer layer; /* host pointers */
-    size_t pool_bytes, rows_bytes;
+    size_t pool_bytes, rows_bytes, key_table_values, value_table_values;
     uint32_t *lengths, *packed, *slots; /* [n_sequences] */
     float *queries;                     /* [n_sequences][n_queries][query heads][d] */
     double *want;                       /* the same shape: attention over the decoded cache */

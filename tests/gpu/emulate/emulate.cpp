@@ -1,6 +1,7 @@
 /* emulate.cpp - the fibers of emulate.h. */
 #include "emulate.h"
 
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <ucontext.h>
@@ -33,9 +34,10 @@ struct fiber {
     emulated_lane lane;
     std::vector<copy> copies; /* not made yet, oldest first */
     uint64_t group;           /* of the copies from now on */
-    ucontext_t context;
+    jmp_buf at;               /* where it goes on */
+    ucontext_t beginning;     /* of a thread that has not run yet */
     std::unique_ptr<char[]> stack;
-    bool done;
+    bool fresh, done;
 };
 
 emulated_lane *emulate_self;
@@ -46,7 +48,7 @@ static bool descending;
 static std::vector<fiber> fibers;
 static std::vector<warp> warps;
 static meeting whole_block;
-static ucontext_t scheduler;
+static jmp_buf scheduler;
 static fiber *current;
 static const std::function<void()> *kernel;
 static uint64_t events; /* arrivals and ends: no round without one */
@@ -54,6 +56,12 @@ static uint64_t events; /* arrivals and ends: no round without one */
 void emulate_order(bool from_the_last)
 {
     descending = from_the_last;
+}
+
+/* Back to the scheduler until the thread's next turn. Jumps, since swapcontext() asks the kernel for signal masks. */
+static void yield(void)
+{
+    if (_setjmp(current->at) == 0) _longjmp(scheduler, 1);
 }
 
 /* The last to come opens the meeting for all. */
@@ -70,7 +78,7 @@ static void meet(meeting *m)
     m->come++;
     events++;
     close_if_all(m);
-    while (m->number == number) swapcontext(&current->context, &scheduler);
+    while (m->number == number) yield();
 }
 
 static warp *own_warp(void)
@@ -162,7 +170,7 @@ static void run_thread(void)
     close_if_all(&w->here); /* a thread that has ended is not waited for */
     whole_block.n--;
     close_if_all(&whole_block);
-    swapcontext(&current->context, &scheduler);
+    _longjmp(scheduler, 1);
 }
 
 static void start(fiber *f, uint32_t index, dim3 at)
@@ -172,14 +180,15 @@ static void start(fiber *f, uint32_t index, dim3 at)
                           index / emulate_block_dim.x / emulate_block_dim.y);
     f->lane.block = at;
     f->done = false;
+    f->fresh = true;
     f->copies.clear();
     f->group = 0;
     if (!f->stack) f->stack.reset(new char[STACK_BYTES]);
-    getcontext(&f->context);
-    f->context.uc_stack.ss_sp = f->stack.get();
-    f->context.uc_stack.ss_size = STACK_BYTES;
-    f->context.uc_link = NULL;
-    makecontext(&f->context, run_thread, 0);
+    getcontext(&f->beginning);
+    f->beginning.uc_stack.ss_sp = f->stack.get();
+    f->beginning.uc_stack.ss_size = STACK_BYTES;
+    f->beginning.uc_link = NULL;
+    makecontext(&f->beginning, run_thread, 0);
 }
 
 static void turn(fiber *f)
@@ -187,7 +196,10 @@ static void turn(fiber *f)
     if (f->done) return;
     current = f;
     emulate_self = &f->lane;
-    swapcontext(&scheduler, &f->context);
+    if (_setjmp(scheduler)) return;
+    if (!f->fresh) _longjmp(f->at, 1);
+    f->fresh = false;
+    setcontext(&f->beginning);
 }
 
 static void run_block(dim3 at)
