@@ -16,38 +16,126 @@
     kernel<<<grid, block, shared_bytes, stream>>>(__VA_ARGS__)
 #endif
 
-/* ---- copies of 16 bytes from global to shared memory, in the background (sm_80) ----
- * A lane's copies since its last copy_commit() are a group; copy_wait<n>() leaves at most the n newest groups under
- * way. Other lanes see the bytes after a barrier behind that. */
+/* ---- copies from global to shared memory, in the background ----
+ * A warp's ring of STAGES stages. All of its lanes call
+ *
+ *     begin(stage, n_bytes), copy(to, from, n) some times, n_bytes in all, end()      or skip() where there is
+ * nothing wait(stage)           the stage's bytes are there, for all lanes
+ *
+ * in the order of the ring, with at most STAGES - 1 begun or skipped stages behind the one that is waited for, and a
+ * __syncwarp() between the last look at a stage and its next begin(). Addresses and sizes are multiples of 16. */
+
+#if defined(KVC_EMULATE) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900)
+#define COPY_BARRIERS 1 /* one lane asks for whole ranges; a barrier in shared memory counts bytes (sm_90) */
+#else
+#define COPY_BARRIERS 0 /* lanes ask for 16 bytes each (sm_80) */
+#endif
+#define COPY_BARRIER_BYTES 8
+
+template <int STAGES> struct stage_copies {
+    uint64_t *barrier; /* [STAGES] in shared memory */
+    uint32_t phases;   /* bit i: the parity that stage i completes next */
+    bool first_lane;
+    int lane;
+
+    __device__ __forceinline__ void init(void *barriers, int own_lane)
+    {
+        barrier = (uint64_t *)barriers;
+        phases = 0;
+        lane = own_lane;
+        first_lane = lane == 0;
+#ifdef KVC_EMULATE
+        if (first_lane)
+            for (int i = 0; i < STAGES; i++) emulate_barrier_init(barrier + i);
+#elif COPY_BARRIERS
+        if (first_lane) {
+            for (int i = 0; i < STAGES; i++)
+                asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(address(barrier + i)) : "memory");
+            asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+        }
+#endif
+        __syncwarp();
+    }
 
 #ifdef KVC_EMULATE
-static inline void copy_async16(void *shared, const void *global)
-{
-    emulate_copy(shared, global, 16);
-}
-static inline void copy_commit(void)
-{
-    emulate_copy_commit();
-}
-template <int N> static inline void copy_wait(void)
-{
-    emulate_copy_wait(N);
-}
+    void begin(int stage, int n_bytes)
+    {
+        current = barrier + stage;
+        if (first_lane) emulate_barrier_expect(current, (uint32_t)n_bytes);
+    }
+    void copy(void *to, const void *from, int n)
+    {
+        if (first_lane) emulate_barrier_copy(current, to, from, (uint32_t)n);
+    }
+    void end() {}
+    void skip() {}
+    void wait(int stage)
+    {
+        emulate_barrier_wait(barrier + stage, phases >> stage & 1u);
+        phases ^= 1u << stage;
+    }
+    uint64_t *current;
+#elif COPY_BARRIERS
+    __device__ static __forceinline__ uint32_t address(const void *p)
+    {
+        return (uint32_t)__cvta_generic_to_shared(p);
+    }
+    __device__ __forceinline__ void begin(int stage, int n_bytes)
+    {
+        current = address(barrier + stage);
+        if (first_lane)
+            asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(current), "r"(n_bytes)
+                         : "memory");
+    }
+    __device__ __forceinline__ void copy(void *to, const void *from, int n)
+    {
+        if (first_lane)
+            asm volatile(
+                "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+                    address(to)),
+                "l"(from), "r"(n), "r"(current)
+                : "memory");
+    }
+    __device__ __forceinline__ void end() {}
+    __device__ __forceinline__ void skip() {}
+    __device__ __forceinline__ void wait(int stage)
+    {
+        uint32_t parity = phases >> stage & 1u, done = 0;
+        while (!done)
+            asm volatile(
+                "{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+                : "=r"(done)
+                : "r"(address(barrier + stage)), "r"(parity)
+                : "memory");
+        phases ^= 1u << stage;
+    }
+    uint32_t current;
 #else
-__device__ __forceinline__ void copy_async16(void *shared, const void *global)
-{
-    uint32_t to = (uint32_t)__cvta_generic_to_shared(shared);
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(global) : "memory");
-}
-__device__ __forceinline__ void copy_commit(void)
-{
-    asm volatile("cp.async.commit_group;" ::: "memory");
-}
-template <int N> __device__ __forceinline__ void copy_wait(void)
-{
-    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
-}
+    __device__ __forceinline__ void begin(int, int) {}
+    __device__ __forceinline__ void copy(void *to, const void *from, int n)
+    {
+        for (int at = lane * 16; at < n; at += 512) {
+            uint32_t shared = (uint32_t)__cvta_generic_to_shared((uint8_t *)to + at);
+            asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(shared),
+                         "l"((const uint8_t *)from + at)
+                         : "memory");
+        }
+    }
+    __device__ __forceinline__ void end()
+    {
+        asm volatile("cp.async.commit_group;" ::: "memory");
+    }
+    __device__ __forceinline__ void skip()
+    {
+        end();
+    }
+    __device__ __forceinline__ void wait(int)
+    {
+        asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 1) : "memory");
+        __syncwarp();
+    }
 #endif
+};
 
 /* ---- products of a warp ----
  * With lane = 4 g + t: c [16][8] fp32, += a [16][16] b [16][8], fp16 in pairs:

@@ -10,12 +10,6 @@
 
 enum staged_scale { STAGED_NONE, STAGED_TOK, STAGED_CH };
 
-/* n bytes by the 32 lanes of a warp, in the background. */
-__device__ __forceinline__ void copy_range(uint8_t *to, const uint8_t *from, int n, int lane)
-{
-    for (int at = lane * 16; at < n; at += 512) copy_async16(to + at, from + at);
-}
-
 /* Symbol int: GROUP tokens (ch) share a scale per channel, or (tok, GROUP = DIM) the channels of a token. */
 template <int DIM, int BITS, int PAGE, int TILE, int SCALE_KIND, int GROUP> struct staged_int {
     static const int D = DIM, SCALE = SCALE_KIND, TOKENS_OF_SCALE = SCALE_KIND == STAGED_CH ? GROUP : 1;
@@ -32,14 +26,15 @@ template <int DIM, int BITS, int PAGE, int TILE, int SCALE_KIND, int GROUP> stru
     static_assert(PAGE % TILE == 0 && (GROUP % TILE == 0 || TILE % GROUP == 0 || SCALE_KIND == STAGED_TOK), "tiles");
     static_assert(SCALE_KIND == STAGED_CH || GROUP == DIM, "one scale for a token");
 
-    __device__ static __forceinline__ void copy(uint8_t *to, const uint8_t *block, int tile, int lane)
+    template <typename COPIES_>
+    __device__ static __forceinline__ void copy(COPIES_ &copies, uint8_t *to, const uint8_t *block, int tile)
     {
         const uint8_t *high = block + PAGE * plane::ROW, *scales = high + PAGE * plane::HIGH_ROW;
         int of_page = PAGE / TOKENS_OF_SCALE * ROW_OF_SCALES, first = tile * TILE / TOKENS_OF_SCALE * ROW_OF_SCALES;
-        copy_range(to, block + tile * LOW_BYTES, LOW_BYTES, lane);
-        if (HIGH_BYTES) copy_range(to + LOW_BYTES, high + tile * HIGH_BYTES, HIGH_BYTES, lane);
-        copy_range(to + SCALES, scales + first, GROUPS * ROW_OF_SCALES, lane);
-        copy_range(to + MINIMA, scales + of_page + first, GROUPS * ROW_OF_SCALES, lane);
+        copies.copy(to, block + tile * LOW_BYTES, LOW_BYTES);
+        if (HIGH_BYTES) copies.copy(to + LOW_BYTES, high + tile * HIGH_BYTES, HIGH_BYTES);
+        copies.copy(to + SCALES, scales + first, GROUPS * ROW_OF_SCALES);
+        copies.copy(to + MINIMA, scales + of_page + first, GROUPS * ROW_OF_SCALES);
     }
 };
 
@@ -51,9 +46,10 @@ template <int DIM, int PAGE, int TILE> struct staged_fp16 {
     typedef fp16_values<DIM> values;
     static const int BYTES = TILE * DIM * 2, SCALES = 0, MINIMA = 0;
 
-    __device__ static __forceinline__ void copy(uint8_t *to, const uint8_t *block, int tile, int lane)
+    template <typename COPIES_>
+    __device__ static __forceinline__ void copy(COPIES_ &copies, uint8_t *to, const uint8_t *block, int tile)
     {
-        copy_range(to, block + tile * BYTES, BYTES, lane);
+        copies.copy(to, block + tile * BYTES, BYTES);
     }
 };
 
@@ -67,11 +63,11 @@ template <int DIM, int DIMS, int BITS, int PAGE, int TILE, int COPIES> struct st
     static const int BYTES = WIDE_BYTES + NARROW_BYTES, TABLE = (1 << BITS) * DIMS * 2 * COPIES;
     static_assert(WIDE_BYTES % 16 == 0 && NARROW_BYTES % 16 == 0 && TABLE % 16 == 0, "copies of 16 bytes");
 
-    __device__ static __forceinline__ void copy(uint8_t *to, const uint8_t *block, int tile, int lane)
+    template <typename COPIES_>
+    __device__ static __forceinline__ void copy(COPIES_ &copies, uint8_t *to, const uint8_t *block, int tile)
     {
-        copy_range(to, block + tile * WIDE_BYTES, WIDE_BYTES, lane);
-        if (NARROW_BYTES)
-            copy_range(to + WIDE_BYTES, block + PAGE * codes::ROW + tile * NARROW_BYTES, NARROW_BYTES, lane);
+        copies.copy(to, block + tile * WIDE_BYTES, WIDE_BYTES);
+        if (NARROW_BYTES) copies.copy(to + WIDE_BYTES, block + PAGE * codes::ROW + tile * NARROW_BYTES, NARROW_BYTES);
     }
     /* By all threads of the block; a barrier must follow. */
     __device__ static __forceinline__ void copy_table(uint8_t *to, const uint16_t *table)

@@ -25,8 +25,7 @@ template <int N, int BITS, int TOKENS> struct table_codes {
             const int CHUNK = fragment_chunk(COUNT);
             uint32_t words[COUNT < 4 ? 1 : COUNT / 4];
 #pragma unroll
-            for (int i = 0; i < COUNT / 4; i += CHUNK / 4)
-                load_words<CHUNK>(codes + first + i * 4, words + i);
+            for (int i = 0; i < COUNT / 4; i += CHUNK / 4) load_words<CHUNK>(codes + first + i * 4, words + i);
 #pragma unroll
             for (int i = 0; i < COUNT; i++) out[i] = __byte_perm(words[i / 4], 0, 0x4440 + i % 4);
         } else {

@@ -371,38 +371,40 @@ template <typename P> struct attend {
     typedef typename P::value_side value_side;
     static const int STAGE_BYTES = key_side::BYTES + value_side::BYTES,
                      TABLE_BYTES = key_side::TABLE + value_side::TABLE;
-    /* of a block: tables, then the warps' stages */
-    static const size_t SHARED_BYTES = TABLE_BYTES + (size_t)P::WARPS * P::STAGES * STAGE_BYTES;
+    /* of a block: tables, the warps' stages, their barriers */
+    static const size_t BARRIERS = TABLE_BYTES + (size_t)P::WARPS * P::STAGES * STAGE_BYTES;
+    static const size_t SHARED_BYTES = BARRIERS + P::WARPS * P::STAGES * COPY_BARRIER_BYTES;
     static const int TILES_OF_PAGE = P::PAGE / P::TILE;
 
-    __device__ static __forceinline__ void fetch(const attend_layer &l, const attend_run &run, uint32_t unit,
-                                                 uint8_t *stage, int lane)
+    typedef stage_copies<P::STAGES> ring;
+
+    __device__ static __forceinline__ void fetch(ring &copies, const attend_layer &l, const attend_run &run,
+                                                 uint32_t unit, uint8_t *stages, int stage)
     {
-        if (unit < run.end) {
-            uint32_t page = l.page_table[(size_t)run.slot * l.page_stride + unit / TILES_OF_PAGE];
-            const uint8_t *at = l.pool + page * l.page_bytes;
-            int tile = (int)(unit % TILES_OF_PAGE);
-            key_side::copy(stage, at + (size_t)run.head * l.key_block, tile, lane);
-            value_side::copy(stage + key_side::BYTES, at + l.value_offset + (size_t)run.head * l.value_block, tile,
-                             lane);
-        }
-        copy_commit();
+        if (unit >= run.end) return copies.skip();
+        uint32_t page = l.page_table[(size_t)run.slot * l.page_stride + unit / TILES_OF_PAGE];
+        const uint8_t *at = l.pool + page * l.page_bytes;
+        uint8_t *to = stages + stage * STAGE_BYTES;
+        int tile = (int)(unit % TILES_OF_PAGE);
+        copies.begin(stage, STAGE_BYTES);
+        key_side::copy(copies, to, at + (size_t)run.head * l.key_block, tile);
+        value_side::copy(copies, to + key_side::BYTES, at + l.value_offset + (size_t)run.head * l.value_block, tile);
+        copies.end();
     }
 
     __device__ static void run_pages(const attend_layer &l, const attend_batch &b, const attend_work &w,
-                                     attend_run run, const uint8_t *tables, uint8_t *stages, int lane)
+                                     attend_run run, const uint8_t *tables, uint8_t *stages, ring &copies, int &now,
+                                     int lane)
     {
         query<typename key_side::keys> q;
         state<typename value_side::values> s;
         load_query(q, l, b, w, run, lane);
         clear(s);
-        for (int i = 0; i < P::STAGES - 1; i++) fetch(l, run, run.begin + i, stages + i * STAGE_BYTES, lane);
-        int now = 0, next = P::STAGES - 1;
+        for (int i = 0; i < P::STAGES - 1; i++) fetch(copies, l, run, run.begin + i, stages, (now + i) % P::STAGES);
         for (uint32_t unit = run.begin; unit < run.end; unit++) {
             float p[P::TILE / 16][TILES_N][4];
-            fetch(l, run, unit + P::STAGES - 1, stages + next * STAGE_BYTES, lane);
-            copy_wait<P::STAGES - 1>();
-            __syncwarp();
+            fetch(copies, l, run, unit + P::STAGES - 1, stages, now ? now - 1 : P::STAGES - 1);
+            copies.wait(now);
             const uint8_t *stage = stages + now * STAGE_BYTES;
             scores<key_side>(q, stage, tables, lane, p);
             hide<P::TILE / 16>(p, l.sinks + unit * P::TILE, run.n_tokens, b, P::TILE, lane);
@@ -410,10 +412,7 @@ template <typename P> struct attend {
             values_of<value_side>(s, stage + key_side::BYTES, tables + key_side::TABLE, p, lane);
             __syncwarp(); /* the stage is fetched into next */
             now = now + 1 < P::STAGES ? now + 1 : 0;
-            next = next + 1 < P::STAGES ? next + 1 : 0;
         }
-        copy_wait<0>();
-        __syncwarp();
         leave<typename value_side::values, value_side::SCALE == STAGED_TOK>(
             s, run_slot(w, run, P::COLUMNS, P::D, value_side::D), lane);
     }
@@ -471,6 +470,9 @@ template <typename P> struct attend {
     {
         int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
         uint8_t *stages = shared + TABLE_BYTES + (size_t)warp * P::STAGES * STAGE_BYTES;
+        ring copies;
+        int now = 0; /* the stage of the ring that is next */
+        copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, lane);
         key_side::copy_table(shared, l.key_table);
         value_side::copy_table(shared + key_side::TABLE, l.value_table);
         __syncthreads();
@@ -483,7 +485,7 @@ template <typename P> struct attend {
             if (run.exact)
                 run_exact(l, b, w, run, lane);
             else
-                run_pages(l, b, w, run, shared, stages, lane);
+                run_pages(l, b, w, run, shared, stages, copies, now, lane);
         }
     }
 };

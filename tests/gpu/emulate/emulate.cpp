@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <ucontext.h>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -26,16 +27,19 @@ struct warp {
 struct copy {
     void *to;
     const void *from;
-    uint32_t bytes;
-    uint64_t group;
+    uint32_t n_bytes;
+};
+
+/* What is on its way to a barrier in shared memory. */
+struct arrivals {
+    std::vector<copy> copies; /* not made yet */
+    uint32_t expected, come, parity;
 };
 
 struct fiber {
     emulated_lane lane;
-    std::vector<copy> copies; /* not made yet, oldest first */
-    uint64_t group;           /* of the copies from now on */
-    jmp_buf at;               /* where it goes on */
-    ucontext_t beginning;     /* of a thread that has not run yet */
+    jmp_buf at;           /* where it goes on */
+    ucontext_t beginning; /* of a thread that has not run yet */
     std::unique_ptr<char[]> stack;
     bool fresh, done;
 };
@@ -48,6 +52,7 @@ static bool descending;
 static std::vector<fiber> fibers;
 static std::vector<warp> warps;
 static meeting whole_block;
+static std::map<uint64_t *, arrivals> barriers;
 static jmp_buf scheduler;
 static fiber *current;
 static const std::function<void()> *kernel;
@@ -106,27 +111,39 @@ const uint32_t *emulate_exchange(const uint32_t *words, uint32_t n)
     return all;
 }
 
-void emulate_copy(void *to, const void *from, uint32_t bytes)
+void emulate_barrier_init(uint64_t *barrier)
 {
-    if ((uintptr_t)to % bytes || (uintptr_t)from % bytes) abort();
+    barriers[barrier] = arrivals{{}, 0, 0, 0};
+}
+
+void emulate_barrier_expect(uint64_t *barrier, uint32_t n_bytes)
+{
+    arrivals &a = barriers.at(barrier);
+    if (a.expected) abort(); /* begun again before it was waited for */
+    a.expected = n_bytes;
+    events++;
+}
+
+void emulate_barrier_copy(uint64_t *barrier, void *to, const void *from, uint32_t n_bytes)
+{
+    arrivals &a = barriers.at(barrier);
+    if ((uintptr_t)to % 16 || (uintptr_t)from % 16 || n_bytes % 16) abort();
     if (descending)
-        current->copies.push_back(copy{to, from, bytes, current->group});
+        a.copies.push_back(copy{to, from, n_bytes});
     else
-        memcpy(to, from, bytes);
+        memcpy(to, from, n_bytes);
+    a.come += n_bytes;
 }
 
-void emulate_copy_commit(void)
+void emulate_barrier_wait(uint64_t *barrier, uint32_t parity)
 {
-    current->group++;
-}
-
-void emulate_copy_wait(uint32_t n_newest)
-{
-    std::vector<copy> &all = current->copies;
-    size_t n = 0;
-    for (; n < all.size() && all[n].group + n_newest < current->group; n++)
-        memcpy(all[n].to, all[n].from, all[n].bytes);
-    all.erase(all.begin(), all.begin() + (ptrdiff_t)n);
+    arrivals &a = barriers.at(barrier);
+    while (a.parity == parity && (a.expected == 0 || a.come < a.expected)) yield();
+    if (a.parity != parity) return;
+    if (a.come != a.expected) abort();
+    for (const copy &c : a.copies) memcpy(c.to, c.from, c.n_bytes);
+    a = arrivals{{}, 0, 0, a.parity ^ 1u};
+    events++;
 }
 
 static float half_of(uint32_t pair, uint32_t i)
@@ -181,8 +198,6 @@ static void start(fiber *f, uint32_t index, dim3 at)
     f->lane.block = at;
     f->done = false;
     f->fresh = true;
-    f->copies.clear();
-    f->group = 0;
     if (!f->stack) f->stack.reset(new char[STACK_BYTES]);
     getcontext(&f->beginning);
     f->beginning.uc_stack.ss_sp = f->stack.get();
@@ -208,6 +223,7 @@ static void run_block(dim3 at)
     for (uint32_t i = 0; i < n; i++) start(&fibers[i], i, at);
     for (warp &w : warps) w.here = meeting{0, WARP, 0};
     whole_block = meeting{0, n, 0};
+    barriers.clear();
     for (uint64_t before = ~events; whole_block.n;) {
         if (before == events) {
             fprintf(stderr, "emulate: block %u: threads wait for others that never come\n", at.x);

@@ -92,9 +92,10 @@ static inline int __all_sync(uint32_t mask, int predicate)
 
 /* kernels/device.cuh says what these are. In ascending order a copy is made when it is asked for, in descending order
  * when it is waited for: neither a copy that nothing waits for nor one that comes too early goes unseen in both. */
-void emulate_copy(void *to, const void *from, uint32_t bytes);
-void emulate_copy_commit(void);
-void emulate_copy_wait(uint32_t n_newest);
+void emulate_barrier_init(uint64_t *barrier);
+void emulate_barrier_expect(uint64_t *barrier, uint32_t n_bytes);
+void emulate_barrier_copy(uint64_t *barrier, void *to, const void *from, uint32_t n_bytes);
+void emulate_barrier_wait(uint64_t *barrier, uint32_t parity);
 void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2]);
 uint32_t emulate_transpose(uint32_t pair);
 
