@@ -56,7 +56,7 @@ template <int DIM, int PAGE, int TILE> struct staged_fp16 {
 /* Symbols vq and lut: codes of DIMS channels, a table of 2^BITS entries in COPIES copies. */
 template <int DIM, int DIMS, int BITS, int PAGE, int TILE, int COPIES> struct staged_table {
     static const int D = DIM, SCALE = STAGED_NONE, TOKENS_OF_SCALE = TILE, SCALES = 0, MINIMA = 0;
-    typedef table_codes<DIM / DIMS, BITS, TILE> codes;
+    typedef table_codes<DIM / DIMS, BITS, TILE, 0> codes;
     typedef table_keys<DIM, DIMS, BITS, TILE, COPIES> keys;
     typedef table_values<DIM, DIMS, BITS, TILE, COPIES> values;
     static const int WIDE_BYTES = TILE * codes::ROW, NARROW_BYTES = TILE * codes::NARROW_ROW;

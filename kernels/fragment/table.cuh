@@ -9,74 +9,90 @@
 #define KERNELS_FRAGMENT_TABLE_CUH
 #include "fragment/pairs.cuh"
 
-/* N codes of BITS (4, 6 or 8) a row, in planes over the tile (FORMAT.md: the lowest digits of b last). */
-template <int N, int BITS, int TOKENS> struct table_codes {
+/* N codes of BITS (2, 4, 6 or 8) a row, in one plane or, 6, in one of 4 bits and one of 2 behind it. They come
+ * shifted to the left by SHIFT, which makes them offsets in the table. */
+template <int N, int BITS, int TOKENS, int SHIFT> struct table_codes {
     static const int WIDE = BITS == 6 ? 4 : BITS, NARROW = BITS - WIDE;
-    static_assert(BITS == 8 || BITS == 6 || BITS == 4, "widths of a plane");
+    static_assert(BITS == 8 || BITS == 6 || BITS == 4 || BITS == 2, "widths of a plane");
     static const int ROW = N * WIDE / 8, NARROW_ROW = N * NARROW / 8;
 
-    /* Codes first .. first + COUNT - 1 of a row; first and COUNT so that they are whole bytes, or alone. */
+    /* The field of WIDTH bits at `bit` of a word, moved to bit `to`. */
+    template <int WIDTH> __device__ static __forceinline__ uint32_t field(uint32_t word, int bit, int to)
+    {
+        return (bit > to ? word >> (bit - to) : word << (to - bit)) & ((1u << WIDTH) - 1u) << to;
+    }
+
+    /* COUNT fields of WIDTH bits, the first one that of code `first`, which COUNT divides; added to out. */
+    template <int COUNT, int WIDTH>
+    __device__ static __forceinline__ void add_fields(const uint8_t *row, int first, int to, uint32_t *out)
+    {
+        const int BYTES = (COUNT * WIDTH + 7) / 8;
+        uint32_t words[(BYTES + 3) / 4];
+        load_words<BYTES>(row + first * WIDTH / 8, words);
+        if (COUNT * WIDTH < 8) words[0] >>= first * WIDTH % 8;
+#pragma unroll
+        for (int i = 0; i < COUNT; i++) out[i] |= field<WIDTH>(words[i * WIDTH / 32], i * WIDTH % 32, to);
+    }
+
     template <int COUNT>
     __device__ static __forceinline__ void load(const uint8_t *codes, int row, int first, uint32_t *out)
     {
-        const uint8_t *narrow = codes + TOKENS * ROW + row * NARROW_ROW;
-        codes += row * ROW;
-        if (BITS == 8 && COUNT % 4 == 0) {
-            const int CHUNK = fragment_chunk(COUNT);
-            uint32_t words[COUNT < 4 ? 1 : COUNT / 4];
 #pragma unroll
-            for (int i = 0; i < COUNT / 4; i += CHUNK / 4) load_words<CHUNK>(codes + first + i * 4, words + i);
-#pragma unroll
-            for (int i = 0; i < COUNT; i++) out[i] = __byte_perm(words[i / 4], 0, 0x4440 + i % 4);
-        } else {
-#pragma unroll
-            for (int i = 0; i < COUNT; i++) {
-                int at = first + i;
-                out[i] = BITS == 8 ? codes[at] : codes[at / 2] >> 4 * (at % 2) & 15u;
-                if (NARROW) out[i] |= (narrow[at / 4] >> 2 * (at % 4) & 3u) << 4;
-            }
-        }
+        for (int i = 0; i < COUNT; i++) out[i] = 0;
+        add_fields<COUNT, WIDE>(codes + row * ROW, first, SHIFT, out);
+        if (NARROW)
+            add_fields<COUNT, (NARROW ? NARROW : 1)>(codes + TOKENS * ROW + row * NARROW_ROW, first, SHIFT + WIDE,
+                                                     out);
     }
 };
 
-/* DIMS halves of an entry. */
-template <int DIMS, int COPIES>
-__device__ __forceinline__ void look_up(const uint8_t *table, uint32_t code, int lane, uint32_t *words)
+__host__ __device__ constexpr int log2_of(int n)
 {
-    const uint8_t *entry = table + (code * COPIES + (uint32_t)lane % COPIES) * (2 * DIMS);
-    if (DIMS == 16) {
-        load_words<16>(entry, words);
-        load_words<16>(entry + 16, words + 4);
-    } else {
-        load_words<(DIMS < 8 ? 2 * DIMS : 16)>(entry, words);
-    }
+    return n > 1 ? 1 + log2_of(n / 2) : 0;
 }
 
-/* Lane t has every 4th run of RUN codes. */
-template <int DIM, int DIMS, int BITS, int TOKENS, int COPIES> struct table_keys {
-    static const int D = DIM, CODES = 0, N = DIM / DIMS, OWN = N / 4, RUN = fragment_chunk(OWN);
-    typedef table_codes<N, BITS, TOKENS> codes_of;
+/* The halves of the entry at `offset`, to words; two codes of one dimension make a word. */
+template <int DIMS> __device__ __forceinline__ void look_up(const uint8_t *table, uint32_t offset, uint32_t *words)
+{
+    load_words<(DIMS < 8 ? 2 * DIMS : 16)>(table + offset, words);
+    if (DIMS == 16) load_words<16>(table + offset + 16, words + 4);
+}
+
+/* What both sides share: a lane's own copy of the table, and its codes in runs of RUN, every LANES-th run. */
+template <int DIM, int DIMS, int BITS, int TOKENS, int COPIES, int LANES> struct table_lanes {
+    static const int D = DIM, CODES = 0, N = DIM / DIMS, OWN = N / LANES, RUN = fragment_chunk(OWN), RUNS = OWN / RUN;
+    typedef table_codes<N, BITS, TOKENS, log2_of(2 * DIMS * COPIES)> codes_of;
     static_assert(N % 8 == 0, "a lane takes whole codes");
-    static_assert(BITS == 8 || RUN % 2 == 0 || DIMS > 1, "nibbles");
 
     __device__ static __forceinline__ int power(int) { return 0; }
+    __device__ static __forceinline__ const uint8_t *own_copy(const uint8_t *table, int lane)
+    {
+        return table + lane % COPIES * (2 * DIMS);
+    }
+};
+
+template <int DIM, int DIMS, int BITS, int TOKENS, int COPIES>
+struct table_keys : table_lanes<DIM, DIMS, BITS, TOKENS, COPIES, 4> {
+    typedef table_lanes<DIM, DIMS, BITS, TOKENS, COPIES, 4> lanes;
+
     __device__ static __forceinline__ void channels(int h, int t, int *first, int *second)
     {
         int own = h * 2 / DIMS; /* the lane's code that has the first channel */
-        *first = ((own / RUN * 4 + t) * RUN + own % RUN) * DIMS + h * 2 % DIMS;
+        *first = ((own / lanes::RUN * 4 + t) * lanes::RUN + own % lanes::RUN) * DIMS + h * 2 % DIMS;
         *second = *first + 1;
     }
     __device__ static __forceinline__ void load(const uint8_t *codes, const uint8_t *table, int row, int lane,
                                                 uint32_t *pairs)
     {
+        table = lanes::own_copy(table, lane);
 #pragma unroll
-        for (int c = 0; c < OWN / RUN; c++) {
-            uint32_t code[RUN], words[8];
-            codes_of::template load<RUN>(codes, row, (c * 4 + lane % 4) * RUN, code);
+        for (int c = 0; c < lanes::RUNS; c++) {
+            uint32_t offset[lanes::RUN], words[8];
+            lanes::codes_of::template load<lanes::RUN>(codes, row, (c * 4 + lane % 4) * lanes::RUN, offset);
 #pragma unroll
-            for (int i = 0; i < RUN; i++) {
-                look_up<DIMS, COPIES>(table, code[i], lane, words);
-                int at = (c * RUN + i) * DIMS;
+            for (int i = 0; i < lanes::RUN; i++) {
+                look_up<DIMS>(table, offset[i], words);
+                int at = (c * lanes::RUN + i) * DIMS;
                 if (DIMS == 1) pairs[at / 2] = at % 2 ? pairs[at / 2] | words[0] << 16 : words[0];
 #pragma unroll
                 for (int k = 0; k < DIMS / 2; k++) pairs[at / 2 + k] = words[k];
@@ -85,27 +101,32 @@ template <int DIM, int DIMS, int BITS, int TOKENS, int COPIES> struct table_keys
     }
 };
 
-/* Lane g has every 8th code. */
-template <int DIM, int DIMS, int BITS, int TOKENS, int COPIES> struct table_values {
-    static const int D = DIM, CODES = 0, N = DIM / DIMS, OWN = N / 8;
-    typedef table_codes<N, BITS, TOKENS> codes_of;
-    static_assert(N % 8 == 0, "a lane takes whole codes");
+template <int DIM, int DIMS, int BITS, int TOKENS, int COPIES>
+struct table_values : table_lanes<DIM, DIMS, BITS, TOKENS, COPIES, 8> {
+    typedef table_lanes<DIM, DIMS, BITS, TOKENS, COPIES, 8> lanes;
 
-    __device__ static __forceinline__ int power(int) { return 0; }
-    __device__ static __forceinline__ int channel(int s, int g) { return (s / DIMS * 8 + g) * DIMS + s % DIMS; }
+    __device__ static __forceinline__ int channel(int s, int g)
+    {
+        int own = s / DIMS;
+        return ((own / lanes::RUN * 8 + g) * lanes::RUN + own % lanes::RUN) * DIMS + s % DIMS;
+    }
     __device__ static __forceinline__ void load(const uint8_t *codes, const uint8_t *table, int token0, int token1,
                                                 int lane, uint32_t *slots)
     {
+        table = lanes::own_copy(table, lane);
 #pragma unroll
-        for (int i = 0; i < OWN; i++) {
-            uint32_t code[2], a[8], b[8];
-            codes_of::template load<1>(codes, token0, i * 8 + lane / 4, &code[0]);
-            codes_of::template load<1>(codes, token1, i * 8 + lane / 4, &code[1]);
-            look_up<DIMS, COPIES>(table, code[0], lane, a);
-            look_up<DIMS, COPIES>(table, code[1], lane, b);
+        for (int c = 0; c < lanes::RUNS; c++) {
+            uint32_t offset[2][lanes::RUN], a[8], b[8];
+            lanes::codes_of::template load<lanes::RUN>(codes, token0, (c * 8 + lane / 4) * lanes::RUN, offset[0]);
+            lanes::codes_of::template load<lanes::RUN>(codes, token1, (c * 8 + lane / 4) * lanes::RUN, offset[1]);
 #pragma unroll
-            for (int k = 0; k < DIMS; k++)
-                slots[i * DIMS + k] = __byte_perm(a[k / 2], b[k / 2], k % 2 ? 0x7632 : 0x5410);
+            for (int i = 0; i < lanes::RUN; i++) {
+                look_up<DIMS>(table, offset[0][i], a);
+                look_up<DIMS>(table, offset[1][i], b);
+#pragma unroll
+                for (int k = 0; k < DIMS; k++)
+                    slots[(c * lanes::RUN + i) * DIMS + k] = __byte_perm(a[k / 2], b[k / 2], k % 2 ? 0x7632 : 0x5410);
+            }
         }
     }
 };
