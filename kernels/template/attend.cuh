@@ -1,7 +1,7 @@
 /* attend.cuh - attention of the newest tokens over compressed caches: one persistent grid for all sequences.
  *
  * The work is a list of units: for each KV head, for each sequence, the tiles of its compressed pages, then tiles of
- * EXACT_TOKENS fp16 rows. Every warp takes an equal share of the list, whatever sequence or head a unit is of. Units
+ * EXACT_TOKENS fp16 rows. Every block takes an equal share of the list, its warps equal shares of that. Units
  * of one kind that belong together are a run; for each run a warp keeps a running softmax (maximum, sum, weighted
  * sum) and leaves a partial result, and attend_merge() puts those together. Tiles of pages come by background
  * copies, STAGES ahead, into the warp's own shared memory: no warp waits for another.
@@ -473,19 +473,23 @@ template <typename P> struct attend {
         ring copies;
         int now = 0; /* the stage of the ring that is next */
         copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, lane);
-        key_side::copy_table(shared, l.key_table);
-        value_side::copy_table(shared + key_side::TABLE, l.value_table);
-        __syncthreads();
-        uint32_t total = l.n_heads * w.units[b.n_sequences];
-        uint32_t n_warps = gridDim.x * P::WARPS, index = blockIdx.x * P::WARPS + (uint32_t)warp;
-        uint32_t each = attend_share(total, n_warps), begin = index * each;
-        uint32_t end = begin + each < total ? begin + each : total;
-        for (attend_run run; begin < end; begin += run.end - run.begin) {
-            run = run_at(l, b, w, begin, end, P::TILE, index);
-            if (run.exact)
-                run_exact(l, b, w, run, lane);
-            else
-                run_pages(l, b, w, run, shared, stages, copies, now, lane);
+        uint32_t of_head = w.units[b.n_sequences], total = l.n_heads * of_head, of_block = share_of(total, gridDim.x);
+        attend_piece piece;
+        for (uint32_t at = blockIdx.x * of_block; at < total && at / of_block == blockIdx.x; at = piece.end) {
+            piece = piece_at(at, of_block, of_head, total, P::WARPS);
+            __syncthreads(); /* nobody looks at the tables any more */
+            key_side::copy_table(shared, l.key_table);
+            value_side::copy_table(shared + key_side::TABLE, l.value_table);
+            __syncthreads();
+            uint32_t begin = piece.begin + (uint32_t)warp * piece.each;
+            uint32_t end = begin + piece.each < piece.end ? begin + piece.each : piece.end;
+            for (attend_run run; begin < end; begin += run.end - run.begin) {
+                run = run_at(l, b, w, begin, end, P::TILE, blockIdx.x * P::WARPS + (uint32_t)warp, P::WARPS);
+                if (run.exact)
+                    run_exact(l, b, w, run, lane);
+                else
+                    run_pages(l, b, w, run, shared, stages, copies, now, lane);
+            }
         }
     }
 };

@@ -94,20 +94,31 @@ struct merge_pieces {
     uint32_t n;
 };
 
-__device__ inline merge_pieces pieces_of(const attend_layer &l, const attend_batch &b, const attend_work &w,
-                                         uint32_t sequence, uint32_t head, bool exact, uint32_t tile,
-                                         uint32_t n_warps, uint32_t column, uint32_t columns, uint32_t d,
-                                         uint32_t latent)
+/* The warp of the grid that has unit `at`. */
+__device__ inline uint32_t warp_of(uint32_t at, uint32_t of_block, uint32_t of_head, uint32_t total, uint32_t n_warps)
 {
-    uint32_t of_head = w.units[b.n_sequences], slot = b.slots[sequence], n_tiles = l.packed[slot] / tile;
+    attend_piece p = piece_at(at, of_block, of_head, total, n_warps);
+    return at / of_block * n_warps + (at - p.begin) / p.each;
+}
+
+struct merge_shape {
+    uint32_t d, latent, group, columns, tile, n_blocks, n_warps;
+};
+
+__device__ inline merge_pieces pieces_of(const attend_layer &l, const attend_batch &b, const attend_work &w,
+                                         const merge_shape &m, uint32_t sequence, uint32_t head, bool exact,
+                                         uint32_t column)
+{
+    uint32_t of_head = w.units[b.n_sequences], slot = b.slots[sequence], n_tiles = l.packed[slot] / m.tile;
     uint32_t n_units = exact ? exact_units(l.length[slot], l.packed[slot]) : n_tiles;
     if (n_units == 0) return merge_pieces{NULL, 0, 0};
-    uint32_t begin = head * of_head + w.units[sequence] + (exact ? n_tiles : 0);
-    uint32_t each = attend_share(l.n_heads * of_head, n_warps), warp = begin / each;
-    uint32_t result = (head * b.n_sequences + sequence) * 2 + exact + warp;
-    size_t stride = result_floats((int)columns, (int)d, (int)latent);
-    return merge_pieces{w.partial + result * stride + column * (2 + (exact ? d : latent)), stride,
-                        (begin + n_units - 1) / each - warp + 1};
+    uint32_t begin = head * of_head + w.units[sequence] + (exact ? n_tiles : 0), total = l.n_heads * of_head;
+    uint32_t of_block = share_of(total, m.n_blocks), first = warp_of(begin, of_block, of_head, total, m.n_warps);
+    uint32_t last = warp_of(begin + n_units - 1, of_block, of_head, total, m.n_warps);
+    size_t stride = result_floats((int)m.columns, (int)m.d, (int)m.latent);
+    size_t result = result_of(head, sequence, b.n_sequences, exact, first, m.n_warps);
+    return merge_pieces{w.partial + result * stride + column * (2 + (exact ? m.d : m.latent)), stride,
+                        last - first + 1};
 }
 
 __device__ inline float most_of(merge_pieces p, float most)
@@ -128,19 +139,18 @@ __device__ inline float add_pieces(merge_pieces p, float most, int j)
 }
 
 /* out [n_sequences * n_queries][query heads][d], one block for each row and head. */
-__global__ void attend_merge(attend_layer l, attend_batch b, attend_work w, float *out, uint32_t d, uint32_t group,
-                             uint32_t columns, uint32_t tile, uint32_t n_warps)
+__global__ void attend_merge(attend_layer l, attend_batch b, attend_work w, float *out, merge_shape m)
 {
     KVC_SHARED(float, latent);
-    uint32_t sequence = blockIdx.x / b.n_queries, column = blockIdx.x % b.n_queries * group + blockIdx.y % group;
-    uint32_t head = blockIdx.y / group;
-    merge_pieces pages = pieces_of(l, b, w, sequence, head, false, tile, n_warps, column, columns, d, l.value_latent);
-    merge_pieces rows = pieces_of(l, b, w, sequence, head, true, tile, n_warps, column, columns, d, l.value_latent);
+    uint32_t sequence = blockIdx.x / b.n_queries, column = blockIdx.x % b.n_queries * m.group + blockIdx.y % m.group;
+    uint32_t head = blockIdx.y / m.group, d = m.d;
+    merge_pieces pages = pieces_of(l, b, w, m, sequence, head, false, column);
+    merge_pieces rows = pieces_of(l, b, w, m, sequence, head, true, column);
     float most = most_of(rows, most_of(pages, -1e30f));
     float mass = add_pieces(pages, most, -1), sum = mass + add_pieces(rows, most, -1);
     for (uint32_t j = threadIdx.x; j < l.value_latent; j += ENDS_THREADS) latent[j] = add_pieces(pages, most, (int)j);
     __syncthreads();
-    float *to = out + ((size_t)blockIdx.x * l.n_heads * group + blockIdx.y) * d;
+    float *to = out + ((size_t)blockIdx.x * l.n_heads * m.group + blockIdx.y) * d;
     for (uint32_t j = threadIdx.x; j < d; j += ENDS_THREADS) {
         float x = add_pieces(rows, most, (int)j);
         if (l.unfold) {

@@ -181,7 +181,7 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
     w.latent = l.fold ? a.make<uint16_t>(rows * d) : w.exact,
     w.latent_scale = l.fold ? a.make<float>(rows) : w.exact_scale;
     w.query_bias = a.make<float>(rows), w.units = a.make<uint32_t>(what.batch + 1);
-    w.partial = a.make<float>((n_blocks * P::WARPS + 2 * n_heads * what.batch) *
+    w.partial = a.make<float>(results_of(n_heads, what.batch, n_blocks, P::WARPS) *
                               (size_t)result_floats(P::COLUMNS, P::D, P::D));
     attend_batch b = {a.copy(slots.data(), slots.size()), what.batch, 1, 1.0f / sqrtf((float)d)};
     float *q = a.make<float>(rows * d), *out = a.make<float>(rows * d);
@@ -196,8 +196,8 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
         attend_count<<<1, 32, 0, stream>>>(l, b, w, P::TILE);
         attend_fold<<<all, ENDS_THREADS, (d + l.key_latent + 8) * sizeof(float), stream>>>(l, b, w, q, d, P::GROUP);
         attend_pages<P><<<n_blocks, P::WARPS * 32, kernel::SHARED_BYTES, stream>>>(l, b, w);
-        attend_merge<<<all, ENDS_THREADS, (l.value_latent + 8) * sizeof(float), stream>>>(
-            l, b, w, out, d, P::GROUP, P::COLUMNS, P::TILE, n_blocks * P::WARPS);
+        attend_merge<<<all, ENDS_THREADS, (l.value_latent + 8) * sizeof(float), stream>>>(l, b, w, out,
+                                                                                          merge_of<P>(l, n_blocks));
     });
     double fp16_seconds =
         (double)what.batch * what.tokens * n_heads * d * 4 / ceiling; /* of reading fp16 at the ceiling */

@@ -2,6 +2,7 @@
 #ifndef TESTS_GPU_ATTEND_PARAMS_H
 #define TESTS_GPU_ATTEND_PARAMS_H
 #include "template/attend.cuh"
+#include "template/attend_ends.cuh"
 
 template <int DIM, int HEADS_OF_GROUP, int N_COLUMNS, int TOKENS, int N_STAGES, int N_WARPS, typename KEY,
           typename VALUE>
@@ -17,5 +18,10 @@ template <int D, int BITS, int TILE> using int_tok = staged_int<D, BITS, 64, TIL
 template <int D, int TILE> using half_rows = staged_fp16<D, 64, TILE>;
 template <int D, int DIMS, int BITS, int TILE, int COPIES>
 using table = staged_table<D, DIMS, BITS, 64, TILE, COPIES>;
+
+template <typename P> merge_shape merge_of(const attend_layer &l, uint32_t n_blocks)
+{
+    return merge_shape{P::D, l.value_latent, P::GROUP, P::COLUMNS, P::TILE, n_blocks, P::WARPS};
+}
 
 #endif

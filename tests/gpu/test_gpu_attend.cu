@@ -16,7 +16,7 @@ template <typename P> static attend_work make_work(device_arena &a, const attend
 {
     const attend_shape &s = c.shape;
     size_t rows = (size_t)s.n_sequences * s.n_queries * s.n_heads * s.group;
-    size_t results = (size_t)n_blocks * P::WARPS + 2 * s.n_heads * s.n_sequences;
+    size_t results = results_of(s.n_heads, s.n_sequences, n_blocks, P::WARPS);
     attend_work w;
     w.exact = a.make<uint16_t>(rows * s.d);
     w.exact_scale = a.make<float>(rows);
@@ -69,8 +69,8 @@ template <typename P> static std::vector<float> outputs(const attend_case &c, co
                  "shared memory");
 #endif
     KVC_LAUNCH(attend_pages<P>, n_blocks, P::WARPS * 32, attend<P>::SHARED_BYTES, stream, l, b, w);
-    KVC_LAUNCH(attend_merge, rows, ENDS_THREADS, (l.value_latent + 8) * sizeof(float), stream, l, b, w, out, s.d,
-               s.group, (uint32_t)P::COLUMNS, (uint32_t)P::TILE, n_blocks * P::WARPS);
+    KVC_LAUNCH(attend_merge, rows, ENDS_THREADS, (l.value_latent + 8) * sizeof(float), stream, l, b, w, out,
+               merge_of<P>(l, n_blocks));
     device_sync(s.key);
     std::vector<float> got(n);
     device_copy(got.data(), out, n * sizeof(float));
