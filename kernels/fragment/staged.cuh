@@ -10,11 +10,25 @@
 
 enum staged_scale { STAGED_NONE, STAGED_TOK, STAGED_CH };
 
-/* Symbol int: GROUP tokens (ch) share a scale per channel, or (tok, GROUP = DIM) the channels of a token. */
-template <int DIM, int BITS, int PAGE, int TILE, int SCALE_KIND, int GROUP> struct staged_int {
-    static const int D = DIM, SCALE = SCALE_KIND, TOKENS_OF_SCALE = SCALE_KIND == STAGED_CH ? GROUP : 1;
+/* A side whose heads all have blocks alike: there is nothing to know of a head. */
+template <typename SIDE> struct staged_alike {
+    struct head {
+    };
     static const int TABLE = 0;
-    __device__ static __forceinline__ void copy_table(uint8_t *, const uint16_t *) {}
+    __device__ static __forceinline__ head head_of(const uint32_t *, uint32_t) { return head(); }
+    __device__ static __forceinline__ int bytes(const head &) { return SIDE::BYTES; }
+    __device__ static __forceinline__ size_t offset(const head &, uint32_t index, uint32_t block_bytes)
+    {
+        return (size_t)index * block_bytes;
+    }
+    __device__ static __forceinline__ void copy_table(uint8_t *, const head &, const uint16_t *) {}
+};
+
+/* Symbol int: GROUP tokens (ch) share a scale per channel, or (tok, GROUP = DIM) the channels of a token. */
+template <int DIM, int BITS, int PAGE, int TILE, int SCALE_KIND, int GROUP>
+struct staged_int : staged_alike<staged_int<DIM, BITS, PAGE, TILE, SCALE_KIND, GROUP>> {
+    typedef typename staged_alike<staged_int>::head head;
+    static const int D = DIM, SCALE = SCALE_KIND, TOKENS_OF_SCALE = SCALE_KIND == STAGED_CH ? GROUP : 1;
     typedef int_plane<DIM, BITS> plane;
     typedef int_keys<DIM, BITS, TILE> keys;
     typedef int_values<DIM, BITS, TILE> values;
@@ -27,7 +41,8 @@ template <int DIM, int BITS, int PAGE, int TILE, int SCALE_KIND, int GROUP> stru
     static_assert(SCALE_KIND == STAGED_CH || GROUP == DIM, "one scale for a token");
 
     template <typename COPIES_>
-    __device__ static __forceinline__ void copy(COPIES_ &copies, uint8_t *to, const uint8_t *block, int tile)
+    __device__ static __forceinline__ void copy(COPIES_ &copies, const head &, uint8_t *to, const uint8_t *block,
+                                                int tile)
     {
         const uint8_t *high = block + PAGE * plane::ROW, *scales = high + PAGE * plane::HIGH_ROW;
         int of_page = PAGE / TOKENS_OF_SCALE * ROW_OF_SCALES, first = tile * TILE / TOKENS_OF_SCALE * ROW_OF_SCALES;
@@ -38,23 +53,34 @@ template <int DIM, int BITS, int PAGE, int TILE, int SCALE_KIND, int GROUP> stru
     }
 };
 
-template <int DIM, int PAGE, int TILE> struct staged_fp16 {
+template <int DIM, int PAGE, int TILE> struct staged_fp16 : staged_alike<staged_fp16<DIM, PAGE, TILE>> {
+    typedef typename staged_alike<staged_fp16>::head head;
     static const int D = DIM, SCALE = STAGED_NONE, TOKENS_OF_SCALE = TILE;
-    static const int TABLE = 0;
-    __device__ static __forceinline__ void copy_table(uint8_t *, const uint16_t *) {}
     typedef fp16_keys<DIM> keys;
     typedef fp16_values<DIM> values;
     static const int BYTES = TILE * DIM * 2, SCALES = 0, MINIMA = 0;
 
     template <typename COPIES_>
-    __device__ static __forceinline__ void copy(COPIES_ &copies, uint8_t *to, const uint8_t *block, int tile)
+    __device__ static __forceinline__ void copy(COPIES_ &copies, const head &, uint8_t *to, const uint8_t *block,
+                                                int tile)
     {
         copies.copy(to, block + tile * BYTES, BYTES);
     }
 };
 
+/* n entries of DIMS halves, each `copies` times. */
+template <int DIMS>
+__device__ __forceinline__ void copy_entries(uint8_t *to, const uint16_t *table, int n, int copies)
+{
+    uint16_t *out = (uint16_t *)to;
+    for (int i = (int)threadIdx.x; i < n * copies * DIMS; i += (int)blockDim.x)
+        out[i] = table[i / (DIMS * copies) * DIMS + i % DIMS];
+}
+
 /* Symbols vq and lut: codes of DIMS channels, a table of 2^BITS entries in COPIES copies. */
-template <int DIM, int DIMS, int BITS, int PAGE, int TILE, int COPIES> struct staged_table {
+template <int DIM, int DIMS, int BITS, int PAGE, int TILE, int COPIES>
+struct staged_table : staged_alike<staged_table<DIM, DIMS, BITS, PAGE, TILE, COPIES>> {
+    typedef typename staged_alike<staged_table>::head head;
     static const int D = DIM, SCALE = STAGED_NONE, TOKENS_OF_SCALE = TILE, SCALES = 0, MINIMA = 0;
     typedef table_codes<DIM / DIMS, BITS, TILE, 0> codes;
     typedef table_keys<DIM, DIMS, BITS, TILE, COPIES> keys;
@@ -64,17 +90,16 @@ template <int DIM, int DIMS, int BITS, int PAGE, int TILE, int COPIES> struct st
     static_assert(WIDE_BYTES % 16 == 0 && NARROW_BYTES % 16 == 0 && TABLE % 16 == 0, "copies of 16 bytes");
 
     template <typename COPIES_>
-    __device__ static __forceinline__ void copy(COPIES_ &copies, uint8_t *to, const uint8_t *block, int tile)
+    __device__ static __forceinline__ void copy(COPIES_ &copies, const head &, uint8_t *to, const uint8_t *block,
+                                                int tile)
     {
         copies.copy(to, block + tile * WIDE_BYTES, WIDE_BYTES);
         if (NARROW_BYTES) copies.copy(to + WIDE_BYTES, block + PAGE * codes::ROW + tile * NARROW_BYTES, NARROW_BYTES);
     }
-    /* By all threads of the block; a barrier must follow. */
-    __device__ static __forceinline__ void copy_table(uint8_t *to, const uint16_t *table)
+    /* By all threads of the block, between barriers. */
+    __device__ static __forceinline__ void copy_table(uint8_t *to, const head &, const uint16_t *table)
     {
-        uint16_t *out = (uint16_t *)to;
-        for (uint32_t i = threadIdx.x; i < (uint32_t)TABLE / 2; i += blockDim.x)
-            out[i] = table[i / (DIMS * COPIES) * DIMS + i % DIMS];
+        copy_entries<DIMS>(to, table, 1 << BITS, COPIES);
     }
 };
 

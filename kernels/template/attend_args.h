@@ -18,8 +18,9 @@ typedef struct attend_layer {
     /* Queries and outputs in the latent space, NULL where it is the head's: fold [heads][d][key_latent],
      * bias [heads][d] (a query's bias is its product with it); unfold [heads][d][value_latent], mean [heads][d] */
     const float *fold, *bias, *unfold, *mean;
-    uint32_t key_latent, value_latent;       /* channels */
-    const uint16_t *key_table, *value_table; /* fp16 [2^b][c] of vq and lut */
+    uint32_t key_latent, value_latent;         /* channels */
+    const uint16_t *key_table, *value_table;   /* fp16 [2^b][c] of vq and lut; of shared codes one for each length */
+    const uint32_t *key_counts, *value_counts; /* [heads] of shared codes */
 } attend_layer;
 
 /* Of one call. Queries of sequence i follow those of sequence i - 1. */

@@ -97,10 +97,4 @@ __device__ __forceinline__ uint32_t result_floats(int columns, int exact_dim, in
     return (uint32_t)columns * (2u + (uint32_t)(exact_dim > latent_dim ? exact_dim : latent_dim));
 }
 
-__device__ __forceinline__ float *run_slot(const attend_work &w, const attend_run &run, int columns, int exact_dim,
-                                           int latent_dim)
-{
-    return w.partial + (size_t)run.result * result_floats(columns, exact_dim, latent_dim);
-}
-
 #endif

@@ -117,19 +117,18 @@ static void make_maps(attend_case *c)
     free(work);
 }
 
-/* The table of a codec that has one for the side, behind scales and order (FORMAT.md, "vq"). */
-static const uint16_t *table_of(const kvc_coder *coder)
+/* Codes that heads share out have numbers of codes before scales and order, and a table of each length (FORMAT.md,
+ * "vq"); other codecs here have one. */
+static void find_table(const kvc_coder *coder, const uint32_t **counts, const uint16_t **table, size_t *n_values)
 {
-    const kvc_codec *codec = &coder->codec;
-    if (!coder->part[KVC_SYMBOL_PIECE]) return NULL;
-    size_t n_codes = (size_t)coder->n_kv_heads * coder->head_dim / codec->dims,
-           order = ((size_t)coder->n_kv_heads * coder->head_dim + 1) / 2 * 2;
-    return (const uint16_t *)((const float *)coder->part[KVC_SYMBOL_PIECE] + n_codes) + order;
-}
-
-static size_t table_values(const kvc_coder *coder)
-{
-    return ((size_t)1 << coder->codec.bits) * coder->codec.dims;
+    const uint32_t *at = coder->part[KVC_SYMBOL_PIECE];
+    size_t heads = coder->n_kv_heads, d = coder->head_dim, entries = (size_t)1 << coder->codec.bits;
+    if (!at) return;
+    bool shared = coder->codec.dims == 0;
+    size_t n_codes = shared ? coder->codec.segment[5] * heads * d / 64 : heads * d / coder->codec.dims;
+    *counts = shared ? at : NULL;
+    *table = (const uint16_t *)(at + (shared ? heads : 0) + n_codes) + (heads * d + 1) / 2 * 2;
+    *n_values = entries * (shared ? 31 : coder->codec.dims);
 }
 
 static void describe(attend_case *c)
@@ -147,10 +146,8 @@ static void describe(attend_case *c)
     c->layer.value_offset = l->value_offset;
     c->layer.key_block = l->coder[0].block_bytes;
     c->layer.value_block = l->coder[1].block_bytes;
-    c->layer.key_table = table_of(&l->coder[0]);
-    c->layer.value_table = table_of(&l->coder[1]);
-    c->key_table_values = table_values(&l->coder[0]);
-    c->value_table_values = table_values(&l->coder[1]);
+    find_table(&l->coder[0], &c->layer.key_counts, &c->layer.key_table, &c->key_table_values);
+    find_table(&l->coder[1], &c->layer.value_counts, &c->layer.value_table, &c->value_table_values);
     c->layer.rows = l->rows;
     c->layer.page_table = cache->pages;
     c->layer.length = c->lengths;

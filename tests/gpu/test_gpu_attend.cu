@@ -42,6 +42,8 @@ static attend_layer to_device(device_arena &a, const attend_case &c)
     l.bias = a.copy(l.bias, heads * d);
     l.unfold = a.copy(l.unfold, heads * d * l.value_latent);
     l.mean = a.copy(l.mean, heads * d);
+    l.key_counts = a.copy(l.key_counts, heads);
+    l.value_counts = a.copy(l.value_counts, heads);
     l.key_table = a.copy(l.key_table, c.key_table_values);
     l.value_table = a.copy(l.value_table, c.value_table_values);
     return l;
@@ -147,6 +149,15 @@ static void check_scalars(void)
     CASE(64, 1, 16, 64, int_ch<64 AND 4 AND 64 AND 64>, half_rows<64 AND 64>, "int4.ch64", "fp16", 16);
 }
 
+static void check_shared(void)
+{
+    CASE(64, 4, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[8]x8+klt", "vq[8]x8+klt", 1);
+    CASE(128, 4, 8, 64, shared<128 AND 64 AND 64>, shared<128 AND 64 AND 64>, "vq[4]x8+klt", "vq[10]x8+klt", 1);
+    CASE(128, 8, 16, 32, shared<128 AND 32 AND 128>, shared<128 AND 32 AND 128>, "vq[24]x8+klt", "vq[16]x8", 2);
+    CASE(64, 3, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[2]x8+klt", "vq[36]x8+klt", 1);
+    CASE(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, shared<64 AND 64 AND 64>, "int4.ch64", "vq[20]x8+klt", 1);
+}
+
 static void check_tables(void)
 {
     CASE(128, 4, 8, 64, table<128 AND 4 AND 8 AND 64 AND 8>, table<128 AND 4 AND 8 AND 64 AND 16>, "vq4x8+klt",
@@ -173,11 +184,13 @@ int main(void)
     }
     check_scalars();
     check_tables();
+    check_shared();
 #else
     for (int i = 0; i < 2; i++) {
         emulate_order(i == 1);
         check_scalars();
         check_tables();
+        check_shared();
     }
 #endif
     return failures != 0;
