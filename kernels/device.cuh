@@ -1,7 +1,8 @@
-/* device.cuh - what kernels say differently on a GPU and where tests run them on a CPU (tests/gpu/emulate): dynamic
- * shared memory, and the start of a kernel. */
+/* device.cuh - what CUDA C has no words for, each with a form for tests that run kernels on a CPU
+ * (tests/gpu/emulate): dynamic shared memory, the start of a kernel, copies in the background, products of a warp. */
 #ifndef KERNELS_DEVICE_CUH
 #define KERNELS_DEVICE_CUH
+#include <stdint.h>
 
 #ifdef KVC_EMULATE
 #define KVC_SHARED(type, name) type *name = (type *)(void *)emulate_shared
@@ -11,7 +12,7 @@
 #define KVC_LAUNCHED() cudaSuccess
 #else
 #define KVC_SHARED(type, name)                                                                                       \
-    extern __shared__ __align__(1024) unsigned char kvc_shared_[];                                                   \
+    extern __shared__ uint4 kvc_shared_[];                                                                           \
     type *name = (type *)(void *)kvc_shared_
 /* More than 48 KiB have to be asked for. */
 #define KVC_ALLOW_SHARED(kernel, bytes)                                                                              \
@@ -20,6 +21,171 @@
 #define KVC_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                                   \
     kernel<<<grid, block, shared_bytes, stream>>>(__VA_ARGS__)
 #define KVC_LAUNCHED() cudaGetLastError()
+#endif
+
+/* ---- copies from global to shared memory, in the background ----
+ * A warp's ring of STAGES stages. All of its lanes call
+ *
+ *     begin(stage, n_bytes), copy(to, from, n) some times, n_bytes in all, end()      or skip() where there is
+ * nothing wait(stage)           the stage's bytes are there, for all lanes
+ *
+ * in the order of the ring, with at most STAGES - 1 begun or skipped stages behind the one that is waited for, and a
+ * __syncwarp() between the last look at a stage and its next begin(). Addresses and sizes are multiples of 16. */
+
+#if defined(KVC_EMULATE) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900)
+#define COPY_BARRIERS 1 /* one lane asks for whole ranges; a barrier in shared memory counts bytes (sm_90) */
+#else
+#define COPY_BARRIERS 0 /* lanes ask for 16 bytes each (sm_80) */
+#endif
+#define COPY_BARRIER_BYTES 8
+
+template <int STAGES> struct stage_copies {
+    uint64_t *barrier; /* [STAGES] in shared memory */
+    uint32_t phases;   /* bit i: the parity that stage i completes next */
+    bool first_lane;
+    int lane;
+
+    __device__ __forceinline__ void init(void *barriers, int own_lane)
+    {
+        barrier = (uint64_t *)barriers;
+        phases = 0;
+        lane = own_lane;
+        first_lane = lane == 0;
+#ifdef KVC_EMULATE
+        if (first_lane)
+            for (int i = 0; i < STAGES; i++) emulate_barrier_init(barrier + i);
+#elif COPY_BARRIERS
+        if (first_lane) {
+            for (int i = 0; i < STAGES; i++)
+                asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(address(barrier + i)) : "memory");
+            asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+        }
+#endif
+        __syncwarp();
+    }
+
+#ifdef KVC_EMULATE
+    void begin(int stage, int n_bytes)
+    {
+        current = barrier + stage;
+        if (first_lane) emulate_barrier_expect(current, (uint32_t)n_bytes);
+    }
+    void copy(void *to, const void *from, int n)
+    {
+        if (first_lane) emulate_barrier_copy(current, to, from, (uint32_t)n);
+    }
+    void end() {}
+    void skip() {}
+    void wait(int stage)
+    {
+        emulate_barrier_wait(barrier + stage, phases >> stage & 1u);
+        phases ^= 1u << stage;
+    }
+    uint64_t *current;
+#elif COPY_BARRIERS
+    __device__ static __forceinline__ uint32_t address(const void *p)
+    {
+        return (uint32_t)__cvta_generic_to_shared(p);
+    }
+    __device__ __forceinline__ void begin(int stage, int n_bytes)
+    {
+        current = address(barrier + stage);
+        if (first_lane)
+            asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(current), "r"(n_bytes)
+                         : "memory");
+    }
+    __device__ __forceinline__ void copy(void *to, const void *from, int n)
+    {
+        if (first_lane)
+            asm volatile(
+                "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+                    address(to)),
+                "l"(from), "r"(n), "r"(current)
+                : "memory");
+    }
+    __device__ __forceinline__ void end() {}
+    __device__ __forceinline__ void skip() {}
+    __device__ __forceinline__ void wait(int stage)
+    {
+        uint32_t parity = phases >> stage & 1u, done = 0;
+        while (!done)
+            asm volatile(
+                "{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }"
+                : "=r"(done)
+                : "r"(address(barrier + stage)), "r"(parity)
+                : "memory");
+        phases ^= 1u << stage;
+    }
+    uint32_t current;
+#else
+    __device__ __forceinline__ void begin(int, int) {}
+    __device__ __forceinline__ void copy(void *to, const void *from, int n)
+    {
+        for (int at = lane * 16; at < n; at += 512) {
+            uint32_t shared = (uint32_t)__cvta_generic_to_shared((uint8_t *)to + at);
+            asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(shared),
+                         "l"((const uint8_t *)from + at)
+                         : "memory");
+        }
+    }
+    __device__ __forceinline__ void end()
+    {
+        asm volatile("cp.async.commit_group;" ::: "memory");
+    }
+    __device__ __forceinline__ void skip()
+    {
+        end();
+    }
+    __device__ __forceinline__ void wait(int)
+    {
+        asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 1) : "memory");
+        __syncwarp();
+    }
+#endif
+};
+
+/* ---- products of a warp ----
+ * With lane = 4 g + t: c [16][8] fp32, += a [16][16] b [16][8], fp16 in pairs:
+ *     a[0] (row g, columns 2t, 2t+1)  a[1] (row g+8)  a[2] (row g, columns 2t+8, 2t+9)  a[3] (row g+8, the same)
+ *     b[0] (rows 2t, 2t+1, column g)  b[1] (rows 2t+8, 2t+9)
+ *     c[0], c[1] (row g, columns 2t, 2t+1)  c[2], c[3] (row g+8)
+ * Subnormal fp16 numbers count as they are. */
+
+#ifdef KVC_EMULATE
+static inline void mma_16x8x16(float c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    emulate_mma(c, a, b);
+}
+/* Lane 4 g + t gives row g, columns 2t, 2t+1 of an [8][8] matrix of fp16 and gets column g, rows 2t, 2t+1. */
+static inline uint32_t transpose_8x8(uint32_t pair)
+{
+    return emulate_transpose(pair);
+}
+static inline float exp2_fast(float x)
+{
+    return exp2f(x);
+}
+#else
+__device__ __forceinline__ void mma_16x8x16(float c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+                 "{%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+__device__ __forceinline__ uint32_t transpose_8x8(uint32_t pair)
+{
+    uint32_t out;
+    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(out) : "r"(pair));
+    return out;
+}
+/* 2^x, relative error 2^-22; 2^-inf = 0 */
+__device__ __forceinline__ float exp2_fast(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
 #endif
 
 #endif

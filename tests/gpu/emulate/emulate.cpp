@@ -1,9 +1,11 @@
 /* emulate.cpp - the fibers of emulate.h. */
 #include "emulate.h"
 
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <ucontext.h>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -22,11 +24,24 @@ struct warp {
     uint32_t words[2][WARP * MOST_WORDS]; /* by turns: those of the last meeting stay readable */
 };
 
+struct copy {
+    void *to;
+    const void *from;
+    uint32_t n_bytes;
+};
+
+/* What is on its way to a barrier in shared memory. */
+struct arrivals {
+    std::vector<copy> copies; /* not made yet */
+    uint32_t expected, come, parity;
+};
+
 struct fiber {
     emulated_lane lane;
-    ucontext_t context;
+    jmp_buf at;           /* where it goes on */
+    ucontext_t beginning; /* of a thread that has not run yet */
     std::unique_ptr<char[]> stack;
-    bool done;
+    bool fresh, done;
 };
 
 emulated_lane *emulate_self;
@@ -37,7 +52,8 @@ static bool descending;
 static std::vector<fiber> fibers;
 static std::vector<warp> warps;
 static meeting whole_block;
-static ucontext_t scheduler;
+static std::map<uint64_t *, arrivals> barriers;
+static jmp_buf scheduler;
 static fiber *current;
 static const std::function<void()> *kernel;
 static uint64_t events; /* arrivals and ends: no round without one */
@@ -45,6 +61,12 @@ static uint64_t events; /* arrivals and ends: no round without one */
 void emulate_order(bool from_the_last)
 {
     descending = from_the_last;
+}
+
+/* Back to the scheduler until the thread's next turn. Jumps, since swapcontext() asks the kernel for signal masks. */
+static void yield(void)
+{
+    if (_setjmp(current->at) == 0) _longjmp(scheduler, 1);
 }
 
 /* The last to come opens the meeting for all. */
@@ -61,7 +83,7 @@ static void meet(meeting *m)
     m->come++;
     events++;
     close_if_all(m);
-    while (m->number == number) swapcontext(&current->context, &scheduler);
+    while (m->number == number) yield();
 }
 
 static warp *own_warp(void)
@@ -89,6 +111,72 @@ const uint32_t *emulate_exchange(const uint32_t *words, uint32_t n)
     return all;
 }
 
+void emulate_barrier_init(uint64_t *barrier)
+{
+    barriers[barrier] = arrivals{{}, 0, 0, 0};
+}
+
+void emulate_barrier_expect(uint64_t *barrier, uint32_t n_bytes)
+{
+    arrivals &a = barriers.at(barrier);
+    if (a.expected) abort(); /* begun again before it was waited for */
+    a.expected = n_bytes;
+    events++;
+}
+
+void emulate_barrier_copy(uint64_t *barrier, void *to, const void *from, uint32_t n_bytes)
+{
+    arrivals &a = barriers.at(barrier);
+    if ((uintptr_t)to % 16 || (uintptr_t)from % 16 || n_bytes % 16) abort();
+    if (descending)
+        a.copies.push_back(copy{to, from, n_bytes});
+    else
+        memcpy(to, from, n_bytes);
+    a.come += n_bytes;
+}
+
+void emulate_barrier_wait(uint64_t *barrier, uint32_t parity)
+{
+    arrivals &a = barriers.at(barrier);
+    while (a.parity == parity && (a.expected == 0 || a.come < a.expected)) yield();
+    if (a.parity != parity) return;
+    if (a.come != a.expected) abort();
+    for (const copy &c : a.copies) memcpy(c.to, c.from, c.n_bytes);
+    a = arrivals{{}, 0, 0, a.parity ^ 1u};
+    events++;
+}
+
+static float half_of(uint32_t pair, uint32_t i)
+{
+    __half_raw raw;
+    raw.x = (unsigned short)(pair >> 16 * i);
+    return __half2float(__half(raw));
+}
+
+void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    uint32_t words[6] = {a[0], a[1], a[2], a[3], b[0], b[1]}, lane = current->lane.index % WARP;
+    const uint32_t *all = emulate_exchange(words, 6);
+    for (uint32_t e = 0; e < 4; e++) {
+        uint32_t row = lane / 4 + e / 2 * 8, column = lane % 4 * 2 + e % 2;
+        double sum = c[e];
+        for (uint32_t k = 0; k < 16; k++) {
+            uint32_t from_a = (row % 8 * 4 + k % 8 / 2) * 6 + row / 8 + k / 8 * 2,
+                     from_b = (column * 4 + k % 8 / 2) * 6 + 4 + k / 8;
+            sum += (double)half_of(all[from_a], k % 2) * (double)half_of(all[from_b], k % 2);
+        }
+        c[e] = (float)sum;
+    }
+}
+
+uint32_t emulate_transpose(uint32_t pair)
+{
+    uint32_t g = current->lane.index % WARP / 4, t = current->lane.index % 4, out = 0;
+    const uint32_t *all = emulate_exchange(&pair, 1);
+    for (uint32_t i = 0; i < 2; i++) out |= (all[(2 * t + i) * 4 + g / 2] >> 16 * (g % 2) & 0xffffu) << 16 * i;
+    return out;
+}
+
 static void run_thread(void)
 {
     (*kernel)();
@@ -99,7 +187,7 @@ static void run_thread(void)
     close_if_all(&w->here); /* a thread that has ended is not waited for */
     whole_block.n--;
     close_if_all(&whole_block);
-    swapcontext(&current->context, &scheduler);
+    _longjmp(scheduler, 1);
 }
 
 static void start(fiber *f, uint32_t index, dim3 at)
@@ -109,12 +197,13 @@ static void start(fiber *f, uint32_t index, dim3 at)
                           index / emulate_block_dim.x / emulate_block_dim.y);
     f->lane.block = at;
     f->done = false;
+    f->fresh = true;
     if (!f->stack) f->stack.reset(new char[STACK_BYTES]);
-    getcontext(&f->context);
-    f->context.uc_stack.ss_sp = f->stack.get();
-    f->context.uc_stack.ss_size = STACK_BYTES;
-    f->context.uc_link = NULL;
-    makecontext(&f->context, run_thread, 0);
+    getcontext(&f->beginning);
+    f->beginning.uc_stack.ss_sp = f->stack.get();
+    f->beginning.uc_stack.ss_size = STACK_BYTES;
+    f->beginning.uc_link = NULL;
+    makecontext(&f->beginning, run_thread, 0);
 }
 
 static void turn(fiber *f)
@@ -122,7 +211,10 @@ static void turn(fiber *f)
     if (f->done) return;
     current = f;
     emulate_self = &f->lane;
-    swapcontext(&scheduler, &f->context);
+    if (_setjmp(scheduler)) return;
+    if (!f->fresh) _longjmp(f->at, 1);
+    f->fresh = false;
+    setcontext(&f->beginning);
 }
 
 static void run_block(dim3 at)
@@ -131,6 +223,7 @@ static void run_block(dim3 at)
     for (uint32_t i = 0; i < n; i++) start(&fibers[i], i, at);
     for (warp &w : warps) w.here = meeting{0, WARP, 0};
     whole_block = meeting{0, n, 0};
+    barriers.clear();
     for (uint64_t before = ~events; whole_block.n;) {
         if (before == events) {
             fprintf(stderr, "emulate: block %u: threads wait for others that never come\n", at.x);

@@ -14,6 +14,7 @@
 #endif
 #include <cuda_fp16.h>
 #include <cuda_runtime_api.h>
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 #include <functional>
@@ -91,6 +92,15 @@ static inline int __all_sync(uint32_t mask, int predicate)
     return __ballot_sync(mask, predicate) == 0xffffffffu;
 }
 
+/* kernels/device.cuh says what these are. In ascending order a copy is made when it is asked for, in descending order
+ * when it is waited for: neither a copy that nothing waits for nor one that comes too early goes unseen in both. */
+void emulate_barrier_init(uint64_t *barrier);
+void emulate_barrier_expect(uint64_t *barrier, uint32_t n_bytes);
+void emulate_barrier_copy(uint64_t *barrier, void *to, const void *from, uint32_t n_bytes);
+void emulate_barrier_wait(uint64_t *barrier, uint32_t parity);
+void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2]);
+uint32_t emulate_transpose(uint32_t pair);
+
 /* ---- operations of a thread ---- */
 
 static inline uint32_t __byte_perm(uint32_t a, uint32_t b, uint32_t selector)
@@ -124,6 +134,11 @@ template <typename T> static inline T atomicAdd(T *at, T value)
     T before = *at;
     *at = before + value;
     return before;
+}
+
+static inline int min(int a, int b)
+{
+    return a < b ? a : b;
 }
 
 static inline void __threadfence(void) {}

@@ -1,0 +1,53 @@
+/* pairs.cuh - how codes become operands of a warp's product (device.cuh, mma_16x8x16), and what every codec here has
+ * to say for it.
+ *
+ * Keys are a [16 tokens][16 channels]: lane 4 g + t holds rows g and g + 8. Which latent channels are at which
+ * columns is free as long as the query has the same order, so every lane takes a quarter of a row, `pairs` of two
+ * codes each, from neighbouring bytes; two pairs make a product. Values are a [16 channels][16 tokens]: the lane
+ * takes an eighth of the channels of tokens 2t, 2t+1, 2t+8 and 2t+9, in `slots` of one channel, two slots a product.
+ *
+ * An integer of up to 10 bits is an fp16 number without arithmetic: as a mantissa with exponent 0 it is the number
+ * times 2^-24, and p bits to the left of the end 2^p times that. The 2^24 goes into scores and outputs, 2^-p into
+ * queries (keys) and rows of the output (values). Tensor cores count subnormal numbers exactly.
+ *
+ * A codec's struct for keys:
+ *     D        latent channels
+ *     CODES    the operand is an integer times 2^-24, with a power for each pair
+ *     static void channels(int h, int t, int *first, int *second)      of pair h < D / 8 in lane t
+ *     static int power(int h)                                          p of pair h
+ *     static void load(const uint8_t *codes, const uint8_t *table, int row, int lane, uint32_t pairs[D / 8])
+ * and for values:
+ *     static int channel(int s, int g)                                 of slot s < D / 8 in lane g
+ *     static int power(int s)
+ *     static void load(const uint8_t *codes, const uint8_t *table, int token0, int token1, int lane,
+ *                      uint32_t slots[D / 8])
+ *                      slots[s]: token0 in the low half, token1 in the high half */
+#ifndef KERNELS_FRAGMENT_PAIRS_CUH
+#define KERNELS_FRAGMENT_PAIRS_CUH
+#include <stdint.h>
+
+/* The widest power of two, up to 16, that divides n. */
+__host__ __device__ constexpr int fragment_chunk(int n)
+{
+    return n % 16 == 0 ? 16 : n % 8 == 0 ? 8 : n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : 1;
+}
+
+/* BYTES (1, 2, 4, 8 or 16) from an address that they divide, to words; what is less than a word to its low end. */
+template <int BYTES> __device__ __forceinline__ void load_words(const uint8_t *at, uint32_t *words)
+{
+    if (BYTES == 16) {
+        uint4 x = *(const uint4 *)at;
+        words[0] = x.x, words[1] = x.y, words[2] = x.z, words[3] = x.w;
+    } else if (BYTES == 8) {
+        uint2 x = *(const uint2 *)at;
+        words[0] = x.x, words[1] = x.y;
+    } else if (BYTES == 4) {
+        words[0] = *(const uint32_t *)at;
+    } else if (BYTES == 2) {
+        words[0] = *(const uint16_t *)at;
+    } else {
+        words[0] = *at;
+    }
+}
+
+#endif

@@ -1,0 +1,106 @@
+/* staged.cuh - a tile of TILE tokens of one head's block in shared memory: codes, then scales and minima; and the
+ * table of a side, once for all warps. Each side says how many bytes it needs, how they come there, and where they
+ * are. All sizes are multiples of 16. */
+#ifndef KERNELS_FRAGMENT_STAGED_CUH
+#define KERNELS_FRAGMENT_STAGED_CUH
+#include "device.cuh"
+#include "fragment/fp16.cuh"
+#include "fragment/int.cuh"
+#include "fragment/table.cuh"
+
+enum staged_scale { STAGED_NONE, STAGED_TOK, STAGED_CH };
+
+/* A side whose heads all have blocks alike: there is nothing to know of a head. */
+template <typename SIDE> struct staged_alike {
+    struct head {
+    };
+    static const int TABLE = 0;
+    __device__ static __forceinline__ head head_of(const uint32_t *, uint32_t) { return head(); }
+    __device__ static __forceinline__ int bytes(const head &) { return SIDE::BYTES; }
+    __device__ static __forceinline__ size_t offset(const head &, uint32_t index, uint32_t block_bytes)
+    {
+        return (size_t)index * block_bytes;
+    }
+    __device__ static __forceinline__ void copy_table(uint8_t *, const head &, const uint16_t *) {}
+};
+
+/* Symbol int: GROUP tokens (ch) share a scale per channel, or (tok, GROUP = DIM) the channels of a token. */
+template <int DIM, int BITS, int PAGE, int TILE, int SCALE_KIND, int GROUP>
+struct staged_int : staged_alike<staged_int<DIM, BITS, PAGE, TILE, SCALE_KIND, GROUP>> {
+    typedef typename staged_alike<staged_int>::head head;
+    static const int D = DIM, SCALE = SCALE_KIND, TOKENS_OF_SCALE = SCALE_KIND == STAGED_CH ? GROUP : 1;
+    typedef int_plane<DIM, BITS> plane;
+    typedef int_keys<DIM, BITS, TILE> keys;
+    typedef int_values<DIM, BITS, TILE> values;
+    static const int GROUPS = SCALE_KIND == STAGED_TOK ? TILE : TILE < GROUP ? 1 : TILE / GROUP;
+    static const int ROW_OF_SCALES = SCALE_KIND == STAGED_TOK ? 2 : DIM * 2; /* bytes of the scales of a group */
+    static const int LOW_BYTES = TILE * plane::ROW, HIGH_BYTES = TILE * plane::HIGH_ROW;
+    static const int SCALES = LOW_BYTES + HIGH_BYTES, MINIMA = SCALES + GROUPS * ROW_OF_SCALES;
+    static const int BYTES = MINIMA + GROUPS * ROW_OF_SCALES;
+    static_assert(PAGE % TILE == 0 && (GROUP % TILE == 0 || TILE % GROUP == 0 || SCALE_KIND == STAGED_TOK), "tiles");
+    static_assert(SCALE_KIND == STAGED_CH || GROUP == DIM, "one scale for a token");
+
+    template <typename COPIES_>
+    __device__ static __forceinline__ void copy(COPIES_ &copies, const head &, uint8_t *to, const uint8_t *block,
+                                                int tile)
+    {
+        const uint8_t *high = block + PAGE * plane::ROW, *scales = high + PAGE * plane::HIGH_ROW;
+        int of_page = PAGE / TOKENS_OF_SCALE * ROW_OF_SCALES, first = tile * TILE / TOKENS_OF_SCALE * ROW_OF_SCALES;
+        copies.copy(to, block + tile * LOW_BYTES, LOW_BYTES);
+        if (HIGH_BYTES) copies.copy(to + LOW_BYTES, high + tile * HIGH_BYTES, HIGH_BYTES);
+        copies.copy(to + SCALES, scales + first, GROUPS * ROW_OF_SCALES);
+        copies.copy(to + MINIMA, scales + of_page + first, GROUPS * ROW_OF_SCALES);
+    }
+};
+
+template <int DIM, int PAGE, int TILE> struct staged_fp16 : staged_alike<staged_fp16<DIM, PAGE, TILE>> {
+    typedef typename staged_alike<staged_fp16>::head head;
+    static const int D = DIM, SCALE = STAGED_NONE, TOKENS_OF_SCALE = TILE;
+    typedef fp16_keys<DIM> keys;
+    typedef fp16_values<DIM> values;
+    static const int BYTES = TILE * DIM * 2, SCALES = 0, MINIMA = 0;
+
+    template <typename COPIES_>
+    __device__ static __forceinline__ void copy(COPIES_ &copies, const head &, uint8_t *to, const uint8_t *block,
+                                                int tile)
+    {
+        copies.copy(to, block + tile * BYTES, BYTES);
+    }
+};
+
+/* n entries of DIMS halves, each `copies` times. */
+template <int DIMS>
+__device__ __forceinline__ void copy_entries(uint8_t *to, const uint16_t *table, int n, int copies)
+{
+    uint16_t *out = (uint16_t *)to;
+    for (int i = (int)threadIdx.x; i < n * copies * DIMS; i += (int)blockDim.x)
+        out[i] = table[i / (DIMS * copies) * DIMS + i % DIMS];
+}
+
+/* Symbols vq and lut: codes of DIMS channels, a table of 2^BITS entries in COPIES copies. */
+template <int DIM, int DIMS, int BITS, int PAGE, int TILE, int COPIES>
+struct staged_table : staged_alike<staged_table<DIM, DIMS, BITS, PAGE, TILE, COPIES>> {
+    typedef typename staged_alike<staged_table>::head head;
+    static const int D = DIM, SCALE = STAGED_NONE, TOKENS_OF_SCALE = TILE, SCALES = 0, MINIMA = 0;
+    typedef table_codes<DIM / DIMS, BITS, TILE, 0> codes;
+    typedef table_keys<DIM, DIMS, BITS, TILE, COPIES> keys;
+    typedef table_values<DIM, DIMS, BITS, TILE, COPIES> values;
+    static const int WIDE_BYTES = TILE * codes::ROW, NARROW_BYTES = TILE * codes::NARROW_ROW;
+    static const int BYTES = WIDE_BYTES + NARROW_BYTES, TABLE = (1 << BITS) * DIMS * 2 * COPIES;
+    static_assert(WIDE_BYTES % 16 == 0 && NARROW_BYTES % 16 == 0 && TABLE % 16 == 0, "copies of 16 bytes");
+
+    template <typename COPIES_>
+    __device__ static __forceinline__ void copy(COPIES_ &copies, const head &, uint8_t *to, const uint8_t *block,
+                                                int tile)
+    {
+        copies.copy(to, block + tile * WIDE_BYTES, WIDE_BYTES);
+        if (NARROW_BYTES) copies.copy(to + WIDE_BYTES, block + PAGE * codes::ROW + tile * NARROW_BYTES, NARROW_BYTES);
+    }
+    /* By all threads of the block, between barriers. */
+    __device__ static __forceinline__ void copy_table(uint8_t *to, const head &, const uint16_t *table)
+    {
+        copy_entries<DIMS>(to, table, 1 << BITS, COPIES);
+    }
+};
+
+#endif

@@ -1,0 +1,43 @@
+/* attend_args.h - what the attention kernels of a layer are given: device pointers, filled in by the host.
+ *
+ * A sequence of n tokens has, as in libkvc's cache (runtime/cache.h), sinks, compressed pages and window; fp16 rows
+ * hold sinks and window without a gap. Queries of a sequence are its newest tokens. */
+#ifndef KERNELS_TEMPLATE_ATTEND_ARGS_H
+#define KERNELS_TEMPLATE_ATTEND_ARGS_H
+#include <stdint.h>
+
+/* Fixed for a cache and a layer. */
+typedef struct attend_layer {
+    const uint8_t *pool;               /* [pages][page_bytes]: the keys' blocks, from value_offset the values' */
+    uint64_t page_bytes, value_offset; /* multiples of 16 */
+    uint32_t key_block, value_block;   /* bytes from one head's block to the next one's */
+    const uint16_t *rows;              /* fp16 [slots][2][heads][capacity][d] */
+    const uint32_t *page_table;        /* [slots][page_stride] */
+    const uint32_t *length, *packed;   /* [slots] tokens in all and compressed */
+    uint32_t page_stride, capacity, n_heads, sinks;
+    /* Queries and outputs in the latent space, NULL where it is the head's: fold [heads][d][key_latent],
+     * bias [heads][d] (a query's bias is its product with it); unfold [heads][d][value_latent], mean [heads][d] */
+    const float *fold, *bias, *unfold, *mean;
+    uint32_t key_latent, value_latent;         /* channels */
+    const uint16_t *key_table, *value_table;   /* fp16 [2^b][c] of vq and lut; of shared codes one for each length */
+    const uint32_t *key_counts, *value_counts; /* [heads] of shared codes */
+} attend_layer;
+
+/* Of one call. Queries of sequence i follow those of sequence i - 1. */
+typedef struct attend_batch {
+    const uint32_t *slots; /* [n_sequences] */
+    uint32_t n_sequences;
+    uint32_t n_queries; /* of each sequence */
+    float score_scale;  /* of q.k; natural, not base 2 */
+} attend_batch;
+
+/* Scratch, of attend_scratch() bytes each. */
+typedef struct attend_work {
+    uint16_t *exact, *latent;          /* fp16 queries [n_sequences][n_queries][query heads][d or key_latent] */
+    float *exact_scale, *latent_scale; /* [n_sequences][n_queries][query heads]: what they were divided by */
+    float *query_bias;                 /* the same shape */
+    uint32_t *units;                   /* [n_sequences + 1] */
+    float *partial;                    /* [slots of results][columns][2 + channels] */
+} attend_work;
+
+#endif

@@ -1,0 +1,55 @@
+/* attend_kernel.cu - attention for one pair of codecs and one shape of heads: the body is attend.cuh, specialised by
+ * a header of #defines alone (default_params.h has them all, with what they mean). Build with
+ *     -DATTEND_PARAMS='"file.h"'
+ * The image exports the kernel ATTEND_NAME(attend_layer, attend_batch, attend_work) and ATTEND_NAME_info. */
+#ifndef ATTEND_PARAMS
+#define ATTEND_PARAMS "template/default_params.h"
+#endif
+#include ATTEND_PARAMS
+#include "template/attend.cuh"
+#include "template/attend_info.h"
+
+#define ATTEND_FP16 1
+#define ATTEND_INT 2
+#define ATTEND_TABLE 3
+#define ATTEND_TOK STAGED_TOK
+#define ATTEND_CH STAGED_CH
+
+template <int SYMBOL, int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int COPIES> struct side_of;
+template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int COPIES>
+struct side_of<ATTEND_FP16, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, COPIES> {
+    typedef staged_fp16<LATENT, ATTEND_PAGE, ATTEND_TILE> type;
+};
+template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int COPIES>
+struct side_of<ATTEND_INT, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, COPIES> {
+    typedef staged_int<LATENT, BITS, ATTEND_PAGE, ATTEND_TILE, SCALE, SCALE_GROUP> type;
+};
+template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int COPIES>
+struct side_of<ATTEND_TABLE, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, COPIES> {
+    typedef staged_table<LATENT, DIMS, BITS, ATTEND_PAGE, ATTEND_TILE, COPIES> type;
+};
+
+struct attend_params {
+    static const int D = ATTEND_HEAD_DIM, GROUP = ATTEND_GROUP, COLUMNS = ATTEND_COLUMNS, PAGE = ATTEND_PAGE,
+                     TILE = ATTEND_TILE, STAGES = ATTEND_STAGES, WARPS = ATTEND_WARPS;
+    typedef side_of<ATTEND_KEY_SYMBOL, ATTEND_KEY_BITS, ATTEND_KEY_SCALE, ATTEND_KEY_SCALE_GROUP, ATTEND_KEY_LATENT,
+                    ATTEND_KEY_DIMS, ATTEND_KEY_COPIES>::type key_side;
+    typedef side_of<ATTEND_VALUE_SYMBOL, ATTEND_VALUE_BITS, ATTEND_VALUE_SCALE, ATTEND_VALUE_SCALE_GROUP,
+                    ATTEND_VALUE_LATENT, ATTEND_VALUE_DIMS, ATTEND_VALUE_COPIES>::type value_side;
+};
+
+#define ATTEND_JOIN_(a, b) a##b
+#define ATTEND_JOIN(a, b) ATTEND_JOIN_(a, b)
+
+extern "C" __global__ void __launch_bounds__(ATTEND_WARPS * 32, 1)
+    ATTEND_NAME(attend_layer layer, attend_batch batch, attend_work work)
+{
+    KVC_SHARED(uint8_t, shared);
+    attend<attend_params>::share(layer, batch, work, shared);
+}
+
+extern "C" __device__ __constant__ attend_info ATTEND_JOIN(ATTEND_NAME, _info) = {
+    ATTEND_INFO_VERSION, (uint32_t)attend<attend_params>::SHARED_BYTES,
+    ATTEND_COLUMNS,      ATTEND_TILE,
+    ATTEND_WARPS,        ATTEND_TEMPLATE_HASH,
+    ATTEND_KEY_TEXT};

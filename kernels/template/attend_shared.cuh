@@ -1,0 +1,289 @@
+/* attend_shared.cuh - scores and weighted sums where codes are shared out among heads (fragment/shared.cuh).
+ *
+ * Keys: queries lie in the warp's scratch, in the order that the head's codes give them, so that one loop serves
+ * heads of any number of codes: a step is four codes (eight of 2 channels, sixteen of 1), one for each lane t of a
+ * row.
+ *
+ * Values: running sums are registers, whose order has to be known; so there is one body for each combination (c, A,
+ * B) of A groups of eight codes of c channels and B of 2 c that heads of this size can have, and a head goes to its
+ * own. */
+#ifndef KERNELS_TEMPLATE_ATTEND_SHARED_CUH
+#define KERNELS_TEMPLATE_ATTEND_SHARED_CUH
+#include "fragment/shared.cuh"
+#include "template/attend_values.cuh"
+
+template <typename P, int DIM, int PAGE, int TILE, int MOST, int TABLE>
+struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
+    typedef staged_shared<DIM, PAGE, TILE, MOST, TABLE> SIDE;
+    static const int TILES_N = P::COLUMNS / 8, BLOCKS = P::TILE / 16;
+    /* Products of a row: d / 16, and what the last codes of two lengths leave empty. */
+    static const int STEPS = DIM / 16 + 6, SCRATCH = STEPS * TILES_N * 256;
+
+    struct query : query_scalars<P> {
+    };
+
+    /* Channel j of the four that lane t has at a product, or -1. */
+    __device__ static __forceinline__ int channel_of(const shared_class &part, int product, int t, int j)
+    {
+        int code, within, c = part.c;
+        if (c >= 4) {
+            code = product / (c / 4) * 4 + t;
+            within = product % (c / 4) * 4 + j;
+        } else {
+            int own = 4 / c; /* codes of a lane */
+            code = (product * 4 + t) * own + j / c;
+            within = j % c;
+        }
+        return code < part.n ? part.channel + code * c + within : -1;
+    }
+
+    __device__ static __forceinline__ int products_of(const shared_class &part)
+    {
+        return part.c >= 4 ? (part.n + 3) / 4 * (part.c / 4) : (part.n * part.c + 15) / 16;
+    }
+
+    __device__ static void load(query &q, const shared_head &head, const attend_layer &l, const attend_batch &b,
+                                const uint16_t *rows, const float *scales, const float *biases, const attend_run &run,
+                                uint8_t *scratch, int lane)
+    {
+        uint2 *pairs = (uint2 *)scratch;
+        __syncwarp();
+#pragma unroll
+        for (int n = 0; n < TILES_N; n++) {
+            bool present;
+            size_t row = q.row_of(l, b, run, n * 8 + lane / 4, &present);
+            q.spread(n, present ? scales[row] : 0.0f, present ? biases[row] : 0.0f, 0.0f, lane);
+            for (int i = 0, step = 0; i < 2; i++)
+                for (int product = 0; product < products_of(head.part[i]); product++, step++) {
+                    uint32_t x[4];
+                    for (int j = 0; j < 4; j++) {
+                        int channel = channel_of(head.part[i], product, lane % 4, j);
+                        x[j] = present && channel >= 0 ? rows[row * DIM + channel] : 0;
+                    }
+                    pairs[(step * TILES_N + n) * 32 + lane] = make_uint2(x[0] | x[1] << 16, x[2] | x[3] << 16);
+                }
+        }
+        __syncwarp();
+    }
+
+    /* The lane's operands of one row: C / 4 products (one of the shorter lengths). */
+    template <int C>
+    __device__ static __forceinline__ void look_up_row(const uint8_t *row, const shared_class &part, int group,
+                                                       const uint8_t *table, int lane,
+                                                       uint32_t words[C < 4 ? 2 : C / 2])
+    {
+        if (C >= 4) {
+            int code = min(group * 4 + lane % 4, part.n - 1);
+            look_up<C>(SIDE::template entry<C>(table, row[code], lane), 0, words);
+        } else {
+            const int OWN = C < 4 ? 4 / C : 1;
+#pragma unroll
+            for (int i = 0; i < OWN; i++) {
+                uint32_t word[8];
+                int code = min((group * 4 + lane % 4) * OWN + i, part.n - 1);
+                look_up<C>(SIDE::template entry<C>(table, row[code], lane), 0, word);
+                if (C == 2)
+                    words[i] = word[0];
+                else
+                    words[i / 2] = i % 2 ? words[i / 2] | word[0] << 16 : word[0];
+            }
+        }
+    }
+
+    template <int C>
+    __device__ static void add_class(const shared_head &head, const shared_class &part, const uint8_t *stage,
+                                     const uint8_t *table, const uint2 *pairs, int lane,
+                                     float acc[BLOCKS][TILES_N][4])
+    {
+        const int PRODUCTS = C < 4 ? 1 : C / 4;
+        int n_groups = products_of(part) / PRODUCTS;
+        const uint8_t *codes = stage + part.code + lane / 4 * head.n_codes;
+#pragma unroll 1
+        for (int group = 0; group < n_groups; group++, pairs += PRODUCTS * TILES_N * 32) {
+            uint32_t q[PRODUCTS][TILES_N][2];
+#pragma unroll
+            for (int k = 0; k < PRODUCTS; k++)
+#pragma unroll
+                for (int n = 0; n < TILES_N; n++) {
+                    uint2 pair = pairs[(k * TILES_N + n) * 32 + lane];
+                    q[k][n][0] = pair.x, q[k][n][1] = pair.y;
+                }
+#pragma unroll
+            for (int i = 0; i < BLOCKS; i++) {
+                uint32_t top[C < 4 ? 2 : C / 2], low[C < 4 ? 2 : C / 2];
+                look_up_row<C>(codes + i * 16 * head.n_codes, part, group, table, lane, top);
+                look_up_row<C>(codes + (i * 16 + 8) * head.n_codes, part, group, table, lane, low);
+#pragma unroll
+                for (int k = 0; k < PRODUCTS; k++) {
+                    uint32_t a[4] = {top[2 * k], low[2 * k], top[2 * k + 1], low[2 * k + 1]};
+#pragma unroll
+                    for (int n = 0; n < TILES_N; n++) mma_16x8x16(acc[i][n], a, q[k][n]);
+                }
+            }
+        }
+    }
+
+    __device__ static __forceinline__ void scores(const query &q, const shared_head &head, const uint8_t *stage,
+                                                  const uint8_t *tables, const uint8_t *scratch, int lane,
+                                                  float out[BLOCKS][TILES_N][4])
+    {
+        const uint2 *pairs = (const uint2 *)scratch;
+#pragma unroll
+        for (int i = 0; i < BLOCKS; i++)
+#pragma unroll
+            for (int n = 0; n < TILES_N; n++) out[i][n][0] = out[i][n][1] = out[i][n][2] = out[i][n][3] = 0.0f;
+        for (int i = 0; i < 2; i++, tables += TABLE) {
+            const shared_class &part = head.part[i];
+            switch (part.n ? part.c : 0) {
+            case 1: add_class<1>(head, part, stage, tables, pairs, lane, out); break;
+            case 2: add_class<2>(head, part, stage, tables, pairs, lane, out); break;
+            case 4: add_class<4>(head, part, stage, tables, pairs, lane, out); break;
+            case 8: add_class<8>(head, part, stage, tables, pairs, lane, out); break;
+            case 16: add_class<16>(head, part, stage, tables, pairs, lane, out); break;
+            }
+            pairs += products_of(part) * TILES_N * 32;
+        }
+#pragma unroll
+        for (int i = 0; i < BLOCKS; i++)
+#pragma unroll
+            for (int n = 0; n < TILES_N; n++)
+#pragma unroll
+                for (int e = 0; e < 4; e++) out[i][n][e] = out[i][n][e] * q.scale[n][e % 2] + q.bias[n][e % 2];
+    }
+};
+
+/* Can a head of d channels and at most `most` codes have a groups of eight codes of c channels and b of 2 c? */
+__host__ __device__ constexpr bool shared_combines(int d, int most, int c, int a, int b)
+{
+    int first = c == 16 ? 1 : d / (2 * c) + 1, last = c == 16 ? d / 16 : d / c;
+    for (int k = first; k <= last && k <= most; k++) {
+        int small = c == 16 ? k : 2 * k - d / c;
+        if ((small + 7) / 8 == a && (k - small + 7) / 8 == b) return true;
+    }
+    return false;
+}
+
+/* Products of 16 channels that the largest combination takes: groups that are not full take the room of full ones. */
+__host__ __device__ constexpr int shared_tiles(int d, int most)
+{
+    int tiles = 1;
+    for (int c = 16; c; c /= 2)
+        for (int a = 1; a * c <= d; a++)
+            for (int b = 0; b * 2 * c <= d; b++)
+                if (shared_combines(d, most, c, a, b) && (a * c + b * 2 * c + 1) / 2 > tiles)
+                    tiles = (a * c + b * 2 * c + 1) / 2;
+    return tiles;
+}
+
+template <typename P, int DIM, int PAGE, int TILE, int MOST, int TABLE>
+struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
+    typedef staged_shared<DIM, PAGE, TILE, MOST, TABLE> SIDE;
+    static const int TILES_N = P::COLUMNS / 8;
+    static const int TILES = shared_tiles(DIM, MOST);
+    typedef attend_state<P, TILES> state;
+
+    /* Slots of a class in lane g: group by group, entry by entry; `first` is its first slot. */
+    template <int C, int GROUPS>
+    __device__ static __forceinline__ void look_up_slots(const uint8_t *codes, int n_codes, const shared_class &part,
+                                                         const uint8_t *table, const int tokens[4], int lane,
+                                                         uint32_t *early, uint32_t *late)
+    {
+#pragma unroll
+        for (int u = 0; u < GROUPS; u++) {
+            int code = part.code + min(u * 8 + lane / 4, part.n - 1);
+            uint32_t words[4][8];
+#pragma unroll
+            for (int k = 0; k < 4; k++)
+                look_up<C>(SIDE::template entry<C>(table, codes[tokens[k] * n_codes + code], lane), 0, words[k]);
+#pragma unroll
+            for (int k = 0; k < C; k++) {
+                early[u * C + k] = __byte_perm(words[0][k / 2], words[1][k / 2], k % 2 ? 0x7632 : 0x5410);
+                late[u * C + k] = __byte_perm(words[2][k / 2], words[3][k / 2], k % 2 ? 0x7632 : 0x5410);
+            }
+        }
+    }
+
+    template <int C, int A, int B>
+    __device__ static void add_all(state &s, const shared_head &head, const uint8_t *stage, const uint8_t *tables,
+                                   const float p[P::TILE / 16][TILES_N][4], int lane)
+    {
+        const int SLOTS = A * C + B * 2 * C, EVEN = (SLOTS + 1) / 2 * 2, WIDE = C < 16 ? 2 * C : 16;
+        static_assert(EVEN / 2 <= TILES, "running sums");
+        int t = lane % 4;
+#pragma unroll
+        for (int i = 0; i < P::TILE / 16; i++) {
+            uint32_t early[EVEN], late[EVEN], weights[TILES_N][2];
+            int tokens[4] = {i * 16 + 2 * t, i * 16 + 2 * t + 1, i * 16 + 2 * t + 8, i * 16 + 2 * t + 9};
+            early[EVEN - 1] = late[EVEN - 1] = 0;
+            look_up_slots<C, A>(stage, head.n_codes, head.part[0], tables, tokens, lane, early, late);
+            if (B)
+                look_up_slots<WIDE, B>(stage, head.n_codes, head.part[1], tables + TABLE, tokens, lane, early + A * C,
+                                       late + A * C);
+            transpose_weights<P>(p[i], weights);
+#pragma unroll
+            for (int k = 0; k < EVEN / 2; k++) {
+                uint32_t a[4] = {early[2 * k], early[2 * k + 1], late[2 * k], late[2 * k + 1]};
+#pragma unroll
+                for (int n = 0; n < TILES_N; n++) mma_16x8x16(s.o[k][n], a, weights[n]);
+            }
+        }
+    }
+
+    /* The body of the head's combination, c and a being known: b from B up. */
+    template <int C, int A, int B>
+    __device__ static __forceinline__ void find_b(state &s, const shared_head &head, int b, const uint8_t *stage,
+                                                  const uint8_t *tables, const float p[P::TILE / 16][TILES_N][4],
+                                                  int lane)
+    {
+        if constexpr (B * 16 * C <= DIM + 16 * C) {
+            if constexpr (shared_combines(DIM, MOST, C, A, B))
+                if (b == B) return add_all<C, A, B>(s, head, stage, tables, p, lane);
+            find_b<C, A, B + 1>(s, head, b, stage, tables, p, lane);
+        }
+    }
+
+    template <int C, int A>
+    __device__ static __forceinline__ void find_a(state &s, const shared_head &head, int a, int b,
+                                                  const uint8_t *stage, const uint8_t *tables,
+                                                  const float p[P::TILE / 16][TILES_N][4], int lane)
+    {
+        if constexpr (A * 8 * C <= DIM + 8 * C) {
+            if (a == A)
+                find_b<C, A, 0>(s, head, b, stage, tables, p, lane);
+            else
+                find_a<C, A + 1>(s, head, a, b, stage, tables, p, lane);
+        }
+    }
+
+    __device__ static __forceinline__ void add(state &s, const shared_head &head, const uint8_t *stage,
+                                               const uint8_t *tables, float p[P::TILE / 16][TILES_N][4], int lane)
+    {
+        int a = (head.part[0].n + 7) / 8, b = (head.part[1].n + 7) / 8;
+        switch (head.part[0].c) {
+        case 1: find_a<1, 1>(s, head, a, b, stage, tables, p, lane); break;
+        case 2: find_a<2, 1>(s, head, a, b, stage, tables, p, lane); break;
+        case 4: find_a<4, 1>(s, head, a, b, stage, tables, p, lane); break;
+        case 8: find_a<8, 1>(s, head, a, b, stage, tables, p, lane); break;
+        case 16: find_a<16, 1>(s, head, a, b, stage, tables, p, lane); break;
+        }
+    }
+
+    __device__ static __forceinline__ void leave(const state &s, const shared_head &head, float *result, int lane)
+    {
+        /* Channels without a code are zero. */
+        int kept = head.part[0].n * head.part[0].c + head.part[1].n * head.part[1].c;
+        for (int i = lane; i < P::COLUMNS * (DIM - kept); i += 32)
+            result[i / (DIM - kept) * (2 + DIM) + 2 + kept + i % (DIM - kept)] = 0.0f;
+        int of_first = (head.part[0].n + 7) / 8 * head.part[0].c;
+        s.leave(
+            result, DIM, lane,
+            [head, of_first](int slot, int g) {
+                const shared_class &part = head.part[slot >= of_first];
+                int at = slot >= of_first ? slot - of_first : slot, code = at / part.c * 8 + g;
+                return code < part.n ? part.channel + code * part.c + at % part.c : -1;
+            },
+            [](int) { return 1.0f; });
+    }
+};
+
+#endif

@@ -1,0 +1,243 @@
+/* bench_gpu_attend.cu - decode attention over compressed caches on one GPU, beside the memory's streaming read in the
+ * same run.
+ *
+ *     bench_gpu_attend [case]        cases whose name contains `case`, or all
+ *
+ * One layer, one query token of each sequence, 8 KV heads unless said; random codes, scales and queries; buffers of
+ * more than twice the second-level cache, of which each launch takes the next. All kernels of a call (list, queries,
+ * attention, merge) in one CUDA graph; medians of REPEATS replays. "read" is every byte of pages and fp16 rows that a
+ * call has to look at. */
+#include <cuda_fp16.h>
+#include <math.h>
+#include <algorithm>
+#include <vector>
+#include "../gpu/attend_params.h"
+#include "../gpu/device_memory.h"
+#include "template/attend_ends.cuh"
+
+#define REPEATS 25
+#define ROUNDS 20 /* launches of a replay, so that the start of a graph does not count */
+#define SINKS 4u
+#define WINDOW 64u
+
+static int n_multiprocessors;
+static double ceiling; /* bytes a second */
+
+struct load {
+    uint32_t batch, tokens;
+};
+
+__device__ static uint32_t hashed(uint64_t x)
+{
+    x ^= x >> 31, x *= 0x9e3779b97f4a7c15ull, x ^= x >> 29, x *= 0xbf58476d1ce4e5b9ull;
+    return (uint32_t)(x >> 32);
+}
+
+struct block_shape {
+    uint32_t bytes, codes; /* behind the codes lie scales and minima */
+};
+
+/* Pages of n_heads blocks of keys, then of values: random codes, scales of .016 to .03. */
+__global__ void fill_pages(uint32_t *words, size_t n, uint32_t n_heads, block_shape key, block_shape value,
+                           uint64_t seed)
+{
+    uint32_t page = n_heads * (key.bytes + value.bytes);
+    for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < n; i += (size_t)gridDim.x * blockDim.x) {
+        uint32_t at = (uint32_t)(i * 4 % page), x = hashed(i + seed);
+        bool is_value = at >= n_heads * key.bytes;
+        uint32_t in_block = is_value ? (at - n_heads * key.bytes) % value.bytes : at % key.bytes;
+        words[i] = in_block < (is_value ? value.codes : key.codes) ? x : (x & 0x03ff03ffu) | 0x24002400u;
+    }
+}
+
+__global__ void fill_floats(float *x, size_t n, float scale)
+{
+    for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < n; i += (size_t)gridDim.x * blockDim.x)
+        x[i] = scale * ((float)(hashed(i) >> 8) * 0x1p-23f - 1.0f);
+}
+
+__global__ void fill_halves(uint16_t *x, size_t n)
+{
+    for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < n; i += (size_t)gridDim.x * blockDim.x)
+        x[i] = __half_as_ushort(__float2half_rn((float)(hashed(i) >> 8) * 0x1p-23f - 1.0f));
+}
+
+__global__ void read_all(const uint4 *x, size_t n, uint32_t *out)
+{
+    uint32_t sum = 0;
+    for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < n; i += (size_t)gridDim.x * blockDim.x) {
+        uint4 v = __ldcs(x + i);
+        sum ^= v.x ^ v.y ^ v.z ^ v.w;
+    }
+    if (sum == 12345) *out = sum;
+}
+
+static double median(std::vector<float> times)
+{
+    std::sort(times.begin(), times.end());
+    return times[times.size() / 2] * 1e-3;
+}
+
+/* Seconds of one of the ROUNDS launches that `launch` makes. */
+template <typename F> static double time_graph(F launch)
+{
+    cudaStream_t stream;
+    cudaGraph_t graph;
+    cudaGraphExec_t exec;
+    cudaEvent_t begin, end;
+    std::vector<float> times;
+    device_check(cudaStreamCreate(&stream), "stream");
+    device_check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal), "capture");
+    for (int i = 0; i < ROUNDS; i++) launch(stream, i);
+    device_check(cudaStreamEndCapture(stream, &graph), "capture");
+    device_check(cudaGraphInstantiate(&exec, graph, 0), "graph");
+    cudaEventCreate(&begin);
+    cudaEventCreate(&end);
+    for (int i = 0; i < REPEATS + 3; i++) {
+        float ms;
+        cudaEventRecord(begin, stream);
+        device_check(cudaGraphLaunch(exec, stream), "replay");
+        cudaEventRecord(end, stream);
+        device_check(cudaEventSynchronize(end), "replay");
+        cudaEventElapsedTime(&ms, begin, end);
+        if (i >= 3) times.push_back(ms / ROUNDS);
+    }
+    cudaEventDestroy(begin);
+    cudaEventDestroy(end);
+    cudaGraphExecDestroy(exec);
+    cudaGraphDestroy(graph);
+    cudaStreamDestroy(stream);
+    return median(times);
+}
+
+static void measure_ceiling(void)
+{
+    device_arena a;
+    size_t bytes = (size_t)1 << 30;
+    uint4 *x = a.make<uint4>(bytes / 16);
+    uint32_t *out = a.make<uint32_t>(1);
+    double seconds =
+        time_graph([&](cudaStream_t s, int) { read_all<<<n_multiprocessors * 16, 256, 0, s>>>(x, bytes / 16, out); });
+    ceiling = (double)bytes / seconds;
+    printf("streaming read of 1 GiB: %.0f GB/s\n", ceiling * 1e-9);
+}
+
+/* Of a page of one head: the codes of its tiles, then scales, those that tiles share once. */
+template <typename P, typename SIDE> static block_shape block_of(void)
+{
+    uint32_t tiles = P::PAGE / P::TILE, codes = SIDE::SCALE == STAGED_NONE ? SIDE::BYTES : SIDE::SCALES;
+    uint32_t times =
+        SIDE::SCALE == STAGED_CH && SIDE::TOKENS_OF_SCALE > P::TILE ? P::PAGE / SIDE::TOKENS_OF_SCALE : tiles;
+    return block_shape{codes * tiles + (SIDE::BYTES - codes) * times, codes * tiles};
+}
+
+template <typename P> static void time_case(const char *name, uint32_t n_heads, load what)
+{
+    typedef attend<P> kernel;
+    typedef typename P::key_side key_side;
+    typedef typename P::value_side value_side;
+    block_shape key = block_of<P, key_side>(), value = block_of<P, value_side>();
+    uint32_t d = P::D;
+    uint32_t packed = (what.tokens - SINKS - WINDOW) / P::PAGE * P::PAGE, exact = what.tokens - packed;
+    uint32_t n_pages = packed / P::PAGE, capacity = SINKS + WINDOW + P::PAGE;
+    size_t page_bytes = (size_t)n_heads * (key.bytes + value.bytes), pages = (size_t)what.batch * n_pages;
+    size_t read = pages * page_bytes + (size_t)what.batch * exact * n_heads * d * 4;
+    int copies =
+        (int)std::min<size_t>(ROUNDS, (size_t)(200u << 20) / read + 1); /* of the pages: never from the cache */
+    device_arena a;
+    std::vector<uint8_t *> pools;
+    for (int i = 0; i < copies; i++) {
+        pools.push_back(a.make<uint8_t>(pages * page_bytes));
+        fill_pages<<<4096, 256>>>((uint32_t *)pools.back(), pages * page_bytes / 4, n_heads, key, value,
+                                  (uint64_t)i << 40);
+    }
+    std::vector<uint32_t> table((size_t)what.batch * n_pages), slots(what.batch), length(what.batch, what.tokens),
+        packs(what.batch, packed);
+    for (size_t i = 0; i < table.size(); i++) table[i] = (uint32_t)i;
+    for (size_t i = table.size(); i > 1; i--) std::swap(table[i - 1], table[(i * 2654435761u >> 3) % i]);
+    for (uint32_t i = 0; i < what.batch; i++) slots[i] = i;
+    size_t rows = (size_t)what.batch * n_heads * P::GROUP, n_rows = (size_t)what.batch * 2 * n_heads * capacity * d;
+    uint32_t n_blocks = (uint32_t)n_multiprocessors;
+    attend_layer l = {};
+    l.page_bytes = page_bytes, l.value_offset = (uint64_t)n_heads * key.bytes;
+    l.key_block = key.bytes, l.value_block = value.bytes;
+    uint16_t *fp16 = a.make<uint16_t>(n_rows), *tables = a.make<uint16_t>(1 << 16);
+    fill_halves<<<1024, 256>>>(fp16, n_rows);
+    fill_halves<<<64, 256>>>(tables, 1 << 16);
+    l.rows = fp16, l.key_table = tables, l.value_table = tables;
+    l.page_table = a.copy(table.data(), table.size());
+    l.length = a.copy(length.data(), length.size());
+    l.packed = a.copy(packs.data(), packs.size());
+    l.page_stride = n_pages, l.capacity = capacity, l.n_heads = n_heads, l.sinks = SINKS;
+    l.key_latent = key_side::D, l.value_latent = value_side::D;
+    if (key_side::TABLE) { /* a basis: queries and outputs go through it */
+        float *maps = a.make<float>(n_heads * d * d), *bias = a.make<float>(n_heads * d);
+        fill_floats<<<1024, 256>>>(maps, n_heads * d * d, 0.1f);
+        fill_floats<<<64, 256>>>(bias, n_heads * d, 0.1f);
+        l.fold = l.unfold = maps, l.bias = l.mean = bias;
+    }
+    attend_work w;
+    w.exact = a.make<uint16_t>(rows * d), w.exact_scale = a.make<float>(rows);
+    w.latent = l.fold ? a.make<uint16_t>(rows * d) : w.exact,
+    w.latent_scale = l.fold ? a.make<float>(rows) : w.exact_scale;
+    w.query_bias = a.make<float>(rows), w.units = a.make<uint32_t>(what.batch + 1);
+    w.partial = a.make<float>(results_of(n_heads, what.batch, n_blocks, P::WARPS) *
+                              (size_t)result_floats(P::COLUMNS, P::D, P::D));
+    attend_batch b = {a.copy(slots.data(), slots.size()), what.batch, 1, 1.0f / sqrtf((float)d)};
+    float *q = a.make<float>(rows * d), *out = a.make<float>(rows * d);
+    fill_floats<<<1024, 256>>>(q, rows * d, 1.0f);
+    device_check(
+        cudaFuncSetAttribute(attend_pages<P>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)kernel::SHARED_BYTES),
+        name);
+    device_sync("fill");
+    double seconds = time_graph([&](cudaStream_t stream, int i) {
+        dim3 all(what.batch, n_heads * P::GROUP);
+        l.pool = pools[(size_t)i % pools.size()];
+        attend_count<<<1, 32, 0, stream>>>(l, b, w, P::TILE);
+        attend_fold<<<all, ENDS_THREADS, (d + l.key_latent + 8) * sizeof(float), stream>>>(l, b, w, q, d, P::GROUP);
+        attend_pages<P><<<n_blocks, P::WARPS * 32, kernel::SHARED_BYTES, stream>>>(l, b, w);
+        attend_merge<<<all, ENDS_THREADS, (l.value_latent + 8) * sizeof(float), stream>>>(l, b, w, out,
+                                                                                          merge_of<P>(l, n_blocks));
+    });
+    double fp16_seconds =
+        (double)what.batch * what.tokens * n_heads * d * 4 / ceiling; /* of reading fp16 at the ceiling */
+    printf("%-28s %3u x %6u  d %3u G %u  %8.1f us  %6.0f GB/s  %.2f of the ceiling  %5.2f x fp16 at the ceiling\n",
+           name, what.batch, what.tokens, d, P::GROUP, seconds * 1e6, (double)read / seconds * 1e-9,
+           (double)read / seconds / ceiling, fp16_seconds / seconds);
+    fflush(stdout);
+}
+
+template <int D, int G, int TILE, int STAGES, int WARPS, typename KEY, typename VALUE>
+static void time_loads(const char *name, const char *only)
+{
+    static const load loads[] = {{16, 32768}, {1, 131072}, {64, 8192}, {16, 8192}, {1, 32768}};
+    if (!strstr(name, only)) return;
+    for (load l : loads) time_case<attend_params<D, G, 8, TILE, STAGES, WARPS, KEY, VALUE>>(name, 8, l);
+}
+
+int main(int argc, char **argv)
+{
+    const char *only = argc > 1 ? argv[1] : "";
+    cudaDeviceProp p;
+    if (cudaGetDeviceProperties(&p, 0) != cudaSuccess) {
+        puts("skipped: no GPU");
+        return 77;
+    }
+    n_multiprocessors = p.multiProcessorCount;
+    printf("%s, %d multiprocessors\n", p.name, n_multiprocessors);
+    measure_ceiling();
+    time_loads<128, 4, 16, 3, 8, half_rows<128, 16>, half_rows<128, 16>>("fp16", only);
+    time_loads<128, 4, 32, 3, 8, int_ch<128, 8, 32, 64>, int_tok<128, 8, 32>>("int8.ch64 int8.tok", only);
+    time_loads<128, 4, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 4, 64>>("int4.ch64 int4.tok", only);
+    time_loads<128, 4, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 2, 64>>("int4.ch64 int2.tok", only);
+    time_loads<128, 4, 64, 4, 8, int_ch<128, 2, 64, 64>, int_tok<128, 2, 64>>("int2.ch64 int2.tok", only);
+    time_loads<128, 4, 32, 4, 8, table<128, 2, 8, 32, 32>, table<128, 2, 8, 32, 32>>("vq2x8+klt", only);
+    time_loads<128, 4, 64, 3, 8, table<128, 2, 6, 64, 32>, table<128, 2, 6, 64, 32>>("vq2x6+klt", only);
+    time_loads<128, 4, 64, 4, 8, table<128, 4, 8, 64, 16>, table<128, 4, 8, 64, 16>>("vq4x8+klt", only);
+    time_loads<128, 4, 64, 4, 8, table<128, 8, 8, 64, 8>, table<128, 8, 8, 64, 8>>("vq8x8+klt", only);
+    time_loads<128, 1, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 4, 64>>("G1 int4.ch64 int4.tok", only);
+    time_loads<128, 8, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 4, 64>>("G8 int4.ch64 int4.tok", only);
+    time_loads<64, 4, 64, 3, 8, int_ch<64, 4, 64, 64>, int_tok<64, 4, 64>>("d64 int4.ch64 int4.tok", only);
+    time_loads<256, 4, 32, 3, 8, int_ch<256, 4, 32, 64>, int_tok<256, 4, 32>>("d256 int4.ch64 int4.tok", only);
+    return 0;
+}

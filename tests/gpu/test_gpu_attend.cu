@@ -1,0 +1,197 @@
+/* test_gpu_attend.cu - the attention kernels against attention in double over what libkvc decodes, on a GPU or (built
+ * as C++) emulated. Relative error of all outputs below 2e-3; lengths around every border; outputs and scratch
+ * poisoned; a query that is not finite spoils its own row alone. Skips (77) where there is no GPU. */
+#ifdef KVC_EMULATE
+#include "emulate.h"
+#endif
+#include <math.h>
+#include "attend_case.h"
+#include "attend_params.h"
+#include "device_memory.h"
+#include "template/attend_ends.cuh"
+
+static int failures;
+
+template <typename P> static attend_work make_work(device_arena &a, const attend_case &c, uint32_t n_blocks)
+{
+    const attend_shape &s = c.shape;
+    size_t rows = (size_t)s.n_sequences * s.n_queries * s.n_heads * s.group;
+    size_t results = results_of(s.n_heads, s.n_sequences, n_blocks, P::WARPS);
+    attend_work w;
+    w.exact = a.make<uint16_t>(rows * s.d);
+    w.exact_scale = a.make<float>(rows);
+    w.latent = c.layer.fold ? a.make<uint16_t>(rows * c.layer.key_latent) : w.exact;
+    w.latent_scale = c.layer.fold ? a.make<float>(rows) : w.exact_scale;
+    w.query_bias = a.make<float>(rows);
+    w.units = a.make<uint32_t>(s.n_sequences + 1);
+    w.partial = a.make<float>(results * result_floats(P::COLUMNS, (int)s.d, (int)c.layer.value_latent));
+    return w;
+}
+
+static attend_layer to_device(device_arena &a, const attend_case &c)
+{
+    attend_layer l = c.layer;
+    const attend_shape &s = c.shape;
+    size_t heads = s.n_heads, d = s.d;
+    l.pool = a.copy(l.pool, c.pool_bytes);
+    l.rows = a.copy(l.rows, c.rows_bytes / 2);
+    l.page_table = a.copy(l.page_table, (size_t)s.n_sequences * l.page_stride);
+    l.length = a.copy(l.length, s.n_sequences);
+    l.packed = a.copy(l.packed, s.n_sequences);
+    l.fold = a.copy(l.fold, heads * d * l.key_latent);
+    l.bias = a.copy(l.bias, heads * d);
+    l.unfold = a.copy(l.unfold, heads * d * l.value_latent);
+    l.mean = a.copy(l.mean, heads * d);
+    l.key_counts = a.copy(l.key_counts, heads);
+    l.value_counts = a.copy(l.value_counts, heads);
+    l.key_table = a.copy(l.key_table, c.key_table_values);
+    l.value_table = a.copy(l.value_table, c.value_table_values);
+    return l;
+}
+
+template <typename P> static std::vector<float> outputs(const attend_case &c, const float *queries, uint32_t n_blocks)
+{
+    device_arena a;
+    const attend_shape &s = c.shape;
+    size_t n = (size_t)s.n_sequences * s.n_queries * s.n_heads * s.group * s.d;
+    dim3 rows(s.n_sequences * s.n_queries, s.n_heads * s.group);
+    cudaStream_t stream = 0;
+    attend_layer l = to_device(a, c);
+    attend_work w = make_work<P>(a, c, n_blocks);
+    attend_batch b = {a.copy(c.slots, s.n_sequences), s.n_sequences, s.n_queries, 1.0f / sqrtf((float)s.d)};
+    const float *q = a.copy(queries, n);
+    float *out = a.make<float>(n);
+    device_check(cudaSuccess, "");
+    KVC_LAUNCH(attend_count, 1, 32, 0, stream, l, b, w, (uint32_t)P::TILE);
+    KVC_LAUNCH(attend_fold, rows, ENDS_THREADS, (s.d + l.key_latent + 8) * sizeof(float), stream, l, b, w, q, s.d,
+               s.group);
+#ifndef KVC_EMULATE
+    device_check(cudaFuncSetAttribute(attend_pages<P>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                      (int)attend<P>::SHARED_BYTES),
+                 "shared memory");
+#endif
+    KVC_LAUNCH(attend_pages<P>, n_blocks, P::WARPS * 32, attend<P>::SHARED_BYTES, stream, l, b, w);
+    KVC_LAUNCH(attend_merge, rows, ENDS_THREADS, (l.value_latent + 8) * sizeof(float), stream, l, b, w, out,
+               merge_of<P>(l, n_blocks));
+    device_sync(s.key);
+    std::vector<float> got(n);
+    device_copy(got.data(), out, n * sizeof(float));
+    return got;
+}
+
+static void expect(bool good, const attend_shape &s, const char *what, double error)
+{
+    if (good) return;
+    failures++;
+    fprintf(stderr, "%s / %s d %u group %u queries %u: %s (%.3g)\n", s.key, s.value, s.d, s.group, s.n_queries, what,
+            error);
+}
+
+/* Row 1 has a NaN: it is NaN, and all others stay as they were. */
+template <typename P> static void check_nan(const attend_case &c, const std::vector<float> &good, uint32_t n_blocks)
+{
+    size_t d = c.shape.d, n = good.size();
+    std::vector<float> queries(c.queries, c.queries + n);
+    queries[d + 3] = NAN;
+    std::vector<float> got = outputs<P>(c, queries.data(), n_blocks);
+    for (size_t i = 0; i < n; i++)
+        if (i / d == 1 ? got[i] == got[i] : memcmp(&got[i], &good[i], 4) != 0) {
+            expect(false, c.shape, "a NaN query is not in its own row", (double)i);
+            return;
+        }
+}
+
+template <typename P>
+static void check(const char *key, const char *value, uint32_t n_queries, const uint32_t lengths[8],
+                  uint32_t n_blocks)
+{
+    attend_shape s = {key, value, 2, P::GROUP, P::D, 64, 4, 64, n_queries, 8, {0}};
+    attend_case c;
+    memcpy(s.lengths, lengths, sizeof s.lengths);
+    attend_case_new(&c, &s);
+    std::vector<float> got = outputs<P>(c, c.queries, n_blocks);
+    double error = attend_case_error(&c, got.data());
+    printf("%-16s %-16s d %3u group %u queries %u blocks %u: %.1e\n", key, value, s.d, s.group, n_queries, n_blocks,
+           error);
+    expect(error < 2e-3, s, "wrong", error);
+    std::vector<float> again = outputs<P>(c, c.queries, n_blocks);
+    expect(memcmp(got.data(), again.data(), got.size() * sizeof(float)) == 0, s, "differs when run again", 0);
+    if (s.n_heads * s.group > 1) check_nan<P>(c, got, n_blocks);
+    attend_case_free(&c);
+}
+
+template <typename P> static void check_all(const char *key, const char *value, uint32_t n_queries)
+{
+    static const uint32_t borders[8] = {300, 16, 67, 68, 131, 132, 133, 196},
+                          unequal[8] = {20, 700, 64, 65, 63, 17, 400, 261};
+    check<P>(key, value, n_queries, borders, 1);
+    check<P>(key, value, n_queries, unequal, 3);
+}
+
+/* DIM, group, columns, tile, keys, values; specs; queries */
+#define CASE(d, group, columns, tile, keys, values, key, value, n)                                                   \
+    check_all<attend_params<d, group, columns, tile, 3, 4, keys, values>>(key, value, n)
+#define AND ,
+
+static void check_scalars(void)
+{
+    CASE(64, 4, 8, 16, half_rows<64 AND 16>, half_rows<64 AND 16>, "fp16", "fp16", 1);
+    CASE(128, 8, 16, 16, half_rows<128 AND 16>, half_rows<128 AND 16>, "fp16", "fp16", 2);
+    CASE(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok", 1);
+    CASE(128, 4, 8, 64, int_ch<128 AND 2 AND 64 AND 64>, int_tok<128 AND 2 AND 64>, "int2.ch64", "int2.tok", 1);
+    CASE(128, 8, 8, 32, int_ch<128 AND 8 AND 32 AND 64>, int_tok<128 AND 8 AND 32>, "int8.ch64", "int8.tok", 1);
+    CASE(128, 4, 8, 64, int_ch<128 AND 4 AND 64 AND 32>, int_tok<128 AND 2 AND 64>, "int4.ch32", "int2.tok", 1);
+    CASE(64, 3, 8, 64, int_tok<64 AND 4 AND 64>, int_tok<64 AND 4 AND 64>, "int4.tok+had", "int4.tok+had", 2);
+    CASE(96, 4, 16, 64, int_ch<96 AND 3 AND 64 AND 32>, int_tok<96 AND 6 AND 64>, "int3.ch32", "int6.tok", 4);
+    CASE(80, 1, 8, 64, int_ch<80 AND 4 AND 64 AND 16>, int_tok<80 AND 8 AND 64>, "int4.ch16", "int8.tok", 1);
+    CASE(256, 2, 8, 16, int_ch<256 AND 1 AND 16 AND 64>, int_tok<256 AND 1 AND 16>, "int1.ch64", "int1.tok", 1);
+    CASE(64, 8, 16, 32, int_ch<64 AND 6 AND 32 AND 32>, int_tok<64 AND 3 AND 32>, "int6.ch32", "int3.tok", 2);
+    CASE(64, 1, 16, 64, int_ch<64 AND 4 AND 64 AND 64>, half_rows<64 AND 64>, "int4.ch64", "fp16", 16);
+}
+
+static void check_shared(void)
+{
+    CASE(64, 4, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[8]x8+klt", "vq[8]x8+klt", 1);
+    CASE(128, 4, 8, 64, shared<128 AND 64 AND 64>, shared<128 AND 64 AND 64>, "vq[4]x8+klt", "vq[10]x8+klt", 1);
+    CASE(128, 8, 16, 32, shared<128 AND 32 AND 128>, shared<128 AND 32 AND 128>, "vq[24]x8+klt", "vq[16]x8", 2);
+    CASE(64, 3, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[2]x8+klt", "vq[36]x8+klt", 1);
+    CASE(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, shared<64 AND 64 AND 64>, "int4.ch64", "vq[20]x8+klt", 1);
+}
+
+static void check_tables(void)
+{
+    CASE(128, 4, 8, 64, table<128 AND 4 AND 8 AND 64 AND 8>, table<128 AND 4 AND 8 AND 64 AND 16>, "vq4x8+klt",
+         "vq4x8+klt", 1);
+    CASE(128, 8, 8, 64, table<128 AND 8 AND 8 AND 64 AND 8>, table<128 AND 8 AND 8 AND 64 AND 1>, "vq8x8+klt",
+         "vq8x8+klt", 1);
+    CASE(128, 4, 8, 64, table<128 AND 2 AND 8 AND 64 AND 32>, table<128 AND 2 AND 6 AND 64 AND 1>, "vq2x8+klt",
+         "vq2x6+klt", 1);
+    CASE(64, 4, 8, 64, table<64 AND 1 AND 4 AND 64 AND 32>, table<64 AND 1 AND 4 AND 64 AND 2>, "lut4", "lut4", 1);
+    CASE(256, 2, 8, 32, table<256 AND 16 AND 8 AND 32 AND 4>, table<256 AND 16 AND 8 AND 32 AND 2>, "vq16x8",
+         "vq16x8", 1);
+    CASE(96, 3, 8, 64, table<96 AND 4 AND 8 AND 64 AND 2>, table<96 AND 4 AND 8 AND 64 AND 1>, "vq4x8", "vq4x8+klt",
+         2);
+    CASE(64, 4, 8, 64, table<64 AND 4 AND 8 AND 64 AND 2>, int_tok<64 AND 4 AND 64>, "vq4x8+klt", "int4.tok+had", 1);
+}
+
+int main(void)
+{
+#ifndef KVC_EMULATE
+    int n = 0;
+    if (cudaGetDeviceCount(&n) != cudaSuccess || n == 0) {
+        puts("skipped: no GPU");
+        return 77;
+    }
+    check_scalars();
+    check_tables();
+    check_shared();
+#else
+    for (int i = 0; i < 2; i++) {
+        emulate_order(i == 1);
+        check_scalars();
+        check_tables();
+        check_shared();
+    }
+#endif
+    return failures != 0;
+}
