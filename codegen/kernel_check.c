@@ -55,7 +55,6 @@ static void judge_table(const kvc_codec *codec, uint32_t d, reason *why)
     if (codec->dims == 0 && codec->segment[5]) REFUSE("no kernel yet for codes that heads share out");
     if (codec->dims == 0) REFUSE("no kernel yet for codes of several lengths");
     if (codec->scale != KVC_SCALE_NONE) REFUSE("kernels have one table for the layer's side, not one for each head");
-    if (!ONE_OF(codec->dims, 1, 2, 4, 8, 16)) REFUSE("kernels have codes of 1, 2, 4, 8 or 16 channels");
     if (!ONE_OF(codec->bits, 4, 6, 8)) REFUSE("kernels have tables of 4, 6 or 8 bits");
     if (d / codec->dims % 8)
         REFUSE("kernels have a multiple of 8 codes a row, not %u (%u channels)", d / codec->dims, d);
