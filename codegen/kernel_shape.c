@@ -1,7 +1,8 @@
 /* kernel_shape.c - how a kernel is cut: columns of a product, copies of tables, tokens of a tile, stages, warps.
  *
- * Shared memory holds the tables and, for each warp, `stages` tiles of keys and values; the sizes are those of
- * kernels/fragment/staged.cuh, and attend_kernel.cu asserts that their sum is the one worked out here. */
+ * Shared memory holds the tables and, for each warp, `stages` tiles of keys and values with a barrier each; the sizes
+ * are those of kernels/fragment/staged.cuh, and attend_kernel.cu asserts that it needs no more than is counted here.
+ */
 #include "kernel_plan.h"
 #include "kvc/codec_list.h"
 
@@ -10,10 +11,10 @@ enum {
                               ceiling), and stages are lost */
     GOOD_STAGES = 3,       /* one in use, two under way */
     MOST_STAGES = 4,
-    MOST_WARPS = 8,        /* two of each scheduler: one's lookups behind the other's products */
-    MOST_TABLE = 32 << 10, /* bytes of a side's table, all copies */
-    BANKS = 128,           /* bytes that one access of a warp can read */
-    MOST_COPIES = 32       /* one for each lane */
+    MOST_WARPS = 8,  /* two of each scheduler: one's lookups behind the other's products */
+    BARRIER = 8,     /* bytes; of a stage */
+    BANKS = 128,     /* bytes that one access of a warp can read */
+    MOST_COPIES = 32 /* one for each lane */
 };
 
 static bool has_table(const kernel_side *side)
@@ -22,14 +23,12 @@ static bool has_table(const kernel_side *side)
 }
 
 /* Lane l reads copy l mod copies. Copies of an entry that fill all banks keep the lanes of an access apart; more
- * would cost space alone. 8 bits are then 32 KiB, of 2-byte entries half of that. */
+ * would cost space alone. A table of 8 bits is then 32 KiB, of 2-byte entries half of that. */
 static uint32_t copies_of(const kernel_side *side)
 {
     if (!has_table(side)) return 0;
-    uint32_t entry = 2u * side->codec.dims, copies = BANKS / entry;
-    if (copies > MOST_COPIES) copies = MOST_COPIES;
-    while (copies > 1 && (entry << side->codec.bits) * copies > MOST_TABLE) copies /= 2;
-    return copies;
+    uint32_t copies = BANKS / (2u * side->codec.dims);
+    return copies < MOST_COPIES ? copies : MOST_COPIES;
 }
 
 static uint32_t table_bytes(const kernel_side *side)
@@ -61,7 +60,7 @@ static bool try_cut(kernel_spec *k, const kernel_target *target, uint32_t tile, 
     uint32_t tables = table_bytes(&k->key) + table_bytes(&k->value);
     uint32_t stage = tile_bytes(&k->key, tile) + tile_bytes(&k->value, tile);
     for (uint32_t stages = MOST_STAGES; stages >= least_stages; stages--) {
-        uint32_t shared = tables + warps * stages * stage;
+        uint32_t shared = tables + warps * stages * (stage + BARRIER);
         if (shared > target->shared_bytes) continue;
         k->tile = tile, k->stages = stages, k->warps = warps, k->shared_bytes = shared;
         return true;
