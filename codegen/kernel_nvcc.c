@@ -170,8 +170,10 @@ static kvc_status look(build *b, uint32_t *n_running, kvc_error *err)
     kvc_status status = KVC_OK;
     for (run *r = b->runs; r < b->runs + MOST_PARALLEL && status == KVC_OK; r++) {
         int how;
-        if (!r->pid || waitpid(r->pid, &how, WNOHANG) != r->pid) continue;
-        status = judge(b, r, how, err);
+        pid_t over = r->pid ? waitpid(r->pid, &how, WNOHANG) : 0;
+        if (over == 0 || (over < 0 && errno == EINTR)) continue;
+        status = over > 0 ? judge(b, r, how, err)
+                          : kvc_fail(err, KVC_IO, "%s: nvcc is lost: %s", b->jobs[r->job].name, strerror(errno));
         end(r);
         --*n_running;
     }

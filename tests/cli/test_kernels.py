@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import time
 import unittest
 from harness import SMALL, Cli, read, sha256, tiny_model, write
 
@@ -112,6 +111,12 @@ class Kernels(Cli):
                 running += 1 if line == b"begin" else -1
                 most = max(most, running)
             self.assertEqual((running, most), (0, threads))
+
+    def test_a_parent_that_ignores_its_children(self):
+        code, out, err = self.run_quietly("compile", "plan.yaml", "--model", "wide", "-o", "c.bin", "--kernels", "k", env=self.fake,
+                                          preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+        self.assertEqual(code, 0, err)
+        self.assertIn("2 of them compiled now", err)
 
     # ---- a second run ----
     def test_nothing_is_made_anew(self):
