@@ -1,8 +1,9 @@
-/* cmd_compile.c - kvcalib compile plan.yaml -o cfg.bin: the model's identity comes from the profile or from the model
- * itself. */
+/* cmd_compile.c - kvcalib compile plan.yaml -o cfg.bin [--kernels DIR]: the model's identity comes from the profile
+ * or from the model itself. */
 #include "command.h"
 #include "config_image.h"
 #include "console.h"
+#include "kernel_folder.h"
 #include "output.h"
 #include "profile.h"
 #include "provenance.h"
@@ -36,6 +37,7 @@ static kvc_status compile(const settings *s, const sources *x, kvc_error *err)
     kvc_status status = sha256_file(path, hash, err);
     json_t *provenance = status == KVC_OK ? provenance_compile(path, hash, x->profile) : NULL;
     if (status == KVC_OK) status = config_image_compile(&image, x->info, &plan, path, x->profile, provenance, err);
+    if (status == KVC_OK) status = kernel_folder_write(s, image.config, path, err);
     if (status == KVC_OK) status = output_write(s->output, image.bytes, image.n, err);
     if (status == KVC_OK) console_note("%s: %u layers, %zu bytes", s->output, x->info->n_layers, image.n);
     config_image_free(&image);

@@ -7,6 +7,7 @@
 #include "dry_run.h"
 #include "front_file.h"
 #include "item_price.h"
+#include "kernel_folder.h"
 #include "kvtuner_space.h"
 #include "limits.h"
 #include "measure_plan.h"
@@ -89,6 +90,7 @@ static kvc_status prepare(job_state *x, const settings *s, kvc_error *err)
     if (!s->dry_run && s->front) KVC_TRY(output_check(s->front, err));
     KVC_TRY(subject_open(&x->subject, s, !s->dry_run, err));
     KVC_TRY(corpus_open(&x->corpus, s, &x->subject, true, err));
+    KVC_TRY(kernel_folder_check(s, &x->subject.model->info, err));
     KVC_TRY(candidates_read(&x->space, s, &x->subject.model->info, err));
     KVC_TRY(check_budget(x, s, err));
     if (s->dry_run) return dry_run_profile(s, &x->subject, &x->corpus, &x->space, err);
@@ -190,6 +192,7 @@ static kvc_status make_config(job_state *x, const settings *s, const plan *plan,
     if (!provenance) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the provenance");
     kvc_status status =
         config_image_compile(&x->image, &x->profile->model, plan, "the plan", x->profile, provenance, err);
+    if (status == KVC_OK) status = kernel_folder_write(s, x->image.config, "the plan", err);
     if (status == KVC_OK) status = output_write(s->output, x->image.bytes, x->image.n, err);
     if (status == KVC_OK && s->front) status = front_file_write(&x->solution, s->front, err);
     if (status == KVC_OK && s->report) status = make_report(x, s, provenance, err);

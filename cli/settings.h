@@ -42,6 +42,7 @@ typedef struct settings {
     uint64_t max_pairs, max_constants; /* max_pairs 0: any number */
     uint64_t memory, threads, seed, max_tokens, n_tokens, top_k;
     const char *price, *weights, *objective, *format;
+    const char *kernels, *arch;
     double ridge;
     double bits, max_loss, checkpoint_interval, temperature, top_p; /* bits, max_loss: 0 = not asked for */
     bool differs;                                                   /* set by diff and verify: exit code 1 */

@@ -27,6 +27,7 @@ void signals_install(void)
     if (sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler != SIG_IGN) sigaction(SIGHUP, &act, NULL); /* nohup */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL); /* ignored by a parent, children would end unseen */
 }
 
 bool signals_cancelled(void *unused)

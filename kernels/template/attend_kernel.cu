@@ -38,6 +38,8 @@ struct attend_params {
                     ATTEND_VALUE_LATENT, ATTEND_VALUE_DIMS, ATTEND_VALUE_COPIES>::type value_side;
 };
 
+static_assert(attend<attend_params>::SHARED_BYTES <= ATTEND_SHARED_BYTES, "more than codegen has counted");
+
 #define ATTEND_JOIN_(a, b) a##b
 #define ATTEND_JOIN(a, b) ATTEND_JOIN_(a, b)
 

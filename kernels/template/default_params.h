@@ -8,6 +8,7 @@
 #define ATTEND_TILE 64 /* tokens of a stage */
 #define ATTEND_STAGES 3
 #define ATTEND_WARPS 8
+#define ATTEND_SHARED_BYTES 215232 /* room for a block: what an image needs is in its attend_info */
 
 /* SYMBOL: ATTEND_FP16, ATTEND_INT (BITS, SCALE: ATTEND_TOK or ATTEND_CH, SCALE_GROUP) or ATTEND_TABLE (BITS, DIMS,
  * COPIES). What a symbol has no use for is 0. LATENT: channels of a row. */

@@ -1,0 +1,100 @@
+/* kernel_check.c - what the attention template can be specialised for; the static_asserts of kernels/fragment say the
+ * same. To admit more: the template first, then its line here. */
+#include <stdio.h>
+#include "kernel_plan.h"
+#include "kvc/codec_list.h"
+
+static bool one_of(uint32_t x, const uint32_t *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (list[i] == x) return true;
+    return false;
+}
+#define ONE_OF(x, ...)                                                                                               \
+    one_of(x, (const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
+
+kvc_status kernel_check_model(const kvc_model_info *model, uint32_t page, kvc_error *err)
+{
+    uint32_t heads = model->n_kv_heads, group = heads ? model->n_query_heads / heads : 0;
+    if (!ONE_OF(model->head_dim, 64, 80, 96, 128, 256))
+        return kvc_fail(err, KVC_UNSUPPORTED, "no kernels for head dimension %u: only for 64, 80, 96, 128 and 256",
+                        model->head_dim);
+    if (group * heads != model->n_query_heads || !ONE_OF(group, 1, 2, 3, 4, 5, 6, 7, 8, 16))
+        return kvc_fail(err, KVC_UNSUPPORTED,
+                        "no kernels for %u query heads to %u KV heads: only for 1 to 8 and 16 to one",
+                        model->n_query_heads, heads);
+    if (page == 0 || page % 16)
+        return kvc_fail(err, KVC_UNSUPPORTED, "no kernels for pages of %u tokens: only for multiples of 16", page);
+    return KVC_OK;
+}
+
+/* An empty reason is consent. */
+typedef struct reason {
+    char text[160];
+} reason;
+#define REFUSE(...)                                                                                                  \
+    do {                                                                                                             \
+        snprintf(why->text, sizeof why->text, __VA_ARGS__);                                                          \
+        return;                                                                                                      \
+    } while (0)
+
+/* A lane takes whole bytes of a row's low plane, an eighth of it: 1, 2, 4 or 8 bits a channel (FORMAT.md, "int"). */
+static void judge_int(const kvc_codec *codec, bool is_value, uint32_t d, reason *why)
+{
+    uint32_t low = codec->bits == 3 ? 2 : codec->bits == 6 ? 4 : codec->bits;
+    if (codec->scale == KVC_SCALE_CH && is_value) REFUSE("kernels have scales per channel for keys only");
+    if (codec->scale == KVC_SCALE_CH && codec->group % 16)
+        REFUSE("kernels have a scale for a multiple of 16 tokens, not for %u", codec->group);
+    if (codec->scale == KVC_SCALE_TOK && codec->group != d)
+        REFUSE("kernels have one scale a token, for all %u channels, not one for %u", d, codec->group);
+    if (d * low / 8 % 8) REFUSE("kernels do not split rows of %u channels at %u bits", d, codec->bits);
+}
+
+static void judge_table(const kvc_codec *codec, uint32_t d, reason *why)
+{
+    if (codec->dims == 0 && codec->segment[5]) REFUSE("no kernel yet for codes that heads share out");
+    if (codec->dims == 0) REFUSE("no kernel yet for codes of several lengths");
+    if (codec->scale != KVC_SCALE_NONE) REFUSE("kernels have one table for the layer's side, not one for each head");
+    if (!ONE_OF(codec->bits, 4, 6, 8)) REFUSE("kernels have tables of 4, 6 or 8 bits");
+    if (d / codec->dims % 8)
+        REFUSE("kernels have a multiple of 8 codes a row, not %u (%u channels)", d / codec->dims, d);
+}
+
+static void judge(const kvc_codec *codec, bool is_value, uint32_t d, reason *why)
+{
+    if (codec->flags & KVC_FLAG_PRE) REFUSE("no kernel yet for keys before RoPE");
+    if (codec->flags & KVC_FLAG_JOINT) REFUSE("no kernel yet for rows of all heads together");
+    switch (codec->symbol) {
+    case KVC_SYMBOL_fp16: return;
+    case KVC_SYMBOL_int: judge_int(codec, is_value, d, why); return;
+    case KVC_SYMBOL_lut:
+    case KVC_SYMBOL_vq: judge_table(codec, d, why); return;
+    default: REFUSE("no kernel yet for this symbol");
+    }
+}
+
+kvc_status kernel_side_init(kernel_side *out, const kvc_codec *codec, bool is_value, const kvc_model_info *model,
+                            uint32_t page, kvc_error *err)
+{
+    kvc_coder coder;
+    reason why = {""};
+    char spec[KVC_SPEC_MAX];
+    KVC_TRY(kvc_coder_init(&coder, codec, NULL, model->n_kv_heads, model->head_dim, page, err));
+    kvc_codec_format(codec, spec);
+    judge(&coder.codec, is_value, coder.latent_dim, &why);
+    if (*why.text) return kvc_fail(err, KVC_UNSUPPORTED, "%s: %s", spec, why.text);
+    *out = (kernel_side){.latent = coder.latent_dim};
+    out->codec.symbol = coder.codec.symbol;
+    out->codec.bits = coder.codec.bits;
+    out->codec.scale = coder.codec.scale;
+    out->codec.dims = coder.codec.dims;
+    out->codec.group = coder.codec.group;
+    return KVC_OK;
+}
+
+kvc_status kernel_check_codec(const kvc_codec *codec, bool is_value, const kvc_model_info *model, uint32_t page,
+                              kvc_error *err)
+{
+    kernel_side side;
+    return kernel_side_init(&side, codec, is_value, model, page, err);
+}

@@ -1,0 +1,69 @@
+/* kernel_plan.c - from layers to distinct kernels. */
+#include "kernel_plan.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* "int4.ch64 int4.tok128 d128 g4 p64 c8" and, as a C name, "attend_int4_ch64_int4_tok128_d128_g4_p64_c8". */
+static void spell(kernel_spec *k)
+{
+    char key[KVC_SPEC_MAX], value[KVC_SPEC_MAX];
+    kvc_codec_format(&k->key.codec, key);
+    kvc_codec_format(&k->value.codec, value);
+    snprintf(k->words, sizeof k->words, "%.40s %.40s d%u g%u p%u c%u", key, value, k->head_dim, k->group, k->page,
+             k->columns);
+    snprintf(k->name, sizeof k->name, "attend_%.120s", k->words);
+    for (char *c = k->name; *c; c++)
+        if (*c == ' ' || *c == '.') *c = '_';
+}
+
+static kvc_status make_kernel(kernel_spec *out, const kvc_model_info *model, uint32_t page, const kvc_layer *layer,
+                              uint32_t index, const kernel_target *target, kvc_error *err)
+{
+    kvc_error why;
+    *out =
+        (kernel_spec){.head_dim = model->head_dim, .group = model->n_query_heads / model->n_kv_heads, .page = page};
+    for (int i = 0; i < 2; i++) {
+        kvc_status status =
+            kernel_side_init(i ? &out->value : &out->key, i ? &layer->value : &layer->key, i, model, page, &why);
+        if (status) return kvc_fail(err, status, "layer %u, %s: %s", index, i ? "values" : "keys", why.message);
+    }
+    kvc_status status = kernel_shape_choose(out, target, &why);
+    spell(out);
+    return status ? kvc_fail(err, status, "layer %u, %s: %s", index, out->words, why.message) : KVC_OK;
+}
+
+/* The index of a kernel of that name; it is added where there is none. */
+static uint32_t place(kernel_plan *plan, const kernel_spec *k)
+{
+    for (uint32_t i = 0; i < plan->n_kernels; i++)
+        if (strcmp(plan->kernels[i].name, k->name) == 0) return i;
+    plan->kernels[plan->n_kernels] = *k;
+    return plan->n_kernels++;
+}
+
+kvc_status kernel_plan_new(kernel_plan *out, const kvc_model_info *model, const kvc_token_policy *tokens,
+                           const kvc_layer *layers, const kernel_target *target, kvc_error *err)
+{
+    *out = (kernel_plan){.target = target, .n_layers = model->n_layers};
+    KVC_TRY(kernel_check_model(model, tokens->page, err));
+    out->kernels = calloc(model->n_layers, sizeof *out->kernels);
+    out->of_layer = calloc(model->n_layers, sizeof *out->of_layer);
+    kvc_status status = out->kernels && out->of_layer
+                            ? KVC_OK
+                            : kvc_fail(err, KVC_NO_MEMORY, "no memory for the kernels of %u layers", model->n_layers);
+    for (uint32_t i = 0; status == KVC_OK && i < model->n_layers; i++) {
+        kernel_spec k;
+        status = make_kernel(&k, model, tokens->page, &layers[i], i, target, err);
+        if (status == KVC_OK) out->of_layer[i] = place(out, &k);
+    }
+    if (status != KVC_OK) kernel_plan_free(out);
+    return status;
+}
+
+void kernel_plan_free(kernel_plan *plan)
+{
+    free(plan->kernels);
+    free(plan->of_layer);
+    *plan = (kernel_plan){0};
+}

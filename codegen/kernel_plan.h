@@ -1,0 +1,53 @@
+/* kernel_plan.h - which attention kernels (kernels/template) a configuration needs, and how each is cut.
+ *
+ * A kernel is made for a key: the symbols and scales of keys and values, the heads' shape, the page, the columns.
+ * Transforms are no part of it: they are folded into queries and outputs. Layers of one key share a kernel. Tiles,
+ * stages, warps and copies of tables follow from key and target (kernel_shape.c).
+ *
+ * What the template cannot do is refused by name, KVC_UNSUPPORTED, never served by something slow. */
+#ifndef CODEGEN_KERNEL_PLAN_H
+#define CODEGEN_KERNEL_PLAN_H
+#include <stdbool.h>
+#include "kernel_target.h"
+#include "kvc/codec.h"
+
+typedef struct kernel_side {
+    kvc_codec codec; /* group resolved, no transforms, no parameters */
+    uint32_t latent; /* channels of a row */
+    uint32_t copies; /* of the table in shared memory; 0: no table */
+} kernel_side;
+
+typedef struct kernel_spec {
+    kernel_side key, value;
+    uint32_t head_dim, group; /* query heads of a KV head */
+    uint32_t page, columns;
+    uint32_t tile, stages, warps;
+    uint32_t shared_bytes; /* of a block */
+    char name[128];        /* the symbol; it spells the key */
+    char words[128];       /* "int4.ch64 int4.tok128 d128 g4 p64 c8" */
+} kernel_spec;
+
+typedef struct kernel_plan {
+    const kernel_target *target;
+    kernel_spec *kernels; /* [n_kernels], in the order of the layers that first need them */
+    uint32_t n_kernels, n_layers;
+    uint32_t *of_layer; /* [n_layers]: index of its kernel */
+} kernel_plan;
+
+/* May heads and pages of this shape have kernels? */
+kvc_status kernel_check_model(const kvc_model_info *model, uint32_t page, kvc_error *err);
+/* May this codec, of a model that may? The message has the spec and the reason. */
+kvc_status kernel_check_codec(const kvc_codec *codec, bool is_value, const kvc_model_info *model, uint32_t page,
+                              kvc_error *err);
+
+/* layers [model->n_layers]. The message of a refusal has the layer, the side, the spec and the reason. */
+kvc_status kernel_plan_new(kernel_plan *out, const kvc_model_info *model, const kvc_token_policy *tokens,
+                           const kvc_layer *layers, const kernel_target *target, kvc_error *err);
+void kernel_plan_free(kernel_plan *plan);
+
+/* kernel_check.c: the codec as the template sees it, once it is checked. */
+kvc_status kernel_side_init(kernel_side *out, const kvc_codec *codec, bool is_value, const kvc_model_info *model,
+                            uint32_t page, kvc_error *err);
+/* kernel_shape.c: columns, tile, stages, warps, copies, shared_bytes of a key whose other fields are set. */
+kvc_status kernel_shape_choose(kernel_spec *k, const kernel_target *target, kvc_error *err);
+#endif

@@ -1,0 +1,92 @@
+/* kernel_shape.c - how a kernel is cut: columns of a product, copies of tables, tokens of a tile, stages, warps.
+ *
+ * Shared memory holds the tables and, for each warp, `stages` tiles of keys and values with a barrier each; the sizes
+ * are those of kernels/fragment/staged.cuh, and attend_kernel.cu asserts that it needs no more than is counted here.
+ */
+#include "kernel_plan.h"
+#include "kvc/codec_list.h"
+
+enum {
+    MOST_STAGE = 10 << 10, /* bytes of a tile: beyond that copies get no faster (pages of 2 to 16 KB reach the
+                              ceiling), and stages are lost */
+    GOOD_STAGES = 3,       /* one in use, two under way */
+    MOST_STAGES = 4,
+    MOST_WARPS = 8,  /* two of each scheduler: one's lookups behind the other's products */
+    BARRIER = 8,     /* bytes; of a stage */
+    BANKS = 128,     /* bytes that one access of a warp can read */
+    MOST_COPIES = 32 /* one for each lane */
+};
+
+static bool has_table(const kernel_side *side)
+{
+    return side->codec.symbol == KVC_SYMBOL_lut || side->codec.symbol == KVC_SYMBOL_vq;
+}
+
+/* Lane l reads copy l mod copies. Copies of an entry that fill all banks keep the lanes of an access apart; more
+ * would cost space alone. A table of 8 bits is then 32 KiB, of 2-byte entries half of that. */
+static uint32_t copies_of(const kernel_side *side)
+{
+    if (!has_table(side)) return 0;
+    uint32_t copies = BANKS / (2u * side->codec.dims);
+    return copies < MOST_COPIES ? copies : MOST_COPIES;
+}
+
+static uint32_t table_bytes(const kernel_side *side)
+{
+    return side->copies * ((2u * side->codec.dims) << side->codec.bits);
+}
+
+/* Codes, then scales and minima. */
+static uint32_t tile_bytes(const kernel_side *side, uint32_t tile)
+{
+    const kvc_codec *c = &side->codec;
+    if (c->symbol == KVC_SYMBOL_fp16) return tile * side->latent * 2;
+    if (has_table(side)) return tile * (side->latent / c->dims) * c->bits / 8;
+    uint32_t codes = tile * side->latent * c->bits / 8;
+    if (c->scale == KVC_SCALE_TOK) return codes + tile * 2 * 2;
+    return codes + (tile < c->group ? 1 : tile / c->group) * side->latent * 2 * 2;
+}
+
+/* Tiles make up pages, and groups of tokens that share a scale make up tiles or are made up of them. */
+static bool tile_divides(const kernel_spec *k, uint32_t tile)
+{
+    const kvc_codec *key = &k->key.codec;
+    bool grouped = key->scale == KVC_SCALE_CH;
+    return k->page % tile == 0 && (!grouped || key->group % tile == 0 || tile % key->group == 0);
+}
+
+static bool try_cut(kernel_spec *k, const kernel_target *target, uint32_t tile, uint32_t warps, uint32_t least_stages)
+{
+    uint32_t tables = table_bytes(&k->key) + table_bytes(&k->value);
+    uint32_t stage = tile_bytes(&k->key, tile) + tile_bytes(&k->value, tile);
+    for (uint32_t stages = MOST_STAGES; stages >= least_stages; stages--) {
+        uint32_t shared = tables + warps * stages * (stage + BARRIER);
+        if (shared > target->shared_bytes) continue;
+        k->tile = tile, k->stages = stages, k->warps = warps, k->shared_bytes = shared;
+        return true;
+    }
+    return false;
+}
+
+/* The largest tile of at most MOST_STAGE bytes with enough stages for all warps; where there is none the smallest,
+ * with fewer stages, then with fewer warps. */
+static bool cut(kernel_spec *k, const kernel_target *target)
+{
+    for (uint32_t tile = 64; tile >= 16; tile /= 2)
+        if (tile_divides(k, tile) && tile_bytes(&k->key, tile) + tile_bytes(&k->value, tile) <= MOST_STAGE &&
+            try_cut(k, target, tile, MOST_WARPS, GOOD_STAGES))
+            return true;
+    for (uint32_t warps = MOST_WARPS; warps > 1; warps /= 2)
+        if (try_cut(k, target, 16, warps, 2)) return true;
+    return false;
+}
+
+kvc_status kernel_shape_choose(kernel_spec *k, const kernel_target *target, kvc_error *err)
+{
+    k->columns = k->group <= 8 ? 8 : 16; /* one token's query heads, in eights */
+    k->key.copies = copies_of(&k->key);
+    k->value.copies = copies_of(&k->value);
+    if (cut(k, target)) return KVC_OK;
+    return kvc_fail(err, KVC_UNSUPPORTED, "%s has too little shared memory: %u bytes", target->name,
+                    target->shared_bytes);
+}

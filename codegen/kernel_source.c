@@ -1,0 +1,70 @@
+/* kernel_source.c - see kernel_source.h; kernels/template/default_params.h says what each #define means. */
+#include "kernel_source.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include "kvc/codec_list.h"
+
+static void put_words(FILE *out, const char *side, const kernel_side *s)
+{
+    const kvc_codec *c = &s->codec;
+    char spec[KVC_SPEC_MAX];
+    kvc_codec_format(c, spec);
+    fprintf(out, " * %s %s: ", side, spec);
+    if (c->symbol == KVC_SYMBOL_fp16)
+        fputs("fp16 rows\n", out);
+    else if (s->copies)
+        fprintf(out, "codes of %u bits for %u channels, a table of %u entries\n", c->bits, c->dims, 1u << c->bits);
+    else if (c->scale == KVC_SCALE_CH)
+        fprintf(out, "integers of %u bits, scale and minimum per channel for %u tokens\n", c->bits, c->group);
+    else
+        fprintf(out, "integers of %u bits, scale and minimum per token\n", c->bits);
+}
+
+static void put_side(FILE *out, const char *side, const kernel_side *s)
+{
+    const kvc_codec *c = &s->codec;
+    bool is_int = c->symbol == KVC_SYMBOL_int;
+    const char *symbol = is_int ? "ATTEND_INT" : s->copies ? "ATTEND_TABLE" : "ATTEND_FP16";
+    const char *scale = !is_int ? "0" : c->scale == KVC_SCALE_CH ? "ATTEND_CH" : "ATTEND_TOK";
+    fprintf(out, "\n#define ATTEND_%s_SYMBOL %s\n", side, symbol);
+    fprintf(out, "#define ATTEND_%s_BITS %u\n", side, is_int || s->copies ? c->bits : 0u);
+    fprintf(out, "#define ATTEND_%s_SCALE %s\n", side, scale);
+    fprintf(out, "#define ATTEND_%s_SCALE_GROUP %u\n", side, is_int ? c->group : 0u);
+    fprintf(out, "#define ATTEND_%s_LATENT %u\n", side, s->latent);
+    fprintf(out, "#define ATTEND_%s_DIMS %u\n", side, s->copies ? c->dims : 0u);
+    fprintf(out, "#define ATTEND_%s_COPIES %u\n", side, s->copies);
+}
+
+static void put_all(FILE *out, const kernel_spec *k, const char *template_hash)
+{
+    fprintf(out, "/* %s.h - parameters of template/attend_kernel.cu, written by kvcalib:\n", k->name);
+    put_words(out, "keys  ", &k->key);
+    put_words(out, "values", &k->value);
+    fprintf(out, " * heads of %u channels, %u query heads to a KV head, pages of %u tokens, %u columns */\n",
+            k->head_dim, k->group, k->page, k->columns);
+    fprintf(out, "#define ATTEND_NAME %s\n", k->name);
+    fprintf(out, "#define ATTEND_HEAD_DIM %u\n", k->head_dim);
+    fprintf(out, "#define ATTEND_GROUP %u\n", k->group);
+    fprintf(out, "#define ATTEND_COLUMNS %u\n", k->columns);
+    fprintf(out, "#define ATTEND_PAGE %u\n", k->page);
+    fprintf(out, "#define ATTEND_TILE %u\n", k->tile);
+    fprintf(out, "#define ATTEND_STAGES %u\n", k->stages);
+    fprintf(out, "#define ATTEND_WARPS %u\n", k->warps);
+    fprintf(out, "#define ATTEND_SHARED_BYTES %u\n", k->shared_bytes);
+    put_side(out, "KEY", &k->key);
+    put_side(out, "VALUE", &k->value);
+    fprintf(out, "\n#define ATTEND_KEY_TEXT \"%s\"\n", k->words);
+    fprintf(out, "#define ATTEND_TEMPLATE_HASH \"%s\"\n", template_hash);
+}
+
+char *kernel_source(const kernel_spec *kernel, const char *template_hash)
+{
+    char *text = NULL;
+    size_t n;
+    FILE *out = open_memstream(&text, &n);
+    if (!out) return NULL;
+    put_all(out, kernel, template_hash);
+    if (fclose(out) == 0) return text;
+    free(text);
+    return NULL;
+}

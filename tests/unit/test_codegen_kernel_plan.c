@@ -1,0 +1,173 @@
+/* kernel_plan_new(): what is refused and how, which layers share a kernel, how kernels are cut. */
+#include <string.h>
+#include "check_main.h"
+#include "kernel_plan.h"
+
+enum { N_LAYERS = 4 };
+
+typedef struct rig {
+    kvc_model_info model;
+    kvc_token_policy tokens;
+    kvc_layer layers[N_LAYERS];
+    kernel_plan plan;
+    kvc_error err;
+} rig;
+
+static void set_layer(rig *r, uint32_t layer, const char *key, const char *value)
+{
+    ck_assert_int_eq(kvc_codec_parse(&r->layers[layer].key, key, NULL), KVC_OK);
+    ck_assert_int_eq(kvc_codec_parse(&r->layers[layer].value, value, NULL), KVC_OK);
+}
+
+/* All layers alike. */
+static rig rig_of(uint32_t head_dim, uint32_t group, const char *key, const char *value)
+{
+    rig r = {.model = {.n_layers = N_LAYERS, .n_query_heads = 2 * group, .n_kv_heads = 2, .head_dim = head_dim},
+             .tokens = {4, 64, 64}};
+    for (uint32_t i = 0; i < N_LAYERS; i++) set_layer(&r, i, key, value);
+    return r;
+}
+
+static kvc_status plan_for(rig *r, const char *target)
+{
+    memset(&r->err, 0, sizeof r->err);
+    return kernel_plan_new(&r->plan, &r->model, &r->tokens, r->layers, kernel_target_find(target), &r->err);
+}
+
+static void expect_cut(uint32_t d, const char *key, const char *value, const char *target, uint32_t tile,
+                       uint32_t stages, uint32_t warps, uint32_t shared_bytes)
+{
+    rig r = rig_of(d, 4, key, value);
+    ck_assert_msg(plan_for(&r, target) == KVC_OK, "%s", r.err.message);
+    const kernel_spec *k = r.plan.kernels;
+    shared_bytes += stages * warps * 8;
+    ck_assert_msg(k->tile == tile && k->stages == stages && k->warps == warps && k->shared_bytes == shared_bytes,
+                  "%s %s: tile %u, %u stages, %u warps, %u bytes", target, k->words, k->tile, k->stages, k->warps,
+                  k->shared_bytes);
+    kernel_plan_free(&r.plan);
+}
+
+/* By hand: a tile's codes, scales and minima of both sides, times stages and warps, and the tables; expect_cut() adds
+ * a barrier for each stage. */
+START_TEST(kernel_plan__cuts_by_shared_memory)
+{
+    expect_cut(128, "int4.ch64", "int4.tok", "sm_90", 64, 3, 8, 8 * 3 * (64 * 64 + 512 + 64 * 64 + 256));
+    expect_cut(128, "int4.ch64", "int4.tok", "sm_80", 32, 4, 8, 8 * 4 * (32 * 64 + 512 + 32 * 64 + 128));
+    expect_cut(128, "int2.ch64", "int2.tok", "sm_90", 64, 4, 8, 8 * 4 * (64 * 32 + 512 + 64 * 32 + 256));
+    expect_cut(128, "int3.ch32", "int3.tok", "sm_90", 64, 3, 8, 8 * 3 * (64 * 48 + 1024 + 64 * 48 + 256));
+    expect_cut(128, "fp16", "fp16", "sm_90", 16, 3, 8, 8 * 3 * 2 * 16 * 256);
+    expect_cut(128, "fp16", "fp16", "sm_80", 16, 2, 8, 8 * 2 * 2 * 16 * 256);
+    expect_cut(256, "fp16", "fp16", "sm_90", 16, 3, 4, 4 * 3 * 2 * 16 * 512);
+    expect_cut(256, "fp16", "fp16", "sm_86", 16, 3, 2, 2 * 3 * 2 * 16 * 512);
+    expect_cut(128, "vq8x8", "vq8x8", "sm_90", 64, 4, 8, 2 * 256 * 16 * 8 + 8 * 4 * 2 * 64 * 16);
+    expect_cut(128, "vq2x8", "vq2x8", "sm_90", 32, 4, 8, 2 * 256 * 4 * 32 + 8 * 4 * 2 * 32 * 64);
+    expect_cut(128, "vq2x8", "vq2x6", "sm_90", 64, 3, 8, (256 + 64) * 4 * 32 + 8 * 3 * (64 * 64 + 64 * 48));
+}
+END_TEST
+
+START_TEST(kernel_plan__copies_tables_until_they_fill_the_banks)
+{
+    static const struct {
+        const char *spec;
+        uint32_t copies;
+    } cases[] = {{"vq16x8", 4}, {"vq8x8", 8}, {"vq4x8", 16}, {"vq4x4", 16}, {"vq2x6", 32}, {"lut4", 32}, {"fp16", 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rig r = rig_of(128, 4, cases[i].spec, "fp16");
+        ck_assert_msg(plan_for(&r, "sm_90") == KVC_OK, "%s", r.err.message);
+        ck_assert_uint_eq(r.plan.kernels->key.copies, cases[i].copies);
+        ck_assert_uint_eq(r.plan.kernels->value.copies, 0);
+        kernel_plan_free(&r.plan);
+    }
+}
+END_TEST
+
+/* A tile takes whole groups of tokens or a part of one. */
+START_TEST(kernel_plan__tiles_pages_and_groups)
+{
+    rig r = rig_of(64, 7, "int4.ch48", "int4.tok");
+    r.tokens.page = 48;
+    ck_assert_msg(plan_for(&r, "sm_90") == KVC_OK, "%s", r.err.message);
+    ck_assert_uint_eq(r.plan.kernels->tile, 16);
+    ck_assert_uint_eq(r.plan.kernels->columns, 8);
+    kernel_plan_free(&r.plan);
+    r = rig_of(64, 16, "int4.ch", "int4.tok");
+    r.tokens.page = 96;
+    ck_assert_msg(plan_for(&r, "sm_90") == KVC_OK, "%s", r.err.message);
+    ck_assert_uint_eq(r.plan.kernels->tile, 32);
+    ck_assert_uint_eq(r.plan.kernels->columns, 16);
+    ck_assert_str_eq(r.plan.kernels->words, "int4.ch96 int4.tok64 d64 g16 p96 c16");
+    kernel_plan_free(&r.plan);
+}
+END_TEST
+
+/* Transforms are folded elsewhere, and a default group is what it stands for. */
+START_TEST(kernel_plan__shares_kernels_between_layers)
+{
+    rig r = rig_of(128, 4, "int4.ch64", "int4.tok128");
+    set_layer(&r, 1, "int2.ch64", "vq4x8");
+    set_layer(&r, 2, "int4.ch+had", "int4.tok+klt");
+    set_layer(&r, 3, "int2.ch64+smooth+rot", "vq4x8+klt");
+    ck_assert_msg(plan_for(&r, "sm_90") == KVC_OK, "%s", r.err.message);
+    ck_assert_uint_eq(r.plan.n_layers, N_LAYERS);
+    ck_assert_uint_eq(r.plan.n_kernels, 2);
+    for (uint32_t i = 0; i < N_LAYERS; i++) ck_assert_uint_eq(r.plan.of_layer[i], i % 2);
+    ck_assert_str_eq(r.plan.kernels[0].name, "attend_int4_ch64_int4_tok128_d128_g4_p64_c8");
+    ck_assert_str_eq(r.plan.kernels[1].words, "int2.ch64 vq4x8 d128 g4 p64 c8");
+    kernel_plan_free(&r.plan);
+}
+END_TEST
+
+static void expect_refusal(uint32_t d, const char *key, const char *value, const char *says)
+{
+    rig r = rig_of(d, 4, "fp16", "fp16");
+    set_layer(&r, 2, key, value);
+    ck_assert_int_eq(plan_for(&r, "sm_90"), KVC_UNSUPPORTED);
+    ck_assert_str_eq(r.err.message, says);
+    ck_assert_ptr_null(r.plan.kernels);
+}
+
+START_TEST(kernel_plan__refuses_codecs_by_name)
+{
+    expect_refusal(128, "int4.tok64", "fp16",
+                   "layer 2, keys: int4.tok64: kernels have one scale a token, for all 128 channels, not one for 64");
+    expect_refusal(128, "fp16", "int4.ch64",
+                   "layer 2, values: int4.ch64: kernels have scales per channel for keys only");
+    expect_refusal(128, "int4.ch8", "fp16",
+                   "layer 2, keys: int4.ch8: kernels have a scale for a multiple of 16 tokens, not for 8");
+    expect_refusal(80, "int2.ch64", "fp16",
+                   "layer 2, keys: int2.ch64: kernels do not split rows of 80 channels at 2 bits");
+    expect_refusal(128, "fp16", "vq2x10+klt", "layer 2, values: vq2x10+klt: kernels have tables of 4, 6 or 8 bits");
+    expect_refusal(80, "vq4x8", "fp16",
+                   "layer 2, keys: vq4x8: kernels have a multiple of 8 codes a row, not 20 (80 channels)");
+    expect_refusal(128, "lut4.head", "fp16",
+                   "layer 2, keys: lut4.head: kernels have one table for the layer's side, not one for each head");
+    expect_refusal(128, "vq[8*2,6*8]x8+klt", "fp16",
+                   "layer 2, keys: vq[8*2,6*8]x8+klt: no kernel yet for codes of several lengths");
+    expect_refusal(128, "fp16", "vq[16]x8+klt",
+                   "layer 2, values: vq[16]x8+klt: no kernel yet for codes that heads share out");
+    expect_refusal(128, "fp16", "vq4x8+klt@joint",
+                   "layer 2, values: vq4x8+klt@joint: no kernel yet for rows of all heads together");
+    expect_refusal(128, "seg[8,4,4,2,2,0,0,0].static", "fp16",
+                   "layer 2, keys: seg[8,4,4,2,2,0,0,0].static: no kernel yet for this symbol");
+}
+END_TEST
+
+START_TEST(kernel_plan__refuses_shapes)
+{
+    rig r = rig_of(72, 4, "fp16", "fp16");
+    ck_assert_int_eq(plan_for(&r, "sm_90"), KVC_UNSUPPORTED);
+    ck_assert_str_eq(r.err.message, "no kernels for head dimension 72: only for 64, 80, 96, 128 and 256");
+    r = rig_of(128, 12, "fp16", "fp16");
+    ck_assert_int_eq(plan_for(&r, "sm_90"), KVC_UNSUPPORTED);
+    ck_assert_str_eq(r.err.message, "no kernels for 24 query heads to 2 KV heads: only for 1 to 8 and 16 to one");
+    r = rig_of(128, 4, "fp16", "fp16");
+    r.tokens.page = 40;
+    ck_assert_int_eq(plan_for(&r, "sm_90"), KVC_UNSUPPORTED);
+    ck_assert_str_eq(r.err.message, "no kernels for pages of 40 tokens: only for multiples of 16");
+}
+END_TEST
+
+CHECK_MAIN("codegen_kernel_plan", kernel_plan__cuts_by_shared_memory,
+           kernel_plan__copies_tables_until_they_fill_the_banks, kernel_plan__tiles_pages_and_groups,
+           kernel_plan__shares_kernels_between_layers, kernel_plan__refuses_codecs_by_name,
+           kernel_plan__refuses_shapes)
