@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# bench_gpu.sh FOLDER [OUT] - tests and timings on one GPU. FOLDER has test_gpu_*, bench_gpu_* of a build with CUDA (and, in FOLDER, libraries that
+# the machine lacks); whole output goes to OUT (default: FOLDER/out), a short table comes last.
+set -uo pipefail
+folder=$(cd "${1:?bench_gpu.sh FOLDER [OUT]}" && pwd)
+out=${2:-$folder/out}
+here=$(cd "$(dirname "$0")/.." && pwd)
+mkdir -p "$out"
+export LD_LIBRARY_PATH="$folder:/usr/local/cuda/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" OMP_WAIT_POLICY=passive
+summary=()
+
+# step NAME COMMAND...: its output to a file, its exit code to the table
+step() {
+    local name=$1 begin=$SECONDS
+    shift
+    "$@" >"$out/$name.txt" 2>&1
+    local code=$?
+    summary+=("$(printf '%-24s exit %3d  %4d s' "$name" "$code" $((SECONDS - begin)))")
+}
+
+nvidia-smi --query-gpu=name,clocks.max.sm,clocks.sm,power.limit,driver_version --format=csv >"$out/gpu.txt" 2>&1
+for test in "$folder"/test_gpu_*; do step "$(basename "$test")" "$test"; done
+step bench_gpu_attend "$folder/bench_gpu_attend"
+step bench_sdpa python3 "$here/tests/bench/bench_sdpa.py"
+[ ! -x "$folder/bench_gpu_backend" ] || step bench_gpu_backend "$folder/bench_gpu_backend" 2048
+if command -v compute-sanitizer >/dev/null; then
+    for tool in memcheck racecheck initcheck; do
+        step "attend-$tool" compute-sanitizer --tool "$tool" --error-exitcode 9 "$folder/test_gpu_attend"
+    done
+fi
+
+cat "$out/gpu.txt"
+grep -h 'x *[0-9]' "$out/bench_gpu_attend.txt" "$out/bench_sdpa.txt"
+head -2 "$out/bench_gpu_attend.txt"
+printf '%s\n' "${summary[@]}"
