@@ -60,7 +60,7 @@ kvc_status candidates_read(codec_space *out, const settings *s, const kvc_model_
     uint32_t n_all = out->n_keys + out->n_values;
     out->n_keys = drop_unfit(out->keys, out->n_keys, false, s, model);
     out->n_values = drop_unfit(out->values, out->n_values, true, s, model);
-    if (s->kernels)
+    if (s->kernels && out->n_keys + out->n_values < n_all)
         console_note("--kernels: %u of the %u candidates of the built-in space are left out (-v says why)",
                      n_all - out->n_keys - out->n_values, n_all);
     if (out->n_keys && out->n_values) return KVC_OK;

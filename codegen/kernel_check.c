@@ -52,7 +52,10 @@ static void judge_int(const kvc_codec *codec, bool is_value, uint32_t d, reason 
 
 static void judge_table(const kvc_codec *codec, uint32_t d, reason *why)
 {
-    if (codec->dims == 0 && codec->segment[5]) REFUSE("no kernel yet for codes that heads share out");
+    if (codec->dims == 0 && codec->segment[5]) {
+        if (codec->bits != 8) REFUSE("kernels have shared codes of 8 bits");
+        return;
+    }
     if (codec->dims == 0) REFUSE("no kernel yet for codes of several lengths");
     if (codec->scale != KVC_SCALE_NONE) REFUSE("kernels have one table for the layer's side, not one for each head");
     if (!ONE_OF(codec->bits, 4, 6, 8)) REFUSE("kernels have tables of 4, 6 or 8 bits");
@@ -84,6 +87,7 @@ kvc_status kernel_side_init(kernel_side *out, const kvc_codec *codec, bool is_va
     judge(&coder.codec, is_value, coder.latent_dim, &why);
     if (*why.text) return kvc_fail(err, KVC_UNSUPPORTED, "%s: %s", spec, why.text);
     *out = (kernel_side){.latent = coder.latent_dim};
+    if (codec->symbol == KVC_SYMBOL_vq && codec->dims == 0) out->most = coder.head_dim; /* before any are counted */
     out->codec.symbol = coder.codec.symbol;
     out->codec.bits = coder.codec.bits;
     out->codec.scale = coder.codec.scale;

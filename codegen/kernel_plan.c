@@ -3,13 +3,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "kvc/codec_list.h"
+
+/* "int4.ch64"; shared codes, up to 48 of a head: "vq.48x8" */
+static void spell_side(const kernel_side *side, char spec[KVC_SPEC_MAX])
+{
+    if (side->most)
+        snprintf(spec, KVC_SPEC_MAX, "vq.%ux%u", side->most, side->codec.bits);
+    else
+        kvc_codec_format(&side->codec, spec);
+}
 
 /* "int4.ch64 int4.tok128 d128 g4 p64 c8" and, as a C name, "attend_int4_ch64_int4_tok128_d128_g4_p64_c8". */
 static void spell(kernel_spec *k)
 {
     char key[KVC_SPEC_MAX], value[KVC_SPEC_MAX];
-    kvc_codec_format(&k->key.codec, key);
-    kvc_codec_format(&k->value.codec, value);
+    spell_side(&k->key, key);
+    spell_side(&k->value, value);
     snprintf(k->words, sizeof k->words, "%.40s %.40s d%u g%u p%u c%u", key, value, k->head_dim, k->group, k->page,
              k->columns);
     snprintf(k->name, sizeof k->name, "attend_%.120s", k->words);
@@ -17,8 +27,34 @@ static void spell(kernel_spec *k)
         if (*c == ' ' || *c == '.') *c = '_';
 }
 
+/* The most codes of a head in `params` where a codec's heads share them out; else 0. */
+static uint32_t most_codes(const kvc_codec *codec, const kvc_model_info *model, uint32_t page, const uint8_t *params)
+{
+    kvc_coder coder;
+    uint32_t most = 0;
+    if (codec->symbol != KVC_SYMBOL_vq || codec->dims || !codec->segment[5]) return 0;
+    if (!params ||
+        kvc_coder_init(&coder, codec, params + codec->param_offset, model->n_kv_heads, model->head_dim, page, NULL))
+        return model->head_dim;
+    const uint32_t *counts = coder.part[KVC_SYMBOL_PIECE]; /* FORMAT.md, "shared codes": k [H] comes first */
+    for (uint32_t i = 0; i < coder.n_kv_heads; i++) most = counts[i] > most ? counts[i] : most;
+    return most;
+}
+
+/* Of all layers and sides, a multiple of 8. */
+static uint32_t most_of_all(const kvc_model_info *model, uint32_t page, const kvc_layer *layers,
+                            const uint8_t *params)
+{
+    uint32_t most = 1;
+    for (uint32_t i = 0; i < 2 * model->n_layers; i++) {
+        uint32_t n = most_codes(i % 2 ? &layers[i / 2].value : &layers[i / 2].key, model, page, params);
+        most = n > most ? n : most;
+    }
+    return (most + 7u) & ~7u;
+}
+
 static kvc_status make_kernel(kernel_spec *out, const kvc_model_info *model, uint32_t page, const kvc_layer *layer,
-                              uint32_t index, const kernel_target *target, kvc_error *err)
+                              uint32_t most, uint32_t index, const kernel_target *target, kvc_error *err)
 {
     kvc_error why;
     *out =
@@ -28,6 +64,8 @@ static kvc_status make_kernel(kernel_spec *out, const kvc_model_info *model, uin
             kernel_side_init(i ? &out->value : &out->key, i ? &layer->value : &layer->key, i, model, page, &why);
         if (status) return kvc_fail(err, status, "layer %u, %s: %s", index, i ? "values" : "keys", why.message);
     }
+    if (out->key.most) out->key.most = most;
+    if (out->value.most) out->value.most = most;
     kvc_status status = kernel_shape_choose(out, target, &why);
     spell(out);
     return status ? kvc_fail(err, status, "layer %u, %s: %s", index, out->words, why.message) : KVC_OK;
@@ -43,7 +81,7 @@ static uint32_t place(kernel_plan *plan, const kernel_spec *k)
 }
 
 kvc_status kernel_plan_new(kernel_plan *out, const kvc_model_info *model, const kvc_token_policy *tokens,
-                           const kvc_layer *layers, const kernel_target *target, kvc_error *err)
+                           const kvc_layer *layers, const void *params, const kernel_target *target, kvc_error *err)
 {
     *out = (kernel_plan){.target = target, .n_layers = model->n_layers};
     KVC_TRY(kernel_check_model(model, tokens->page, err));
@@ -52,9 +90,10 @@ kvc_status kernel_plan_new(kernel_plan *out, const kvc_model_info *model, const 
     kvc_status status = out->kernels && out->of_layer
                             ? KVC_OK
                             : kvc_fail(err, KVC_NO_MEMORY, "no memory for the kernels of %u layers", model->n_layers);
+    uint32_t most = most_of_all(model, tokens->page, layers, params);
     for (uint32_t i = 0; status == KVC_OK && i < model->n_layers; i++) {
         kernel_spec k;
-        status = make_kernel(&k, model, tokens->page, &layers[i], i, target, err);
+        status = make_kernel(&k, model, tokens->page, &layers[i], most, i, target, err);
         if (status == KVC_OK) out->of_layer[i] = place(out, &k);
     }
     if (status != KVC_OK) kernel_plan_free(out);

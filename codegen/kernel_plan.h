@@ -15,6 +15,9 @@ typedef struct kernel_side {
     kvc_codec codec; /* group resolved, no transforms, no parameters */
     uint32_t latent; /* channels of a row */
     uint32_t copies; /* of the table in shared memory; 0: no table */
+    /* Codes that heads share out ("vq[N]x8"), else 0: as many as a head of any layer and side has, rounded up, so
+     * that one kernel serves all N; and the bytes of one table with its copies. */
+    uint32_t most, table_bytes;
 } kernel_side;
 
 typedef struct kernel_spec {
@@ -40,9 +43,10 @@ kvc_status kernel_check_model(const kvc_model_info *model, uint32_t page, kvc_er
 kvc_status kernel_check_codec(const kvc_codec *codec, bool is_value, const kvc_model_info *model, uint32_t page,
                               kvc_error *err);
 
-/* layers [model->n_layers]. The message of a refusal has the layer, the side, the spec and the reason. */
+/* layers [model->n_layers], params their parameters section; without it, NULL, heads that share codes are taken to
+ * have as many as may be. The message of a refusal has the layer, the side, the spec and the reason. */
 kvc_status kernel_plan_new(kernel_plan *out, const kvc_model_info *model, const kvc_token_policy *tokens,
-                           const kvc_layer *layers, const kernel_target *target, kvc_error *err);
+                           const kvc_layer *layers, const void *params, const kernel_target *target, kvc_error *err);
 void kernel_plan_free(kernel_plan *plan);
 
 /* kernel_check.c: the codec as the template sees it, once it is checked. */

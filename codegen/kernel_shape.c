@@ -22,17 +22,28 @@ static bool has_table(const kernel_side *side)
     return side->codec.symbol == KVC_SYMBOL_lut || side->codec.symbol == KVC_SYMBOL_vq;
 }
 
+/* Shared codes: tables of the two lengths that a head has, of 256 entries of up to 16 channels. */
+enum { SHARED_TABLES = 2, MOST_TABLE = 32 << 10, LEAST_TABLE = 256 * 2 * 16 };
+
+/* Queries of shared codes lie in shared memory: products of a row, 256 bytes each for 8 columns
+ * (kernels/template/attend_shared.cuh). */
+static uint32_t scratch_bytes(const kernel_spec *k)
+{
+    return k->key.most ? (k->key.latent / 16 + 6) * (k->columns / 8) * 256 : 0;
+}
+
 /* Lane l reads copy l mod copies. Copies of an entry that fill all banks keep the lanes of an access apart; more
  * would cost space alone. A table of 8 bits is then 32 KiB, of 2-byte entries half of that. */
 static uint32_t copies_of(const kernel_side *side)
 {
-    if (!has_table(side)) return 0;
+    if (!has_table(side) || side->most) return 0;
     uint32_t copies = BANKS / (2u * side->codec.dims);
     return copies < MOST_COPIES ? copies : MOST_COPIES;
 }
 
 static uint32_t table_bytes(const kernel_side *side)
 {
+    if (side->most) return SHARED_TABLES * side->table_bytes;
     return side->copies * ((2u * side->codec.dims) << side->codec.bits);
 }
 
@@ -41,6 +52,7 @@ static uint32_t tile_bytes(const kernel_side *side, uint32_t tile)
 {
     const kvc_codec *c = &side->codec;
     if (c->symbol == KVC_SYMBOL_fp16) return tile * side->latent * 2;
+    if (side->most) return tile * side->most;
     if (has_table(side)) return tile * (side->latent / c->dims) * c->bits / 8;
     uint32_t codes = tile * side->latent * c->bits / 8;
     if (c->scale == KVC_SCALE_TOK) return codes + tile * 2 * 2;
@@ -60,12 +72,18 @@ static bool try_cut(kernel_spec *k, const kernel_target *target, uint32_t tile, 
     uint32_t tables = table_bytes(&k->key) + table_bytes(&k->value);
     uint32_t stage = tile_bytes(&k->key, tile) + tile_bytes(&k->value, tile);
     for (uint32_t stages = MOST_STAGES; stages >= least_stages; stages--) {
-        uint32_t shared = tables + warps * stages * (stage + BARRIER);
+        uint32_t shared = tables + warps * (stages * (stage + BARRIER) + scratch_bytes(k));
         if (shared > target->shared_bytes) continue;
         k->tile = tile, k->stages = stages, k->warps = warps, k->shared_bytes = shared;
         return true;
     }
     return false;
+}
+
+static void set_tables(kernel_spec *k, uint32_t bytes)
+{
+    if (k->key.most) k->key.table_bytes = bytes;
+    if (k->value.most) k->value.table_bytes = bytes;
 }
 
 /* The largest tile of at most MOST_STAGE bytes with enough stages for all warps; where there is none the smallest,
@@ -86,6 +104,11 @@ kvc_status kernel_shape_choose(kernel_spec *k, const kernel_target *target, kvc_
     k->columns = k->group <= 8 ? 8 : 16; /* one token's query heads, in eights */
     k->key.copies = copies_of(&k->key);
     k->value.copies = copies_of(&k->value);
+    for (uint32_t bytes = MOST_TABLE; bytes >= LEAST_TABLE; bytes /= 2) { /* fewer copies rather than fewer warps */
+        set_tables(k, bytes);
+        if (cut(k, target) && (k->warps == MOST_WARPS || bytes == LEAST_TABLE)) return KVC_OK;
+        if (!k->key.most && !k->value.most) break;
+    }
     if (cut(k, target)) return KVC_OK;
     return kvc_fail(err, KVC_UNSUPPORTED, "%s has too little shared memory: %u bytes", target->name,
                     target->shared_bytes);

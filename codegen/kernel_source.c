@@ -8,10 +8,15 @@ static void put_words(FILE *out, const char *side, const kernel_side *s)
 {
     const kvc_codec *c = &s->codec;
     char spec[KVC_SPEC_MAX];
-    kvc_codec_format(c, spec);
+    if (s->most)
+        snprintf(spec, sizeof spec, "vq[N]x%u", c->bits);
+    else
+        kvc_codec_format(c, spec);
     fprintf(out, " * %s %s: ", side, spec);
     if (c->symbol == KVC_SYMBOL_fp16)
         fputs("fp16 rows\n", out);
+    else if (s->most)
+        fprintf(out, "codes of %u bits that heads share out, up to %u of a head\n", c->bits, s->most);
     else if (s->copies)
         fprintf(out, "codes of %u bits for %u channels, a table of %u entries\n", c->bits, c->dims, 1u << c->bits);
     else if (c->scale == KVC_SCALE_CH)
@@ -24,15 +29,20 @@ static void put_side(FILE *out, const char *side, const kernel_side *s)
 {
     const kvc_codec *c = &s->codec;
     bool is_int = c->symbol == KVC_SYMBOL_int;
-    const char *symbol = is_int ? "ATTEND_INT" : s->copies ? "ATTEND_TABLE" : "ATTEND_FP16";
+    const char *symbol = is_int      ? "ATTEND_INT"
+                         : s->most   ? "ATTEND_SHARED"
+                         : s->copies ? "ATTEND_TABLE"
+                                     : "ATTEND_FP16";
     const char *scale = !is_int ? "0" : c->scale == KVC_SCALE_CH ? "ATTEND_CH" : "ATTEND_TOK";
     fprintf(out, "\n#define ATTEND_%s_SYMBOL %s\n", side, symbol);
-    fprintf(out, "#define ATTEND_%s_BITS %u\n", side, is_int || s->copies ? c->bits : 0u);
+    fprintf(out, "#define ATTEND_%s_BITS %u\n", side, is_int || s->copies || s->most ? c->bits : 0u);
     fprintf(out, "#define ATTEND_%s_SCALE %s\n", side, scale);
     fprintf(out, "#define ATTEND_%s_SCALE_GROUP %u\n", side, is_int ? c->group : 0u);
     fprintf(out, "#define ATTEND_%s_LATENT %u\n", side, s->latent);
     fprintf(out, "#define ATTEND_%s_DIMS %u\n", side, s->copies ? c->dims : 0u);
     fprintf(out, "#define ATTEND_%s_COPIES %u\n", side, s->copies);
+    fprintf(out, "#define ATTEND_%s_MOST %u\n", side, s->most);
+    fprintf(out, "#define ATTEND_%s_TABLE_BYTES %u\n", side, s->table_bytes);
 }
 
 static void put_all(FILE *out, const kernel_spec *k, const char *template_hash)

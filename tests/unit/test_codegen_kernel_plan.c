@@ -31,7 +31,7 @@ static rig rig_of(uint32_t head_dim, uint32_t group, const char *key, const char
 static kvc_status plan_for(rig *r, const char *target)
 {
     memset(&r->err, 0, sizeof r->err);
-    return kernel_plan_new(&r->plan, &r->model, &r->tokens, r->layers, kernel_target_find(target), &r->err);
+    return kernel_plan_new(&r->plan, &r->model, &r->tokens, r->layers, NULL, kernel_target_find(target), &r->err);
 }
 
 static void expect_cut(uint32_t d, const char *key, const char *value, const char *target, uint32_t tile,
@@ -117,6 +117,23 @@ START_TEST(kernel_plan__shares_kernels_between_layers)
 }
 END_TEST
 
+/* Whatever N is; without constants heads may have a code for every channel. 8 warps of 2 stages beside two tables of
+ * 8 KiB a side, and a query of 10 products of 256 bytes. */
+START_TEST(kernel_plan__has_one_kernel_for_shared_codes)
+{
+    rig r = rig_of(64, 4, "vq[4]x8+klt", "vq[16]x8+klt");
+    set_layer(&r, 1, "vq[24]x8+klt", "vq[2]x8+klt");
+    ck_assert_msg(plan_for(&r, "sm_90") == KVC_OK, "%s", r.err.message);
+    ck_assert_uint_eq(r.plan.n_kernels, 1);
+    const kernel_spec *k = r.plan.kernels;
+    ck_assert_str_eq(k->words, "vq.64x8 vq.64x8 d64 g4 p64 c8");
+    ck_assert_uint_eq(k->key.most, 64);
+    ck_assert_uint_eq(k->warps, 8);
+    ck_assert_uint_eq(k->shared_bytes, 4 * k->key.table_bytes + 8 * (k->stages * (k->tile * 128 + 8) + 10 * 256));
+    kernel_plan_free(&r.plan);
+}
+END_TEST
+
 static void expect_refusal(uint32_t d, const char *key, const char *value, const char *says)
 {
     rig r = rig_of(d, 4, "fp16", "fp16");
@@ -143,8 +160,7 @@ START_TEST(kernel_plan__refuses_codecs_by_name)
                    "layer 2, keys: lut4.head: kernels have one table for the layer's side, not one for each head");
     expect_refusal(128, "vq[8*2,6*8]x8+klt", "fp16",
                    "layer 2, keys: vq[8*2,6*8]x8+klt: no kernel yet for codes of several lengths");
-    expect_refusal(128, "fp16", "vq[16]x8+klt",
-                   "layer 2, values: vq[16]x8+klt: no kernel yet for codes that heads share out");
+    expect_refusal(128, "fp16", "vq[16]x6+klt", "layer 2, values: vq[16]x6+klt: kernels have shared codes of 8 bits");
     expect_refusal(128, "fp16", "vq4x8+klt@joint",
                    "layer 2, values: vq4x8+klt@joint: no kernel yet for rows of all heads together");
     expect_refusal(128, "seg[8,4,4,2,2,0,0,0].static", "fp16",
@@ -169,5 +185,5 @@ END_TEST
 
 CHECK_MAIN("codegen_kernel_plan", kernel_plan__cuts_by_shared_memory,
            kernel_plan__copies_tables_until_they_fill_the_banks, kernel_plan__tiles_pages_and_groups,
-           kernel_plan__shares_kernels_between_layers, kernel_plan__refuses_codecs_by_name,
-           kernel_plan__refuses_shapes)
+           kernel_plan__shares_kernels_between_layers, kernel_plan__has_one_kernel_for_shared_codes,
+           kernel_plan__refuses_codecs_by_name, kernel_plan__refuses_shapes)
