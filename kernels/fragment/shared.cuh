@@ -67,6 +67,7 @@ template <int DIM, int PAGE, int TILE, int MOST_CODES, int ONE_TABLE_BYTES> stru
     /* Tables of 1, 2, 4, 8, 16 channels lie behind each other: that of c begins at entry values (c - 1) * 256. */
     __device__ static __forceinline__ void copy_table(uint8_t *to, const head &h, const uint16_t *tables)
     {
+#pragma unroll
         for (int i = 0; i < 2; i++, to += ONE_TABLE_BYTES) {
             if (h.part[i].n == 0) continue;
             const uint16_t *table = tables + (h.part[i].c - 1) * SHARED_ENTRIES;

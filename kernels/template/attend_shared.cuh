@@ -53,7 +53,9 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
             bool present;
             size_t row = q.row_of(l, b, run, n * 8 + lane / 4, &present);
             q.spread(n, present ? scales[row] : 0.0f, present ? biases[row] : 0.0f, 0.0f, lane);
-            for (int i = 0, step = 0; i < 2; i++)
+            int step = 0;
+#pragma unroll
+            for (int i = 0; i < 2; i++)
                 for (int product = 0; product < products_of(head.part[i]); product++, step++) {
                     uint32_t x[4];
                     for (int j = 0; j < 4; j++) {
@@ -132,6 +134,7 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
         for (int i = 0; i < BLOCKS; i++)
 #pragma unroll
             for (int n = 0; n < TILES_N; n++) out[i][n][0] = out[i][n][1] = out[i][n][2] = out[i][n][3] = 0.0f;
+#pragma unroll
         for (int i = 0; i < 2; i++, tables += TABLE) {
             const shared_class &part = head.part[i];
             switch (part.n ? part.c : 0) {
@@ -278,7 +281,7 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
         s.leave(
             result, DIM, lane,
             [head, of_first](int slot, int g) {
-                const shared_class &part = head.part[slot >= of_first];
+                const shared_class part = slot >= of_first ? head.part[1] : head.part[0]; /* no index: registers */
                 int at = slot >= of_first ? slot - of_first : slot, code = at / part.c * 8 + g;
                 return code < part.n ? part.channel + code * part.c + at % part.c : -1;
             },
