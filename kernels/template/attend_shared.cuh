@@ -170,11 +170,15 @@ __host__ __device__ constexpr bool shared_combines(int d, int most, int c, int a
 __host__ __device__ constexpr int shared_tiles(int d, int most)
 {
     int tiles = 1;
-    for (int c = 16; c; c /= 2)
-        for (int a = 1; a * c <= d; a++)
-            for (int b = 0; b * 2 * c <= d; b++)
-                if (shared_combines(d, most, c, a, b) && (a * c + b * 2 * c + 1) / 2 > tiles)
-                    tiles = (a * c + b * 2 * c + 1) / 2;
+    for (int k = 1; k <= d && k <= most; k++) {
+        int c = 16, small = k;
+        if (k > d / 16) {
+            for (c = 8; k > d / c;) c /= 2;
+            small = 2 * k - d / c;
+        }
+        int slots = (small + 7) / 8 * c + (k - small + 7) / 8 * 2 * c;
+        if ((slots + 1) / 2 > tiles) tiles = (slots + 1) / 2;
+    }
     return tiles;
 }
 
