@@ -144,4 +144,19 @@ static inline void check_doubles(const char *what, const char *shape, size_t n, 
     }
     report(worst <= tolerance, what, shape, worst);
 }
+
+/* Of one sequence. */
+typedef struct shape {
+    uint32_t tokens, heads, kv_heads, d;
+    kvc_token_policy policy;
+} shape;
+
+static inline const char *name_of(const shape *s)
+{
+    static char text[128];
+    snprintf(text, sizeof text, "T %u heads %u/%u d %u policy %u %u %u", s->tokens, s->heads, s->kv_heads, s->d,
+             s->policy.sinks, s->policy.window, s->policy.page);
+    return text;
+}
+
 #endif

@@ -3,11 +3,6 @@
 #include "gpu_check.h"
 #include "params_rig.h"
 
-typedef struct shape {
-    uint32_t tokens, heads, kv_heads, d;
-    kvc_token_policy policy;
-} shape;
-
 /* Lengths around tiles, groups of 1 to 8, every tile's head dimension and odd ones; pages smaller and larger than a
  * tile, no window, more sinks than tokens. */
 static const shape shapes[] = {
@@ -19,14 +14,6 @@ static const shape shapes[] = {
     {300, 4, 2, 66, {4, 20, 64}},
 };
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
-
-static const char *name_of(const shape *s)
-{
-    static char text[128];
-    snprintf(text, sizeof text, "T %u heads %u/%u d %u policy %u %u %u", s->tokens, s->heads, s->kv_heads, s->d,
-             s->policy.sinks, s->policy.window, s->policy.page);
-    return text;
-}
 
 /* ---- copies */
 

@@ -2,11 +2,6 @@
  * moments, the probe of candidates, sensitivity. Twice the same call gives the same bits. */
 #include "gpu_check.h"
 
-typedef struct shape {
-    uint32_t tokens, heads, kv_heads, d;
-    kvc_token_policy policy;
-} shape;
-
 /* Lengths around strips and blocks, groups of 1 to 8; no window, no sinks, pages that never fill, more sinks than
  * tokens. */
 static const shape shapes[] = {
@@ -17,14 +12,6 @@ static const shape shapes[] = {
     {1100, 3, 1, 64, {0, 500, 64}}, {600, 16, 2, 128, {4, 64, 64}},
 };
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
-
-static const char *name_of(const shape *s)
-{
-    static char text[128];
-    snprintf(text, sizeof text, "T %u heads %u/%u d %u policy %u %u %u", s->tokens, s->heads, s->kv_heads, s->d,
-             s->policy.sinks, s->policy.window, s->policy.page);
-    return text;
-}
 
 /* ---- logits */
 
