@@ -64,14 +64,18 @@ template <typename P> struct attend {
         return (run.first_column + (uint32_t)column) / P::GROUP;
     }
 
-    /* Scores of tokens that a column's query does not see yet become -inf. `first` is the oldest token of the block.
-     */
+    __device__ static __forceinline__ bool sees(const attend_run &run, uint32_t token, int column)
+    {
+        uint32_t query = query_of(run, column);
+        return token < run.sight.before + query && (int)token >= run.sight.oldest + (int)query;
+    }
+
+    /* Scores of tokens that a column's query does not see become -inf. `first` is the oldest token of the block. */
     template <int BLOCKS>
     __device__ static __forceinline__ void hide(float p[BLOCKS][TILES_N][4], uint32_t first, const attend_run &run,
                                                 const attend_batch &b, int lane)
     {
-        uint32_t seen_by_all = run.n_tokens - b.n_queries + 1;
-        if (first + BLOCKS * 16 <= seen_by_all) return;
+        if (first + BLOCKS * 16 <= run.sight.before && (int)first >= run.sight.oldest + (int)b.n_queries - 1) return;
 #pragma unroll
         for (int i = 0; i < BLOCKS; i++)
 #pragma unroll
@@ -79,14 +83,13 @@ template <typename P> struct attend {
 #pragma unroll
                 for (int e = 0; e < 4; e++) {
                     uint32_t token = first + (uint32_t)(i * 16 + lane / 4 + e / 2 * 8);
-                    if (token >= seen_by_all + query_of(run, n * 8 + lane % 4 * 2 + e % 2)) p[i][n][e] = -INFINITY;
+                    if (!sees(run, token, n * 8 + lane % 4 * 2 + e % 2)) p[i][n][e] = -INFINITY;
                 }
     }
 
     /* Row r is token r, or behind the sinks token r + n_packed. */
     __device__ static __forceinline__ void hide_exact(float p[1][TILES_N][4], int first, uint32_t sinks,
-                                                      const attend_run &run, const attend_batch &b, int n_exact,
-                                                      int lane)
+                                                      const attend_run &run, int n_exact, int lane)
     {
 #pragma unroll
         for (int n = 0; n < TILES_N; n++)
@@ -94,8 +97,8 @@ template <typename P> struct attend {
             for (int e = 0; e < 4; e++) {
                 uint32_t row = (uint32_t)(first + lane / 4 + e / 2 * 8);
                 uint32_t token = row < sinks ? row : row + run.n_packed;
-                uint32_t seen = run.n_tokens - b.n_queries + 1 + query_of(run, n * 8 + lane % 4 * 2 + e % 2);
-                if ((int)row >= n_exact || token >= seen) p[0][n][e] = -INFINITY;
+                bool seen = (int)row < n_exact && sees(run, token, n * 8 + lane % 4 * 2 + e % 2);
+                if (!seen) p[0][n][e] = -INFINITY;
             }
     }
 
@@ -165,7 +168,7 @@ template <typename P> struct attend {
             for (int n = 0; n < TILES_N; n++)
 #pragma unroll
                 for (int e = 0; e < 4; e++) p[0][n][e] *= q.scale[n][e % 2];
-            hide_exact(p, row, l.sinks, run, b, n_exact, lane);
+            hide_exact(p, row, l.sinks, run, n_exact, lane);
             s.template weigh<1>(p);
             int tokens[4] = {min(row + 2 * t, last), min(row + 2 * t + 1, last), min(row + 2 * t + 8, last),
                              min(row + 2 * t + 9, last)};

@@ -29,6 +29,8 @@ typedef struct attend_batch {
     uint32_t n_sequences;
     uint32_t n_queries; /* of each sequence, at least 1 */
     float score_scale;  /* of q.k; natural, not base 2 */
+    /* 0: none. Token i sees tokens j > i - sliding_window alone, sinks among them or not. */
+    uint32_t sliding_window;
 } attend_batch;
 
 /* Scratch, of attend_scratch() bytes each. */

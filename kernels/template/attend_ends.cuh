@@ -16,7 +16,8 @@ __global__ void attend_count(attend_layer l, attend_batch b, attend_work w, uint
         uint32_t i = first + lane, own = 0;
         if (i < b.n_sequences) {
             uint32_t n = l.length[b.slots[i]], c = l.packed[b.slots[i]];
-            own = c / tile + exact_units(n, c);
+            attend_extent e = extent_of(b, n, c, l.sinks, tile);
+            own = e.n_tiles + e.n_exact;
         }
         uint32_t sum = own;
         for (uint32_t step = 1; step < 32; step *= 2) {
@@ -110,10 +111,11 @@ __device__ inline merge_pieces pieces_of(const attend_layer &l, const attend_bat
                                          const merge_shape &m, uint32_t sequence, uint32_t head, bool exact,
                                          uint32_t column)
 {
-    uint32_t of_head = w.units[b.n_sequences], slot = b.slots[sequence], n_tiles = l.packed[slot] / m.tile;
-    uint32_t n_units = exact ? exact_units(l.length[slot], l.packed[slot]) : n_tiles;
+    uint32_t of_head = w.units[b.n_sequences], slot = b.slots[sequence];
+    attend_extent e = extent_of(b, l.length[slot], l.packed[slot], l.sinks, m.tile);
+    uint32_t n_units = exact ? e.n_exact : e.n_tiles;
     if (n_units == 0) return merge_pieces{NULL, 0, 0};
-    uint32_t begin = head * of_head + w.units[sequence] + (exact ? n_tiles : 0), total = l.n_heads * of_head;
+    uint32_t begin = head * of_head + w.units[sequence] + (exact ? e.n_tiles : 0), total = l.n_heads * of_head;
     attend_columns columns = columns_of(b.n_queries, m.group, m.columns, m.n_warps);
     uint32_t of_block = share_of(total, m.n_blocks),
              first = number_of(begin, of_block, of_head, total, columns.parts);

@@ -6,25 +6,56 @@
 
 #define EXACT_TOKENS 16 /* of a unit of fp16 rows */
 
+/* Tokens that the first query of a sequence sees: oldest .. before - 1. Of the next query both are one more. */
+struct attend_sight {
+    uint32_t before;
+    int oldest; /* may be negative */
+};
+
+__device__ __forceinline__ attend_sight sight_of(const attend_batch &b, uint32_t n_tokens)
+{
+    attend_sight s;
+    s.before = n_tokens + 1 - b.n_queries;
+    bool all = b.sliding_window == 0 || b.sliding_window >= n_tokens;
+    s.oldest = all ? -(int)b.n_queries : (int)s.before - (int)b.sliding_window;
+    return s;
+}
+
+/* Units of a sequence that some query sees: of pages and of fp16 rows those from the first one on. */
+struct attend_extent {
+    uint32_t first_tile, n_tiles, first_exact, n_exact;
+};
+
 /* Units begin .. end - 1 of the pages, or of the fp16 rows, of one sequence and head: what one warp does of them. */
 struct attend_run {
     uint32_t head, sequence, slot;
     uint32_t n_tokens, n_packed;
+    attend_sight sight;
     uint32_t begin, end;
     uint32_t first_column; /* of those of the head that the warp has */
     uint32_t result;       /* index of its partial result */
     bool exact;
 };
 
-__device__ __forceinline__ uint32_t exact_units(uint32_t n_tokens, uint32_t n_packed)
-{
-    return (n_tokens - n_packed + EXACT_TOKENS - 1) / EXACT_TOKENS;
-}
-
 /* Of n, when `parts` have equal shares and the last ones what is left. */
 __host__ __device__ __forceinline__ uint32_t share_of(uint32_t n, uint32_t parts)
 {
     return (n + parts - 1) / parts;
+}
+
+/* Row r of the fp16 rows is token r, or behind the sinks token r + n_packed. */
+__device__ __forceinline__ attend_extent extent_of(const attend_batch &b, uint32_t n_tokens, uint32_t n_packed,
+                                                   uint32_t sinks, uint32_t tile)
+{
+    int oldest = sight_of(b, n_tokens).oldest;
+    uint32_t hidden = oldest > 0 ? (uint32_t)oldest : 0, behind = hidden > sinks ? hidden - sinks : 0;
+    uint32_t hidden_packed = behind < n_packed ? behind : n_packed;
+    attend_extent e;
+    e.first_tile = hidden_packed / tile;
+    e.n_tiles = n_packed / tile - e.first_tile;
+    e.first_exact = (hidden - hidden_packed) / EXACT_TOKENS;
+    e.n_exact = share_of(n_tokens - n_packed, EXACT_TOKENS) - e.first_exact;
+    return e;
 }
 
 /* A head's columns, queries times heads of the group, are `tiles` of P::COLUMNS, each of which has to go over all
@@ -125,12 +156,14 @@ __device__ __forceinline__ attend_run run_at(const attend_layer &l, const attend
     run.slot = b.slots[low];
     run.n_tokens = l.length[run.slot];
     run.n_packed = l.packed[run.slot];
-    uint32_t n_tiles = run.n_packed / tile, begin = left - w.units[low], limit = end - head_begin - w.units[low];
-    run.exact = begin >= n_tiles;
-    uint32_t n_units = run.exact ? exact_units(run.n_tokens, run.n_packed) : n_tiles,
-             offset = run.exact ? n_tiles : 0;
-    run.begin = begin - offset;
-    run.end = limit - offset < n_units ? limit - offset : n_units;
+    run.sight = sight_of(b, run.n_tokens);
+    attend_extent e = extent_of(b, run.n_tokens, run.n_packed, l.sinks, tile);
+    uint32_t begin = left - w.units[low], limit = end - head_begin - w.units[low];
+    run.exact = begin >= e.n_tiles;
+    uint32_t first = run.exact ? e.first_exact : e.first_tile, n_units = run.exact ? e.n_exact : e.n_tiles,
+             offset = run.exact ? e.n_tiles : 0;
+    run.begin = first + begin - offset;
+    run.end = first + (limit - offset < n_units ? limit - offset : n_units);
     run.first_column = 0;
     run.result = result_of(run.head, run.sequence, b.n_sequences, run.exact, part, n_parts);
     return run;

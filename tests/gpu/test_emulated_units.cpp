@@ -1,5 +1,6 @@
 /* test_emulated_units.cpp - the numbers that attend_units.cuh gives: every unit of the list in one part, parts of a
- * run side by side, partial results that are never the same and never more than results_of(). */
+ * run side by side, partial results that are never the same and never more than results_of(); with a sliding window
+ * no unit that no query sees. */
 #include "emulate.h"
 #include <stdio.h>
 #include <vector>
@@ -58,6 +59,45 @@ static void check_columns(uint32_t n_warps)
     }
 }
 
+/* The oldest token that any query sees, by looking at each. */
+static uint32_t oldest_seen(const attend_batch &b, uint32_t n_tokens)
+{
+    for (uint32_t token = 0; token < n_tokens; token++)
+        for (uint32_t i = n_tokens - b.n_queries; i < n_tokens; i++)
+            if (token <= i && (b.sliding_window == 0 || token + b.sliding_window > i)) return token;
+    return n_tokens;
+}
+
+static void check_extent(uint32_t n_tokens, uint32_t n_packed, uint32_t sinks, const attend_batch &b)
+{
+    const uint32_t tile = 16;
+    attend_extent e = extent_of(b, n_tokens, n_packed, sinks, tile);
+    uint32_t oldest = oldest_seen(b, n_tokens), pages = n_packed, rows = n_tokens - n_packed; /* the first one seen */
+    for (uint32_t token = n_tokens; token-- > oldest;)
+        if (token >= sinks && token < sinks + n_packed)
+            pages = token - sinks;
+        else
+            rows = token < sinks ? token : token - n_packed;
+    if (pages == n_packed ? e.n_tiles == 0
+                          : e.first_tile == pages / tile && e.first_tile + e.n_tiles == n_packed / tile)
+        if (e.first_exact == rows / EXACT_TOKENS &&
+            e.first_exact + e.n_exact == share_of(n_tokens - n_packed, EXACT_TOKENS))
+            return;
+    failures++;
+    fprintf(stderr, "%u tokens, %u packed, %u sinks, %u queries, window %u: tiles %u + %u, rows %u + %u\n", n_tokens,
+            n_packed, sinks, b.n_queries, b.sliding_window, e.first_tile, e.n_tiles, e.first_exact, e.n_exact);
+}
+
+static void check_extents(void)
+{
+    for (uint32_t n_packed = 0; n_packed <= 64; n_packed += 32)
+        for (uint32_t sinks = 0; sinks <= 20; sinks += 4)
+            for (uint32_t queries = 1; queries <= 16; queries += 5)
+                for (uint32_t window = 0; window <= 130; window++)
+                    check_extent(sinks + n_packed + 40, n_packed, sinks,
+                                 attend_batch{NULL, 1, queries, 1.0f, window});
+}
+
 int main(void)
 {
     for (uint32_t heads = 1; heads <= 3; heads++)
@@ -67,5 +107,6 @@ int main(void)
                     for (uint32_t parts = 1; parts <= 8; parts++)
                         check(grid{heads, sequences, of_sequence, blocks, parts});
     for (uint32_t warps = 1; warps <= 16; warps++) check_columns(warps);
+    check_extents();
     return failures != 0;
 }

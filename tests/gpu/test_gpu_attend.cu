@@ -58,7 +58,8 @@ template <typename P> static std::vector<float> outputs(const attend_case &c, co
     cudaStream_t stream = 0;
     attend_layer l = to_device(a, c);
     attend_work w = make_work<P>(a, c, n_blocks);
-    attend_batch b = {a.copy(c.slots, s.n_sequences), s.n_sequences, s.n_queries, 1.0f / sqrtf((float)s.d)};
+    attend_batch b = {a.copy(c.slots, s.n_sequences), s.n_sequences, s.n_queries, 1.0f / sqrtf((float)s.d),
+                      s.sliding_window};
     const float *q = a.copy(queries, n);
     float *out = a.make<float>(n);
     device_check(cudaSuccess, "");
@@ -83,8 +84,8 @@ static void expect(bool good, const attend_shape &s, const char *what, double er
 {
     if (good) return;
     failures++;
-    fprintf(stderr, "%s / %s d %u group %u queries %u: %s (%.3g)\n", s.key, s.value, s.d, s.group, s.n_queries, what,
-            error);
+    fprintf(stderr, "%s / %s d %u group %u queries %u window %u: %s (%.3g)\n", s.key, s.value, s.d, s.group,
+            s.n_queries, s.sliding_window, what, error);
 }
 
 /* Row 1 has a NaN: it is NaN, and all others stay as they were. */
@@ -106,16 +107,17 @@ struct lengths {
 };
 
 template <typename P>
-static void check(const char *key, const char *value, uint32_t n_queries, const lengths &tokens, uint32_t n_blocks)
+static void check(const char *key, const char *value, uint32_t n_queries, const lengths &tokens, uint32_t n_blocks,
+                  uint32_t sliding_window = 0)
 {
-    attend_shape s = {key, value, 2, P::GROUP, P::D, 64, 4, 64, n_queries, tokens.n, {0}};
+    attend_shape s = {key, value, 2, P::GROUP, P::D, 64, 4, 64, n_queries, tokens.n, sliding_window, {0}};
     attend_case c;
     memcpy(s.lengths, tokens.of, sizeof s.lengths);
     attend_case_new(&c, &s);
     std::vector<float> got = outputs<P>(c, c.queries, n_blocks);
     double error = attend_case_error(&c, got.data());
-    printf("%-16s %-16s d %3u group %u queries %u blocks %u: %.1e\n", key, value, s.d, s.group, n_queries, n_blocks,
-           error);
+    printf("%-16s %-16s d %3u group %u queries %u window %u blocks %u: %.1e\n", key, value, s.d, s.group, n_queries,
+           sliding_window, n_blocks, error);
     expect(error < 2e-3, s, "wrong", error);
     std::vector<float> again = outputs<P>(c, c.queries, n_blocks);
     expect(memcmp(got.data(), again.data(), got.size() * sizeof(float)) == 0, s, "differs when run again", 0);
@@ -218,6 +220,25 @@ static void check_tables(void)
     CASE(64, 4, 8, 64, table<64 AND 4 AND 8 AND 64 AND 2>, int_tok<64 AND 4 AND 64>, "vq4x8+klt", "int4.tok+had", 1);
 }
 
+/* A sliding window that ends in the fp16 window, in a page, at a page's border, among the sinks, at the first token,
+ * before it: what is older is not listed, or hidden. */
+template <typename P> static void check_window(const char *key, const char *value)
+{
+    static const lengths tokens = {4, {300, 16, 67, 133}};
+    for (uint32_t window : {1, 40, 104, 168, 200, 233, 298, 300, 5000})
+        for (uint32_t n_queries : {1, 5}) check<P>(key, value, n_queries, tokens, 3, window);
+}
+#define WINDOW(d, group, columns, tile, keys, values, key, value)                                                    \
+    check_window<attend_params<d, group, columns, tile, 3, 4, keys, values>>(key, value)
+
+static void check_windows(void)
+{
+    WINDOW(64, 4, 8, 16, half_rows<64 AND 16>, half_rows<64 AND 16>, "fp16", "fp16");
+    WINDOW(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok");
+    WINDOW(64, 16, 16, 32, table<64 AND 4 AND 8 AND 32 AND 2>, int_tok<64 AND 4 AND 32>, "vq4x8+klt", "int4.tok");
+    WINDOW(64, 3, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[2]x8+klt", "vq[8]x8+klt");
+}
+
 int main(void)
 {
 #ifndef KVC_EMULATE
@@ -230,6 +251,7 @@ int main(void)
     check_tables();
     check_shared();
     check_batches();
+    check_windows();
 #else
 #ifdef __SANITIZE_ADDRESS__
     const int orders = 1; /* a minute and a half */
@@ -242,6 +264,7 @@ int main(void)
         check_tables();
         check_shared();
         check_batches();
+        check_windows();
     }
 #endif
     return failures != 0;
