@@ -3,6 +3,7 @@
 #include <string.h>
 #include "cache.h"
 #include "config.h"
+#include "options.h"
 
 static void *default_alloc(void *context, size_t bytes, size_t alignment)
 {
@@ -15,15 +16,6 @@ static void default_free(void *context, void *memory, size_t bytes)
     (void)context;
     (void)bytes;
     free(memory);
-}
-
-kvc_status kvci_cache_check_options(const void *options, uint32_t size, size_t known, kvc_error *err)
-{
-    const uint8_t *bytes = options;
-    if (size < known) return kvc_fail(err, KVC_INVALID, "options of %u bytes, %zu expected", size, known);
-    for (size_t i = known; i < size; i++)
-        if (bytes[i]) return kvc_fail(err, KVC_UNSUPPORTED, "an option at byte %zu is not in this version", i);
-    return KVC_OK;
 }
 
 /* ---- layout ---- */
@@ -104,7 +96,9 @@ static kvc_status cache_shape(kvc_cache *shape, const kvc_config *cfg, const kvc
                               kvc_error *err)
 {
     const kvc_model_info *m = cfg->model;
-    KVC_TRY(kvci_cache_check_options(options, options->size, sizeof *options, err));
+    kvc_cache_options known;
+    KVC_TRY(kvci_options_take(&known, sizeof known, options, sizeof known, err));
+    options = &known;
     if (options->max_sequences == 0) return kvc_fail(err, KVC_INVALID, "a cache needs at least one sequence");
     uint64_t n_pages = options->max_tokens / cfg->tokens->policy.page;
     if (n_pages > UINT32_MAX) return kvc_fail(err, KVC_INVALID, "max_tokens is too large");
