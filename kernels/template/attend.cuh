@@ -1,10 +1,11 @@
 /* attend.cuh - attention of the newest tokens over compressed caches: one persistent grid for all sequences.
  *
- * The work is a list of units: for each KV head, for each sequence, the tiles of its compressed pages, then tiles of
- * EXACT_TOKENS fp16 rows. Every block takes an equal share of the list, its warps equal shares of that. Units
- * of one kind that belong together are a run; for each run a warp keeps a running softmax (maximum, sum, weighted
- * sum) and leaves a partial result, and attend_merge() puts those together. Tiles of pages come by background
- * copies, STAGES ahead, into the warp's own shared memory: no warp waits for another.
+ * The work is two lists of units: for each KV head, for each sequence, the tiles of its compressed pages; and the
+ * same of its fp16 rows, EXACT_TOKENS a unit. Every block takes an equal share of the tiles, its warps equal shares
+ * of that; of the rows every warp takes an equal share. Units that belong together are a run; for each run a warp
+ * keeps a running softmax (maximum, sum, weighted sum) and leaves a partial result, and attend_merge() puts those
+ * together. Tiles come by background copies, STAGES ahead, into the warp's own shared memory: no warp waits for
+ * another.
  *
  * Keys and values are operand A (tokens x channels, channels x tokens), queries and weights operand B, of 8 columns:
  * column i * GROUP + k is token i of the queries and query head k of the group. Scales never meet codes: a key's per
@@ -32,14 +33,30 @@ template <typename P> struct attend {
     typedef attend_keys<P, exact_side> exact_keys;
     typedef attend_values<P, exact_side> exact_values;
 
-    /* Shared memory of a block: tables of both sides, the warps' stages, their scratch, their barriers. */
-    static const int STAGE_BYTES = key_side::BYTES + value_side::BYTES,
-                     TABLE_BYTES = key_side::TABLE + value_side::TABLE;
-    static const int RING_BYTES = P::STAGES * STAGE_BYTES, TILES_OF_PAGE = P::PAGE / P::TILE;
+    /* Shared memory of a block: tables of both sides, the warps' stages, their scratch, their barriers. Tables of one
+     * length of codes lie side by side, TABLE_ROW bytes for an entry (fragment/table.cuh); others behind them. */
+    static const int ENTRIES = key_side::ENTRIES > value_side::ENTRIES ? key_side::ENTRIES : value_side::ENTRIES;
+    static const int STAGE_BYTES = key_side::BYTES + value_side::BYTES, PLAIN_BYTES = ENTRIES * TABLE_ROW,
+                     TABLE_BYTES = PLAIN_BYTES + key_side::TABLE + value_side::TABLE;
+    /* The results of four columns go through a warp's stages. */
+    static const int COPIED_BYTES = P::STAGES * STAGE_BYTES,
+                     RING_BYTES = COPIED_BYTES > 16 * P::D ? COPIED_BYTES : 16 * P::D,
+                     TILES_OF_PAGE = P::PAGE / P::TILE;
     static const size_t SCRATCH = TABLE_BYTES + (size_t)P::WARPS * RING_BYTES;
     static const size_t BARRIERS = SCRATCH + (size_t)P::WARPS * keys::SCRATCH;
     static const size_t SHARED_BYTES = BARRIERS + P::WARPS * P::STAGES * COPY_BARRIER_BYTES;
     typedef stage_copies<P::STAGES> ring;
+
+    static const uint32_t RESULT_STRIDE = RESULT_CHANNELS + (P::D > value_side::D ? P::D : value_side::D);
+
+    __device__ static __forceinline__ uint8_t *key_table(uint8_t *tables)
+    {
+        return tables + (key_side::TABLE ? PLAIN_BYTES : 0);
+    }
+    __device__ static __forceinline__ uint8_t *value_table(uint8_t *tables)
+    {
+        return tables + (value_side::TABLE ? PLAIN_BYTES + key_side::TABLE : TABLE_ROW / 2);
+    }
 
     /* What a warp has of a block's shared memory, and where its ring stands. */
     struct workplace {
@@ -97,15 +114,40 @@ template <typename P> struct attend {
 
     __device__ static __forceinline__ float *result_at(const attend_work &w, const attend_run &run)
     {
-        return w.partial + (size_t)run.result * result_floats(P::COLUMNS, P::D, value_side::D);
+        return w.partial + (size_t)run.result * P::COLUMNS * RESULT_STRIDE;
     }
 
+    /* Page numbers of a run: every lane has one of 32, and one of the 32 behind them. */
+    struct page_numbers {
+        const uint32_t *table;
+        uint32_t first, last, now, next;
+
+        __device__ __forceinline__ uint32_t load(uint32_t page, int lane) const
+        {
+            return table[min(page + (uint32_t)lane, last)];
+        }
+        __device__ __forceinline__ page_numbers(const attend_layer &l, const attend_run &run, int lane)
+        {
+            table = l.page_table + (size_t)run.slot * l.page_stride;
+            first = run.begin / TILES_OF_PAGE, last = (run.end - 1) / TILES_OF_PAGE;
+            now = load(first, lane), next = load(first + 32, lane);
+        }
+        /* Pages are asked for in ascending order. */
+        __device__ __forceinline__ uint32_t at(uint32_t page, int lane)
+        {
+            if (page - first == 32) {
+                first = page, now = next;
+                next = load(first + 32, lane);
+            }
+            return __shfl_sync(~0u, now, (int)(page - first));
+        }
+    };
+
     __device__ static __forceinline__ void fetch(workplace &at, const heads &h, const attend_layer &l,
-                                                 const attend_run &run, uint32_t unit, int stage)
+                                                 const attend_run &run, page_numbers &pages, uint32_t unit, int stage)
     {
         if (unit >= run.end) return at.copies.skip();
-        uint32_t page = l.page_table[(size_t)run.slot * l.page_stride + unit / TILES_OF_PAGE];
-        const uint8_t *from = l.pool + page * l.page_bytes;
+        const uint8_t *from = l.pool + pages.at(unit / TILES_OF_PAGE, at.lane) * l.page_bytes;
         uint8_t *to = at.stages + stage * STAGE_BYTES;
         int tile = (int)(unit % TILES_OF_PAGE);
         at.copies.begin(stage, key_side::bytes(h.key) + value_side::bytes(h.value));
@@ -120,59 +162,77 @@ template <typename P> struct attend {
     {
         typename keys::query q;
         typename values::state s;
-        keys::load(q, h.key, l, b, w.latent, w.latent_scale, w.query_bias, run, at.scratch, at.lane);
+        page_numbers pages(l, run, at.lane);
+        for (int i = 0; i < P::STAGES - 1; i++) fetch(at, h, l, run, pages, run.begin + i, (at.now + i) % P::STAGES);
+        q.load(h.key, l, b, query_source::latent(l, b, w), run, at.scratch, at.lane);
         s.clear();
-        for (int i = 0; i < P::STAGES - 1; i++) fetch(at, h, l, run, run.begin + i, (at.now + i) % P::STAGES);
         for (uint32_t unit = run.begin; unit < run.end; unit++) {
-            float p[P::TILE / 16][TILES_N][4];
-            fetch(at, h, l, run, unit + P::STAGES - 1, at.now ? at.now - 1 : P::STAGES - 1);
+            attend_scores<P, P::TILE / 16> p;
+            fetch(at, h, l, run, pages, unit + P::STAGES - 1, at.now ? at.now - 1 : P::STAGES - 1);
             at.copies.wait(at.now);
             const uint8_t *stage = at.stages + at.now * STAGE_BYTES;
-            keys::scores(q, h.key, stage, at.tables, at.scratch, at.lane, p);
-            hide<P::TILE / 16>(p, l.sinks + unit * P::TILE, run.n_tokens, b, P::TILE, at.lane);
-            s.template weigh<P::TILE / 16>(p);
-            values::add(s, h.value, stage + key_side::BYTES, at.tables + key_side::TABLE, p, at.lane);
+            keys::scores(q, h.key, stage, key_table(at.tables), at.scratch, at.lane, p);
+            hide<P::TILE / 16>(p.x, l.sinks + unit * P::TILE, run.n_tokens, b, P::TILE, at.lane);
+            s.weigh(p);
+            values::add(s, h.value, stage + key_side::BYTES, value_table(at.tables), p.x, at.lane);
             __syncwarp(); /* the stage is fetched into next */
             at.now = at.now + 1 < P::STAGES ? at.now + 1 : 0;
         }
-        values::leave(s, h.value, result_at(w, run), at.lane);
+        values::leave(s, h.value, result_at(w, run), RESULT_STRIDE, (float *)at.stages, b.n_queries * P::GROUP,
+                      at.lane);
+        at.copies.reuse();
     }
 
     /* fp16 rows are read where they are; rows behind the last one are read as that one, and not seen. */
-    __device__ static void run_exact(const attend_layer &l, const attend_batch &b, const attend_work &w,
-                                     const attend_run &run, int lane)
+    __device__ static void run_exact(workplace &at, const attend_layer &l, const attend_batch &b,
+                                     const attend_work &w, const attend_run &run)
     {
         typename exact_keys::query q;
         typename exact_values::state s;
         typename exact_side::head none = {};
-        exact_keys::load(q, none, l, b, w.exact, w.exact_scale, NULL, run, NULL, lane);
+        int lane = at.lane, g = lane / 4, t = lane % 4;
+        q.load(none, l, b, query_source::exact(b), run, NULL, lane);
         s.clear();
         size_t head_rows = (size_t)l.capacity * P::D, side_rows = l.n_heads * head_rows;
         const uint8_t *key_rows = (const uint8_t *)(l.rows + run.slot * 2 * side_rows + run.head * head_rows);
         const uint8_t *value_rows = key_rows + side_rows * 2;
-        int n_exact = (int)(run.n_tokens - run.n_packed), g = lane / 4, t = lane % 4;
+        int n_exact = (int)(run.n_tokens - run.n_packed);
         for (uint32_t unit = run.begin; unit < run.end; unit++) {
             int row = (int)unit * EXACT_TOKENS, last = n_exact - 1;
-            float p[1][TILES_N][4];
-            exact_keys::products(key_rows, NULL, min(row + g, last), min(row + g + 8, last), q.pairs, lane, p[0]);
-#pragma unroll
-            for (int n = 0; n < TILES_N; n++)
-#pragma unroll
-                for (int e = 0; e < 4; e++) p[0][n][e] *= q.scale[n][e % 2];
-            hide_exact(p, row, l.sinks, run, b, n_exact, lane);
-            s.template weigh<1>(p);
+            attend_scores<P, 1> p;
+            exact_keys::products(key_rows, NULL, min(row + g, last), min(row + g + 8, last), q.pairs, lane, p.x[0]);
+            exact_keys::finish(q, p);
+            hide_exact(p.x, row, l.sinks, run, b, n_exact, lane);
+            s.weigh(p);
             int tokens[4] = {min(row + 2 * t, last), min(row + 2 * t + 1, last), min(row + 2 * t + 8, last),
                              min(row + 2 * t + 9, last)};
-            exact_values::accumulate(s, value_rows, NULL, tokens, p[0], lane);
+            exact_values::accumulate(s, value_rows, NULL, tokens, p.x[0], {}, lane);
         }
-        exact_values::leave(s, none, result_at(w, run), lane);
+        exact_values::leave(s, none, result_at(w, run), RESULT_STRIDE, (float *)at.stages, b.n_queries * P::GROUP,
+                            lane);
+        at.copies.reuse();
     }
 
-    /* ---- a block's share ---- */
+    /* ---- shares ---- */
+
+    __device__ static void share_rows(workplace &at, const attend_layer &l, const attend_batch &b,
+                                      const attend_work &w, uint32_t warp, uint32_t n_warps)
+    {
+        const uint32_t *units = units_of(w, b, true);
+        uint32_t total = l.n_heads * units[b.n_sequences], each = share_of(total, n_warps), begin = warp * each;
+        uint32_t end = min(begin + each, total);
+        for (attend_run run; begin < end; begin += run.end - run.begin) {
+            run = run_at(l, b, units, begin, end);
+            run.result = page_results(l.n_heads, b.n_sequences, gridDim.x, P::WARPS) +
+                         result_of(run.head, run.sequence, b.n_sequences, warp, 0);
+            run_exact(at, l, b, w, run);
+        }
+    }
 
     __device__ static void share(const attend_layer &l, const attend_batch &b, const attend_work &w, uint8_t *shared)
     {
         int warp = (int)threadIdx.x / 32;
+        uint32_t warp_of_grid = blockIdx.x * P::WARPS + (uint32_t)warp;
         workplace at;
         at.lane = (int)threadIdx.x % 32;
         at.tables = shared;
@@ -180,23 +240,25 @@ template <typename P> struct attend {
         at.scratch = shared + SCRATCH + (size_t)warp * keys::SCRATCH;
         at.now = 0;
         at.copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, at.lane);
-        uint32_t of_head = w.units[b.n_sequences], total = l.n_heads * of_head, of_block = share_of(total, gridDim.x);
+        share_rows(at, l, b, w, warp_of_grid, gridDim.x * P::WARPS);
+        const uint32_t *units = units_of(w, b, false);
+        uint32_t of_head = units[b.n_sequences], total = l.n_heads * of_head, of_block = share_of(total, gridDim.x);
         attend_piece piece;
         for (uint32_t unit = blockIdx.x * of_block; unit < total && unit / of_block == blockIdx.x; unit = piece.end) {
             piece = piece_at(unit, of_block, of_head, total, P::WARPS);
             heads h = {key_side::head_of(l.key_counts, piece.head), value_side::head_of(l.value_counts, piece.head)};
-            __syncthreads(); /* nobody looks at the tables any more */
-            key_side::copy_table(shared, h.key, l.key_table);
-            value_side::copy_table(shared + key_side::TABLE, h.value, l.value_table);
-            __syncthreads();
+            if (TABLE_BYTES) {
+                __syncthreads(); /* nobody looks at the tables any more */
+                key_side::copy_table(key_table(shared), h.key, l.key_table);
+                value_side::copy_table(value_table(shared), h.value, l.value_table);
+                __syncthreads();
+            }
             uint32_t begin = piece.begin + (uint32_t)warp * piece.each;
-            uint32_t end = begin + piece.each < piece.end ? begin + piece.each : piece.end;
+            uint32_t end = min(begin + piece.each, piece.end);
             for (attend_run run; begin < end; begin += run.end - run.begin) {
-                run = run_at(l, b, w, begin, end, P::TILE, blockIdx.x * P::WARPS + (uint32_t)warp, P::WARPS);
-                if (run.exact)
-                    run_exact(l, b, w, run, at.lane);
-                else
-                    run_pages(at, h, l, b, w, run);
+                run = run_at(l, b, units, begin, end);
+                run.result = result_of(run.head, run.sequence, b.n_sequences, warp_of_grid, P::WARPS);
+                run_pages(at, h, l, b, w, run);
             }
         }
     }

@@ -1,5 +1,5 @@
-/* attend_units.cuh - the list of units that attend.cuh describes: how long it is, what its entries are, and where the
- * partial results of a run lie. */
+/* attend_units.cuh - the two lists of units that attend.cuh describes: how long they are, what their entries are, and
+ * where the partial results of a run lie. */
 #ifndef KERNELS_TEMPLATE_ATTEND_UNITS_CUH
 #define KERNELS_TEMPLATE_ATTEND_UNITS_CUH
 #include "template/attend_args.h"
@@ -12,21 +12,26 @@ struct attend_run {
     uint32_t n_tokens, n_packed;
     uint32_t begin, end;
     uint32_t result; /* index of its partial result */
-    bool exact;
 };
 
-__device__ __forceinline__ uint32_t exact_units(uint32_t n_tokens, uint32_t n_packed)
+__host__ __device__ __forceinline__ uint32_t exact_units(uint32_t n_tokens, uint32_t n_packed)
 {
     return (n_tokens - n_packed + EXACT_TOKENS - 1) / EXACT_TOKENS;
 }
 
 /* Of n, when `parts` have equal shares and the last ones what is left. */
-__device__ __forceinline__ uint32_t share_of(uint32_t n, uint32_t parts)
+__host__ __device__ __forceinline__ uint32_t share_of(uint32_t n, uint32_t parts)
 {
     return (n + parts - 1) / parts;
 }
 
-/* A block's share of the list is cut where a head ends; its warps have equal shares of each such piece. */
+/* Tiles of pages, and units of fp16 rows: [n_sequences + 1], those of a head that come before each sequence. */
+__device__ __forceinline__ const uint32_t *units_of(const attend_work &w, const attend_batch &b, bool exact)
+{
+    return w.units + (exact ? b.n_sequences + 1 : 0);
+}
+
+/* A block's share of the pages is cut where a head ends; its warps have equal shares of each such piece. */
 struct attend_piece {
     uint32_t head, begin, end; /* units of the list */
     uint32_t each;             /* of a warp */
@@ -46,34 +51,38 @@ __device__ __forceinline__ attend_piece piece_at(uint32_t at, uint32_t of_block,
     return p;
 }
 
-/* Where partial results lie: run number (pages 2 i, fp16 rows 2 i + 1 of the i-th head and sequence) plus the warp's
- * number in the grid; a head more than before makes up for a block whose warps begin anew. No two are the same, and
- * those of a run lie side by side. */
-__device__ __forceinline__ uint32_t result_of(uint32_t head, uint32_t sequence, uint32_t n_sequences, bool exact,
-                                              uint32_t warp, uint32_t n_warps)
+/* Where partial results lie: first those of pages, then those of fp16 rows; the number of the run's head and sequence
+ * plus the warp's number in the grid, for pages and a head more than before, since there warps begin anew where a
+ * head ends inside a block's share. No two are the same, and those of one head and sequence lie side by side. */
+__device__ __forceinline__ uint32_t result_of(uint32_t head, uint32_t sequence, uint32_t n_sequences, uint32_t warp,
+                                              uint32_t n_warps)
 {
-    return (head * n_sequences + sequence) * 2 + exact + warp + head * n_warps;
+    return head * n_sequences + sequence + warp + head * n_warps;
+}
+__host__ __device__ __forceinline__ uint32_t page_results(uint32_t n_heads, uint32_t n_sequences, uint32_t n_blocks,
+                                                          uint32_t n_warps)
+{
+    return n_heads * n_sequences + n_blocks * n_warps + n_heads * n_warps;
 }
 
-/* How many there may be. */
+/* How many there may be in all. */
 __host__ __device__ __forceinline__ uint32_t results_of(uint32_t n_heads, uint32_t n_sequences, uint32_t n_blocks,
                                                         uint32_t n_warps)
 {
-    return n_heads * n_sequences * 2 + n_blocks * n_warps + n_heads * n_warps;
+    return 2 * page_results(n_heads, n_sequences, n_blocks, n_warps);
 }
 
-/* The run of unit `at` as far as `end`, for a warp of the grid. */
-__device__ __forceinline__ attend_run run_at(const attend_layer &l, const attend_batch &b, const attend_work &w,
-                                             uint32_t at, uint32_t end, uint32_t tile, uint32_t warp,
-                                             uint32_t n_warps)
+/* The run that begins at unit `at` of a list and goes no further than `end`. */
+__device__ __forceinline__ attend_run run_at(const attend_layer &l, const attend_batch &b, const uint32_t *units,
+                                             uint32_t at, uint32_t end)
 {
     attend_run run;
-    uint32_t of_head = w.units[b.n_sequences], low = 0, high = b.n_sequences;
+    uint32_t of_head = units[b.n_sequences], low = 0, high = b.n_sequences;
     run.head = at / of_head;
-    uint32_t head_begin = run.head * of_head, left = at - head_begin;
+    uint32_t left = at - run.head * of_head;
     while (high - low > 1) { /* the last sequence that begins at `left` or before: empty ones are passed over */
         uint32_t middle = (low + high) / 2;
-        if (w.units[middle] <= left)
+        if (units[middle] <= left)
             low = middle;
         else
             high = middle;
@@ -82,19 +91,17 @@ __device__ __forceinline__ attend_run run_at(const attend_layer &l, const attend
     run.slot = b.slots[low];
     run.n_tokens = l.length[run.slot];
     run.n_packed = l.packed[run.slot];
-    uint32_t n_tiles = run.n_packed / tile, begin = left - w.units[low], limit = end - head_begin - w.units[low];
-    run.exact = begin >= n_tiles;
-    uint32_t n_units = run.exact ? exact_units(run.n_tokens, run.n_packed) : n_tiles,
-             offset = run.exact ? n_tiles : 0;
-    run.begin = begin - offset;
-    run.end = limit - offset < n_units ? limit - offset : n_units;
-    run.result = result_of(run.head, run.sequence, b.n_sequences, run.exact, warp, n_warps);
+    uint32_t first = units[low], n_units = units[low + 1] - first;
+    run.begin = left - first;
+    run.end = run.begin + (end - at) < n_units ? run.begin + (end - at) : n_units;
     return run;
 }
 
-__device__ __forceinline__ uint32_t result_floats(int columns, int exact_dim, int latent_dim)
+/* A column's partial result: maximum, sum of weights, two of padding, channels. */
+#define RESULT_CHANNELS 4
+__host__ __device__ __forceinline__ uint32_t result_floats(uint32_t exact_dim, uint32_t latent_dim)
 {
-    return (uint32_t)columns * (2u + (uint32_t)(exact_dim > latent_dim ? exact_dim : latent_dim));
+    return RESULT_CHANNELS + (exact_dim > latent_dim ? exact_dim : latent_dim);
 }
 
 #endif
