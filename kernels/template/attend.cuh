@@ -7,10 +7,11 @@
  * together. Tiles come by background copies, STAGES ahead, into the warp's own shared memory: no warp waits for
  * another.
  *
- * Keys and values are operand A (tokens x channels, channels x tokens), queries and weights operand B, of 8 columns:
- * column i * GROUP + k is token i of the queries and query head k of the group. Scales never meet codes: a key's per
- * channel goes into the query, once a page; one per token into the score; a value's per token into the weight; minima
- * into a bias and a sum of weights (fragment/pairs.cuh has the operands, FORMAT.md "int" the codes).
+ * Queries are operand A (columns x channels) of products with keys, and values operand A (channels x tokens) of
+ * products with weights. Column i * GROUP + k is token i of the queries and query head k of the group. Scales never
+ * meet codes: a key's per channel goes into the query, once a page; one per token into the score; a value's per token
+ * into the weight; minima into a bias and a sum of weights (fragment/pairs.cuh has the operands, FORMAT.md "int" the
+ * codes).
  *
  * Parameters, a struct with: D, GROUP, COLUMNS (a multiple of 8), TILE, PAGE, STAGES, WARPS; key_side, value_side
  * (fragment/staged.cuh). */
@@ -38,9 +39,9 @@ template <typename P> struct attend {
     static const int ENTRIES = key_side::ENTRIES > value_side::ENTRIES ? key_side::ENTRIES : value_side::ENTRIES;
     static const int STAGE_BYTES = key_side::BYTES + value_side::BYTES, PLAIN_BYTES = ENTRIES * TABLE_ROW,
                      TABLE_BYTES = PLAIN_BYTES + key_side::TABLE + value_side::TABLE;
-    /* The results of four columns go through a warp's stages. */
-    static const int COPIED_BYTES = P::STAGES * STAGE_BYTES,
-                     RING_BYTES = COPIED_BYTES > 16 * P::D ? COPIED_BYTES : 16 * P::D,
+    /* The results of four columns go through the last stage of a warp. */
+    static const int RESULT_BYTES = 16 * P::D, AHEAD_BYTES = (P::STAGES - 1) * STAGE_BYTES,
+                     RING_BYTES = AHEAD_BYTES + (STAGE_BYTES > RESULT_BYTES ? STAGE_BYTES : RESULT_BYTES),
                      TILES_OF_PAGE = P::PAGE / P::TILE;
     static const size_t SCRATCH = TABLE_BYTES + (size_t)P::WARPS * RING_BYTES;
     static const size_t BARRIERS = SCRATCH + (size_t)P::WARPS * keys::SCRATCH;
@@ -74,40 +75,39 @@ template <typename P> struct attend {
 
     /* ---- what a column sees ---- */
 
-    /* Scores of tokens that a column's query does not see yet become -inf. `first` is the oldest token of the block.
-     */
+    /* Scores of tokens that a column's query does not see yet become -inf. `first` is the oldest of the tile. */
     template <int BLOCKS>
-    __device__ static __forceinline__ void hide(float p[BLOCKS][TILES_N][4], uint32_t first, uint32_t n_tokens,
-                                                const attend_batch &b, int n_rows, int lane)
+    __device__ static __forceinline__ void hide(float p[BLOCKS][TILES_N][2], uint32_t first, uint32_t n_tokens,
+                                                const attend_batch &b, int lane)
     {
         uint32_t seen_by_all = n_tokens - b.n_queries + 1;
-        if (first + BLOCKS * 16 <= seen_by_all && n_rows >= BLOCKS * 16) return;
+        if (first + BLOCKS * 8 <= seen_by_all) return;
 #pragma unroll
         for (int i = 0; i < BLOCKS; i++)
 #pragma unroll
             for (int n = 0; n < TILES_N; n++)
 #pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    int row = i * 16 + lane / 4 + e / 2 * 8, column = n * 8 + lane % 4 * 2 + e % 2;
-                    bool seen = row < n_rows && first + row < seen_by_all + column / P::GROUP;
-                    if (!seen) p[i][n][e] = -INFINITY;
-                }
+                for (int e = 0; e < 2; e++)
+                    if (first + i * 8 + lane % 4 * 2 + e >= seen_by_all + (n * 8 + lane / 4) / P::GROUP)
+                        p[i][n][e] = -INFINITY;
     }
 
     /* Row r is token r, or behind the sinks token r + n_packed. */
-    __device__ static __forceinline__ void hide_exact(float p[1][TILES_N][4], int first, uint32_t sinks,
+    __device__ static __forceinline__ void hide_exact(float p[2][TILES_N][2], int first, uint32_t sinks,
                                                       const attend_run &run, const attend_batch &b, int n_exact,
                                                       int lane)
     {
 #pragma unroll
-        for (int n = 0; n < TILES_N; n++)
+        for (int i = 0; i < 2; i++)
 #pragma unroll
-            for (int e = 0; e < 4; e++) {
-                uint32_t row = (uint32_t)(first + lane / 4 + e / 2 * 8);
-                uint32_t token = row < sinks ? row : row + run.n_packed;
-                uint32_t seen = run.n_tokens - b.n_queries + 1 + (uint32_t)(n * 8 + lane % 4 * 2 + e % 2) / P::GROUP;
-                if ((int)row >= n_exact || token >= seen) p[0][n][e] = -INFINITY;
-            }
+            for (int n = 0; n < TILES_N; n++)
+#pragma unroll
+                for (int e = 0; e < 2; e++) {
+                    uint32_t row = (uint32_t)(first + i * 8 + lane % 4 * 2 + e);
+                    uint32_t token = row < sinks ? row : row + run.n_packed;
+                    uint32_t seen = run.n_tokens - b.n_queries + 1 + (uint32_t)(n * 8 + lane / 4) / P::GROUP;
+                    if ((int)row >= n_exact || token >= seen) p[i][n][e] = -INFINITY;
+                }
     }
 
     /* ---- runs ---- */
@@ -126,7 +126,7 @@ template <typename P> struct attend {
         {
             return table[min(page + (uint32_t)lane, last)];
         }
-        __device__ __forceinline__ page_numbers(const attend_layer &l, const attend_run &run, int lane)
+        __device__ __forceinline__ void start(const attend_layer &l, const attend_run &run, int lane)
         {
             table = l.page_table + (size_t)run.slot * l.page_stride;
             first = run.begin / TILES_OF_PAGE, last = (run.end - 1) / TILES_OF_PAGE;
@@ -157,29 +157,35 @@ template <typename P> struct attend {
         at.copies.end();
     }
 
+    /* A run's first tiles are asked for. */
+    __device__ static __forceinline__ void begin_pages(workplace &at, const heads &h, const attend_layer &l,
+                                                       const attend_run &run, page_numbers &pages)
+    {
+        pages.start(l, run, at.lane);
+        for (int i = 0; i < P::STAGES - 1; i++) fetch(at, h, l, run, pages, run.begin + i, (at.now + i) % P::STAGES);
+    }
+
     __device__ static void run_pages(workplace &at, const heads &h, const attend_layer &l, const attend_batch &b,
-                                     const attend_work &w, const attend_run &run)
+                                     const attend_work &w, const attend_run &run, page_numbers &pages)
     {
         typename keys::query q;
         typename values::state s;
-        page_numbers pages(l, run, at.lane);
-        for (int i = 0; i < P::STAGES - 1; i++) fetch(at, h, l, run, pages, run.begin + i, (at.now + i) % P::STAGES);
         q.load(h.key, l, b, query_source::latent(l, b, w), run, at.scratch, at.lane);
         s.clear();
         for (uint32_t unit = run.begin; unit < run.end; unit++) {
-            attend_scores<P, P::TILE / 16> p;
+            attend_scores<P, P::TILE / 8> p;
             fetch(at, h, l, run, pages, unit + P::STAGES - 1, at.now ? at.now - 1 : P::STAGES - 1);
             at.copies.wait(at.now);
             const uint8_t *stage = at.stages + at.now * STAGE_BYTES;
             keys::scores(q, h.key, stage, key_table(at.tables), at.scratch, at.lane, p);
-            hide<P::TILE / 16>(p.x, l.sinks + unit * P::TILE, run.n_tokens, b, P::TILE, at.lane);
-            s.weigh(p);
+            hide<P::TILE / 8>(p.x, l.sinks + unit * P::TILE, run.n_tokens, b, at.lane);
+            s.weigh(p, at.lane);
             values::add(s, h.value, stage + key_side::BYTES, value_table(at.tables), p.x, at.lane);
             __syncwarp(); /* the stage is fetched into next */
             at.now = at.now + 1 < P::STAGES ? at.now + 1 : 0;
         }
-        values::leave(s, h.value, result_at(w, run), RESULT_STRIDE, (float *)at.stages, b.n_queries * P::GROUP,
-                      at.lane);
+        values::leave(s, h.value, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES),
+                      b.n_queries * P::GROUP, at.lane);
         at.copies.reuse();
     }
 
@@ -199,17 +205,18 @@ template <typename P> struct attend {
         int n_exact = (int)(run.n_tokens - run.n_packed);
         for (uint32_t unit = run.begin; unit < run.end; unit++) {
             int row = (int)unit * EXACT_TOKENS, last = n_exact - 1;
-            attend_scores<P, 1> p;
-            exact_keys::products(key_rows, NULL, min(row + g, last), min(row + g + 8, last), q.pairs, lane, p.x[0]);
-            exact_keys::finish(q, p);
+            attend_scores<P, 2> p;
+            for (int i = 0; i < 2; i++)
+                exact_keys::products(key_rows, NULL, min(row + i * 8 + g, last), q.pairs, lane, p.x[i]);
+            q.finish(p);
             hide_exact(p.x, row, l.sinks, run, b, n_exact, lane);
-            s.weigh(p);
+            s.weigh(p, lane);
             int tokens[4] = {min(row + 2 * t, last), min(row + 2 * t + 1, last), min(row + 2 * t + 8, last),
                              min(row + 2 * t + 9, last)};
-            exact_values::accumulate(s, value_rows, NULL, tokens, p.x[0], {}, lane);
+            exact_values::accumulate(s, value_rows, NULL, tokens, p.x, {}, lane);
         }
-        exact_values::leave(s, none, result_at(w, run), RESULT_STRIDE, (float *)at.stages, b.n_queries * P::GROUP,
-                            lane);
+        exact_values::leave(s, none, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES),
+                            b.n_queries * P::GROUP, lane);
         at.copies.reuse();
     }
 
@@ -222,13 +229,14 @@ template <typename P> struct attend {
         uint32_t total = l.n_heads * units[b.n_sequences], each = share_of(total, n_warps), begin = warp * each;
         uint32_t end = min(begin + each, total);
         for (attend_run run; begin < end; begin += run.end - run.begin) {
-            run = run_at(l, b, units, begin, end);
+            run = run_at(b, w, units, begin, end, (uint32_t)at.lane);
             run.result = page_results(l.n_heads, b.n_sequences, gridDim.x, P::WARPS) +
                          result_of(run.head, run.sequence, b.n_sequences, warp, 0);
             run_exact(at, l, b, w, run);
         }
     }
 
+    /* fp16 rows come while the first tiles, and the tables, are on their way. */
     __device__ static void share(const attend_layer &l, const attend_batch &b, const attend_work &w, uint8_t *shared)
     {
         int warp = (int)threadIdx.x / 32;
@@ -240,26 +248,38 @@ template <typename P> struct attend {
         at.scratch = shared + SCRATCH + (size_t)warp * keys::SCRATCH;
         at.now = 0;
         at.copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, at.lane);
-        share_rows(at, l, b, w, warp_of_grid, gridDim.x * P::WARPS);
         const uint32_t *units = units_of(w, b, false);
         uint32_t of_head = units[b.n_sequences], total = l.n_heads * of_head, of_block = share_of(total, gridDim.x);
-        attend_piece piece;
-        for (uint32_t unit = blockIdx.x * of_block; unit < total && unit / of_block == blockIdx.x; unit = piece.end) {
-            piece = piece_at(unit, of_block, of_head, total, P::WARPS);
+        uint32_t unit = blockIdx.x * of_block, block_end = min(unit + of_block, total);
+        bool rows_done = false;
+        while (unit < block_end || !rows_done) {
+            attend_piece piece = {0, block_end, block_end, 0};
+            if (unit < block_end) piece = piece_at(unit, of_block, of_head, total, P::WARPS);
             heads h = {key_side::head_of(l.key_counts, piece.head), value_side::head_of(l.value_counts, piece.head)};
+            uint32_t begin = min(piece.begin + (uint32_t)warp * piece.each, piece.end);
+            uint32_t end = min(begin + piece.each, piece.end);
+            attend_run run;
+            page_numbers pages;
+            auto next_run = [&] {
+                if (begin >= end) return;
+                run = run_at(b, w, units, begin, end, (uint32_t)at.lane);
+                run.result = result_of(run.head, run.sequence, b.n_sequences, warp_of_grid, P::WARPS);
+                begin_pages(at, h, l, run, pages);
+            };
+            next_run();
             if (TABLE_BYTES) {
                 __syncthreads(); /* nobody looks at the tables any more */
                 key_side::copy_table(key_table(shared), h.key, l.key_table);
                 value_side::copy_table(value_table(shared), h.value, l.value_table);
-                __syncthreads();
             }
-            uint32_t begin = piece.begin + (uint32_t)warp * piece.each;
-            uint32_t end = min(begin + piece.each, piece.end);
-            for (attend_run run; begin < end; begin += run.end - run.begin) {
-                run = run_at(l, b, units, begin, end);
-                run.result = result_of(run.head, run.sequence, b.n_sequences, warp_of_grid, P::WARPS);
-                run_pages(at, h, l, b, w, run);
+            if (!rows_done) share_rows(at, l, b, w, warp_of_grid, gridDim.x * P::WARPS);
+            rows_done = true;
+            if (TABLE_BYTES) __syncthreads();
+            for (; begin < end; next_run()) {
+                run_pages(at, h, l, b, w, run, pages);
+                begin += run.end - run.begin;
             }
+            unit = piece.end;
         }
     }
 };

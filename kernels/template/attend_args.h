@@ -32,10 +32,17 @@ typedef struct attend_batch {
     float score_scale;  /* of q.k; natural, not base 2 */
 } attend_batch;
 
+/* What a call's sequences are, for the length of it. */
+typedef struct attend_sequence {
+    uint32_t slot, n_tokens, n_packed, padding;
+} attend_sequence;
+
 /* Scratch. */
 typedef struct attend_work {
-    float *latent, *query_bias; /* [n_sequences][n_queries][query heads][key_latent], [..]; used where there is a fold */
-    uint32_t *units;            /* [2][n_sequences + 1] */
+    float *latent,
+        *query_bias; /* [n_sequences][n_queries][query heads][key_latent], [..]; used where there is a fold */
+    uint32_t *units; /* [2][n_sequences + 1] */
+    attend_sequence *sequences; /* [n_sequences] */
     float *partial;             /* [results_of()][columns][result_floats()], 16-byte aligned */
 } attend_work;
 

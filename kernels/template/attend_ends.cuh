@@ -37,9 +37,10 @@ __device__ inline void count_units(const attend_layer &l, const attend_batch &b,
     for (uint32_t first = 0; first < n; first += blockDim.x) {
         uint32_t i = first + threadIdx.x, tiles = 0, rows = 0;
         if (i < n) {
-            uint32_t n_packed = l.packed[b.slots[i]];
-            tiles = n_packed / tile;
-            rows = exact_units(l.length[b.slots[i]], n_packed);
+            attend_sequence s = {b.slots[i], l.length[b.slots[i]], l.packed[b.slots[i]], 0};
+            w.sequences[i] = s;
+            tiles = s.n_packed / tile;
+            rows = exact_units(s.n_tokens, s.n_packed);
         }
         uint32_t before = sum_before(tiles, shared, &all);
         if (i < n) w.units[i] = tiles_before + before;

@@ -1,4 +1,6 @@
-/* attend_keys.cuh - scores: products of keys, operand A, with the queries of a group, operand B (attend.cuh). */
+/* attend_keys.cuh - scores: products of the queries of a group, operand A (columns x channels), with keys, operand B
+ * (channels x tokens) (attend.cuh). A lane 4 g + t has a token's channels as they come from its row, and gets column
+ * g's scores of tokens 2t and 2t+1, which is how weights become operand B of the values' products. */
 #ifndef KERNELS_TEMPLATE_ATTEND_KEYS_CUH
 #define KERNELS_TEMPLATE_ATTEND_KEYS_CUH
 #include <cuda_fp16.h>
@@ -38,18 +40,18 @@ struct query_source {
     }
 };
 
-/* Scores of BLOCKS times 16 tokens in base 2: x scale + bias; x as a product leaves it, masked ones -inf. */
+/* Scores of BLOCKS times 8 tokens in base 2, of tokens 2t and 2t+1 and columns g (+ 8 n): x scale + bias; x as a
+ * product leaves it, masked ones -inf. */
 template <typename P, int BLOCKS> struct attend_scores {
     static const int TILES_N = P::COLUMNS / 8;
-    float x[BLOCKS][TILES_N][4];
-    float scale[TILES_N][2], bias[BLOCKS][TILES_N][2]; /* of columns 2t and 2t+1 (+ 8 n) */
+    float x[BLOCKS][TILES_N][2];
+    float scale[TILES_N], bias[BLOCKS][TILES_N];
 };
 
-/* What the scores of a column are made of besides products: of columns 2t and 2t+1 (+ 8 n), as the lane has them in
- * results. */
+/* What the scores of column g (+ 8 n) are made of besides products. */
 template <typename P> struct query_scalars {
     static const int TILES_N = P::COLUMNS / 8;
-    float scale[TILES_N][2], bias[TILES_N][2], sum[TILES_N][2];
+    float scale[TILES_N], bias[TILES_N];
 
     /* The query row of a column; absent where the batch has fewer. */
     __device__ static __forceinline__ size_t row_of(const attend_layer &l, const attend_batch &b,
@@ -61,16 +63,54 @@ template <typename P> struct query_scalars {
                column % P::GROUP;
     }
 
-    /* From lane 4 g + t, which knows column g (+ 8 n), to the lanes that need it. */
-    __device__ __forceinline__ void spread(int n, float own_scale, float own_bias, float own_sum, int lane)
+    /* Scales and biases of all blocks where no token and no channel has its own. */
+    template <int BLOCKS> __device__ __forceinline__ void finish(attend_scores<P, BLOCKS> &p) const
     {
 #pragma unroll
-        for (int i = 0; i < 2; i++) {
-            int from = (lane % 4 * 2 + i) * 4;
-            scale[n][i] = __shfl_sync(~0u, own_scale, from);
-            bias[n][i] = __shfl_sync(~0u, own_bias, from);
-            sum[n][i] = __shfl_sync(~0u, own_sum, from);
+        for (int n = 0; n < TILES_N; n++) {
+            p.scale[n] = scale[n];
+#pragma unroll
+            for (int i = 0; i < BLOCKS; i++) p.bias[i][n] = bias[n];
         }
+    }
+};
+
+/* Products of all columns with 8 tokens, PRODUCTS times 16 channels: q of column g (+ 8 n), k of token g, both in
+ * pairs of channels as lane t has them. Operand A has 16 rows: two tiles of columns, or, of one tile, two
+ * neighbouring products, each of which has its own sums then. */
+template <int TILES_N, int PRODUCTS> struct row_products {
+    float sums[TILES_N][4];
+
+    __device__ __forceinline__ void clear()
+    {
+#pragma unroll
+        for (int n = 0; n < TILES_N; n++) sums[n][0] = sums[n][1] = sums[n][2] = sums[n][3] = 0.0f;
+    }
+    __device__ __forceinline__ void add(const uint32_t q[TILES_N][2 * PRODUCTS], const uint32_t k[2 * PRODUCTS])
+    {
+#pragma unroll
+        for (int n = 0; n + 1 < TILES_N; n += 2)
+#pragma unroll
+            for (int i = 0; i < PRODUCTS; i++) {
+                uint32_t a[4] = {q[n][2 * i], q[n + 1][2 * i], q[n][2 * i + 1], q[n + 1][2 * i + 1]};
+                mma_16x8x16(sums[n], a, k + 2 * i);
+            }
+        if (TILES_N % 2 == 0) return;
+        const int n = TILES_N - 1;
+        float odd[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+        for (int i = 0; i < PRODUCTS; i += 2) {
+            bool two = i + 1 < PRODUCTS;
+            uint32_t a[4] = {q[n][2 * i], two ? q[n][2 * i + 2] : 0u, q[n][2 * i + 1], two ? q[n][2 * i + 3] : 0u};
+            mma_16x8x16(sums[n], a, k + 2 * i);
+            if (two) mma_16x8x16(odd, a, k + 2 * i + 2);
+        }
+        sums[n][0] += odd[2], sums[n][1] += odd[3];
+    }
+    /* Of token 2t + e. */
+    __device__ __forceinline__ float of(int n, int e) const
+    {
+        return TILES_N % 2 && n == TILES_N - 1 ? sums[n][e] : sums[n / 2 * 2][n % 2 * 2 + e];
     }
 };
 
@@ -127,7 +167,8 @@ template <typename P, typename SIDE> struct attend_keys {
     struct query : query_scalars<P> {
         /* Of column g (+ 8 n), in the order of the keys' pairs: as factors of codes, and (scales per channel) as they
          * are, for products with minima. */
-        uint32_t pairs[TILES_N][PAIRS], plain[BY_CHANNEL ? TILES_N : 1][BY_CHANNEL ? PAIRS : 1];
+        uint32_t pairs[TILES_N][PAIRS], plain[TILES_N][PAIRS];
+        float sum[TILES_N];
 
         __device__ __forceinline__ void load(const typename SIDE::head &, const attend_layer &l,
                                              const attend_batch &b, const query_source &source, const attend_run &run,
@@ -137,7 +178,7 @@ template <typename P, typename SIDE> struct attend_keys {
             for (int n = 0; n < TILES_N; n++) {
                 bool present;
                 size_t row = this->row_of(l, b, run, n * 8 + lane / 4, &present);
-                float x[PAIRS][2], sum = 0.0f;
+                float x[PAIRS][2];
                 query_range range;
 #pragma unroll
                 for (int h = 0; h < PAIRS; h++) {
@@ -151,18 +192,19 @@ template <typename P, typename SIDE> struct attend_keys {
                 }
                 range.join();
                 float shrink = range.shrink();
+                sum[n] = 0.0f;
 #pragma unroll
                 for (int h = 0; h < PAIRS; h++) {
                     uint32_t pair = query_half(x[h][0], shrink) | query_half(x[h][1], shrink) << 16;
                     float2 halves = __half22float2(*reinterpret_cast<__half2 *>(&pair));
-                    sum += halves.x + halves.y;
-                    if (BY_CHANNEL) plain[n][h] = pair;
+                    sum[n] += halves.x + halves.y;
+                    plain[n][h] = pair;
                     pairs[n][h] = KEYS::CODES ? multiply_pairs(pair, drop(h)) : pair;
                 }
-                sum += __shfl_xor_sync(~0u, sum, 1);
-                sum += __shfl_xor_sync(~0u, sum, 2);
-                float bias = present && source.bias ? source.bias[row] * source.factor : 0.0f;
-                this->spread(n, range.stretch(), bias, sum, lane);
+                sum[n] += __shfl_xor_sync(~0u, sum[n], 1);
+                sum[n] += __shfl_xor_sync(~0u, sum[n], 2);
+                this->scale[n] = range.stretch();
+                this->bias[n] = present && source.bias ? source.bias[row] * source.factor : 0.0f;
             }
         }
         __device__ static __forceinline__ __half2 drop(int h)
@@ -171,64 +213,42 @@ template <typename P, typename SIDE> struct attend_keys {
         }
     };
 
-    /* Products of rows row0 (of the lane's g) and row1 with every column. */
-    __device__ static __forceinline__ void products(const uint8_t *codes, const uint8_t *table, int row0, int row1,
+    /* Products of row `row` of the lane's g with every column. */
+    __device__ static __forceinline__ void products(const uint8_t *codes, const uint8_t *table, int row,
                                                     const uint32_t pairs[TILES_N][PAIRS], int lane,
-                                                    float acc[TILES_N][4])
+                                                    float out[TILES_N][2])
     {
-        uint32_t top[PAIRS], low[PAIRS];
-        KEYS::load(codes, table, row0, lane, top);
-        KEYS::load(codes, table, row1, lane, low);
+        uint32_t keys[PAIRS];
+        row_products<TILES_N, PAIRS / 2> sums;
+        KEYS::load(codes, table, row, lane, keys);
+        sums.clear();
+        sums.add(pairs, keys);
 #pragma unroll
-        for (int n = 0; n < TILES_N; n++) {
-            acc[n][0] = acc[n][1] = acc[n][2] = acc[n][3] = 0.0f;
-#pragma unroll
-            for (int i = 0; i < PAIRS / 2; i++) {
-                uint32_t a[4] = {top[2 * i], low[2 * i], top[2 * i + 1], low[2 * i + 1]};
-                mma_16x8x16(acc[n], a, &pairs[n][2 * i]);
-            }
-        }
+        for (int n = 0; n < TILES_N; n++) out[n][0] = sums.of(n, 0), out[n][1] = sums.of(n, 1);
     }
 
     /* The query times the scales of a group of tokens, and its product with their minima. */
     __device__ static __forceinline__ void scale_query(const query &q, const uint8_t *stage, int group, int lane,
-                                                       uint32_t scaled[TILES_N][PAIRS], float zero[TILES_N][2])
+                                                       uint32_t scaled[TILES_N][PAIRS], float zero[TILES_N])
     {
         const uint16_t *s = (const uint16_t *)(stage + SIDE::SCALES) + group * SIDE::D;
         const uint16_t *m = (const uint16_t *)(stage + SIDE::MINIMA) + group * SIDE::D;
-        float acc[TILES_N][4] = {{0.0f}};
+        uint32_t minima[PAIRS];
 #pragma unroll
-        for (int i = 0; i < PAIRS / 2; i++) {
-            uint32_t minima[2];
+        for (int h = 0; h < PAIRS; h++) {
+            int first, second;
+            KEYS::channels(h, lane % 4, &first, &second);
+            uint32_t pair = s[first] | (uint32_t)s[second] << 16;
+            minima[h] = m[first] | (uint32_t)m[second] << 16;
 #pragma unroll
-            for (int j = 0; j < 2; j++) {
-                int first, second, h = 2 * i + j;
-                KEYS::channels(h, lane % 4, &first, &second);
-                uint32_t pair = s[first] | (uint32_t)s[second] << 16;
-                minima[j] = m[first] | (uint32_t)m[second] << 16;
-#pragma unroll
-                for (int n = 0; n < TILES_N; n++)
-                    scaled[n][h] = multiply_pairs(q.pairs[n][h], *reinterpret_cast<__half2 *>(&pair));
-            }
-            uint32_t a[4] = {minima[0], minima[0], minima[1], minima[1]};
-#pragma unroll
-            for (int n = 0; n < TILES_N; n++) mma_16x8x16(acc[n], a, &q.plain[n][2 * i]);
+            for (int n = 0; n < TILES_N; n++)
+                scaled[n][h] = multiply_pairs(q.pairs[n][h], *reinterpret_cast<__half2 *>(&pair));
         }
+        row_products<TILES_N, PAIRS / 2> sums;
+        sums.clear();
+        sums.add(q.plain, minima);
 #pragma unroll
-        for (int n = 0; n < TILES_N; n++) zero[n][0] = acc[n][0], zero[n][1] = acc[n][1];
-    }
-
-    /* Scales and biases of all blocks where no token and no channel has its own. */
-    template <int BLOCKS> __device__ static __forceinline__ void finish(const query &q, attend_scores<P, BLOCKS> &p)
-    {
-#pragma unroll
-        for (int n = 0; n < TILES_N; n++)
-#pragma unroll
-            for (int c = 0; c < 2; c++) {
-                p.scale[n][c] = q.scale[n][c];
-#pragma unroll
-                for (int i = 0; i < BLOCKS; i++) p.bias[i][n][c] = q.bias[n][c];
-            }
+        for (int n = 0; n < TILES_N; n++) zero[n] = sums.of(n, 0);
     }
 
     /* Of the TILE tokens of a stage. */
@@ -238,42 +258,33 @@ template <typename P, typename SIDE> struct attend_keys {
                                                   attend_scores<P, BLOCKS> &p)
     {
         uint32_t scaled[TILES_N][PAIRS];
-        float zero[TILES_N][2] = {{0.0f}};
-        int g = lane / 4;
-        finish(q, p);
+        float zero[TILES_N] = {0.0f};
+        q.finish(p);
 #pragma unroll
         for (int i = 0; i < BLOCKS; i++) {
-            if (BY_CHANNEL && i * 16 % SIDE::TOKENS_OF_SCALE == 0)
-                scale_query(q, stage, i * 16 / SIDE::TOKENS_OF_SCALE, lane, scaled, zero);
-            products(stage, table, i * 16 + g, i * 16 + g + 8, BY_CHANNEL ? scaled : q.pairs, lane, p.x[i]);
-            if (SIDE::SCALE == STAGED_TOK) scale_tokens(q, stage, i * 16 + g, p.x[i]);
-            if (BY_CHANNEL) {
+            if (BY_CHANNEL && i * 8 % SIDE::TOKENS_OF_SCALE == 0)
+                scale_query(q, stage, i * 8 / SIDE::TOKENS_OF_SCALE, lane, scaled, zero);
+            products(stage, table, i * 8 + lane / 4, BY_CHANNEL ? scaled : q.pairs, lane, p.x[i]);
+            if (SIDE::SCALE == STAGED_TOK) scale_tokens(q, stage, i * 8 + lane % 4 * 2, p.x[i]);
 #pragma unroll
-                for (int n = 0; n < TILES_N; n++)
-#pragma unroll
-                    for (int c = 0; c < 2; c++) p.bias[i][n][c] += zero[n][c] * q.scale[n][c];
-            }
+            for (int n = 0; n < TILES_N; n++) p.bias[i][n] += zero[n] * q.scale[n];
         }
         if (BY_CHANNEL) {
 #pragma unroll
-            for (int n = 0; n < TILES_N; n++)
-#pragma unroll
-                for (int c = 0; c < 2; c++) p.scale[n][c] *= unit();
+            for (int n = 0; n < TILES_N; n++) p.scale[n] *= unit();
         }
     }
 
-    /* Rows `token` and token + 8 have a scale and a minimum each. */
+    /* `token` and the next have a scale and a minimum each. */
     __device__ static __forceinline__ void scale_tokens(const query &q, const uint8_t *stage, int token,
-                                                        float x[TILES_N][4])
+                                                        float x[TILES_N][2])
     {
+        float2 scale = __half22float2(*(const __half2 *)(stage + SIDE::SCALES + token * 2));
+        float2 minimum = __half22float2(*(const __half2 *)(stage + SIDE::MINIMA + token * 2));
 #pragma unroll
-        for (int half = 0; half < 2; half++) {
-            float scale = half_at(stage + SIDE::SCALES, token + half * 8) * unit();
-            float minimum = half_at(stage + SIDE::MINIMA, token + half * 8);
-#pragma unroll
-            for (int n = 0; n < TILES_N; n++)
-#pragma unroll
-                for (int c = 0; c < 2; c++) x[n][half * 2 + c] = x[n][half * 2 + c] * scale + q.sum[n][c] * minimum;
+        for (int n = 0; n < TILES_N; n++) {
+            x[n][0] = x[n][0] * (scale.x * unit()) + q.sum[n] * minimum.x;
+            x[n][1] = x[n][1] * (scale.y * unit()) + q.sum[n] * minimum.y;
         }
     }
 };

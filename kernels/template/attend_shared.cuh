@@ -15,7 +15,7 @@
 template <typename P, int DIM, int PAGE, int TILE, int MOST, int TABLE>
 struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
     typedef staged_shared<DIM, PAGE, TILE, MOST, TABLE> SIDE;
-    static const int TILES_N = P::COLUMNS / 8, BLOCKS = P::TILE / 16;
+    static const int TILES_N = P::COLUMNS / 8, BLOCKS = P::TILE / 8;
     /* Products of a row: d / 16, and what the last codes of two lengths leave empty. */
     static const int STEPS = DIM / 16 + 6, SCRATCH = STEPS * TILES_N * 256;
 
@@ -54,9 +54,9 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
                 query_range range;
                 for (int i = lane % 4; present && i < DIM; i += 4) range.see(from[i] * source.factor);
                 range.join();
-                float shrink = range.shrink(),
-                      bias = present && source.bias ? source.bias[row] * source.factor : 0.0f;
-                this->spread(n, range.stretch(), bias, 0.0f, lane);
+                float shrink = range.shrink();
+                this->scale[n] = range.stretch();
+                this->bias[n] = present && source.bias ? source.bias[row] * source.factor : 0.0f;
                 int step = 0;
 #pragma unroll
                 for (int i = 0; i < 2; i++)
@@ -72,6 +72,8 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
             __syncwarp();
         }
     };
+
+    typedef row_products<TILES_N, 1> row_sums;
 
     /* The lane's operands of one row: C / 4 products (one of the shorter lengths). */
     template <int C>
@@ -99,8 +101,7 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
 
     template <int C>
     __device__ static void add_class(const shared_head &head, const shared_class &part, const uint8_t *stage,
-                                     const uint8_t *table, const uint2 *pairs, int lane,
-                                     float acc[BLOCKS][TILES_N][4])
+                                     const uint8_t *table, const uint2 *pairs, int lane, row_sums sums[BLOCKS])
     {
         const int PRODUCTS = C < 4 ? 1 : C / 4;
         int n_groups = products_of(part) / PRODUCTS;
@@ -117,15 +118,10 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
                 }
 #pragma unroll
             for (int i = 0; i < BLOCKS; i++) {
-                uint32_t top[C < 4 ? 2 : C / 2], low[C < 4 ? 2 : C / 2];
-                look_up_row<C>(codes + i * 16 * head.n_codes, part, group, table, lane, top);
-                look_up_row<C>(codes + (i * 16 + 8) * head.n_codes, part, group, table, lane, low);
+                uint32_t keys[C < 4 ? 2 : C / 2];
+                look_up_row<C>(codes + i * 8 * head.n_codes, part, group, table, lane, keys);
 #pragma unroll
-                for (int k = 0; k < PRODUCTS; k++) {
-                    uint32_t a[4] = {top[2 * k], low[2 * k], top[2 * k + 1], low[2 * k + 1]};
-#pragma unroll
-                    for (int n = 0; n < TILES_N; n++) mma_16x8x16(acc[i][n], a, q[k][n]);
-                }
+                for (int k = 0; k < PRODUCTS; k++) sums[i].add(q[k], keys + 2 * k);
             }
         }
     }
@@ -135,30 +131,26 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
                                                   attend_scores<P, BLOCKS> &p)
     {
         const uint2 *pairs = (const uint2 *)scratch;
+        row_sums sums[BLOCKS];
 #pragma unroll
-        for (int i = 0; i < BLOCKS; i++)
-#pragma unroll
-            for (int n = 0; n < TILES_N; n++) p.x[i][n][0] = p.x[i][n][1] = p.x[i][n][2] = p.x[i][n][3] = 0.0f;
+        for (int i = 0; i < BLOCKS; i++) sums[i].clear();
 #pragma unroll
         for (int i = 0; i < 2; i++, tables += TABLE) {
             const shared_class &part = head.part[i];
             switch (part.n ? part.c : 0) {
-            case 1: add_class<1>(head, part, stage, tables, pairs, lane, p.x); break;
-            case 2: add_class<2>(head, part, stage, tables, pairs, lane, p.x); break;
-            case 4: add_class<4>(head, part, stage, tables, pairs, lane, p.x); break;
-            case 8: add_class<8>(head, part, stage, tables, pairs, lane, p.x); break;
-            case 16: add_class<16>(head, part, stage, tables, pairs, lane, p.x); break;
+            case 1: add_class<1>(head, part, stage, tables, pairs, lane, sums); break;
+            case 2: add_class<2>(head, part, stage, tables, pairs, lane, sums); break;
+            case 4: add_class<4>(head, part, stage, tables, pairs, lane, sums); break;
+            case 8: add_class<8>(head, part, stage, tables, pairs, lane, sums); break;
+            case 16: add_class<16>(head, part, stage, tables, pairs, lane, sums); break;
             }
             pairs += products_of(part) * TILES_N * 32;
         }
+        q.finish(p);
 #pragma unroll
-        for (int n = 0; n < TILES_N; n++)
+        for (int i = 0; i < BLOCKS; i++)
 #pragma unroll
-            for (int c = 0; c < 2; c++) {
-                p.scale[n][c] = q.scale[n][c];
-#pragma unroll
-                for (int i = 0; i < BLOCKS; i++) p.bias[i][n][c] = q.bias[n][c];
-            }
+            for (int n = 0; n < TILES_N; n++) p.x[i][n][0] = sums[i].of(n, 0), p.x[i][n][1] = sums[i].of(n, 1);
     }
 };
 
@@ -219,7 +211,7 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
 
     template <int C, int A, int B>
     __device__ static void add_all(state &s, const shared_head &head, const uint8_t *stage, const uint8_t *tables,
-                                   const float p[P::TILE / 16][TILES_N][4], int lane)
+                                   const float p[P::TILE / 8][TILES_N][2], int lane)
     {
         const int SLOTS = A * C + B * 2 * C, EVEN = (SLOTS + 1) / 2 * 2, WIDE = C < 16 ? 2 * C : 16;
         static_assert(EVEN / 2 <= TILES, "running sums");
@@ -234,7 +226,7 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
                 look_up_slots<WIDE, B>(stage, head.n_codes, head.part[1], tables + TABLE, tokens, lane, early + A * C,
                                        late + A * C);
             const uint32_t minima[2] = {0, 0};
-            s.take(p[i], minima, weights);
+            s.take(p + 2 * i, minima, weights);
 #pragma unroll
             for (int k = 0; k < EVEN / 2; k++) {
                 uint32_t a[4] = {early[2 * k], early[2 * k + 1], late[2 * k], late[2 * k + 1]};
@@ -247,7 +239,7 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
     /* The body of the head's combination, c and a being known: b from B up. */
     template <int C, int A, int B>
     __device__ static __forceinline__ void find_b(state &s, const shared_head &head, int b, const uint8_t *stage,
-                                                  const uint8_t *tables, const float p[P::TILE / 16][TILES_N][4],
+                                                  const uint8_t *tables, const float p[P::TILE / 8][TILES_N][2],
                                                   int lane)
     {
         if constexpr (B * 16 * C <= DIM + 16 * C) {
@@ -260,7 +252,7 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
     template <int C, int A>
     __device__ static __forceinline__ void find_a(state &s, const shared_head &head, int a, int b,
                                                   const uint8_t *stage, const uint8_t *tables,
-                                                  const float p[P::TILE / 16][TILES_N][4], int lane)
+                                                  const float p[P::TILE / 8][TILES_N][2], int lane)
     {
         if constexpr (A * 8 * C <= DIM + 8 * C) {
             if (a == A)
@@ -271,7 +263,7 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
     }
 
     __device__ static __forceinline__ void add(state &s, const shared_head &head, const uint8_t *stage,
-                                               const uint8_t *tables, const float p[P::TILE / 16][TILES_N][4],
+                                               const uint8_t *tables, const float p[P::TILE / 8][TILES_N][2],
                                                int lane)
     {
         int a = (head.part[0].n + 7) / 8, b = (head.part[1].n + 7) / 8;

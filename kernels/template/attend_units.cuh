@@ -72,26 +72,32 @@ __host__ __device__ __forceinline__ uint32_t results_of(uint32_t n_heads, uint32
     return 2 * page_results(n_heads, n_sequences, n_blocks, n_warps);
 }
 
-/* The run that begins at unit `at` of a list and goes no further than `end`. */
-__device__ __forceinline__ attend_run run_at(const attend_layer &l, const attend_batch &b, const uint32_t *units,
-                                             uint32_t at, uint32_t end)
+/* The last of n >= 1 ascending numbers that is not greater than x, as no. 0 is not. All lanes of a warp. */
+__device__ __forceinline__ uint32_t last_below(const uint32_t *numbers, uint32_t n, uint32_t x, uint32_t lane)
+{
+    uint32_t low = 0;
+    while (n > 1) {
+        uint32_t step = share_of(n, 32), at = lane * step;
+        uint32_t is_below = __ballot_sync(~0u, at < n && numbers[low + at] <= x);
+        uint32_t skip = ((uint32_t)__popc(is_below) - 1) * step;
+        low += skip;
+        n = step < n - skip ? step : n - skip;
+    }
+    return low;
+}
+
+/* The run that begins at unit `at` of a list and goes no further than `end`. All lanes of a warp. */
+__device__ __forceinline__ attend_run run_at(const attend_batch &b, const attend_work &w, const uint32_t *units,
+                                             uint32_t at, uint32_t end, uint32_t lane)
 {
     attend_run run;
-    uint32_t of_head = units[b.n_sequences], low = 0, high = b.n_sequences;
+    uint32_t of_head = units[b.n_sequences];
     run.head = at / of_head;
     uint32_t left = at - run.head * of_head;
-    while (high - low > 1) { /* the last sequence that begins at `left` or before: empty ones are passed over */
-        uint32_t middle = (low + high) / 2;
-        if (units[middle] <= left)
-            low = middle;
-        else
-            high = middle;
-    }
-    run.sequence = low;
-    run.slot = b.slots[low];
-    run.n_tokens = l.length[run.slot];
-    run.n_packed = l.packed[run.slot];
-    uint32_t first = units[low], n_units = units[low + 1] - first;
+    run.sequence = last_below(units, b.n_sequences, left, lane); /* empty ones are passed over */
+    attend_sequence s = w.sequences[run.sequence];
+    run.slot = s.slot, run.n_tokens = s.n_tokens, run.n_packed = s.n_packed;
+    uint32_t first = units[run.sequence], n_units = units[run.sequence + 1] - first;
     run.begin = left - first;
     run.end = run.begin + (end - at) < n_units ? run.begin + (end - at) : n_units;
     return run;

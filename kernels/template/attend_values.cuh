@@ -6,13 +6,13 @@
 #define ATTEND_LEAST -1e30f     /* a maximum before any score */
 #define ATTEND_ONES 0x3c003c00u /* 1, 1 */
 
-/* Of a run so far: maxima of columns 2t and 2t+1 (+ 8 n); o: [16 channels][columns], TILES of them, in the order of
- * the side's slots; sums: of weights times minima [0], [1], and of weights [2], [3]. Weights are 2^LIFT times what
- * they should be, so that fp16 keeps small ones; leave() takes that back. */
+/* Of a run so far: maxima of columns g (+ 8 n); o: [16 channels][columns], TILES of them, in the order of the side's
+ * slots, and sums: of weights times minima [0], [1], and of weights [2], [3], both of columns 2t and 2t+1 (+ 8 n).
+ * Weights are 2^LIFT times what they should be, so that fp16 keeps small ones; leave() takes that back. */
 template <typename P, int N_TILES_OF_CHANNELS, int LIFT> struct attend_state {
     static const int TILES = N_TILES_OF_CHANNELS, TILES_N = P::COLUMNS / 8;
     float o[TILES][TILES_N][4];
-    float max[TILES_N][2], sums[TILES_N][4];
+    float max[TILES_N], sums[TILES_N][4];
 
     __device__ __forceinline__ void clear()
     {
@@ -24,49 +24,48 @@ template <typename P, int N_TILES_OF_CHANNELS, int LIFT> struct attend_state {
                 for (int e = 0; e < 4; e++) o[i][n][e] = 0.0f;
 #pragma unroll
             for (int e = 0; e < 4; e++) sums[n][e] = 0.0f;
-            max[n][0] = max[n][1] = ATTEND_LEAST;
+            max[n] = ATTEND_LEAST;
         }
     }
 
     /* Scores become weights 2^(score - maximum + LIFT); sums move to a new maximum. */
-    template <int BLOCKS> __device__ __forceinline__ void weigh(attend_scores<P, BLOCKS> &p)
+    template <int BLOCKS> __device__ __forceinline__ void weigh(attend_scores<P, BLOCKS> &p, int lane)
     {
 #pragma unroll
         for (int n = 0; n < TILES_N; n++) {
-            float factor[2];
-            bool moved = false;
-#pragma unroll
-            for (int c = 0; c < 2; c++) {
-                float most = max[n][c];
-#pragma unroll
-                for (int i = 0; i < BLOCKS; i++)
-                    most = fmaxf(most, fmaxf(p.x[i][n][c], p.x[i][n][c + 2]) * p.scale[n][c] + p.bias[i][n][c]);
-                most = fmaxf(most, __shfl_xor_sync(~0u, most, 4));
-                most = fmaxf(most, __shfl_xor_sync(~0u, most, 8));
-                most = fmaxf(most, __shfl_xor_sync(~0u, most, 16));
-                factor[c] = exp2_fast(max[n][c] - most);
-                moved |= most != max[n][c];
-                max[n][c] = most;
-            }
-            if (__any_sync(~0u, moved)) {
-#pragma unroll
-                for (int e = 0; e < 4; e++) sums[n][e] *= factor[e % 2];
-#pragma unroll
-                for (int i = 0; i < TILES; i++)
-#pragma unroll
-                    for (int e = 0; e < 4; e++) o[i][n][e] *= factor[e % 2];
-            }
+            float most = max[n];
 #pragma unroll
             for (int i = 0; i < BLOCKS; i++)
+                most = fmaxf(most, fmaxf(p.x[i][n][0], p.x[i][n][1]) * p.scale[n] + p.bias[i][n]);
+            most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
+            most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
+            if (__any_sync(~0u, most != max[n])) move(n, exp2_fast(max[n] - most), lane);
+            max[n] = most;
 #pragma unroll
-                for (int e = 0; e < 4; e++)
-                    p.x[i][n][e] = exp2_fast(p.x[i][n][e] * p.scale[n][e % 2] +
-                                             (p.bias[i][n][e % 2] - max[n][e % 2] + (float)LIFT));
+            for (int i = 0; i < BLOCKS; i++) {
+                float bias = p.bias[i][n] - most + (float)LIFT;
+                p.x[i][n][0] = exp2_fast(p.x[i][n][0] * p.scale[n] + bias);
+                p.x[i][n][1] = exp2_fast(p.x[i][n][1] * p.scale[n] + bias);
+            }
         }
     }
 
+    /* Times what column g's maximum has changed by. */
+    __device__ __forceinline__ void move(int n, float own, int lane)
+    {
+        float factor[2];
+#pragma unroll
+        for (int c = 0; c < 2; c++) factor[c] = __shfl_sync(~0u, own, (lane % 4 * 2 + c) * 4);
+#pragma unroll
+        for (int e = 0; e < 4; e++) sums[n][e] *= factor[e % 2];
+#pragma unroll
+        for (int i = 0; i < TILES; i++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) o[i][n][e] *= factor[e % 2];
+    }
+
     /* Weights of 16 tokens as operand B, counted; minima: of tokens 2t and 2t+1, and of 2t+8 and 2t+9. */
-    __device__ __forceinline__ void take(const float p[TILES_N][4], const uint32_t minima[2],
+    __device__ __forceinline__ void take(const float p[2][TILES_N][2], const uint32_t minima[2],
                                          uint32_t weights[TILES_N][2])
     {
         uint32_t a[4] = {minima[0], ATTEND_ONES, minima[1], ATTEND_ONES};
@@ -74,8 +73,8 @@ template <typename P, int N_TILES_OF_CHANNELS, int LIFT> struct attend_state {
         for (int n = 0; n < TILES_N; n++) {
 #pragma unroll
             for (int half = 0; half < 2; half++) {
-                __half2 pair = __floats2half2_rn(p[n][half * 2], p[n][half * 2 + 1]);
-                weights[n][half] = transpose_8x8(*reinterpret_cast<uint32_t *>(&pair));
+                __half2 pair = __floats2half2_rn(p[half][n][0], p[half][n][1]);
+                weights[n][half] = *reinterpret_cast<uint32_t *>(&pair);
             }
             mma_16x8x16(sums[n], a, weights[n]);
         }
@@ -90,6 +89,9 @@ template <typename P, int N_TILES_OF_CHANNELS, int LIFT> struct attend_state {
     {
         const float drop = 1.0f / (float)(1 << LIFT);
         int g = lane / 4, t = lane % 4;
+#pragma unroll
+        for (int n = 0; n < TILES_N; n++)
+            if (t == 0 && (uint32_t)(n * 8 + g) < n_present) result[(uint32_t)(n * 8 + g) * stride] = max[n];
 #pragma unroll
         for (int n = 0; n < TILES_N; n++)
 #pragma unroll
@@ -107,7 +109,7 @@ template <typename P, int N_TILES_OF_CHANNELS, int LIFT> struct attend_state {
                     uint32_t column = (uint32_t)n * 8 + 2 * k + (uint32_t)c;
                     float *out = result + column * stride;
                     if (column >= n_present) continue;
-                    if (lane == (int)k) out[0] = max[n][c], out[1] = sums[n][2 + c] * drop;
+                    if (lane == (int)k) out[1] = sums[n][2 + c] * drop;
                     for (int i = lane * 4; i < n_channels; i += 128)
                         *(float4 *)(out + RESULT_CHANNELS + i) = *(const float4 *)(shared + k * n_channels + i);
                 }
@@ -130,7 +132,7 @@ template <typename P, typename SIDE> struct attend_values {
 
     /* 16 tokens' values, weighted by p: tokens[k] is the row of the lane's k-th token. */
     __device__ static __forceinline__ void accumulate(state &s, const uint8_t *codes, const uint8_t *table,
-                                                      const int tokens[4], const float p[TILES_N][4],
+                                                      const int tokens[4], const float p[2][TILES_N][2],
                                                       const token_scales &scales, int lane)
     {
         uint32_t early[VALUES::D / 8], late[VALUES::D / 8], weights[TILES_N][2];
@@ -154,8 +156,7 @@ template <typename P, typename SIDE> struct attend_values {
     }
 
     __device__ static __forceinline__ void add(state &s, const typename SIDE::head &, const uint8_t *stage,
-                                               const uint8_t *table, const float p[P::TILE / 16][TILES_N][4],
-                                               int lane)
+                                               const uint8_t *table, const float p[P::TILE / 8][TILES_N][2], int lane)
     {
         int t = lane % 4;
 #pragma unroll
@@ -169,7 +170,7 @@ template <typename P, typename SIDE> struct attend_values {
                     scales.minimum[half] = *(const uint32_t *)(stage + SIDE::MINIMA + tokens[half * 2] * 2);
                 }
             }
-            accumulate(s, stage, table, tokens, p[i], scales, lane);
+            accumulate(s, stage, table, tokens, p + 2 * i, scales, lane);
         }
     }
 

@@ -192,10 +192,14 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
         l.pool = pools[(size_t)i % pools.size()];
         attend_launch<P>(l, b, w, out, n_blocks, stream);
     });
+    double page_seconds = time_graph([&](cudaStream_t stream, int i) {
+        l.pool = pools[(size_t)i % pools.size()];
+        attend_pages<P><<<n_blocks, P::WARPS * 32, kernel::SHARED_BYTES, stream>>>(l, b, w);
+    });
     double fp16_seconds =
         (double)what.batch * what.tokens * n_heads * d * 4 / ceiling; /* of reading fp16 at the ceiling */
-    printf("%-28s %3u x %6u  d %3u G %u  %8.1f us  %6.0f GB/s  %.2f of the ceiling  %5.2f x fp16 at the ceiling\n",
-           name, what.batch, what.tokens, d, P::GROUP, seconds * 1e6, (double)read / seconds * 1e-9,
+    printf("%-22s %3u x %6u  d %3u G %u  %7.1f us (pages %7.1f)  %5.0f GB/s  %.2f of the ceiling  %5.2f x fp16 at it\n",
+           name, what.batch, what.tokens, d, P::GROUP, seconds * 1e6, page_seconds * 1e6, (double)read / seconds * 1e-9,
            (double)read / seconds / ceiling, fp16_seconds / seconds);
     fflush(stdout);
 }

@@ -16,8 +16,8 @@ struct attend_params {
 template <int D, int BITS, int TILE, int GROUP> using int_ch = staged_int<D, BITS, 64, TILE, STAGED_CH, GROUP>;
 template <int D, int BITS, int TILE> using int_tok = staged_int<D, BITS, 64, TILE, STAGED_TOK, D>;
 template <int D, int TILE> using half_rows = staged_fp16<D, 64, TILE>;
-/* 32 KiB for each table where they fit. */
-template <int D, int TILE, int MOST> using shared = staged_shared<D, 64, TILE, MOST, 32768>;
+/* 16 KiB for each table. */
+template <int D, int TILE, int MOST> using shared = staged_shared<D, 64, TILE, MOST, 16384>;
 template <int D, int DIMS, int BITS, int TILE> using table = staged_table<D, DIMS, BITS, 64, TILE>;
 
 template <typename P> merge_shape merge_of(const attend_layer &l, const attend_batch &b, uint32_t n_blocks)

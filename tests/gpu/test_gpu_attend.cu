@@ -21,6 +21,7 @@ template <typename P> static attend_work make_work(device_arena &a, const attend
     w.latent = c.layer.fold ? a.make<float>(rows * c.layer.key_latent) : NULL;
     w.query_bias = c.layer.fold ? a.make<float>(rows) : NULL;
     w.units = a.make<uint32_t>(2 * (s.n_sequences + 1));
+    w.sequences = a.make<attend_sequence>(s.n_sequences);
     w.partial = a.make<float>(results * P::COLUMNS * result_floats(s.d, c.layer.value_latent));
     return w;
 }
