@@ -105,7 +105,7 @@ static void make_maps(attend_case *c)
                 latent[i] = 1.0f;
                 kvc_coder_unfold_output(value, head, latent, 0.0f, out, work);
                 latent[i] = 0.0f;
-                for (uint32_t j = 0; j < d; j++) unfold[((size_t)head * d + j) * dv + i] = out[j];
+                memcpy(unfold + ((size_t)head * dv + i) * d, out, d * sizeof *out);
             }
         }
         c->layer.unfold = unfold;
