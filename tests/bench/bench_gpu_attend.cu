@@ -176,9 +176,10 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
         fill_floats<<<64, 256>>>(bias, n_heads * d, 0.1f);
         l.fold = l.unfold = maps, l.bias = l.mean = bias;
     }
-    attend_work w;
+    attend_work w = {};
     w.latent = a.make<float>(rows * d), w.query_bias = a.make<float>(rows);
     w.units = a.make<uint32_t>(2 * (what.batch + 1));
+    w.sequences = a.make<attend_sequence>(what.batch);
     w.partial =
         a.make<float>((size_t)results_of(n_heads, what.batch, n_blocks, P::WARPS) * P::COLUMNS * result_floats(d, d));
     float *q = a.make<float>(rows * d), *out = a.make<float>(rows * d);
@@ -190,7 +191,7 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
     device_sync("fill");
     double seconds = time_graph([&](cudaStream_t stream, int i) {
         l.pool = pools[(size_t)i % pools.size()];
-        attend_launch<P>(l, b, w, out, n_blocks, stream);
+        attend_launch<P>(l, b, w, out, n_blocks, 0, stream);
     });
     double page_seconds = time_graph([&](cudaStream_t stream, int i) {
         l.pool = pools[(size_t)i % pools.size()];
@@ -198,9 +199,10 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
     });
     double fp16_seconds =
         (double)what.batch * what.tokens * n_heads * d * 4 / ceiling; /* of reading fp16 at the ceiling */
-    printf("%-22s %3u x %6u  d %3u G %u  %7.1f us (pages %7.1f)  %5.0f GB/s  %.2f of the ceiling  %5.2f x fp16 at it\n",
-           name, what.batch, what.tokens, d, P::GROUP, seconds * 1e6, page_seconds * 1e6, (double)read / seconds * 1e-9,
-           (double)read / seconds / ceiling, fp16_seconds / seconds);
+    printf(
+        "%-22s %3u x %6u  d %3u G %u  %7.1f us (pages %7.1f)  %5.0f GB/s  %.2f of the ceiling  %5.2f x fp16 at it\n",
+        name, what.batch, what.tokens, d, P::GROUP, seconds * 1e6, page_seconds * 1e6, (double)read / seconds * 1e-9,
+        (double)read / seconds / ceiling, fp16_seconds / seconds);
     fflush(stdout);
 }
 
