@@ -177,9 +177,10 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
         fill_floats<<<64, 256>>>(bias, n_heads * d, 0.1f);
         l.fold = l.unfold = maps, l.bias = l.mean = bias;
     }
-    attend_work w;
+    attend_work w = {};
     w.latent = a.make<float>(rows * d), w.query_bias = a.make<float>(rows);
     w.units = a.make<uint32_t>(2 * (what.batch + 1));
+    w.sequences = a.make<attend_sequence>(what.batch);
     w.partial =
         a.make<float>((size_t)results_of(n_heads, what.batch, n_blocks, P::WARPS, column_tiles<P>(n_queries)) *
                       P::COLUMNS * result_floats(d, d));
@@ -192,7 +193,7 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
     device_sync("fill");
     double seconds = time_graph([&](cudaStream_t stream, int i) {
         l.pool = pools[(size_t)i % pools.size()];
-        attend_launch<P>(l, b, w, out, n_blocks, stream);
+        attend_launch<P>(l, b, w, out, n_blocks, 0, stream);
     });
     double page_seconds = time_graph([&](cudaStream_t stream, int i) {
         l.pool = pools[(size_t)i % pools.size()];

@@ -27,21 +27,15 @@ template <typename P> uint32_t column_tiles(uint32_t n_queries)
     return columns_of(n_queries, P::GROUP, P::COLUMNS, P::WARPS).tiles;
 }
 
-template <typename P> merge_shape merge_of(const attend_layer &l, const attend_batch &b, uint32_t n_blocks)
-{
-    return merge_shape{
-        P::D,    l.value_latent, P::GROUP, P::COLUMNS,
-        P::TILE, n_blocks,       P::WARPS, merge_rows(l.n_heads, b.n_sequences * b.n_queries * P::GROUP)};
-}
-
-/* The calls of one attention, in order. */
+/* The calls of one attention, in order; rows: of a block of the last one, 0 for what is best. */
 template <typename P>
 void attend_launch(const attend_layer &l, const attend_batch &b, const attend_work &w, float *out, uint32_t n_blocks,
-                   cudaStream_t stream)
+                   uint32_t rows, cudaStream_t stream)
 {
-    merge_shape m = merge_of<P>(l, b, n_blocks);
-    dim3 prepare(prepare_blocks(l, b, P::GROUP), l.n_heads);
-    dim3 merge(share_of(b.n_sequences * b.n_queries * P::GROUP, m.rows), l.n_heads);
+    uint32_t all = b.n_sequences * b.n_queries * P::GROUP;
+    merge_shape m = {P::D,    l.value_latent, P::GROUP, P::COLUMNS,
+                     P::TILE, n_blocks,       P::WARPS, rows ? rows : merge_rows(l.n_heads, all)};
+    dim3 prepare(prepare_blocks(l, b, P::GROUP), l.n_heads), merge(share_of(all, m.rows), l.n_heads);
     KVC_LAUNCH(attend_prepare, prepare, ENDS_THREADS, prepare_bytes(P::D), stream, l, b, w, (uint32_t)P::D,
                (uint32_t)P::GROUP, (uint32_t)P::TILE);
     KVC_LAUNCH(attend_pages<P>, n_blocks, P::WARPS * 32, attend<P>::SHARED_BYTES, stream, l, b, w);

@@ -64,7 +64,7 @@ template <typename P> static std::vector<float> outputs(const attend_case &c, co
                                       (int)attend<P>::SHARED_BYTES),
                  "shared memory");
 #endif
-    attend_launch<P>(l, b, w, out, n_blocks, stream);
+    attend_launch<P>(l, b, w, out, n_blocks, n_blocks == 1 ? 4 : 0, stream);
     device_sync(s.key);
     std::vector<float> got(n);
     device_copy(got.data(), out, n * sizeof(float));
@@ -122,6 +122,14 @@ template <typename P> static void check_all(const char *key, const char *value, 
                          unequal = {8, {20, 700, 64, 65, 63, 17, 400, 261}};
     check<P>(key, value, n_queries, borders, 1);
     check<P>(key, value, n_queries, unequal, 3);
+}
+
+/* More pages than a warp has numbers of at a time. */
+static void check_long(void)
+{
+    static const lengths tokens = {8, {5200, 1, 2300, 64, 1, 3000, 1, 1}};
+    check<attend_params<64, 4, 8, 64, 3, 4, int_ch<64, 4, 64, 64>, int_tok<64, 4, 64>>>("int4.ch64", "int4.tok", 1,
+                                                                                        tokens, 1);
 }
 
 /* DIM, group, columns, tile, keys, values; specs; queries */
@@ -250,6 +258,7 @@ static void check_kernels(void)
     check_scalars();
     check_tables();
     check_shared();
+    check_long();
     check_batches();
     check_softcap();
 }
