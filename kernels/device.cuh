@@ -23,19 +23,6 @@
 #define KVC_LAUNCHED() cudaGetLastError()
 #endif
 
-/* The first n_threads threads of a block meet. */
-#ifdef KVC_EMULATE
-static inline void sync_threads(int n_threads)
-{
-    emulate_sync((uint32_t)n_threads);
-}
-#else
-__device__ __forceinline__ void sync_threads(int n_threads)
-{
-    asm volatile("bar.sync 1, %0;" ::"r"(n_threads) : "memory");
-}
-#endif
-
 /* ---- copies from global to shared memory, in the background ----
  * A warp's ring of STAGES stages. All of its lanes call
  *

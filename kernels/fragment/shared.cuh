@@ -66,19 +66,18 @@ template <int DIM, int PAGE, int TILE, int MOST_CODES, int ONE_TABLE_BYTES> stru
         if (h.n_codes) ring.copy(to, block + (size_t)tile * TILE * h.n_codes, TILE * h.n_codes);
     }
     /* Tables of 1, 2, 4, 8, 16 channels lie behind each other: that of c begins at entry values (c - 1) * 256. */
-    __device__ static __forceinline__ void copy_table(uint8_t *to, const head &h, const uint16_t *tables,
-                                                      int n_threads)
+    __device__ static __forceinline__ void copy_table(uint8_t *to, const head &h, const uint16_t *tables)
     {
 #pragma unroll
         for (int i = 0; i < 2; i++, to += ONE_TABLE_BYTES) {
             if (h.part[i].n == 0) continue;
             const uint16_t *table = tables + (h.part[i].c - 1) * SHARED_ENTRIES;
             switch (h.part[i].c) {
-            case 1: copy_entries<1>(to, table, SHARED_ENTRIES, row_of(1), row_of(1), n_threads); break;
-            case 2: copy_entries<2>(to, table, SHARED_ENTRIES, row_of(2), row_of(2), n_threads); break;
-            case 4: copy_entries<4>(to, table, SHARED_ENTRIES, row_of(4), row_of(4), n_threads); break;
-            case 8: copy_entries<8>(to, table, SHARED_ENTRIES, row_of(8), row_of(8), n_threads); break;
-            case 16: copy_entries<16>(to, table, SHARED_ENTRIES, row_of(16), row_of(16), n_threads); break;
+            case 1: copy_entries<1>(to, table, SHARED_ENTRIES, row_of(1), row_of(1)); break;
+            case 2: copy_entries<2>(to, table, SHARED_ENTRIES, row_of(2), row_of(2)); break;
+            case 4: copy_entries<4>(to, table, SHARED_ENTRIES, row_of(4), row_of(4)); break;
+            case 8: copy_entries<8>(to, table, SHARED_ENTRIES, row_of(8), row_of(8)); break;
+            case 16: copy_entries<16>(to, table, SHARED_ENTRIES, row_of(16), row_of(16)); break;
             }
         }
     }

@@ -21,7 +21,7 @@ template <typename SIDE> struct staged_alike {
     {
         return (size_t)index * block_bytes;
     }
-    __device__ static __forceinline__ void copy_table(uint8_t *, const head &, const uint16_t *, int) {}
+    __device__ static __forceinline__ void copy_table(uint8_t *, const head &, const uint16_t *) {}
 };
 
 /* Symbol int: GROUP tokens (ch) share a scale per channel, or (tok, GROUP = DIM) the channels of a token. */
@@ -90,10 +90,10 @@ struct staged_table : staged_alike<staged_table<DIM, DIMS, BITS, PAGE, TILE>> {
         copies.copy(to, block + tile * WIDE_BYTES, WIDE_BYTES);
         if (NARROW_BYTES) copies.copy(to + WIDE_BYTES, block + PAGE * codes::ROW + tile * NARROW_BYTES, NARROW_BYTES);
     }
-    /* By the first n_threads threads of the block, between barriers. */
-    __device__ static __forceinline__ void copy_table(uint8_t *to, const head &, const uint16_t *table, int n_threads)
+    /* By all threads of the block, between barriers. */
+    __device__ static __forceinline__ void copy_table(uint8_t *to, const head &, const uint16_t *table)
     {
-        copy_entries<DIMS>(to, table, ENTRIES, TABLE_ROW, TABLE_ROW / 2, n_threads);
+        copy_entries<DIMS>(to, table, ENTRIES, TABLE_ROW, TABLE_ROW / 2);
     }
 };
 

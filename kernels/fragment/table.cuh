@@ -19,15 +19,13 @@ __host__ __device__ constexpr int table_slot(int dims)
     return dims < 2 ? 4 : 2 * dims;
 }
 
-/* n entries of DIMS halves to rows of row_bytes, the first `room` of which they fill. By the first n_threads
- * threads of a block. */
+/* n entries of DIMS halves to rows of row_bytes, the first `room` of which they fill. By all threads of a block. */
 template <int DIMS>
-__device__ __forceinline__ void copy_entries(uint8_t *to, const uint16_t *table, int n, int row_bytes, int room,
-                                             int n_threads)
+__device__ __forceinline__ void copy_entries(uint8_t *to, const uint16_t *table, int n, int row_bytes, int room)
 {
     const int SLOT = table_slot(DIMS), PART = SLOT < 16 ? SLOT : 16, PARTS = SLOT / PART;
     int copies = room / SLOT;
-    for (int i = (int)threadIdx.x; i < n * PARTS; i += n_threads) {
+    for (int i = (int)threadIdx.x; i < n * PARTS; i += (int)blockDim.x) {
         uint32_t words[4];
         int entry = i / PARTS, part = i % PARTS;
         load_words<(DIMS < 2 ? 2 : PART)>((const uint8_t *)(table + entry * DIMS) + part * PART, words);

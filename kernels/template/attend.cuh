@@ -1,12 +1,11 @@
 /* attend.cuh - attention of the newest tokens over compressed caches: one persistent grid for all sequences.
  *
  * The work is two lists of units: for each KV head, for each sequence, the tiles of its compressed pages; and the
- * same of its fp16 rows, ROW_TOKENS a unit. Every block takes an equal share of the tiles, WARPS warps equal shares
- * of that; units of rows go to whoever is free, ROW_WARPS more from the beginning and the others when their pages are
- * done. Tiles that belong together are a run; for each run, or unit of rows, a warp keeps a running softmax (maximum,
- * sum, weighted sum) and leaves a partial result, and attend_merge() puts those together: where each lies does not
- * depend on who made it. Tiles come by background copies, STAGES ahead, into the warp's own shared memory: no warp
- * waits for another.
+ * same of its fp16 rows, EXACT_TOKENS a unit. Every block takes an equal share of the tiles, its warps equal shares
+ * of that; of the rows every warp takes an equal share. Units that belong together are a run; for each run a warp
+ * keeps a running softmax (maximum, sum, weighted sum) and leaves a partial result, and attend_merge() puts those
+ * together. Tiles come by background copies, STAGES ahead, into the warp's own shared memory: no warp waits for
+ * another.
  *
  * Queries are operand A (columns x channels) of products with keys, and values operand A (channels x tokens) of
  * products with weights. Column i * GROUP + k is token i of the queries and query head k of the group. A warp has
@@ -26,18 +25,13 @@
 #include "template/attend_units.cuh"
 #include "template/attend_values.cuh"
 
-#define ROW_WARPS 2 /* of a block, beside those of pages */
-#ifndef ATTEND_STEP
-#define ATTEND_STEP 32
-#endif
-
 template <typename P> struct attend {
     static const int TILES_N = P::COLUMNS / 8;
     typedef typename P::key_side key_side;
     typedef typename P::value_side value_side;
     typedef attend_keys<P, key_side> keys;
     typedef attend_values<P, value_side> values;
-    typedef staged_fp16<P::D, 16, 16> exact_side;
+    typedef staged_fp16<P::D, EXACT_TOKENS, EXACT_TOKENS> exact_side;
     typedef attend_keys<P, exact_side> exact_keys;
     typedef attend_values<P, exact_side> exact_values;
 
@@ -51,11 +45,8 @@ template <typename P> struct attend {
                      RING_BYTES = AHEAD_BYTES + (STAGE_BYTES > RESULT_BYTES ? STAGE_BYTES : RESULT_BYTES),
                      TILES_OF_PAGE = P::PAGE / P::TILE;
     static const size_t SCRATCH = TABLE_BYTES + (size_t)P::WARPS * RING_BYTES;
-    static const size_t ROWS = SCRATCH + (size_t)P::WARPS * keys::SCRATCH;
-    static const size_t BARRIERS = ROWS + (size_t)ROW_WARPS * RESULT_BYTES;
+    static const size_t BARRIERS = SCRATCH + (size_t)P::WARPS * keys::SCRATCH;
     static const size_t SHARED_BYTES = BARRIERS + P::WARPS * P::STAGES * COPY_BARRIER_BYTES;
-    /* Tokens whose scores a warp has at a time: fewer take fewer registers. */
-    static const int STEP = P::TILE < ATTEND_STEP ? P::TILE : ATTEND_STEP;
     typedef stage_copies<P::STAGES> ring;
 
     static const uint32_t RESULT_STRIDE = RESULT_CHANNELS + (P::D > value_side::D ? P::D : value_side::D);
@@ -72,7 +63,6 @@ template <typename P> struct attend {
     /* What a warp has of a block's shared memory, and where its ring stands. */
     struct workplace {
         uint8_t *tables, *stages, *scratch;
-        float *results; /* through which partial results go */
         ring copies;
         int now; /* the stage that is next */
         int lane;
@@ -110,8 +100,8 @@ template <typename P> struct attend {
     }
 
     /* Row r is token r, or behind the sinks token r + n_packed. */
-    __device__ static __forceinline__ void hide_rows(float p[2][TILES_N][2], int first, uint32_t sinks,
-                                                     const attend_run &run, int n_rows, int lane)
+    __device__ static __forceinline__ void hide_exact(float p[2][TILES_N][2], int first, uint32_t sinks,
+                                                      const attend_run &run, int n_exact, int lane)
     {
 #pragma unroll
         for (int i = 0; i < 2; i++)
@@ -121,7 +111,7 @@ template <typename P> struct attend {
                 for (int e = 0; e < 2; e++) {
                     uint32_t row = (uint32_t)(first + i * 8 + lane % 4 * 2 + e);
                     uint32_t token = row < sinks ? row : row + run.n_packed;
-                    bool seen = (int)row < n_rows && sees(run, token, n * 8 + lane / 4);
+                    bool seen = (int)row < n_exact && sees(run, token, n * 8 + lane / 4);
                     if (!seen) p[i][n][e] = -INFINITY;
                 }
     }
@@ -219,31 +209,26 @@ template <typename P> struct attend {
         q.load(h.key, l, b, query_source::latent(l, b, w), run, at.scratch, at.lane);
         s.clear();
         for (uint32_t unit = run.begin; unit < run.end; unit++) {
-            typename keys::scaled scaled;
+            attend_scores<P, P::TILE / 8> p;
             fetch(at, h, l, run, pages, unit + P::STAGES - 1, at.now ? at.now - 1 : P::STAGES - 1);
             at.copies.wait(at.now);
             const uint8_t *stage = at.stages + at.now * STAGE_BYTES;
-            keys::scale(q, stage, at.lane, scaled);
-#pragma unroll 1
-            for (int first = 0; first < P::TILE; first += STEP) {
-                attend_scores<P, STEP / 8> p;
-                keys::scores(q, scaled, h.key, stage, key_table(at.tables), at.scratch, first, at.lane, p);
-                cap(p, b);
-                hide<STEP / 8>(p.x, l.sinks + unit * P::TILE + (uint32_t)first, run, b, at.lane);
-                s.weigh(p, at.lane);
-                values::template add<STEP / 16>(s, h.value, stage + key_side::BYTES, value_table(at.tables), first,
-                                                p.x, at.lane);
-            }
+            keys::scores(q, h.key, stage, key_table(at.tables), at.scratch, at.lane, p);
+            cap(p, b);
+            hide<P::TILE / 8>(p.x, l.sinks + unit * P::TILE, run, b, at.lane);
+            s.weigh(p, at.lane);
+            values::add(s, h.value, stage + key_side::BYTES, value_table(at.tables), p.x, at.lane);
             __syncwarp(); /* the stage is fetched into next */
             at.now = at.now + 1 < P::STAGES ? at.now + 1 : 0;
         }
-        values::leave(s, h.value, result_at(w, run), RESULT_STRIDE, at.results, present(run, b), at.lane);
+        values::leave(s, h.value, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES),
+                      present(run, b), at.lane);
         at.copies.reuse();
     }
 
     /* fp16 rows are read where they are; rows behind the last one are read as that one, and not seen. */
-    __device__ static void run_rows(workplace &at, const attend_layer &l, const attend_batch &b, const attend_work &w,
-                                    const attend_run &run)
+    __device__ static void run_exact(workplace &at, const attend_layer &l, const attend_batch &b,
+                                     const attend_work &w, const attend_run &run)
     {
         typename exact_keys::query q;
         typename exact_values::state s;
@@ -254,22 +239,23 @@ template <typename P> struct attend {
         size_t head_rows = (size_t)l.capacity * P::D, side_rows = l.n_heads * head_rows;
         const uint8_t *key_rows = (const uint8_t *)(l.rows + run.slot * 2 * side_rows + run.head * head_rows);
         const uint8_t *value_rows = key_rows + side_rows * 2;
-        int n_rows = (int)(run.n_tokens - run.n_packed), last = n_rows - 1;
-#pragma unroll 1
-        for (int row = (int)run.begin * ROW_TOKENS; row < (int)run.end * ROW_TOKENS && row < n_rows; row += 16) {
+        int n_exact = (int)(run.n_tokens - run.n_packed);
+        for (uint32_t unit = run.begin; unit < run.end; unit++) {
+            int row = (int)unit * EXACT_TOKENS, last = n_exact - 1;
             attend_scores<P, 2> p;
-#pragma unroll
             for (int i = 0; i < 2; i++)
                 exact_keys::products(key_rows, NULL, min(row + i * 8 + g, last), q.pairs, lane, p.x[i]);
             q.finish(p);
             cap(p, b);
-            hide_rows(p.x, row, l.sinks, run, n_rows, lane);
+            hide_exact(p.x, row, l.sinks, run, n_exact, lane);
             s.weigh(p, lane);
             int tokens[4] = {min(row + 2 * t, last), min(row + 2 * t + 1, last), min(row + 2 * t + 8, last),
                              min(row + 2 * t + 9, last)};
             exact_values::accumulate(s, value_rows, NULL, tokens, p.x, {}, lane);
         }
-        exact_values::leave(s, none, result_at(w, run), RESULT_STRIDE, at.results, present(run, b), lane);
+        exact_values::leave(s, none, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES),
+                            present(run, b), lane);
+        at.copies.reuse();
     }
 
     /* ---- shares ---- */
@@ -287,35 +273,52 @@ template <typename P> struct attend {
         }
     };
 
-    /* Units of rows, one at a time, as long as there are any. */
-    __device__ static void take_rows(workplace &at, const attend_layer &l, const attend_batch &b,
-                                     const attend_work &w, const attend_columns &columns)
+    /* The run at `begin` of the list, with a tile of columns; number: of the part in the grid. */
+    __device__ static __forceinline__ attend_run take_run(const attend_layer &l, const attend_batch &b,
+                                                          const attend_work &w, const role &r, bool exact,
+                                                          uint32_t begin, uint32_t end, uint32_t tile,
+                                                          uint32_t number, int lane)
     {
-        uint32_t total = l.n_heads * units_of(w, b, true)[b.n_sequences];
-        uint32_t results = columns.tiles * page_results(l.n_heads, b.n_sequences, gridDim.x, columns.parts);
-        for (;;) {
-            uint32_t unit = 0;
-            if (at.lane == 0) unit = atomicAdd(w.units + unit_words(b.n_sequences) - 1, 1u);
-            unit = __shfl_sync(~0u, unit, 0);
-            if (unit >= total * columns.tiles) return;
-            uint32_t tile = unit / total, in_list = unit - tile * total;
-            attend_run run = run_at(l, b, w, 0, in_list, in_list + 1, (uint32_t)at.lane);
-            run.first_column = tile * P::COLUMNS;
-            run.result = results + unit;
-            run_rows(at, l, b, w, run);
-        }
+        attend_run run = run_at(l, b, w, exact ? 0 : P::TILE, begin, end, (uint32_t)lane);
+        run.first_column = tile * P::COLUMNS;
+        run.result = first_result(l.n_heads, b.n_sequences, gridDim.x, r.columns.parts, tile, exact) +
+                     result_of(run.head, run.sequence, b.n_sequences, number, exact ? 0 : r.columns.parts);
+        return run;
     }
 
-    /* Tables come while the first tiles are on their way. */
-    __device__ static void share_pages(workplace &at, const attend_layer &l, const attend_batch &b,
-                                       const attend_work &w, const role &r, uint8_t *shared)
+    __device__ static void share_rows(workplace &at, const attend_layer &l, const attend_batch &b,
+                                      const attend_work &w, const role &r)
     {
+        uint32_t number = blockIdx.x * r.columns.parts + r.part;
+        uint32_t total = l.n_heads * units_of(w, b, true)[b.n_sequences];
+        uint32_t each = share_of(total, gridDim.x * r.columns.parts), end = min((number + 1) * each, total);
+        for (uint32_t tile = r.first; tile < r.columns.tiles; tile += r.columns.together)
+            for (uint32_t begin = number * each; begin < end;) {
+                attend_run run = take_run(l, b, w, r, true, begin, end, tile, number, at.lane);
+                run_exact(at, l, b, w, run);
+                begin += run.end - run.begin;
+            }
+    }
+
+    /* fp16 rows come while the first tiles, and the tables, are on their way. */
+    __device__ static void share(const attend_layer &l, const attend_batch &b, const attend_work &w, uint8_t *shared)
+    {
+        int warp = (int)threadIdx.x / 32;
+        const role r(b, (uint32_t)warp);
+        workplace at;
+        at.lane = (int)threadIdx.x % 32;
+        at.tables = shared;
+        at.stages = shared + TABLE_BYTES + (size_t)warp * RING_BYTES;
+        at.scratch = shared + SCRATCH + (size_t)warp * keys::SCRATCH;
+        at.now = 0;
+        at.copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, at.lane);
         uint32_t of_head = units_of(w, b, false)[b.n_sequences], total = l.n_heads * of_head;
-        uint32_t of_block = share_of(total, gridDim.x), unit = blockIdx.x * of_block;
-        uint32_t block_end = min(unit + of_block, total), n_parts = r.columns.parts;
-        uint32_t of_tile = page_results(l.n_heads, b.n_sequences, gridDim.x, n_parts);
-        for (attend_piece piece; unit < block_end; unit = piece.end) {
-            piece = piece_at(unit, of_block, of_head, total, n_parts);
+        uint32_t of_block = share_of(total, gridDim.x);
+        uint32_t unit = blockIdx.x * of_block, block_end = min(unit + of_block, total);
+        bool rows_done = false;
+        while (unit < block_end || !rows_done) {
+            attend_piece piece = {0, block_end, block_end, 0, 0};
+            if (unit < block_end) piece = piece_at(unit, of_block, of_head, total, r.columns.parts);
             heads h = {key_side::head_of(l.key_counts, piece.head), value_side::head_of(l.value_counts, piece.head)};
             bool has_any = r.part < piece.parts;
             uint32_t own = has_any ? part_begin(piece, r.part) : 0, end = has_any ? part_begin(piece, r.part + 1) : 0;
@@ -325,50 +328,29 @@ template <typename P> struct attend {
             auto next_run = [&] {
                 if (begin >= end) begin = own, tile += r.columns.together;
                 if (tile >= r.columns.tiles) return;
-                run = run_at(l, b, w, P::TILE, begin, end, (uint32_t)at.lane);
-                run.first_column = tile * P::COLUMNS;
-                run.result =
-                    tile * of_tile + result_of(run.head, run.sequence, b.n_sequences, piece.number + r.part, n_parts);
+                run = take_run(l, b, w, r, false, begin, end, tile, piece.number + r.part, at.lane);
                 begin_pages(at, h, l, run, pages);
             };
             next_run();
             if (TABLE_BYTES) {
-                sync_threads(P::WARPS * 32); /* nobody looks at the tables any more */
-                key_side::copy_table(key_table(shared), h.key, l.key_table, P::WARPS * 32);
-                value_side::copy_table(value_table(shared), h.value, l.value_table, P::WARPS * 32);
-                sync_threads(P::WARPS * 32);
+                __syncthreads(); /* nobody looks at the tables any more */
+                key_side::copy_table(key_table(shared), h.key, l.key_table);
+                value_side::copy_table(value_table(shared), h.value, l.value_table);
             }
+            if (!rows_done) share_rows(at, l, b, w, r);
+            rows_done = true;
+            if (TABLE_BYTES) __syncthreads();
             for (; tile < r.columns.tiles; next_run()) {
                 run_pages(at, h, l, b, w, run, pages);
                 begin += run.end - run.begin;
             }
+            unit = piece.end;
         }
-    }
-
-    __device__ static void share(const attend_layer &l, const attend_batch &b, const attend_work &w, uint8_t *shared)
-    {
-        int warp = (int)threadIdx.x / 32;
-        const role r(b, (uint32_t)warp);
-        workplace at;
-        at.lane = (int)threadIdx.x % 32;
-        at.tables = shared;
-        if (warp < P::WARPS) {
-            at.stages = shared + TABLE_BYTES + (size_t)warp * RING_BYTES;
-            at.scratch = shared + SCRATCH + (size_t)warp * keys::SCRATCH;
-            at.results = (float *)(at.stages + AHEAD_BYTES);
-            at.now = 0;
-            at.copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, at.lane);
-            share_pages(at, l, b, w, r, shared);
-        } else {
-            at.results = (float *)(shared + ROWS + (size_t)(warp - P::WARPS) * RESULT_BYTES);
-        }
-        take_rows(at, l, b, w, r.columns);
     }
 };
 
 template <typename P>
-__global__ void __launch_bounds__((P::WARPS + ROW_WARPS) * 32, 1)
-    attend_pages(attend_layer l, attend_batch b, attend_work w)
+__global__ void __launch_bounds__(P::WARPS * 32, 1) attend_pages(attend_layer l, attend_batch b, attend_work w)
 {
     KVC_SHARED(uint8_t, shared);
     attend<P>::share(l, b, w, shared);

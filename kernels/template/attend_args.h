@@ -43,9 +43,9 @@ typedef struct attend_sequence {
 
 /* Scratch. */
 typedef struct attend_work {
-    /* Where there is a fold: [n_sequences][n_queries][query heads][key_latent], [..] */
-    float *latent, *query_bias;
-    uint32_t *units;            /* [2][n_sequences + 1], and the next of the units of rows that nobody has taken */
+    float *latent,
+        *query_bias; /* [n_sequences][n_queries][query heads][key_latent], [..]; used where there is a fold */
+    uint32_t *units; /* [2][n_sequences + 1] */
     attend_sequence *sequences; /* [n_sequences] */
     float *partial;             /* [results_of()][columns of a tile][result_floats()], 16-byte aligned */
 } attend_work;

@@ -51,7 +51,7 @@ __device__ inline void count_units(const attend_layer &l, const attend_batch &b,
         if (i < n) w.units[n + 1 + i] = rows_before + before;
         rows_before += all;
     }
-    if (threadIdx.x == 0) w.units[n] = tiles_before, w.units[2 * n + 1] = rows_before, w.units[2 * n + 2] = 0;
+    if (threadIdx.x == 0) w.units[n] = tiles_before, w.units[2 * n + 1] = rows_before;
 }
 
 /* Rows times a map: in [n_in][MAP_ROWS] in shared memory, map [n_in][n_out], n_out values of each of the first ROWS
@@ -162,20 +162,21 @@ __device__ inline merge_pieces pieces_of(const attend_layer &l, const attend_bat
     const uint32_t *units = units_of(w, b, exact);
     uint32_t of_head = units[b.n_sequences], n_units = units[sequence + 1] - units[sequence];
     if (n_units == 0) return merge_pieces{NULL, 0, 0};
-    attend_columns columns = columns_of(b.n_queries, m.group, m.columns, m.n_warps);
-    uint32_t begin = head * of_head + units[sequence], total = l.n_heads * of_head, tile = column / m.columns;
-    uint32_t of_tile = page_results(l.n_heads, b.n_sequences, m.n_blocks, columns.parts), result, n;
+    uint32_t begin = head * of_head + units[sequence], end = begin + n_units - 1, total = l.n_heads * of_head;
+    uint32_t first, last, n_parts = columns_of(b.n_queries, m.group, m.columns, m.n_warps).parts;
     if (exact) {
-        result = columns.tiles * of_tile + tile * total + begin, n = n_units;
+        uint32_t each = share_of(total, m.n_blocks * n_parts);
+        first = begin / each, last = end / each;
     } else {
         uint32_t of_block = share_of(total, m.n_blocks);
-        uint32_t first = number_of(begin, of_block, of_head, total, columns.parts);
-        n = number_of(begin + n_units - 1, of_block, of_head, total, columns.parts) - first + 1;
-        result = tile * of_tile + result_of(head, sequence, b.n_sequences, first, columns.parts);
+        first = number_of(begin, of_block, of_head, total, n_parts);
+        last = number_of(end, of_block, of_head, total, n_parts);
     }
+    uint32_t result = first_result(l.n_heads, b.n_sequences, m.n_blocks, n_parts, column / m.columns, exact) +
+                      result_of(head, sequence, b.n_sequences, first, exact ? 0 : n_parts);
     uint32_t floats = result_floats(m.d, m.latent);
     size_t stride = (size_t)m.columns * floats;
-    return merge_pieces{w.partial + result * stride + column % m.columns * floats, stride, n};
+    return merge_pieces{w.partial + result * stride + column % m.columns * floats, stride, last - first + 1};
 }
 
 /* The greatest maximum, the same in all lanes of a warp. */

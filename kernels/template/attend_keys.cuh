@@ -165,8 +165,9 @@ template <typename P, typename SIDE> struct attend_keys {
     __device__ static __forceinline__ float unit() { return KEYS::CODES ? ATTEND_CODE / lift() : 1.0f; }
 
     struct query : query_scalars<P> {
-        /* Of column g (+ 8 n), in the order of the keys' pairs, as factors of codes. */
-        uint32_t pairs[TILES_N][PAIRS];
+        /* Of column g (+ 8 n), in the order of the keys' pairs: as factors of codes, and (scales per channel) as they
+         * are, for products with minima. */
+        uint32_t pairs[TILES_N][PAIRS], plain[TILES_N][PAIRS];
         float sum[TILES_N];
 
         __device__ __forceinline__ void load(const typename SIDE::head &, const attend_layer &l,
@@ -197,6 +198,7 @@ template <typename P, typename SIDE> struct attend_keys {
                     uint32_t pair = query_half(x[h][0], shrink) | query_half(x[h][1], shrink) << 16;
                     float2 halves = __half22float2(*reinterpret_cast<__half2 *>(&pair));
                     sum[n] += halves.x + halves.y;
+                    plain[n][h] = pair;
                     pairs[n][h] = KEYS::CODES ? multiply_pairs(pair, drop(h)) : pair;
                 }
                 sum[n] += __shfl_xor_sync(~0u, sum[n], 1);
@@ -209,12 +211,6 @@ template <typename P, typename SIDE> struct attend_keys {
         {
             return __float2half2_rn(lift() / (float)(1 << KEYS::power(h)));
         }
-    };
-
-    /* The query times the scales of a group of tokens, and its product with their minima. */
-    struct scaled {
-        uint32_t pairs[TILES_N][PAIRS];
-        float zero[TILES_N];
     };
 
     /* Products of row `row` of the lane's g with every column. */
@@ -231,8 +227,9 @@ template <typename P, typename SIDE> struct attend_keys {
         for (int n = 0; n < TILES_N; n++) out[n][0] = sums.of(n, 0), out[n][1] = sums.of(n, 1);
     }
 
-    __device__ static __forceinline__ void scale_group(const query &q, const uint8_t *stage, int group, int lane,
-                                                       scaled &out)
+    /* The query times the scales of a group of tokens, and its product with their minima. */
+    __device__ static __forceinline__ void scale_query(const query &q, const uint8_t *stage, int group, int lane,
+                                                       uint32_t scaled[TILES_N][PAIRS], float zero[TILES_N])
     {
         const uint16_t *s = (const uint16_t *)(stage + SIDE::SCALES) + group * SIDE::D;
         const uint16_t *m = (const uint16_t *)(stage + SIDE::MINIMA) + group * SIDE::D;
@@ -242,43 +239,35 @@ template <typename P, typename SIDE> struct attend_keys {
             int first, second;
             KEYS::channels(h, lane % 4, &first, &second);
             uint32_t pair = s[first] | (uint32_t)s[second] << 16;
-            /* what the query has been dropped by, back */
-            minima[h] = multiply_pairs(m[first] | (uint32_t)m[second] << 16,
-                                       __float2half2_rn((float)(1 << KEYS::power(h)) / lift()));
+            minima[h] = m[first] | (uint32_t)m[second] << 16;
 #pragma unroll
             for (int n = 0; n < TILES_N; n++)
-                out.pairs[n][h] = multiply_pairs(q.pairs[n][h], *reinterpret_cast<__half2 *>(&pair));
+                scaled[n][h] = multiply_pairs(q.pairs[n][h], *reinterpret_cast<__half2 *>(&pair));
         }
         row_products<TILES_N, PAIRS / 2> sums;
         sums.clear();
-        sums.add(q.pairs, minima);
+        sums.add(q.plain, minima);
 #pragma unroll
-        for (int n = 0; n < TILES_N; n++) out.zero[n] = sums.of(n, 0);
+        for (int n = 0; n < TILES_N; n++) zero[n] = sums.of(n, 0);
     }
 
-    /* Before all scores of a stage. */
-    __device__ static __forceinline__ void scale(const query &q, const uint8_t *stage, int lane, scaled &out)
-    {
-        if (BY_CHANNEL && SIDE::TOKENS_OF_SCALE >= P::TILE) scale_group(q, stage, 0, lane, out);
-    }
-
-    /* Of BLOCKS times 8 tokens of a stage, from `first` on. */
+    /* Of the TILE tokens of a stage. */
     template <int BLOCKS>
-    __device__ static __forceinline__ void scores(const query &q, scaled &by_channel, const typename SIDE::head &,
-                                                  const uint8_t *stage, const uint8_t *table, const uint8_t *,
-                                                  int first, int lane, attend_scores<P, BLOCKS> &p)
+    __device__ static __forceinline__ void scores(const query &q, const typename SIDE::head &, const uint8_t *stage,
+                                                  const uint8_t *table, const uint8_t *, int lane,
+                                                  attend_scores<P, BLOCKS> &p)
     {
+        uint32_t scaled[TILES_N][PAIRS];
+        float zero[TILES_N] = {0.0f};
         q.finish(p);
 #pragma unroll
         for (int i = 0; i < BLOCKS; i++) {
-            if (BY_CHANNEL && SIDE::TOKENS_OF_SCALE < P::TILE && i * 8 % SIDE::TOKENS_OF_SCALE == 0)
-                scale_group(q, stage, (first + i * 8) / SIDE::TOKENS_OF_SCALE, lane, by_channel);
-            products(stage, table, first + i * 8 + lane / 4, BY_CHANNEL ? by_channel.pairs : q.pairs, lane, p.x[i]);
-            if (SIDE::SCALE == STAGED_TOK) scale_tokens(q, stage, first + i * 8 + lane % 4 * 2, p.x[i]);
-            if (BY_CHANNEL) {
+            if (BY_CHANNEL && i * 8 % SIDE::TOKENS_OF_SCALE == 0)
+                scale_query(q, stage, i * 8 / SIDE::TOKENS_OF_SCALE, lane, scaled, zero);
+            products(stage, table, i * 8 + lane / 4, BY_CHANNEL ? scaled : q.pairs, lane, p.x[i]);
+            if (SIDE::SCALE == STAGED_TOK) scale_tokens(q, stage, i * 8 + lane % 4 * 2, p.x[i]);
 #pragma unroll
-                for (int n = 0; n < TILES_N; n++) p.bias[i][n] += by_channel.zero[n] * q.scale[n];
-            }
+            for (int n = 0; n < TILES_N; n++) p.bias[i][n] += zero[n] * q.scale[n];
         }
         if (BY_CHANNEL) {
 #pragma unroll

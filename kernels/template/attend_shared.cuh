@@ -15,7 +15,7 @@
 template <typename P, int DIM, int PAGE, int TILE, int MOST, int TABLE>
 struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
     typedef staged_shared<DIM, PAGE, TILE, MOST, TABLE> SIDE;
-    static const int TILES_N = P::COLUMNS / 8;
+    static const int TILES_N = P::COLUMNS / 8, BLOCKS = P::TILE / 8;
     /* Products of a row: d / 16, and what the last codes of two lengths leave empty. */
     static const int STEPS = DIM / 16 + 6, SCRATCH = STEPS * TILES_N * 256;
 
@@ -99,7 +99,7 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
         }
     }
 
-    template <int C, int BLOCKS>
+    template <int C>
     __device__ static void add_class(const shared_head &head, const shared_class &part, const uint8_t *stage,
                                      const uint8_t *table, const uint2 *pairs, int lane, row_sums sums[BLOCKS])
     {
@@ -126,17 +126,11 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
         }
     }
 
-    struct scaled {
-    };
-    __device__ static __forceinline__ void scale(const query &, const uint8_t *, int, scaled &) {}
-
-    template <int BLOCKS>
-    __device__ static __forceinline__ void scores(const query &q, const scaled &, const shared_head &head,
-                                                  const uint8_t *stage, const uint8_t *tables, const uint8_t *scratch,
-                                                  int first, int lane, attend_scores<P, BLOCKS> &p)
+    __device__ static __forceinline__ void scores(const query &q, const shared_head &head, const uint8_t *stage,
+                                                  const uint8_t *tables, const uint8_t *scratch, int lane,
+                                                  attend_scores<P, BLOCKS> &p)
     {
         const uint2 *pairs = (const uint2 *)scratch;
-        stage += first * head.n_codes;
         row_sums sums[BLOCKS];
 #pragma unroll
         for (int i = 0; i < BLOCKS; i++) sums[i].clear();
@@ -144,11 +138,11 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
         for (int i = 0; i < 2; i++, tables += TABLE) {
             const shared_class &part = head.part[i];
             switch (part.n ? part.c : 0) {
-            case 1: add_class<1, BLOCKS>(head, part, stage, tables, pairs, lane, sums); break;
-            case 2: add_class<2, BLOCKS>(head, part, stage, tables, pairs, lane, sums); break;
-            case 4: add_class<4, BLOCKS>(head, part, stage, tables, pairs, lane, sums); break;
-            case 8: add_class<8, BLOCKS>(head, part, stage, tables, pairs, lane, sums); break;
-            case 16: add_class<16, BLOCKS>(head, part, stage, tables, pairs, lane, sums); break;
+            case 1: add_class<1>(head, part, stage, tables, pairs, lane, sums); break;
+            case 2: add_class<2>(head, part, stage, tables, pairs, lane, sums); break;
+            case 4: add_class<4>(head, part, stage, tables, pairs, lane, sums); break;
+            case 8: add_class<8>(head, part, stage, tables, pairs, lane, sums); break;
+            case 16: add_class<16>(head, part, stage, tables, pairs, lane, sums); break;
             }
             pairs += products_of(part) * TILES_N * 32;
         }
@@ -215,15 +209,15 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
         }
     }
 
-    template <int BLOCKS, int C, int A, int B>
+    template <int C, int A, int B>
     __device__ static void add_all(state &s, const shared_head &head, const uint8_t *stage, const uint8_t *tables,
-                                   const float p[2 * BLOCKS][TILES_N][2], int lane)
+                                   const float p[P::TILE / 8][TILES_N][2], int lane)
     {
         const int SLOTS = A * C + B * 2 * C, EVEN = (SLOTS + 1) / 2 * 2, WIDE = C < 16 ? 2 * C : 16;
         static_assert(EVEN / 2 <= TILES, "running sums");
         int t = lane % 4;
 #pragma unroll
-        for (int i = 0; i < BLOCKS; i++) {
+        for (int i = 0; i < P::TILE / 16; i++) {
             uint32_t early[EVEN], late[EVEN], weights[TILES_N][2];
             int tokens[4] = {i * 16 + 2 * t, i * 16 + 2 * t + 1, i * 16 + 2 * t + 8, i * 16 + 2 * t + 9};
             early[EVEN - 1] = late[EVEN - 1] = 0;
@@ -243,44 +237,42 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
     }
 
     /* The body of the head's combination, c and a being known: b from B up. */
-    template <int BLOCKS, int C, int A, int B>
+    template <int C, int A, int B>
     __device__ static __forceinline__ void find_b(state &s, const shared_head &head, int b, const uint8_t *stage,
-                                                  const uint8_t *tables, const float p[2 * BLOCKS][TILES_N][2],
+                                                  const uint8_t *tables, const float p[P::TILE / 8][TILES_N][2],
                                                   int lane)
     {
         if constexpr (B * 16 * C <= DIM + 16 * C) {
             if constexpr (shared_combines(DIM, MOST, C, A, B))
-                if (b == B) return add_all<BLOCKS, C, A, B>(s, head, stage, tables, p, lane);
-            find_b<BLOCKS, C, A, B + 1>(s, head, b, stage, tables, p, lane);
+                if (b == B) return add_all<C, A, B>(s, head, stage, tables, p, lane);
+            find_b<C, A, B + 1>(s, head, b, stage, tables, p, lane);
         }
     }
 
-    template <int BLOCKS, int C, int A>
+    template <int C, int A>
     __device__ static __forceinline__ void find_a(state &s, const shared_head &head, int a, int b,
                                                   const uint8_t *stage, const uint8_t *tables,
-                                                  const float p[2 * BLOCKS][TILES_N][2], int lane)
+                                                  const float p[P::TILE / 8][TILES_N][2], int lane)
     {
         if constexpr (A * 8 * C <= DIM + 8 * C) {
             if (a == A)
-                find_b<BLOCKS, C, A, 0>(s, head, b, stage, tables, p, lane);
+                find_b<C, A, 0>(s, head, b, stage, tables, p, lane);
             else
-                find_a<BLOCKS, C, A + 1>(s, head, a, b, stage, tables, p, lane);
+                find_a<C, A + 1>(s, head, a, b, stage, tables, p, lane);
         }
     }
 
-    template <int BLOCKS>
     __device__ static __forceinline__ void add(state &s, const shared_head &head, const uint8_t *stage,
-                                               const uint8_t *tables, int first,
-                                               const float p[2 * BLOCKS][TILES_N][2], int lane)
+                                               const uint8_t *tables, const float p[P::TILE / 8][TILES_N][2],
+                                               int lane)
     {
-        stage += first * head.n_codes;
         int a = (head.part[0].n + 7) / 8, b = (head.part[1].n + 7) / 8;
         switch (head.part[0].c) {
-        case 1: find_a<BLOCKS, 1, 1>(s, head, a, b, stage, tables, p, lane); break;
-        case 2: find_a<BLOCKS, 2, 1>(s, head, a, b, stage, tables, p, lane); break;
-        case 4: find_a<BLOCKS, 4, 1>(s, head, a, b, stage, tables, p, lane); break;
-        case 8: find_a<BLOCKS, 8, 1>(s, head, a, b, stage, tables, p, lane); break;
-        case 16: find_a<BLOCKS, 16, 1>(s, head, a, b, stage, tables, p, lane); break;
+        case 1: find_a<1, 1>(s, head, a, b, stage, tables, p, lane); break;
+        case 2: find_a<2, 1>(s, head, a, b, stage, tables, p, lane); break;
+        case 4: find_a<4, 1>(s, head, a, b, stage, tables, p, lane); break;
+        case 8: find_a<8, 1>(s, head, a, b, stage, tables, p, lane); break;
+        case 16: find_a<16, 1>(s, head, a, b, stage, tables, p, lane); break;
         }
     }
 

@@ -4,7 +4,7 @@
 #define KERNELS_TEMPLATE_ATTEND_UNITS_CUH
 #include "template/attend_args.h"
 
-#define ROW_TOKENS 32 /* of a unit of fp16 rows, a multiple of 16 */
+#define EXACT_TOKENS 16 /* of a unit of fp16 rows */
 
 /* Tokens that the first query of a sequence sees: oldest .. before - 1. Of the next query both are one more. */
 struct attend_sight {
@@ -54,8 +54,8 @@ __device__ __forceinline__ attend_extent tiles_of(const attend_sequence &s, uint
 }
 __device__ __forceinline__ attend_extent rows_of(const attend_sequence &s, uint32_t sinks)
 {
-    uint32_t first = (s.n_hidden - hidden_packed(s, sinks)) / ROW_TOKENS;
-    return attend_extent{first, share_of(s.n_tokens - s.n_packed, ROW_TOKENS) - first};
+    uint32_t first = (s.n_hidden - hidden_packed(s, sinks)) / EXACT_TOKENS;
+    return attend_extent{first, share_of(s.n_tokens - s.n_packed, EXACT_TOKENS) - first};
 }
 
 /* A head's columns, queries times heads of the group, are `tiles` of P::COLUMNS, each of which has to go over all
@@ -118,16 +118,10 @@ __device__ __forceinline__ uint32_t part_of(const attend_piece &p, uint32_t at)
     return ((at - p.begin + 1) * p.parts - 1) / (p.end - p.begin);
 }
 
-/* Words of attend_work.units, and in them the next unit of rows. */
-__host__ __device__ __forceinline__ uint32_t unit_words(uint32_t n_sequences)
-{
-    return 2 * (n_sequences + 1) + 1;
-}
-
-/* Where partial results lie: those of pages for each tile of columns, then for each those of units of rows, in the
- * order of their list. Those of pages have the number of their head and sequence plus that of the part in the grid; a
- * head more than before makes up for a block whose parts begin anew. No two are the same, and those of one head and
- * sequence lie side by side. */
+/* Where partial results of a tile of columns lie: first those of pages, then those of fp16 rows; the number of the
+ * run's head and sequence plus the part's number in the grid, for pages and a head more than before, since there
+ * parts begin anew where a head ends inside a block's share. No two are the same, and those of one head and sequence
+ * lie side by side. */
 __device__ __forceinline__ uint32_t result_of(uint32_t head, uint32_t sequence, uint32_t n_sequences, uint32_t part,
                                               uint32_t n_parts)
 {
@@ -138,14 +132,19 @@ __host__ __device__ __forceinline__ uint32_t page_results(uint32_t n_heads, uint
 {
     return n_heads * n_sequences + n_blocks * n_parts + n_heads * n_parts;
 }
+__device__ __forceinline__ uint32_t first_result(uint32_t n_heads, uint32_t n_sequences, uint32_t n_blocks,
+                                                 uint32_t n_parts, uint32_t tile, bool exact)
+{
+    return (2 * tile + exact) * page_results(n_heads, n_sequences, n_blocks, n_parts);
+}
 
 /* How many there may be in all, with so many queries or fewer: tiles * parts is at most n_warps, or one part has them
- * all. capacity: fp16 rows of a sequence. */
+ * all. */
 __host__ __device__ __forceinline__ uint32_t results_of(uint32_t n_heads, uint32_t n_sequences, uint32_t n_blocks,
-                                                        uint32_t n_warps, uint32_t n_tiles, uint32_t capacity)
+                                                        uint32_t n_warps, uint32_t n_tiles)
 {
     uint32_t n_parts = n_tiles > n_warps ? n_tiles : n_warps;
-    return n_tiles * n_heads * n_sequences * (1 + share_of(capacity, ROW_TOKENS)) + (n_blocks + n_heads) * n_parts;
+    return 2 * (n_tiles * n_heads * n_sequences + (n_blocks + n_heads) * n_parts);
 }
 
 /* The last of n >= 1 ascending numbers that is not greater than x, as no. 0 is not. All lanes of a warp. */

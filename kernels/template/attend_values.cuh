@@ -155,15 +155,13 @@ template <typename P, typename SIDE> struct attend_values {
         }
     }
 
-    /* BLOCKS times 16 tokens of a stage, from `first` on. */
-    template <int BLOCKS>
     __device__ static __forceinline__ void add(state &s, const typename SIDE::head &, const uint8_t *stage,
-                                               const uint8_t *table, int first, const float p[2 * BLOCKS][TILES_N][2],
-                                               int lane)
+                                               const uint8_t *table, const float p[P::TILE / 8][TILES_N][2], int lane)
     {
+        int t = lane % 4;
 #pragma unroll
-        for (int i = 0; i < BLOCKS; i++) {
-            int token = first + i * 16 + lane % 4 * 2, tokens[4] = {token, token + 1, token + 8, token + 9};
+        for (int i = 0; i < P::TILE / 16; i++) {
+            int tokens[4] = {i * 16 + 2 * t, i * 16 + 2 * t + 1, i * 16 + 2 * t + 8, i * 16 + 2 * t + 9};
             token_scales scales = {{0, 0}, {0, 0}};
             if (BY_TOKEN) {
 #pragma unroll

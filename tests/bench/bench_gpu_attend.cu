@@ -179,11 +179,11 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
     }
     attend_work w = {};
     w.latent = a.make<float>(rows * d), w.query_bias = a.make<float>(rows);
-    w.units = a.make<uint32_t>(unit_words(what.batch));
+    w.units = a.make<uint32_t>(2 * (what.batch + 1));
     w.sequences = a.make<attend_sequence>(what.batch);
-    w.partial = a.make<float>(
-        (size_t)results_of(n_heads, what.batch, n_blocks, P::WARPS, column_tiles<P>(n_queries), capacity) *
-        P::COLUMNS * result_floats(d, d));
+    w.partial =
+        a.make<float>((size_t)results_of(n_heads, what.batch, n_blocks, P::WARPS, column_tiles<P>(n_queries)) *
+                      P::COLUMNS * result_floats(d, d));
     float *q = a.make<float>(rows * d), *out = a.make<float>(rows * d);
     fill_floats<<<1024, 256>>>(q, rows * d, 1.0f);
     attend_batch b = {q, a.copy(slots.data(), slots.size()), what.batch, n_queries, 1.0f / sqrtf((float)d), 0, 0.0f};
@@ -197,7 +197,7 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
     });
     double page_seconds = time_graph([&](cudaStream_t stream, int i) {
         l.pool = pools[(size_t)i % pools.size()];
-        attend_pages<P><<<n_blocks, (P::WARPS + ROW_WARPS) * 32, kernel::SHARED_BYTES, stream>>>(l, b, w);
+        attend_pages<P><<<n_blocks, P::WARPS * 32, kernel::SHARED_BYTES, stream>>>(l, b, w);
     });
     double fp16_seconds =
         (double)what.batch * what.tokens * n_heads * d * 4 / ceiling; /* of reading fp16 at the ceiling */

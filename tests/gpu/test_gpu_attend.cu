@@ -16,12 +16,11 @@ template <typename P> static attend_work make_work(device_arena &a, const attend
 {
     const attend_shape &s = c.shape;
     size_t rows = (size_t)s.n_sequences * s.n_queries * s.n_heads * s.group;
-    size_t results =
-        results_of(s.n_heads, s.n_sequences, n_blocks, P::WARPS, column_tiles<P>(s.n_queries), c.layer.capacity);
+    size_t results = results_of(s.n_heads, s.n_sequences, n_blocks, P::WARPS, column_tiles<P>(s.n_queries));
     attend_work w;
     w.latent = c.layer.fold ? a.make<float>(rows * c.layer.key_latent) : NULL;
     w.query_bias = c.layer.fold ? a.make<float>(rows) : NULL;
-    w.units = a.make<uint32_t>(unit_words(s.n_sequences));
+    w.units = a.make<uint32_t>(2 * (s.n_sequences + 1));
     w.sequences = a.make<attend_sequence>(s.n_sequences);
     w.partial = a.make<float>(results * P::COLUMNS * result_floats(s.d, c.layer.value_latent));
     return w;

@@ -51,7 +51,7 @@ unsigned char *emulate_shared;
 static bool descending;
 static std::vector<fiber> fibers;
 static std::vector<warp> warps;
-static meeting whole_block, part_of_block;
+static meeting whole_block;
 static std::map<uint64_t *, arrivals> barriers;
 static jmp_buf scheduler;
 static fiber *current;
@@ -94,12 +94,6 @@ static warp *own_warp(void)
 void __syncthreads(void)
 {
     meet(&whole_block);
-}
-
-void emulate_sync(uint32_t n_threads)
-{
-    part_of_block.n = n_threads;
-    meet(&part_of_block);
 }
 
 void __syncwarp(uint32_t)
@@ -229,7 +223,6 @@ static void run_block(dim3 at)
     for (uint32_t i = 0; i < n; i++) start(&fibers[i], i, at);
     for (warp &w : warps) w.here = meeting{0, WARP, 0};
     whole_block = meeting{0, n, 0};
-    part_of_block = meeting{0, 0, 0};
     barriers.clear();
     for (uint64_t before = ~events; whole_block.n;) {
         if (before == events) {

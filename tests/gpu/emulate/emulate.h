@@ -49,7 +49,6 @@ void emulate_order(bool descending);
 /* Meetings. The lanes of a warp leave `n` words each and find all 32 lanes' of them: result[lane * n + i]. */
 void __syncthreads(void);
 void __syncwarp(uint32_t mask = 0xffffffffu);
-void emulate_sync(uint32_t n_threads); /* so many of a block, which all come or none of them */
 const uint32_t *emulate_exchange(const uint32_t *words, uint32_t n);
 
 /* ---- operations of a warp ---- */
