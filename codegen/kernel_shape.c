@@ -104,12 +104,13 @@ kvc_status kernel_shape_choose(kernel_spec *k, const kernel_target *target, kvc_
     k->columns = k->group <= 8 ? 8 : 16; /* one token's query heads, in eights */
     k->key.copies = copies_of(&k->key);
     k->value.copies = copies_of(&k->value);
+    bool is_cut = false, shared = k->key.most || k->value.most;
     for (uint32_t bytes = MOST_TABLE; bytes >= LEAST_TABLE; bytes /= 2) { /* fewer copies rather than fewer warps */
         set_tables(k, bytes);
-        if (cut(k, target) && (k->warps == MOST_WARPS || bytes == LEAST_TABLE)) return KVC_OK;
-        if (!k->key.most && !k->value.most) break;
+        is_cut = cut(k, target);
+        if (!shared || (is_cut && k->warps == MOST_WARPS)) break;
     }
-    if (cut(k, target)) return KVC_OK;
+    if (is_cut) return KVC_OK;
     return kvc_fail(err, KVC_UNSUPPORTED, "%s has too little shared memory: %u bytes", target->name,
                     target->shared_bytes);
 }

@@ -15,7 +15,18 @@ struct shared_class {
     int n, c, code, channel;
 };
 
-/* Of a head of d channels that has k codes: as kvc_share_classes() has it. part[1].n may be 0. */
+/* k codes of d channels: `small` of c channels, the others of 2 c, as kvc_share_classes() has it (kvc/codec.h). */
+struct shared_split {
+    int c, small;
+};
+__host__ __device__ constexpr shared_split shared_split_of(int d, int k)
+{
+    int c = 16;
+    while (k > d / c) c /= 2;
+    return c == 16 ? shared_split{16, k} : shared_split{c, 2 * k - d / c};
+}
+
+/* Of a head. part[1].n may be 0. */
 struct shared_head {
     int n_codes, before; /* codes of the heads before */
     shared_class part[2];
@@ -26,13 +37,10 @@ __device__ __forceinline__ shared_head shared_head_of(const uint32_t *counts, ui
     shared_head h;
     h.before = 0;
     for (uint32_t i = 0; i < index; i++) h.before += (int)counts[i];
-    int k = h.n_codes = (int)counts[index], c = 16, small = k;
-    if (k > d / 16) {
-        for (c = 8; k > d / c;) c /= 2;
-        small = 2 * k - d / c;
-    }
-    h.part[0] = shared_class{small, c, 0, 0};
-    h.part[1] = shared_class{k - small, 2 * c, small, small * c};
+    h.n_codes = (int)counts[index];
+    shared_split s = shared_split_of(d, h.n_codes);
+    h.part[0] = shared_class{s.small, s.c, 0, 0};
+    h.part[1] = shared_class{h.n_codes - s.small, 2 * s.c, s.small, s.small * s.c};
     return h;
 }
 

@@ -157,10 +157,9 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
 /* Can a head of d channels and at most `most` codes have a groups of eight codes of c channels and b of 2 c? */
 __host__ __device__ constexpr bool shared_combines(int d, int most, int c, int a, int b)
 {
-    int first = c == 16 ? 1 : d / (2 * c) + 1, last = c == 16 ? d / 16 : d / c;
-    for (int k = first; k <= last && k <= most; k++) {
-        int small = c == 16 ? k : 2 * k - d / c;
-        if ((small + 7) / 8 == a && (k - small + 7) / 8 == b) return true;
+    for (int k = 1; k <= d / c && k <= most; k++) {
+        shared_split s = shared_split_of(d, k);
+        if (s.c == c && (s.small + 7) / 8 == a && (k - s.small + 7) / 8 == b) return true;
     }
     return false;
 }
@@ -170,12 +169,8 @@ __host__ __device__ constexpr int shared_tiles(int d, int most)
 {
     int tiles = 1;
     for (int k = 1; k <= d && k <= most; k++) {
-        int c = 16, small = k;
-        if (k > d / 16) {
-            for (c = 8; k > d / c;) c /= 2;
-            small = 2 * k - d / c;
-        }
-        int slots = (small + 7) / 8 * c + (k - small + 7) / 8 * 2 * c;
+        shared_split s = shared_split_of(d, k);
+        int slots = (s.small + 7) / 8 * s.c + (k - s.small + 7) / 8 * 2 * s.c;
         if ((slots + 1) / 2 > tiles) tiles = (slots + 1) / 2;
     }
     return tiles;
