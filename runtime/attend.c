@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 #include "attend_pass.h"
+#include "options.h"
 #include "simd.h"
 
 size_t kvc_cache_attend_work(const kvc_cache *cache)
@@ -101,7 +102,7 @@ static kvc_status check_attend(const kvc_cache *cache, uint32_t layer, const kvc
             return kvc_fail(err, KVC_INVALID, "sequence %u: %u queries for %llu tokens", batch->sequences[i],
                             batch->n_tokens[i], (unsigned long long)cache->layers[layer].length[batch->sequences[i]]);
     if (!options) return KVC_OK;
-    KVC_TRY(kvci_cache_check_options(options, options->size, sizeof *options, err));
+    KVC_TRY(kvci_options_check(options, options->size, sizeof *options, err));
     if (options->kv_head_begin > options->kv_head_end || options->kv_head_end > cache->n_kv_heads)
         return kvc_fail(err, KVC_INVALID, "KV heads %u to %u of %u", options->kv_head_begin, options->kv_head_end,
                         cache->n_kv_heads);

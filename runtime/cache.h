@@ -73,8 +73,6 @@ static inline uint64_t cache_packed_at(const kvc_cache *cache, uint32_t layer, u
     return then > now ? then : now;
 }
 
-/* Refuse an options struct that is too small, or that sets fields this version does not know. */
-kvc_status kvci_cache_check_options(const void *options, uint32_t size, size_t known, kvc_error *err);
 /* Layer and sequences exist; the rows of the batch are counted. */
 kvc_status kvci_cache_check_batch(const kvc_cache *cache, uint32_t layer, const kvc_batch *batch, kvc_dtype dtype,
                                   uint64_t *n_rows, kvc_error *err);

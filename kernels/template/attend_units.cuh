@@ -92,7 +92,7 @@ __device__ __forceinline__ attend_run run_at(const attend_layer &l, const attend
     return run;
 }
 
-__device__ __forceinline__ uint32_t result_floats(int columns, int exact_dim, int latent_dim)
+__host__ __device__ __forceinline__ uint32_t result_floats(int columns, int exact_dim, int latent_dim)
 {
     return (uint32_t)columns * (2u + (uint32_t)(exact_dim > latent_dim ? exact_dim : latent_dim));
 }

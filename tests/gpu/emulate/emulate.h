@@ -136,6 +136,13 @@ template <typename T> static inline T atomicAdd(T *at, T value)
     return before;
 }
 
+static inline uint32_t atomicOr(uint32_t *at, uint32_t bits)
+{
+    uint32_t before = *at;
+    *at = before | bits;
+    return before;
+}
+
 static inline int min(int a, int b)
 {
     return a < b ? a : b;
