@@ -56,11 +56,17 @@ static std::map<uint64_t *, arrivals> barriers;
 static jmp_buf scheduler;
 static fiber *current;
 static const std::function<void()> *kernel;
+static std::vector<emulated_launch> *record;
 static uint64_t events; /* arrivals and ends: no round without one */
 
 void emulate_order(bool from_the_last)
 {
     descending = from_the_last;
+}
+
+void emulate_record(std::vector<emulated_launch> *to)
+{
+    record = to;
 }
 
 /* Back to the scheduler until the thread's next turn. Jumps, since swapcontext() asks the kernel for signal masks. */
@@ -238,6 +244,7 @@ void emulate_launch(dim3 grid, dim3 block, size_t shared_bytes, const std::funct
 {
     uint32_t n = block.x * block.y * block.z;
     if (n == 0 || n % WARP || n > 1024) abort();
+    if (record) return record->push_back(emulated_launch{grid, block, shared_bytes, body});
     emulate_block_dim = block;
     emulate_grid_dim = grid;
     kernel = &body;
