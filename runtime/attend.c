@@ -6,6 +6,7 @@
  * that went to compressed tokens. */
 #include <float.h>
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 #include "attend_pass.h"
 #include "options.h"
@@ -48,6 +49,8 @@ static void load_query(const attend_view *v, attend_pass *pass, uint32_t i, cons
     for (uint32_t c = 0; c < d; c++) q[c] *= rows->score_scale;
     pass->head[i] = at.head;
     pass->n_seen[i] = v->length - rows->n_tokens + at.token + 1;
+    pass->n_hidden[i] =
+        v->sliding_window && pass->n_seen[i] > v->sliding_window ? pass->n_seen[i] - v->sliding_window : 0;
     pass->bias[i] = kvc_coder_fold_query(&v->cache->layers[v->layer].coder[0], at.head, q, pass->folded + i * D);
     pass->max[i] = -FLT_MAX;
     pass->mass[i] = 0.0f;
@@ -91,8 +94,25 @@ static void attend_sequence(const attend_view *v, query_rows rows, uint32_t end,
     for (; rows.first_head < end; rows.first_head += together) attend_heads(v, &rows, together, work);
 }
 
+/* The options, or what stands for none, with nothing left to be chosen. */
+static kvc_status take_options(const kvc_cache *cache, const kvc_attend_options *options, kvc_attend_options *out,
+                               kvc_error *err)
+{
+    const size_t least = offsetof(kvc_attend_options, sliding_window); /* the first version */
+    *out = (kvc_attend_options){0};
+    if (options) KVC_TRY(kvci_options_take(out, sizeof *out, options, least, err));
+    if (out->kv_head_begin > out->kv_head_end || out->kv_head_end > cache->n_kv_heads)
+        return kvc_fail(err, KVC_INVALID, "KV heads %u to %u of %u", out->kv_head_begin, out->kv_head_end,
+                        cache->n_kv_heads);
+    if (!(out->softcap >= 0.0f && out->softcap <= FLT_MAX))
+        return kvc_fail(err, KVC_INVALID, "a softcap of %g", (double)out->softcap);
+    if (out->kv_head_begin == 0 && out->kv_head_end == 0) out->kv_head_end = cache->n_kv_heads;
+    if (out->score_scale == 0.0f) out->score_scale = 1.0f / sqrtf((float)cache->head_dim);
+    return KVC_OK;
+}
+
 static kvc_status check_attend(const kvc_cache *cache, uint32_t layer, const kvc_batch *batch, kvc_dtype dtype,
-                               const void *work, const kvc_attend_options *options, kvc_error *err)
+                               const void *work, kvc_error *err)
 {
     uint64_t n_rows;
     KVC_TRY(kvci_cache_check_batch(cache, layer, batch, dtype, &n_rows, err));
@@ -101,11 +121,6 @@ static kvc_status check_attend(const kvc_cache *cache, uint32_t layer, const kvc
         if (batch->n_tokens[i] > cache->layers[layer].length[batch->sequences[i]])
             return kvc_fail(err, KVC_INVALID, "sequence %u: %u queries for %llu tokens", batch->sequences[i],
                             batch->n_tokens[i], (unsigned long long)cache->layers[layer].length[batch->sequences[i]]);
-    if (!options) return KVC_OK;
-    KVC_TRY(kvci_options_check(options, options->size, sizeof *options, err));
-    if (options->kv_head_begin > options->kv_head_end || options->kv_head_end > cache->n_kv_heads)
-        return kvc_fail(err, KVC_INVALID, "KV heads %u to %u of %u", options->kv_head_begin, options->kv_head_end,
-                        cache->n_kv_heads);
     return KVC_OK;
 }
 
@@ -113,19 +128,19 @@ kvc_status kvc_cache_attend(const kvc_cache *cache, uint32_t layer, const kvc_ba
                             kvc_dtype dtype, float *out, void *work, const kvc_attend_options *options,
                             kvc_error *err)
 {
-    KVC_TRY(check_attend(cache, layer, batch, dtype, work, options, err));
-    uint32_t begin = options ? options->kv_head_begin : 0, end = options ? options->kv_head_end : 0;
-    if (begin == 0 && end == 0) end = cache->n_kv_heads;
-    float scale =
-        options && options->score_scale != 0.0f ? options->score_scale : 1.0f / sqrtf((float)cache->head_dim);
+    kvc_attend_options o;
+    KVC_TRY(check_attend(cache, layer, batch, dtype, work, err));
+    KVC_TRY(take_options(cache, options, &o, err));
     size_t row_values = (size_t)cache->n_query_heads * cache->head_dim;
-    query_rows rows = {.src = queries, .out = out, .dtype = dtype, .score_scale = scale, .first_head = begin};
+    query_rows rows = {
+        .src = queries, .out = out, .dtype = dtype, .score_scale = o.score_scale, .first_head = o.kv_head_begin};
     for (uint32_t i = 0; i < batch->n_sequences; i++) {
         const cache_layer *l = &cache->layers[layer];
         uint32_t sequence = batch->sequences[i];
-        attend_view v = {cache, layer, sequence, l->length[sequence], l->packed[sequence]};
+        attend_view v = {cache,    layer, sequence, l->length[sequence], l->packed[sequence], o.sliding_window,
+                         o.softcap};
         rows.n_tokens = batch->n_tokens[i];
-        attend_sequence(&v, rows, end, work);
+        attend_sequence(&v, rows, o.kv_head_end, work);
         rows.src += rows.n_tokens * row_values * cache_dtype_bytes(dtype);
         rows.out += rows.n_tokens * row_values;
     }

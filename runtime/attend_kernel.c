@@ -50,19 +50,37 @@ KVC_INLINE v8 exponential(v8 x)
     return (v8)((v8i)sum + ((v8i)shifted << 23));
 }
 
-KVC_CLONES float kvci_kernel_softmax(float *p, uint32_t n_rows, uint32_t n_visible, float *max, float *scale)
+/* tanh |x| = (1 - e) / (1 + e), e = exp(-2 |x|) */
+KVC_CLONES void kvci_kernel_softcap(float *scores, uint32_t n_rows, float cap)
 {
-    const v8i lane = {0, 1, 2, 3, 4, 5, 6, 7};
+    const v8i sign = (v8i){0} + INT32_MIN;
+    for (uint32_t i = 0; i < n_rows; i += KVC_LANES) {
+        v8 x = v8_load(scores + i) / cap, minus = (v8)((v8i)x | sign), e = exponential(minus + minus);
+        v8 y = cap * ((1.0f - e) / (1.0f + e));
+        v8_store(scores + i, (v8)((v8i)y | ((v8i)x & sign)));
+    }
+}
+
+/* Lanes of rows i .. i + 7 that are in first .. end - 1. */
+KVC_INLINE v8i lanes_in(uint32_t i, uint32_t first, uint32_t end)
+{
+    const v8i row = (v8i){0, 1, 2, 3, 4, 5, 6, 7} + (int32_t)i;
+    return (row >= (v8i){0} + (int32_t)first) & (row < (v8i){0} + (int32_t)end);
+}
+
+KVC_CLONES float kvci_kernel_softmax(float *p, uint32_t n_rows, uint32_t first, uint32_t end, float *max,
+                                     float *scale)
+{
     v8 most = v8_all(*max), total = {0};
     for (uint32_t i = 0; i < n_rows; i += KVC_LANES) {
         v8 score = v8_load(p + i);
-        v8i visible = lane + (int32_t)i < (v8i){0} + (int32_t)n_visible;
+        v8i visible = lanes_in(i, first, end);
         most = v8_choose(visible & (score > most), score, most);
     }
     float peak = most[0];
     for (uint32_t i = 1; i < KVC_LANES; i++) peak = most[i] > peak ? most[i] : peak;
     for (uint32_t i = 0; i < n_rows; i += KVC_LANES) {
-        v8i visible = lane + (int32_t)i < (v8i){0} + (int32_t)n_visible;
+        v8i visible = lanes_in(i, first, end);
         v8 weight = v8_choose(visible, exponential(v8_load(p + i) - peak), (v8){0});
         v8_store(p + i, weight);
         total += weight;

@@ -34,23 +34,37 @@ attend_pass kvci_pass_in(const kvc_cache *cache, void *work)
 
 /* ---- what a query sees ---- */
 
-/* How many of n_rows, whose first is row `first` of its region, a query sees that sees `n_seen` of the region. */
-static uint32_t visible_rows(uint64_t n_seen, uint64_t first, uint32_t n_rows)
+/* Of n_rows, whose first is row `first` of its region, those before row n of the region. */
+static uint32_t rows_before(uint64_t n, uint64_t first, uint32_t n_rows)
 {
-    if (n_seen <= first) return 0;
-    return n_seen - first < n_rows ? (uint32_t)(n_seen - first) : n_rows;
+    if (n <= first) return 0;
+    return n - first < n_rows ? (uint32_t)(n - first) : n_rows;
 }
 
-/* Of the compressed tokens, and of the fp16 rows, those that a query sees which sees the first n tokens. */
-static uint64_t seen_packed(const attend_view *v, uint64_t n)
+/* How many compressed tokens, and how many fp16 rows, are among the first n tokens. */
+static uint64_t packed_before(const attend_view *v, uint64_t n)
 {
     uint64_t sinks = v->cache->policy.sinks, behind = n > sinks ? n - sinks : 0;
     return behind < v->packed ? behind : v->packed;
 }
 
-static uint64_t seen_rows(const attend_view *v, uint64_t n)
+static uint64_t exact_before(const attend_view *v, uint64_t n)
 {
-    return n - seen_packed(v, n);
+    return n - packed_before(v, n);
+}
+
+/* Rows first .. end - 1 of a tile. */
+typedef struct rows_seen {
+    uint32_t first, end;
+} rows_seen;
+
+/* The oldest token that a query of the pass sees. */
+static uint64_t oldest_of(const attend_pass *pass)
+{
+    uint64_t oldest = pass->n_hidden[0];
+    for (uint32_t i = 1; i < pass->n; i++)
+        if (pass->n_hidden[i] < oldest) oldest = pass->n_hidden[i];
+    return oldest;
 }
 
 /* ---- tiles ---- */
@@ -61,11 +75,12 @@ KVC_CLONES static void rescale(float *restrict x, uint32_t n, float factor)
 }
 
 /* Scores in p become weights; earlier sums of the query move to the new maximum. */
-static void weigh(const attend_view *v, attend_pass *pass, uint32_t i, uint32_t n_rows, uint32_t n_visible,
-                  bool latent)
+static void weigh(const attend_view *v, attend_pass *pass, uint32_t i, uint32_t n_rows, rows_seen seen, bool latent)
 {
-    uint32_t d = v->cache->head_dim, D = v->cache->row_dim, stride = tile_rows(v->cache);
-    float scale, sum = kvci_kernel_softmax(pass->p + i * stride, n_rows, n_visible, &pass->max[i], &scale);
+    uint32_t d = v->cache->head_dim, D = v->cache->row_dim;
+    float *p = pass->p + i * tile_rows(v->cache);
+    if (v->softcap > 0.0f) kvci_kernel_softcap(p, n_rows, v->softcap);
+    float scale, sum = kvci_kernel_softmax(p, n_rows, seen.first, seen.end, &pass->max[i], &scale);
     if (scale != 1.0f) {
         rescale(pass->o + i * d, d, scale);
         rescale(pass->latent + i * D, v->cache->layers[v->layer].coder[CACHE_VALUES].latent_dim, scale);
@@ -97,20 +112,23 @@ static void exact_tile_of_head(const attend_view *v, attend_pass *pass, uint32_t
                                uint32_t n_rows)
 {
     const kvc_cache *cache = v->cache;
-    uint32_t d = cache->head_dim, stride = tile_rows(cache), head = pass->head[from], n_visible[PASS_MAX_QUERIES];
+    uint32_t d = cache->head_dim, stride = tile_rows(cache), head = pass->head[from];
+    rows_seen seen[PASS_MAX_QUERIES];
     const uint16_t *keys = cache_rows(cache, v->layer, v->sequence, CACHE_KEYS, head) + (size_t)first * d;
     const uint16_t *values = cache_rows(cache, v->layer, v->sequence, CACHE_VALUES, head) + (size_t)first * d;
     kvc_rows_to_float(keys, KVC_F16, (size_t)n_rows * d, pass->tile);
     uint32_t padded = pad_rows(pass->tile, n_rows, d);
     for (uint32_t i = from; i < to; i++) {
-        n_visible[i] = visible_rows(seen_rows(v, pass->n_seen[i]), first, n_rows);
-        if (n_visible[i] == 0) continue;
+        seen[i].first = rows_before(exact_before(v, pass->n_hidden[i]), first, n_rows);
+        seen[i].end = rows_before(exact_before(v, pass->n_seen[i]), first, n_rows);
+        if (seen[i].first >= seen[i].end) continue;
         kvci_kernel_scores(pass->q + i * d, pass->tile, padded, d, 0.0f, pass->p + i * stride);
-        weigh(v, pass, i, padded, n_visible[i], false);
+        weigh(v, pass, i, padded, seen[i], false);
     }
     kvc_rows_to_float(values, KVC_F16, (size_t)n_rows * d, pass->tile);
     for (uint32_t i = from; i < to; i++)
-        if (n_visible[i]) kvci_kernel_accumulate(pass->p + i * stride, pass->tile, n_visible[i], d, pass->o + i * d);
+        if (seen[i].first < seen[i].end)
+            kvci_kernel_accumulate(pass->p + i * stride, pass->tile, seen[i].end, d, pass->o + i * d);
 }
 
 /* The same rows of every head. */
@@ -136,25 +154,27 @@ static void decode_tile(const attend_view *v, attend_pass *pass, uint32_t from, 
 static void page_tile(const attend_view *v, attend_pass *pass, uint64_t index, uint32_t first, uint32_t n_rows)
 {
     const kvc_coder *coder = v->cache->layers[v->layer].coder;
-    uint32_t D = v->cache->row_dim, stride = tile_rows(v->cache), n_visible[PASS_MAX_QUERIES];
+    uint32_t D = v->cache->row_dim, stride = tile_rows(v->cache);
+    rows_seen seen[PASS_MAX_QUERIES];
     uint64_t token = index * v->cache->policy.page + first;
     for (uint32_t i = 0, next; i < pass->n; i = next) {
         next = next_unit(pass, i, &coder[CACHE_KEYS]);
         decode_tile(v, pass, i, CACHE_KEYS, index, first, n_rows);
         for (uint32_t k = i; k < next; k++) {
-            n_visible[k] = visible_rows(seen_packed(v, pass->n_seen[k]), token, n_rows);
-            if (n_visible[k] == 0) continue;
+            seen[k].first = rows_before(packed_before(v, pass->n_hidden[k]), token, n_rows);
+            seen[k].end = rows_before(packed_before(v, pass->n_seen[k]), token, n_rows);
+            if (seen[k].first >= seen[k].end) continue;
             kvci_kernel_scores(pass->folded + k * D, pass->tile, n_rows, coder[CACHE_KEYS].latent_dim, pass->bias[k],
                                pass->p + k * stride);
-            weigh(v, pass, k, n_rows, n_visible[k], true);
+            weigh(v, pass, k, n_rows, seen[k], true);
         }
     }
     for (uint32_t i = 0, next; i < pass->n; i = next) {
         next = next_unit(pass, i, &coder[CACHE_VALUES]);
         decode_tile(v, pass, i, CACHE_VALUES, index, first, n_rows);
         for (uint32_t k = i; k < next; k++)
-            if (n_visible[k])
-                kvci_kernel_accumulate(pass->p + k * stride, pass->tile, n_visible[k], coder[CACHE_VALUES].latent_dim,
+            if (seen[k].first < seen[k].end)
+                kvci_kernel_accumulate(pass->p + k * stride, pass->tile, seen[k].end, coder[CACHE_VALUES].latent_dim,
                                        pass->latent + k * D);
     }
 }
@@ -176,11 +196,12 @@ static void prefetch_page(const attend_view *v, const attend_pass *pass, uint64_
 void kvci_pass_rows(const attend_view *v, attend_pass *pass)
 {
     uint32_t tile = tile_rows(v->cache), page = v->cache->policy.page, n_exact = (uint32_t)(v->length - v->packed);
-    for (uint64_t index = 0; index < v->packed / page; index++) {
+    uint64_t oldest = oldest_of(pass);
+    for (uint64_t index = packed_before(v, oldest) / page; index < v->packed / page; index++) {
         if (index + 1 < v->packed / page) prefetch_page(v, pass, index + 1);
         for (uint32_t row = 0; row < page; row += tile)
             page_tile(v, pass, index, row, page - row < tile ? page - row : tile);
     }
-    for (uint32_t row = 0; row < n_exact; row += tile)
+    for (uint32_t row = (uint32_t)exact_before(v, oldest) / tile * tile; row < n_exact; row += tile)
         exact_tile(v, pass, row, n_exact - row < tile ? n_exact - row : tile);
 }

@@ -14,6 +14,8 @@ typedef struct attend_view {
     const kvc_cache *cache;
     uint32_t layer, sequence;
     uint64_t length, packed;
+    uint32_t sliding_window; /* as in kvc_attend_options */
+    float softcap;
 } attend_view;
 
 /* Query vectors that pass together, those of a KV head side by side. D = row_dim of the cache:
@@ -21,8 +23,9 @@ typedef struct attend_view {
 typedef struct attend_pass {
     uint32_t n;
     float *q, *folded, *o, *latent, *p, *tile, *unfold;
-    uint32_t head[PASS_MAX_QUERIES];   /* KV head, ascending */
-    uint64_t n_seen[PASS_MAX_QUERIES]; /* tokens that the query may see */
+    uint32_t head[PASS_MAX_QUERIES]; /* KV head, ascending */
+    /* The query may see tokens n_hidden .. n_seen - 1. */
+    uint64_t n_seen[PASS_MAX_QUERIES], n_hidden[PASS_MAX_QUERIES];
     float bias[PASS_MAX_QUERIES], max[PASS_MAX_QUERIES], sum[PASS_MAX_QUERIES], mass[PASS_MAX_QUERIES];
 } attend_pass;
 
@@ -35,7 +38,7 @@ static inline uint32_t kvci_pass_queries(const kvc_cache *cache)
 size_t kvci_pass_work(const kvc_cache *cache); /* bytes */
 attend_pass kvci_pass_in(const kvc_cache *cache, void *work);
 
-/* q, folded, head, n_seen, bias in; sums of zero and max of -FLT_MAX in, the sums of all rows out. */
+/* q, folded, head, n_seen, n_hidden, bias in; sums of zero and max of -FLT_MAX in, the sums of all rows out. */
 void kvci_pass_rows(const attend_view *v, attend_pass *pass);
 
 #endif

@@ -74,7 +74,9 @@ static kvc_status cache_shape(kvc_cache *shape, const kvc_config *cfg, const kvc
                               kvc_error *err)
 {
     const kvc_model_info *m = cfg->model;
-    KVC_TRY(kvci_options_check(options, options->size, sizeof *options, err));
+    kvc_cache_options known;
+    KVC_TRY(kvci_options_take(&known, sizeof known, options, sizeof known, err));
+    options = &known;
     if (options->max_sequences == 0) return kvc_fail(err, KVC_INVALID, "a cache needs at least one sequence");
     uint64_t n_pages = options->max_tokens / cfg->tokens->policy.page;
     if (n_pages > UINT32_MAX) return kvc_fail(err, KVC_INVALID, "max_tokens is too large");

@@ -7,9 +7,10 @@
  * copies, STAGES ahead, into the warp's own shared memory: no warp waits for another.
  *
  * Keys and values are operand A (tokens x channels, channels x tokens), queries and weights operand B, of 8 columns:
- * column i * GROUP + k is token i of the queries and query head k of the group. Scales never meet codes: a key's per
- * channel goes into the query, once a page; one per token into the score; a value's per token into the weight; minima
- * into a bias and a sum of weights (fragment/pairs.cuh has the operands, FORMAT.md "int" the codes).
+ * column i * GROUP + k is token i of the queries and query head k of the group. A warp has COLUMNS of them; where
+ * there are more, several warps go over the same units (attend_units.cuh, attend_columns). Scales never meet codes: a
+ * key's per channel goes into the query, once a page; one per token into the score; a value's per token into the
+ * weight; minima into a bias and a sum of weights (fragment/pairs.cuh has the operands, FORMAT.md "int" the codes).
  *
  * Parameters, a struct with: D, GROUP, COLUMNS (a multiple of 8), TILE, PAGE, STAGES, WARPS; key_side, value_side
  * (fragment/staged.cuh). */
@@ -57,30 +58,38 @@ template <typename P> struct attend {
 
     /* ---- what a column sees ---- */
 
-    /* Scores of tokens that a column's query does not see yet become -inf. `first` is the oldest token of the block.
-     */
-    template <int BLOCKS>
-    __device__ static __forceinline__ void hide(float p[BLOCKS][TILES_N][4], uint32_t first, uint32_t n_tokens,
-                                                const attend_batch &b, int n_rows, int lane)
+    /* The query, counted from the first one of the batch, of a column of the warp. */
+    __device__ static __forceinline__ uint32_t query_of(const attend_run &run, int column)
     {
-        uint32_t seen_by_all = n_tokens - b.n_queries + 1;
-        if (first + BLOCKS * 16 <= seen_by_all && n_rows >= BLOCKS * 16) return;
+        return (run.first_column + (uint32_t)column) / P::GROUP;
+    }
+
+    __device__ static __forceinline__ bool sees(const attend_run &run, uint32_t token, int column)
+    {
+        uint32_t query = query_of(run, column);
+        return token < run.sight.before + query && (int)token >= run.sight.oldest + (int)query;
+    }
+
+    /* Scores of tokens that a column's query does not see become -inf. `first` is the oldest token of the block. */
+    template <int BLOCKS>
+    __device__ static __forceinline__ void hide(float p[BLOCKS][TILES_N][4], uint32_t first, const attend_run &run,
+                                                const attend_batch &b, int lane)
+    {
+        if (first + BLOCKS * 16 <= run.sight.before && (int)first >= run.sight.oldest + (int)b.n_queries - 1) return;
 #pragma unroll
         for (int i = 0; i < BLOCKS; i++)
 #pragma unroll
             for (int n = 0; n < TILES_N; n++)
 #pragma unroll
                 for (int e = 0; e < 4; e++) {
-                    int row = i * 16 + lane / 4 + e / 2 * 8, column = n * 8 + lane % 4 * 2 + e % 2;
-                    bool seen = row < n_rows && first + row < seen_by_all + column / P::GROUP;
-                    if (!seen) p[i][n][e] = -INFINITY;
+                    uint32_t token = first + (uint32_t)(i * 16 + lane / 4 + e / 2 * 8);
+                    if (!sees(run, token, n * 8 + lane % 4 * 2 + e % 2)) p[i][n][e] = -INFINITY;
                 }
     }
 
     /* Row r is token r, or behind the sinks token r + n_packed. */
     __device__ static __forceinline__ void hide_exact(float p[1][TILES_N][4], int first, uint32_t sinks,
-                                                      const attend_run &run, const attend_batch &b, int n_exact,
-                                                      int lane)
+                                                      const attend_run &run, int n_exact, int lane)
     {
 #pragma unroll
         for (int n = 0; n < TILES_N; n++)
@@ -88,8 +97,8 @@ template <typename P> struct attend {
             for (int e = 0; e < 4; e++) {
                 uint32_t row = (uint32_t)(first + lane / 4 + e / 2 * 8);
                 uint32_t token = row < sinks ? row : row + run.n_packed;
-                uint32_t seen = run.n_tokens - b.n_queries + 1 + (uint32_t)(n * 8 + lane % 4 * 2 + e % 2) / P::GROUP;
-                if ((int)row >= n_exact || token >= seen) p[0][n][e] = -INFINITY;
+                bool seen = (int)row < n_exact && sees(run, token, n * 8 + lane % 4 * 2 + e % 2);
+                if (!seen) p[0][n][e] = -INFINITY;
             }
     }
 
@@ -129,7 +138,7 @@ template <typename P> struct attend {
             at.copies.wait(at.now);
             const uint8_t *stage = at.stages + at.now * STAGE_BYTES;
             keys::scores(q, h.key, stage, at.tables, at.scratch, at.lane, p);
-            hide<P::TILE / 16>(p, l.sinks + unit * P::TILE, run.n_tokens, b, P::TILE, at.lane);
+            hide<P::TILE / 16>(p, l.sinks + unit * P::TILE, run, b, at.lane);
             s.template weigh<P::TILE / 16>(p);
             values::add(s, h.value, stage + key_side::BYTES, at.tables + key_side::TABLE, p, at.lane);
             __syncwarp(); /* the stage is fetched into next */
@@ -159,7 +168,7 @@ template <typename P> struct attend {
             for (int n = 0; n < TILES_N; n++)
 #pragma unroll
                 for (int e = 0; e < 4; e++) p[0][n][e] *= q.scale[n][e % 2];
-            hide_exact(p, row, l.sinks, run, b, n_exact, lane);
+            hide_exact(p, row, l.sinks, run, n_exact, lane);
             s.template weigh<1>(p);
             int tokens[4] = {min(row + 2 * t, last), min(row + 2 * t + 1, last), min(row + 2 * t + 8, last),
                              min(row + 2 * t + 9, last)};
@@ -170,9 +179,31 @@ template <typename P> struct attend {
 
     /* ---- a block's share ---- */
 
+    /* A part of a piece, with a tile of columns. */
+    __device__ static __forceinline__ void do_runs(workplace &at, const heads &h, const attend_layer &l,
+                                                   const attend_batch &b, const attend_work &w,
+                                                   const attend_piece &piece, uint32_t part, uint32_t tile,
+                                                   uint32_t n_parts)
+    {
+        uint32_t results = results_of_tile(l.n_heads, b.n_sequences, gridDim.x, n_parts);
+        uint32_t begin = part_begin(piece, part), end = part_begin(piece, part + 1);
+        for (attend_run run; begin < end; begin += run.end - run.begin) {
+            run = run_at(l, b, w, begin, end, P::TILE, piece.number + part, n_parts);
+            run.first_column = tile * P::COLUMNS;
+            run.result += tile * results;
+            if (run.exact)
+                run_exact(l, b, w, run, at.lane);
+            else
+                run_pages(at, h, l, b, w, run);
+        }
+    }
+
     __device__ static void share(const attend_layer &l, const attend_batch &b, const attend_work &w, uint8_t *shared)
     {
+        const attend_columns columns = columns_of(b.n_queries, P::GROUP, P::COLUMNS, P::WARPS);
         int warp = (int)threadIdx.x / 32;
+        uint32_t part = (uint32_t)warp % columns.parts, first_tile = (uint32_t)warp / columns.parts;
+        if (first_tile >= columns.together) first_tile = columns.tiles; /* no part for this warp */
         workplace at;
         at.lane = (int)threadIdx.x % 32;
         at.tables = shared;
@@ -183,21 +214,15 @@ template <typename P> struct attend {
         uint32_t of_head = w.units[b.n_sequences], total = l.n_heads * of_head, of_block = share_of(total, gridDim.x);
         attend_piece piece;
         for (uint32_t unit = blockIdx.x * of_block; unit < total && unit / of_block == blockIdx.x; unit = piece.end) {
-            piece = piece_at(unit, of_block, of_head, total, P::WARPS);
+            piece = piece_at(unit, of_block, of_head, total, columns.parts);
             heads h = {key_side::head_of(l.key_counts, piece.head), value_side::head_of(l.value_counts, piece.head)};
             __syncthreads(); /* nobody looks at the tables any more */
             key_side::copy_table(shared, h.key, l.key_table);
             value_side::copy_table(shared + key_side::TABLE, h.value, l.value_table);
             __syncthreads();
-            uint32_t begin = piece.begin + (uint32_t)warp * piece.each;
-            uint32_t end = begin + piece.each < piece.end ? begin + piece.each : piece.end;
-            for (attend_run run; begin < end; begin += run.end - run.begin) {
-                run = run_at(l, b, w, begin, end, P::TILE, blockIdx.x * P::WARPS + (uint32_t)warp, P::WARPS);
-                if (run.exact)
-                    run_exact(l, b, w, run, at.lane);
-                else
-                    run_pages(at, h, l, b, w, run);
-            }
+            if (part >= piece.parts) continue;
+            for (uint32_t tile = first_tile; tile < columns.tiles; tile += columns.together)
+                do_runs(at, h, l, b, w, piece, part, tile, columns.parts);
         }
     }
 };

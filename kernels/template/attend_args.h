@@ -27,8 +27,10 @@ typedef struct attend_layer {
 typedef struct attend_batch {
     const uint32_t *slots; /* [n_sequences] */
     uint32_t n_sequences;
-    uint32_t n_queries; /* of each sequence */
+    uint32_t n_queries; /* of each sequence, at least 1 */
     float score_scale;  /* of q.k; natural, not base 2 */
+    /* 0: none. Token i sees tokens j > i - sliding_window alone, sinks among them or not. */
+    uint32_t sliding_window;
 } attend_batch;
 
 /* Scratch, of attend_scratch() bytes each. */
@@ -37,7 +39,7 @@ typedef struct attend_work {
     float *exact_scale, *latent_scale; /* [n_sequences][n_queries][query heads]: what they were divided by */
     float *query_bias;                 /* the same shape */
     uint32_t *units;                   /* [n_sequences + 1] */
-    float *partial;                    /* [slots of results][columns][2 + channels] */
+    float *partial;                    /* [results_of()][columns of a tile][2 + channels] */
 } attend_work;
 
 #endif

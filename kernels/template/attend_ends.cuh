@@ -16,7 +16,8 @@ __global__ void attend_count(attend_layer l, attend_batch b, attend_work w, uint
         uint32_t i = first + lane, own = 0;
         if (i < b.n_sequences) {
             uint32_t n = l.length[b.slots[i]], c = l.packed[b.slots[i]];
-            own = c / tile + exact_units(n, c);
+            attend_extent e = extent_of(b, n, c, l.sinks, tile);
+            own = e.n_tiles + e.n_exact;
         }
         uint32_t sum = own;
         for (uint32_t step = 1; step < 32; step *= 2) {
@@ -94,11 +95,12 @@ struct merge_pieces {
     uint32_t n;
 };
 
-/* The warp of the grid that has unit `at`. */
-__device__ inline uint32_t warp_of(uint32_t at, uint32_t of_block, uint32_t of_head, uint32_t total, uint32_t n_warps)
+/* The number in the grid of the part that has unit `at`. */
+__device__ inline uint32_t number_of(uint32_t at, uint32_t of_block, uint32_t of_head, uint32_t total,
+                                     uint32_t n_parts)
 {
-    attend_piece p = piece_at(at, of_block, of_head, total, n_warps);
-    return at / of_block * n_warps + (at - p.begin) / p.each;
+    attend_piece p = piece_at(at, of_block, of_head, total, n_parts);
+    return p.number + part_of(p, at);
 }
 
 struct merge_shape {
@@ -109,15 +111,20 @@ __device__ inline merge_pieces pieces_of(const attend_layer &l, const attend_bat
                                          const merge_shape &m, uint32_t sequence, uint32_t head, bool exact,
                                          uint32_t column)
 {
-    uint32_t of_head = w.units[b.n_sequences], slot = b.slots[sequence], n_tiles = l.packed[slot] / m.tile;
-    uint32_t n_units = exact ? exact_units(l.length[slot], l.packed[slot]) : n_tiles;
+    uint32_t of_head = w.units[b.n_sequences], slot = b.slots[sequence];
+    attend_extent e = extent_of(b, l.length[slot], l.packed[slot], l.sinks, m.tile);
+    uint32_t n_units = exact ? e.n_exact : e.n_tiles;
     if (n_units == 0) return merge_pieces{NULL, 0, 0};
-    uint32_t begin = head * of_head + w.units[sequence] + (exact ? n_tiles : 0), total = l.n_heads * of_head;
-    uint32_t of_block = share_of(total, m.n_blocks), first = warp_of(begin, of_block, of_head, total, m.n_warps);
-    uint32_t last = warp_of(begin + n_units - 1, of_block, of_head, total, m.n_warps);
+    uint32_t begin = head * of_head + w.units[sequence] + (exact ? e.n_tiles : 0), total = l.n_heads * of_head;
+    attend_columns columns = columns_of(b.n_queries, m.group, m.columns, m.n_warps);
+    uint32_t of_block = share_of(total, m.n_blocks),
+             first = number_of(begin, of_block, of_head, total, columns.parts);
+    uint32_t last = number_of(begin + n_units - 1, of_block, of_head, total, columns.parts),
+             tile = column / m.columns;
     size_t stride = result_floats((int)m.columns, (int)m.d, (int)m.latent);
-    size_t result = result_of(head, sequence, b.n_sequences, exact, first, m.n_warps);
-    return merge_pieces{w.partial + result * stride + column * (2 + (exact ? m.d : m.latent)), stride,
+    size_t result = tile * results_of_tile(l.n_heads, b.n_sequences, m.n_blocks, columns.parts) +
+                    result_of(head, sequence, b.n_sequences, exact, first, columns.parts);
+    return merge_pieces{w.partial + result * stride + column % m.columns * (2 + (exact ? m.d : m.latent)), stride,
                         last - first + 1};
 }
 

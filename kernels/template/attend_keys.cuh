@@ -29,10 +29,10 @@ template <typename P> struct query_scalars {
     __device__ static __forceinline__ size_t row_of(const attend_layer &l, const attend_batch &b,
                                                     const attend_run &run, int column, bool *present)
     {
-        int token = column / P::GROUP;
-        *present = token < (int)b.n_queries;
+        uint32_t of_head = run.first_column + (uint32_t)column, token = of_head / P::GROUP;
+        *present = token < b.n_queries;
         return ((size_t)run.sequence * b.n_queries + token) * (l.n_heads * P::GROUP) + run.head * P::GROUP +
-               column % P::GROUP;
+               of_head % P::GROUP;
     }
 
     /* From lane 4 g + t, which knows column g (+ 8 n), to the lanes that need it. */

@@ -181,9 +181,9 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
     w.latent = l.fold ? a.make<uint16_t>(rows * d) : w.exact,
     w.latent_scale = l.fold ? a.make<float>(rows) : w.exact_scale;
     w.query_bias = a.make<float>(rows), w.units = a.make<uint32_t>(what.batch + 1);
-    w.partial = a.make<float>(results_of(n_heads, what.batch, n_blocks, P::WARPS) *
+    w.partial = a.make<float>(results_of(n_heads, what.batch, n_blocks, P::WARPS, column_tiles<P>(n_queries)) *
                               (size_t)result_floats(P::COLUMNS, P::D, P::D));
-    attend_batch b = {a.copy(slots.data(), slots.size()), what.batch, 1, 1.0f / sqrtf((float)d)};
+    attend_batch b = {a.copy(slots.data(), slots.size()), what.batch, n_queries, 1.0f / sqrtf((float)d), 0};
     float *q = a.make<float>(rows * d), *out = a.make<float>(rows * d);
     fill_floats<<<1024, 256>>>(q, rows * d, 1.0f);
     device_check(

@@ -122,18 +122,19 @@ static float *decoded(const attend_case *c, int side, uint32_t sequence, uint32_
     return all;
 }
 
-static void attend_one(const attend_case *c, const float *keys, const float *values, uint32_t n_seen, const float *q,
-                       double *out)
+/* Over tokens first .. n_seen - 1. */
+static void attend_one(const attend_case *c, const float *keys, const float *values, uint32_t first, uint32_t n_seen,
+                       const float *q, double *out)
 {
     uint32_t d = c->shape.d;
     double most = -INFINITY, sum = 0, *p = need(n_seen, sizeof *p);
-    for (uint32_t t = 0; t < n_seen; t++) {
+    for (uint32_t t = first; t < n_seen; t++) {
         for (uint32_t i = 0; i < d; i++) p[t] += (double)q[i] * keys[(size_t)t * d + i];
         p[t] /= sqrt(d);
         most = fmax(most, p[t]);
     }
-    for (uint32_t t = 0; t < n_seen; t++) sum += p[t] = exp(p[t] - most);
-    for (uint32_t t = 0; t < n_seen; t++)
+    for (uint32_t t = first; t < n_seen; t++) sum += p[t] = exp(p[t] - most);
+    for (uint32_t t = first; t < n_seen; t++)
         for (uint32_t i = 0; i < d; i++) out[i] += p[t] / sum * values[(size_t)t * d + i];
     free(p);
 }
@@ -154,7 +155,8 @@ static void make_answer(attend_case *c)
                 uint32_t token = i / s->group, seen = c->lengths[sequence] - s->n_queries + token + 1;
                 size_t at =
                     (((size_t)sequence * s->n_queries + token) * n_query_heads + head * s->group + i % s->group) * d;
-                attend_one(c, keys, values, seen, c->queries + at, c->want + at);
+                uint32_t first = s->sliding_window && seen > s->sliding_window ? seen - s->sliding_window : 0;
+                attend_one(c, keys, values, first, seen, c->queries + at, c->want + at);
             }
             free(keys);
             free(values);

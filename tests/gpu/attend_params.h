@@ -21,6 +21,12 @@ template <int D, int TILE, int MOST> using shared = staged_shared<D, 64, TILE, M
 template <int D, int DIMS, int BITS, int TILE, int COPIES>
 using table = staged_table<D, DIMS, BITS, 64, TILE, COPIES>;
 
+/* Tiles of columns that a head has. */
+template <typename P> uint32_t column_tiles(uint32_t n_queries)
+{
+    return columns_of(n_queries, P::GROUP, P::COLUMNS, P::WARPS).tiles;
+}
+
 template <typename P> merge_shape merge_of(const attend_layer &l, uint32_t n_blocks)
 {
     return merge_shape{P::D, l.value_latent, P::GROUP, P::COLUMNS, P::TILE, n_blocks, P::WARPS};

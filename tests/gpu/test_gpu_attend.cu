@@ -16,7 +16,7 @@ template <typename P> static attend_work make_work(device_arena &a, const attend
 {
     const attend_shape &s = c.shape;
     size_t rows = (size_t)s.n_sequences * s.n_queries * s.n_heads * s.group;
-    size_t results = results_of(s.n_heads, s.n_sequences, n_blocks, P::WARPS);
+    size_t results = results_of(s.n_heads, s.n_sequences, n_blocks, P::WARPS, column_tiles<P>(s.n_queries));
     attend_work w;
     w.exact = a.make<uint16_t>(rows * s.d);
     w.exact_scale = a.make<float>(rows);
@@ -58,7 +58,8 @@ template <typename P> static std::vector<float> outputs(const attend_case &c, co
     cudaStream_t stream = 0;
     attend_layer l = to_device(a, c);
     attend_work w = make_work<P>(a, c, n_blocks);
-    attend_batch b = {a.copy(c.slots, s.n_sequences), s.n_sequences, s.n_queries, 1.0f / sqrtf((float)s.d)};
+    attend_batch b = {a.copy(c.slots, s.n_sequences), s.n_sequences, s.n_queries, 1.0f / sqrtf((float)s.d),
+                      s.sliding_window};
     const float *q = a.copy(queries, n);
     float *out = a.make<float>(n);
     device_check(cudaSuccess, "");
@@ -83,8 +84,8 @@ static void expect(bool good, const attend_shape &s, const char *what, double er
 {
     if (good) return;
     failures++;
-    fprintf(stderr, "%s / %s d %u group %u queries %u: %s (%.3g)\n", s.key, s.value, s.d, s.group, s.n_queries, what,
-            error);
+    fprintf(stderr, "%s / %s d %u group %u queries %u window %u: %s (%.3g)\n", s.key, s.value, s.d, s.group,
+            s.n_queries, s.sliding_window, what, error);
 }
 
 /* Row 1 has a NaN: it is NaN, and all others stay as they were. */
@@ -101,18 +102,22 @@ template <typename P> static void check_nan(const attend_case &c, const std::vec
         }
 }
 
+struct lengths {
+    uint32_t n, of[8];
+};
+
 template <typename P>
-static void check(const char *key, const char *value, uint32_t n_queries, const uint32_t lengths[8],
-                  uint32_t n_blocks)
+static void check(const char *key, const char *value, uint32_t n_queries, const lengths &tokens, uint32_t n_blocks,
+                  uint32_t sliding_window = 0)
 {
-    attend_shape s = {key, value, 2, P::GROUP, P::D, 64, 4, 64, n_queries, 8, {0}};
+    attend_shape s = {key, value, 2, P::GROUP, P::D, 64, 4, 64, n_queries, tokens.n, sliding_window, {0}};
     attend_case c;
-    memcpy(s.lengths, lengths, sizeof s.lengths);
+    memcpy(s.lengths, tokens.of, sizeof s.lengths);
     attend_case_new(&c, &s);
     std::vector<float> got = outputs<P>(c, c.queries, n_blocks);
     double error = attend_case_error(&c, got.data());
-    printf("%-16s %-16s d %3u group %u queries %u blocks %u: %.1e\n", key, value, s.d, s.group, n_queries, n_blocks,
-           error);
+    printf("%-16s %-16s d %3u group %u queries %u window %u blocks %u: %.1e\n", key, value, s.d, s.group, n_queries,
+           sliding_window, n_blocks, error);
     expect(error < 2e-3, s, "wrong", error);
     std::vector<float> again = outputs<P>(c, c.queries, n_blocks);
     expect(memcmp(got.data(), again.data(), got.size() * sizeof(float)) == 0, s, "differs when run again", 0);
@@ -122,8 +127,8 @@ static void check(const char *key, const char *value, uint32_t n_queries, const 
 
 template <typename P> static void check_all(const char *key, const char *value, uint32_t n_queries)
 {
-    static const uint32_t borders[8] = {300, 16, 67, 68, 131, 132, 133, 196},
-                          unequal[8] = {20, 700, 64, 65, 63, 17, 400, 261};
+    static const lengths borders = {8, {300, 16, 67, 68, 131, 132, 133, 196}},
+                         unequal = {8, {20, 700, 64, 65, 63, 17, 400, 261}};
     check<P>(key, value, n_queries, borders, 1);
     check<P>(key, value, n_queries, unequal, 3);
 }
@@ -132,6 +137,47 @@ template <typename P> static void check_all(const char *key, const char *value, 
 #define CASE(d, group, columns, tile, keys, values, key, value, n)                                                   \
     check_all<attend_params<d, group, columns, tile, 3, 4, keys, values>>(key, value, n)
 #define AND ,
+
+/* Verification batches: columns in one tile, in as many as there are warps, in more, in numbers that neither divide
+ * the warps nor are divided by them. */
+template <typename P> static void check_queries(const char *key, const char *value)
+{
+    static const lengths tokens = {3, {16, 300, 150}};
+    for (uint32_t n_queries : {2, 3, 5, 9, 16}) check<P>(key, value, n_queries, tokens, 3);
+}
+#define QUERIES(d, group, columns, warps, tile, keys, values, key, value)                                            \
+    check_queries<attend_params<d, group, columns, tile, 2, warps, keys, values>>(key, value)
+
+/* Every number of queries for a group: the order of columns has nothing to do with codecs. */
+template <int GROUP, int COLUMNS, int WARPS> static void check_group(void)
+{
+    static const lengths tokens = {2, {16, 140}};
+    for (uint32_t n_queries = 1; n_queries <= 16; n_queries++)
+        check<attend_params<64, GROUP, COLUMNS, 16, 2, WARPS, half_rows<64, 16>, half_rows<64, 16>>>(
+            "fp16", "fp16", n_queries, tokens, 2);
+}
+
+static void check_batches(void)
+{
+    check_group<1, 8, 4>();
+    check_group<2, 8, 4>();
+    check_group<3, 8, 8>();
+    check_group<4, 8, 4>();
+    check_group<5, 8, 2>();
+    check_group<6, 8, 8>();
+    check_group<7, 8, 4>();
+    check_group<8, 8, 8>();
+    check_group<16, 16, 4>();
+    QUERIES(64, 1, 8, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok");
+    QUERIES(64, 7, 8, 8, 32, int_ch<64 AND 2 AND 32 AND 32>, int_tok<64 AND 8 AND 32>, "int2.ch32", "int8.tok");
+    QUERIES(128, 4, 8, 8, 64, int_tok<128 AND 4 AND 64>, int_tok<128 AND 2 AND 64>, "int4.tok", "int2.tok");
+    QUERIES(64, 4, 8, 8, 64, table<64 AND 4 AND 8 AND 64 AND 2>, table<64 AND 4 AND 8 AND 64 AND 2>, "vq4x8+klt",
+            "vq4x8+klt");
+    QUERIES(64, 8, 8, 4, 64, table<64 AND 8 AND 8 AND 64 AND 2>, table<64 AND 2 AND 6 AND 64 AND 2>, "vq8x8",
+            "vq2x6+klt");
+    QUERIES(64, 4, 8, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[8]x8+klt", "vq[8]x8+klt");
+    QUERIES(64, 16, 16, 4, 32, shared<64 AND 32 AND 64>, int_tok<64 AND 4 AND 32>, "vq[12]x8+klt", "int4.tok");
+}
 
 static void check_scalars(void)
 {
@@ -174,6 +220,25 @@ static void check_tables(void)
     CASE(64, 4, 8, 64, table<64 AND 4 AND 8 AND 64 AND 2>, int_tok<64 AND 4 AND 64>, "vq4x8+klt", "int4.tok+had", 1);
 }
 
+/* A sliding window that ends in the fp16 window, in a page, at a page's border, among the sinks, at the first token,
+ * before it: what is older is not listed, or hidden. */
+template <typename P> static void check_window(const char *key, const char *value)
+{
+    static const lengths tokens = {4, {300, 16, 67, 133}};
+    for (uint32_t window : {1, 40, 104, 168, 200, 233, 298, 300, 5000})
+        for (uint32_t n_queries : {1, 5}) check<P>(key, value, n_queries, tokens, 3, window);
+}
+#define WINDOW(d, group, columns, tile, keys, values, key, value)                                                    \
+    check_window<attend_params<d, group, columns, tile, 3, 4, keys, values>>(key, value)
+
+static void check_windows(void)
+{
+    WINDOW(64, 4, 8, 16, half_rows<64 AND 16>, half_rows<64 AND 16>, "fp16", "fp16");
+    WINDOW(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok");
+    WINDOW(64, 16, 16, 32, table<64 AND 4 AND 8 AND 32 AND 2>, int_tok<64 AND 4 AND 32>, "vq4x8+klt", "int4.tok");
+    WINDOW(64, 3, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[2]x8+klt", "vq[8]x8+klt");
+}
+
 int main(void)
 {
 #ifndef KVC_EMULATE
@@ -185,6 +250,8 @@ int main(void)
     check_scalars();
     check_tables();
     check_shared();
+    check_batches();
+    check_windows();
 #else
 #ifdef __SANITIZE_ADDRESS__
     const int orders = 1; /* a minute and a half */
@@ -196,6 +263,8 @@ int main(void)
         check_scalars();
         check_tables();
         check_shared();
+        check_batches();
+        check_windows();
     }
 #endif
     return failures != 0;

@@ -16,6 +16,7 @@ typedef struct rig {
     kvc_cache *cache;
     float *keys, *values; /* [n_rows][H][d] of sequence 0, as fp16 keeps them */
     uint32_t n_rows;
+    kvc_attend_options options; /* size 0: none are given */
 } rig;
 
 /* Uniform in [-1, 1), reproducible. */
@@ -129,7 +130,8 @@ static inline void rig_attend(const rig *r, uint32_t layer, uint32_t sequence, u
     kvc_error err = {""};
     kvc_batch batch = {1, &sequence, &n};
     void *work = aligned_alloc(64, (kvc_cache_attend_work(r->cache) + 63) / 64 * 64);
-    kvc_status status = kvc_cache_attend(r->cache, layer, &batch, queries, KVC_F32, out, work, NULL, &err);
+    kvc_status status = kvc_cache_attend(r->cache, layer, &batch, queries, KVC_F32, out, work,
+                                         r->options.size ? &r->options : NULL, &err);
     ck_assert_msg(status == KVC_OK, "%s", err.message);
     free(work);
 }
@@ -166,22 +168,26 @@ static inline double *rig_decoded(const rig *r, const kvc_codec *codec, const fl
     return out;
 }
 
-/* Softmax attention in double of query [d] over tokens 0 .. n_seen - 1 of one KV head. */
+/* Softmax attention in double of query [d], token n_seen - 1, over the tokens of one KV head that it sees, with the
+ * rig's sliding window and softcap. */
 static inline void rig_reference(const rig *r, const double *keys, const double *values, uint32_t kv_head,
                                  uint32_t n_seen, const float *query, double *out)
 {
-    uint32_t heads = r->model.n_kv_heads, d = r->model.head_dim;
+    uint32_t heads = r->model.n_kv_heads, d = r->model.head_dim, window = r->options.sliding_window;
+    uint32_t first = window && window < n_seen ? n_seen - window : 0;
+    double cap = r->options.softcap;
     double *p = malloc(n_seen * sizeof *p), most = -INFINITY, sum = 0.0;
-    for (uint32_t t = 0; t < n_seen; t++) {
+    for (uint32_t t = first; t < n_seen; t++) {
         p[t] = 0.0;
         for (uint32_t c = 0; c < d; c++) p[t] += query[c] * keys[((size_t)t * heads + kv_head) * d + c];
         p[t] /= sqrt((double)d);
+        if (cap > 0.0) p[t] = cap * tanh(p[t] / cap);
         if (p[t] > most) most = p[t];
     }
-    for (uint32_t t = 0; t < n_seen; t++) sum += p[t] = exp(p[t] - most);
+    for (uint32_t t = first; t < n_seen; t++) sum += p[t] = exp(p[t] - most);
     for (uint32_t c = 0; c < d; c++) {
         out[c] = 0.0;
-        for (uint32_t t = 0; t < n_seen; t++) out[c] += p[t] / sum * values[((size_t)t * heads + kv_head) * d + c];
+        for (uint32_t t = first; t < n_seen; t++) out[c] += p[t] / sum * values[((size_t)t * heads + kv_head) * d + c];
     }
     free(p);
 }

@@ -183,7 +183,7 @@ END_TEST
 
 /* Chunks as long as kvc_cache_chunk() allows: the same pages and the same outputs, bit for bit, as one token at a
  * time. */
-static void check_chunks(kvc_token_policy policy, const char *key, const char *value)
+static void check_chunks(kvc_token_policy policy, const char *key, const char *value, kvc_attend_options options)
 {
     enum { N = 400, H = 6, D = 64 };
     rig one, many;
@@ -195,6 +195,7 @@ static void check_chunks(kvc_token_policy policy, const char *key, const char *v
     rig_rows(&one, N, 3);
     rig_rows(&many, N, 3);
     rig_fill(q, N * H, D, 8);
+    one.options = many.options = options;
     for (uint32_t t = 0; t < N; t++) {
         ck_assert_int_eq(rig_append(&one, 0, 0, t, 1), KVC_OK);
         rig_attend(&one, 0, 0, 1, q + t * H * D, a + t * H * D);
@@ -217,15 +218,63 @@ static void check_chunks(kvc_token_policy policy, const char *key, const char *v
 START_TEST(attend__chunks_equal_single_tokens_bit_for_bit)
 {
     static const kvc_token_policy policies[] = {{4, 64, 64}, {0, 0, 8}, {5, 0, 64}, {3, 10, 48}, {0, 100, 16}};
+    const kvc_attend_options none = {0}, both = {.size = sizeof both, .sliding_window = 70, .softcap = 3.0f};
     for (int i = 0; i < 5; i++) {
-        check_chunks(policies[i], "int4.ch8", "int4.tok+had");
-        check_chunks(policies[i], "fp16", "int3.tok16");
-        check_chunks(policies[i], "vq8x8+klt", "vq4x6");
-        check_chunks(policies[i], "vq[4*4,4*8]x6+klt@joint", "int4.tok@joint");
-        check_chunks(policies[i], "int4.tok@joint", "vq4x6");
-        check_chunks(policies[i], "vq8x4+klt", "vq[3*16]x4+klt@joint");
-        check_chunks(policies[i], "vq[9]x4+klt", "vq[5]x7");
-        check_chunks(policies[i], "int4.tok", "vq[30]x3+klt");
+        check_chunks(policies[i], "int4.ch8", "int4.tok+had", none);
+        check_chunks(policies[i], "fp16", "int3.tok16", none);
+        check_chunks(policies[i], "vq8x8+klt", "vq4x6", none);
+        check_chunks(policies[i], "vq[4*4,4*8]x6+klt@joint", "int4.tok@joint", none);
+        check_chunks(policies[i], "int4.tok@joint", "vq4x6", none);
+        check_chunks(policies[i], "vq8x4+klt", "vq[3*16]x4+klt@joint", none);
+        check_chunks(policies[i], "vq[9]x4+klt", "vq[5]x7", none);
+        check_chunks(policies[i], "int4.tok", "vq[30]x3+klt", none);
+        check_chunks(policies[i], "int4.ch8", "int4.tok", both);
+        check_chunks(policies[i], "vq[9]x4+klt", "int4.tok@joint", both);
+    }
+}
+END_TEST
+
+/* Windows that end in the fp16 window, at its border, in a page, at a page's border, among the sinks, at the first
+ * token, before it; many queries see windows of their own. Sinks are tokens like any other. */
+START_TEST(attend__sees_a_sliding_window_alone)
+{
+    static const uint32_t windows[] = {1, 3, 64, 65, 104, 168, 200, 233, 296, 298, 300, 5000}, queries[] = {1, 9, 70};
+    static const char *const pairs[][2] = {{"fp16", "fp16"},
+                                           {"int4.ch64", "int4.tok+had"},
+                                           {"vq8x8+klt", "vq4x8+klt@joint"},
+                                           {"vq[8]x8+klt", "vq[11]x3"}};
+    for (int i = 0; i < 4; i++) {
+        rig r;
+        rig_config(&r, 1, 6, 2, 64, usual, pairs[i][0], pairs[i][1]);
+        rig_cache(&r, 1, 512);
+        rig_rows(&r, 300, 5);
+        rig_append_all_layers(&r, 0, 0, 300);
+        for (int w = 0; w < 12; w++)
+            for (int q = 0; q < 3; q++) {
+                r.options = (kvc_attend_options){.size = sizeof r.options, .sliding_window = windows[w]};
+                double worst = worst_error(&r, 0, 0, 300, queries[q], kvc_tokens_compressed(&usual, 300));
+                ck_assert_msg(worst < 2e-5, "%s, window %u, %u queries: %g", pairs[i][0], windows[w], queries[q],
+                              worst);
+            }
+        rig_free(&r);
+    }
+}
+END_TEST
+
+START_TEST(attend__caps_scores)
+{
+    static const float caps[] = {1e-3f, 0.5f, 5.0f, 50.0f, 200.0f};
+    static const char *const pairs[][2] = {{"fp16", "fp16"}, {"int4.ch64", "int4.tok"}, {"vq8x8+klt", "vq4x8+klt"}};
+    for (int i = 0; i < 15; i++) {
+        rig r;
+        rig_config(&r, 1, 6, 2, 64, usual, pairs[i / 5][0], pairs[i / 5][1]);
+        rig_cache(&r, 1, 512);
+        rig_rows(&r, 300, 5);
+        rig_append_all_layers(&r, 0, 0, 300);
+        r.options = (kvc_attend_options){.size = sizeof r.options, .softcap = caps[i % 5]};
+        double worst = worst_error(&r, 0, 0, 300, 3, kvc_tokens_compressed(&usual, 300));
+        ck_assert_msg(worst < 5e-5, "%s, cap %g: %g", pairs[i / 5][0], (double)caps[i % 5], worst);
+        rig_free(&r);
     }
 }
 END_TEST
@@ -380,6 +429,33 @@ START_TEST(attend__refuses_what_it_cannot_do)
                      KVC_UNSUPPORTED);
     newer.later = 0;
     ck_assert_int_eq(kvc_cache_attend(r.cache, 0, &batch, q, KVC_F32, out, work, &newer.known, NULL), KVC_OK);
+    static const float caps[] = {-1.0f, NAN, INFINITY};
+    for (int i = 0; i < 3; i++) {
+        options = (kvc_attend_options){.size = sizeof options, .softcap = caps[i]};
+        ck_assert_int_eq(kvc_cache_attend(r.cache, 0, &batch, q, KVC_F32, out, work, &options, NULL), KVC_INVALID);
+    }
+    free(work);
+    rig_free(&r);
+}
+END_TEST
+
+/* A caller that was built with the first version's struct: what lies behind it is not looked at. */
+START_TEST(attend__takes_the_options_of_its_first_version)
+{
+    rig r;
+    uint32_t sequence = 0, n = 1;
+    kvc_batch batch = {1, &sequence, &n};
+    float q[2 * 64], plain[2 * 64], out[2 * 64];
+    rig_config(&r, 1, 2, 1, 64, usual, "int4.ch64", "int4.tok");
+    rig_cache(&r, 1, 256);
+    rig_rows(&r, 200, 1);
+    rig_append_all_layers(&r, 0, 0, 200);
+    rig_fill(q, 2, 64, 4);
+    rig_attend(&r, 0, 0, 1, q, plain);
+    void *work = aligned_alloc(64, (kvc_cache_attend_work(r.cache) + 63) / 64 * 64);
+    kvc_attend_options options = {.size = 16, .sliding_window = 5, .softcap = -1.0f};
+    ck_assert_int_eq(kvc_cache_attend(r.cache, 0, &batch, q, KVC_F32, out, work, &options, NULL), KVC_OK);
+    ck_assert_int_eq(memcmp(out, plain, sizeof out), 0);
     free(work);
     rig_free(&r);
 }
@@ -389,6 +465,7 @@ CHECK_MAIN("attend", attend__equals_reference_over_shapes_and_lengths, attend__e
            attend__equals_reference_for_fitted_codecs, attend__equals_reference_for_rows_of_all_heads,
            attend__equals_reference_for_shared_codes, attend__equals_reference_for_shared_codes_of_small_pages,
            attend__equals_reference_over_policies, attend__is_causal_for_many_queries,
+           attend__sees_a_sliding_window_alone, attend__caps_scores, attend__takes_the_options_of_its_first_version,
            attend__chunks_equal_single_tokens_bit_for_bit, attend__works_on_a_range_of_heads_and_a_given_scale,
            attend__takes_queries_of_any_dtype_and_several_sequences, attend__survives_scores_far_apart,
            attend__keeps_a_nan_query_in_its_own_row, attend__refuses_what_it_cannot_do)

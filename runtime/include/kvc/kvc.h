@@ -175,14 +175,17 @@ KVC_API kvc_status kvc_cache_append(kvc_cache *cache, uint32_t layer, const kvc_
  * sees the cache as it would be if they came one by one (pages move at most with the first of them). At least 1. */
 KVC_API uint32_t kvc_cache_chunk(const kvc_cache *cache, uint32_t layer, uint32_t sequence);
 
+/* Set `size` to sizeof(kvc_attend_options); fields that a later version adds are then taken as zero. */
 typedef struct kvc_attend_options {
-    uint32_t size;                       /* sizeof(kvc_attend_options) */
+    uint32_t size;
     float score_scale;                   /* 0: 1 / sqrt(head_dim) */
     uint32_t kv_head_begin, kv_head_end; /* only these KV heads; 0, 0: all. Other columns of `out` are not touched */
+    uint32_t sliding_window;             /* token i sees tokens j > i - sliding_window alone, sinks too; 0: all */
+    float softcap;                       /* a score s becomes softcap tanh(s / softcap), finite and > 0; 0: stays */
 } kvc_attend_options;
 
 /* Causal attention of the newest n_tokens rows of each sequence (row j of n_tokens queries is token
- * n - n_tokens + j and sees tokens 0 .. n - n_tokens + j), by online softmax over sinks, compressed pages and window
+ * n - n_tokens + j and sees tokens as far as itself), by online softmax over sinks, compressed pages and window
  * in their present state.  queries, out [sum of n_tokens][n_query_heads][head_dim]; `out` is fp32; a query with a NaN
  * or infinity gives NaN in its own row and head. work: kvc_cache_attend_work() bytes, 64-byte aligned, private to the
  * call. `options` may be NULL. */

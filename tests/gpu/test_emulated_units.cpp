@@ -1,0 +1,112 @@
+/* test_emulated_units.cpp - the numbers that attend_units.cuh gives: every unit of the list in one part, parts of a
+ * run side by side, partial results that are never the same and never more than results_of(); with a sliding window
+ * no unit that no query sees. */
+#include "emulate.h"
+#include <stdio.h>
+#include <vector>
+#include "template/attend_units.cuh"
+
+static int failures;
+
+struct grid {
+    uint32_t n_heads, n_sequences, of_sequence, n_blocks, n_parts; /* of_sequence: units, half of them pages */
+};
+
+static void fail(const grid &g, const char *what, uint32_t unit)
+{
+    if (failures++ == 0)
+        fprintf(stderr, "%u heads, %u sequences of %u units, %u blocks of %u parts, unit %u: %s\n", g.n_heads,
+                g.n_sequences, g.of_sequence, g.n_blocks, g.n_parts, unit, what);
+}
+
+static void check(const grid &g)
+{
+    uint32_t of_head = g.n_sequences * g.of_sequence, total = g.n_heads * of_head;
+    uint32_t of_block = share_of(total, g.n_blocks);
+    uint32_t most = results_of_tile(g.n_heads, g.n_sequences, g.n_blocks, g.n_parts), last_run = ~0u, last_part = 0;
+    int last = -1;
+    for (uint32_t unit = 0; unit < total; unit++) {
+        attend_piece p = piece_at(unit, of_block, of_head, total, g.n_parts);
+        uint32_t part = part_of(p, unit), in_head = unit % of_head,
+                 run = unit / of_head * g.n_sequences * 2 + in_head / g.of_sequence * 2 +
+                       (in_head % g.of_sequence * 2 >= g.of_sequence);
+        if (unit < p.begin || unit >= p.end || unit / of_block != (p.end - 1) / of_block)
+            fail(g, "not its piece", unit);
+        if (part >= p.parts || unit < part_begin(p, part) || unit >= part_begin(p, part + 1))
+            fail(g, "not its part", unit);
+        uint32_t number = p.number + part;
+        int result =
+            (int)result_of(unit / of_head, in_head / g.of_sequence, g.n_sequences, run % 2, number, g.n_parts);
+        bool same = run == last_run && number == last_part;
+        if (same ? result != last : result <= last) fail(g, "a result that is another's", unit);
+        if (run == last_run && number > last_part + 1) fail(g, "a gap in a run", unit);
+        if (result >= (int)most) fail(g, "more results than there are", unit);
+        last = result, last_run = run, last_part = number;
+    }
+}
+
+/* Tiles of columns over warps: all of them, each with parts of its own, and room for all. */
+static void check_columns(uint32_t n_warps)
+{
+    for (uint32_t n = 1; n <= 256; n++) {
+        attend_columns c = columns_of(n, 8, 8, n_warps);
+        if (c.tiles != n || c.together == 0 || c.together > c.tiles || c.parts * c.together > n_warps || !c.parts ||
+            n * results_of_tile(3, 5, 7, c.parts) > results_of(3, 5, 7, n_warps, n) ||
+            results_of(3, 5, 7, n_warps, n) > results_of(3, 5, 7, n_warps, n + 1)) {
+            failures++;
+            fprintf(stderr, "%u tiles of columns, %u warps\n", n, n_warps);
+        }
+    }
+}
+
+/* The oldest token that any query sees, by looking at each. */
+static uint32_t oldest_seen(const attend_batch &b, uint32_t n_tokens)
+{
+    for (uint32_t token = 0; token < n_tokens; token++)
+        for (uint32_t i = n_tokens - b.n_queries; i < n_tokens; i++)
+            if (token <= i && (b.sliding_window == 0 || token + b.sliding_window > i)) return token;
+    return n_tokens;
+}
+
+static void check_extent(uint32_t n_tokens, uint32_t n_packed, uint32_t sinks, const attend_batch &b)
+{
+    const uint32_t tile = 16;
+    attend_extent e = extent_of(b, n_tokens, n_packed, sinks, tile);
+    uint32_t oldest = oldest_seen(b, n_tokens), pages = n_packed, rows = n_tokens - n_packed; /* the first one seen */
+    for (uint32_t token = n_tokens; token-- > oldest;)
+        if (token >= sinks && token < sinks + n_packed)
+            pages = token - sinks;
+        else
+            rows = token < sinks ? token : token - n_packed;
+    if (pages == n_packed ? e.n_tiles == 0
+                          : e.first_tile == pages / tile && e.first_tile + e.n_tiles == n_packed / tile)
+        if (e.first_exact == rows / EXACT_TOKENS &&
+            e.first_exact + e.n_exact == share_of(n_tokens - n_packed, EXACT_TOKENS))
+            return;
+    failures++;
+    fprintf(stderr, "%u tokens, %u packed, %u sinks, %u queries, window %u: tiles %u + %u, rows %u + %u\n", n_tokens,
+            n_packed, sinks, b.n_queries, b.sliding_window, e.first_tile, e.n_tiles, e.first_exact, e.n_exact);
+}
+
+static void check_extents(void)
+{
+    for (uint32_t n_packed = 0; n_packed <= 64; n_packed += 32)
+        for (uint32_t sinks = 0; sinks <= 20; sinks += 4)
+            for (uint32_t queries = 1; queries <= 16; queries += 5)
+                for (uint32_t window = 0; window <= 130; window++)
+                    check_extent(sinks + n_packed + 40, n_packed, sinks,
+                                 attend_batch{NULL, 1, queries, 1.0f, window});
+}
+
+int main(void)
+{
+    for (uint32_t heads = 1; heads <= 3; heads++)
+        for (uint32_t sequences = 1; sequences <= 4; sequences++)
+            for (uint32_t of_sequence = 1; of_sequence <= 40; of_sequence++)
+                for (uint32_t blocks = 1; blocks <= 9; blocks++)
+                    for (uint32_t parts = 1; parts <= 8; parts++)
+                        check(grid{heads, sequences, of_sequence, blocks, parts});
+    for (uint32_t warps = 1; warps <= 16; warps++) check_columns(warps);
+    check_extents();
+    return failures != 0;
+}
