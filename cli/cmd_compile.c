@@ -49,6 +49,8 @@ static kvc_status compile(const settings *s, const sources *x, kvc_error *err)
 kvc_status command_compile(settings *s, kvc_error *err)
 {
     sources x = {0};
+    if (s->softcap && !s->kernels)
+        return kvc_fail(err, KVC_INVALID, "compile: --softcap says what --kernels are for, and there are none");
     kvc_status status = open_sources(&x, s, err);
     if (status == KVC_OK) status = compile(s, &x, err);
     profile_free(x.profile);

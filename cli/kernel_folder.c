@@ -277,7 +277,7 @@ kvc_status kernel_folder_write(const settings *s, const kvc_config *config, cons
     if (!s->kernels) return KVC_OK;
     kvc_status status =
         kernel_plan_new(&f.plan, kvc_config_model(config), kvc_config_tokens(config), kvc_config_layer(config, 0),
-                        kvc_config_parameters(config, &n_params), kernel_target_find(s->arch), &why);
+                        kvc_config_parameters(config, &n_params), s->softcap, kernel_target_find(s->arch), &why);
     if (status) return kvc_fail(err, status, "%s: %s", name, why.message);
     kernel_compiler *compiler = kernel_compiler_open();
     f.compiler = compiler;

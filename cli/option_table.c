@@ -120,6 +120,8 @@ const option_row option_table[] = {
      "also write the CUDA kernels that the configuration needs; what has no kernel yet is refused by name"},
     {"arch", 0, "arch", OPTION_CHOICE, ROLE_NONE, 0, 0, "sm_90", ON_RUN | ON_COMPILE, AT(arch),
      "sm_80|sm_86|sm_87|sm_89|sm_90|sm_100|sm_103|sm_120", "GPU that --kernels are for; later ones can run them too"},
+    {"softcap", 0, "softcap", OPTION_FLAG, ROLE_NONE, 0, 0, NULL, ON_COMPILE, AT(softcap), NULL,
+     "--kernels are for a model that caps its scores, s to cap tanh(s / cap)"},
     {"evaluations", 0, "evaluations", OPTION_COUNT, ROLE_PLAN, 0, 1e6, "0", ON_PLAN, AT(evaluations), "N",
      "refine the plan by N measurements on the whole model (0: do not); kvtuner: plans to evaluate"},
     {"memory", 0, "memory", OPTION_SIZE, ROLE_NONE, 1, 1e18, NULL, ON_LONG, AT(memory), "SIZE",

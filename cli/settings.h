@@ -47,7 +47,7 @@ typedef struct settings {
     double bits, max_loss, checkpoint_interval, temperature, top_p; /* bits, max_loss: 0 = not asked for */
     bool differs;                                                   /* set by diff and verify: exit code 1 */
     bool equal_pages, limit_constants;                              /* limit_constants: max_constants was asked for */
-    bool resume, dry_run, json, chat, print_config, verbose, quiet, help, version;
+    bool softcap, resume, dry_run, json, chat, print_config, verbose, quiet, help, version;
 } settings;
 
 /* Defaults, then the recipe, then the command line; argv[0] is left out. A usage error is KVC_INVALID. */

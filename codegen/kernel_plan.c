@@ -14,14 +14,15 @@ static void spell_side(const kernel_side *side, char spec[KVC_SPEC_MAX])
         kvc_codec_format(&side->codec, spec);
 }
 
-/* "int4.ch64 int4.tok128 d128 g4 p64 c8" and, as a C name, "attend_int4_ch64_int4_tok128_d128_g4_p64_c8". */
+/* "int4.ch64 int4.tok128 d128 g4 p64 c8", " softcap" behind it where scores are capped, and, as a C name,
+ * "attend_int4_ch64_int4_tok128_d128_g4_p64_c8". */
 static void spell(kernel_spec *k)
 {
     char key[KVC_SPEC_MAX], value[KVC_SPEC_MAX];
     spell_side(&k->key, key);
     spell_side(&k->value, value);
-    snprintf(k->words, sizeof k->words, "%.40s %.40s d%u g%u p%u c%u", key, value, k->head_dim, k->group, k->page,
-             k->columns);
+    snprintf(k->words, sizeof k->words, "%.40s %.40s d%u g%u p%u c%u%s", key, value, k->head_dim, k->group, k->page,
+             k->columns, k->softcap ? " softcap" : "");
     snprintf(k->name, sizeof k->name, "attend_%.120s", k->words);
     for (char *c = k->name; *c; c++)
         if (*c == ' ' || *c == '.') *c = '_';
@@ -54,11 +55,14 @@ static uint32_t most_of_all(const kvc_model_info *model, uint32_t page, const kv
 }
 
 static kvc_status make_kernel(kernel_spec *out, const kvc_model_info *model, uint32_t page, const kvc_layer *layer,
-                              uint32_t most, uint32_t index, const kernel_target *target, kvc_error *err)
+                              uint32_t most, bool softcap, uint32_t index, const kernel_target *target,
+                              kvc_error *err)
 {
     kvc_error why;
-    *out =
-        (kernel_spec){.head_dim = model->head_dim, .group = model->n_query_heads / model->n_kv_heads, .page = page};
+    *out = (kernel_spec){.head_dim = model->head_dim,
+                         .group = model->n_query_heads / model->n_kv_heads,
+                         .page = page,
+                         .softcap = softcap};
     for (int i = 0; i < 2; i++) {
         kvc_status status =
             kernel_side_init(i ? &out->value : &out->key, i ? &layer->value : &layer->key, i, model, page, &why);
@@ -81,7 +85,8 @@ static uint32_t place(kernel_plan *plan, const kernel_spec *k)
 }
 
 kvc_status kernel_plan_new(kernel_plan *out, const kvc_model_info *model, const kvc_token_policy *tokens,
-                           const kvc_layer *layers, const void *params, const kernel_target *target, kvc_error *err)
+                           const kvc_layer *layers, const void *params, bool softcap, const kernel_target *target,
+                           kvc_error *err)
 {
     *out = (kernel_plan){.target = target, .n_layers = model->n_layers};
     KVC_TRY(kernel_check_model(model, tokens->page, err));
@@ -93,7 +98,7 @@ kvc_status kernel_plan_new(kernel_plan *out, const kvc_model_info *model, const 
     uint32_t most = most_of_all(model, tokens->page, layers, params);
     for (uint32_t i = 0; status == KVC_OK && i < model->n_layers; i++) {
         kernel_spec k;
-        status = make_kernel(&k, model, tokens->page, &layers[i], most, i, target, err);
+        status = make_kernel(&k, model, tokens->page, &layers[i], most, softcap, i, target, err);
         if (status == KVC_OK) out->of_layer[i] = place(out, &k);
     }
     if (status != KVC_OK) kernel_plan_free(out);

@@ -1,6 +1,7 @@
 /* kernel_plan.h - which attention kernels (kernels/template) a configuration needs, and how each is cut.
  *
- * A kernel is made for a key: the symbols and scales of keys and values, the heads' shape, the page, the columns.
+ * A kernel is made for a key: the symbols and scales of keys and values, the heads' shape, the page, the columns,
+ * whether scores are capped.
  * Transforms are no part of it: they are folded into queries and outputs. Layers of one key share a kernel. Tiles,
  * stages, warps and copies of tables follow from key and target (kernel_shape.c).
  *
@@ -24,6 +25,7 @@ typedef struct kernel_spec {
     kernel_side key, value;
     uint32_t head_dim, group; /* query heads of a KV head */
     uint32_t page, columns;
+    bool softcap; /* scores are capped */
     uint32_t tile, stages, warps;
     uint32_t shared_bytes; /* of a block */
     char name[128];        /* the symbol; it spells the key */
@@ -43,10 +45,12 @@ kvc_status kernel_check_model(const kvc_model_info *model, uint32_t page, kvc_er
 kvc_status kernel_check_codec(const kvc_codec *codec, bool is_value, const kvc_model_info *model, uint32_t page,
                               kvc_error *err);
 
-/* layers [model->n_layers], params their parameters section; without it, NULL, heads that share codes are taken to
- * have as many as may be. The message of a refusal has the layer, the side, the spec and the reason. */
+/* layers [model->n_layers], softcap: of a model that caps scores, params their parameters section; without it, NULL,
+ * heads that share codes are taken to have as many as may be. The message of a refusal has the layer, the side, the
+ * spec and the reason. */
 kvc_status kernel_plan_new(kernel_plan *out, const kvc_model_info *model, const kvc_token_policy *tokens,
-                           const kvc_layer *layers, const void *params, const kernel_target *target, kvc_error *err);
+                           const kvc_layer *layers, const void *params, bool softcap, const kernel_target *target,
+                           kvc_error *err);
 void kernel_plan_free(kernel_plan *plan);
 
 /* kernel_check.c: the codec as the template sees it, once it is checked. */

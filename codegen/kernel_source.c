@@ -50,12 +50,13 @@ static void put_all(FILE *out, const kernel_spec *k, const char *template_hash)
     fprintf(out, "/* %s.h - parameters of template/attend_kernel.cu, written by kvcalib:\n", k->name);
     put_words(out, "keys  ", &k->key);
     put_words(out, "values", &k->value);
-    fprintf(out, " * heads of %u channels, %u query heads to a KV head, pages of %u tokens, %u columns */\n",
-            k->head_dim, k->group, k->page, k->columns);
+    fprintf(out, " * heads of %u channels, %u query heads to a KV head, pages of %u tokens, %u columns%s */\n",
+            k->head_dim, k->group, k->page, k->columns, k->softcap ? ", capped scores" : "");
     fprintf(out, "#define ATTEND_NAME %s\n", k->name);
     fprintf(out, "#define ATTEND_HEAD_DIM %u\n", k->head_dim);
     fprintf(out, "#define ATTEND_GROUP %u\n", k->group);
     fprintf(out, "#define ATTEND_COLUMNS %u\n", k->columns);
+    fprintf(out, "#define ATTEND_SOFTCAP %d\n", k->softcap);
     fprintf(out, "#define ATTEND_PAGE %u\n", k->page);
     fprintf(out, "#define ATTEND_TILE %u\n", k->tile);
     fprintf(out, "#define ATTEND_STAGES %u\n", k->stages);

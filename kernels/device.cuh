@@ -165,6 +165,10 @@ static inline float exp2_fast(float x)
 {
     return exp2f(x);
 }
+static inline float divide_fast(float x, float y)
+{
+    return x / y;
+}
 #else
 __device__ __forceinline__ void mma_16x8x16(float c[4], const uint32_t a[4], const uint32_t b[2])
 {
@@ -185,6 +189,11 @@ __device__ __forceinline__ float exp2_fast(float x)
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
+}
+/* Relative error 2^-22; x / inf = 0 */
+__device__ __forceinline__ float divide_fast(float x, float y)
+{
+    return __fdividef(x, y);
 }
 #endif
 

@@ -12,8 +12,8 @@
  * key's per channel goes into the query, once a page; one per token into the score; a value's per token into the
  * weight; minima into a bias and a sum of weights (fragment/pairs.cuh has the operands, FORMAT.md "int" the codes).
  *
- * Parameters, a struct with: D, GROUP, COLUMNS (a multiple of 8), TILE, PAGE, STAGES, WARPS; key_side, value_side
- * (fragment/staged.cuh). */
+ * Parameters, a struct with: D, GROUP, COLUMNS (a multiple of 8), TILE, PAGE, STAGES, WARPS; SOFTCAP: are scores
+ * capped? key_side, value_side (fragment/staged.cuh). */
 #ifndef KERNELS_TEMPLATE_ATTEND_CUH
 #define KERNELS_TEMPLATE_ATTEND_CUH
 #include "fragment/shared.cuh"
@@ -102,6 +102,23 @@ template <typename P> struct attend {
             }
     }
 
+    /* cap tanh(s / cap) = cap - 2 cap / (1 + e^(2 s / cap)); for scores of base 2 the power is one of 2. Not by
+     * tanh.approx: its error of 2^-11 would be one of up to 2 % in a weight at a cap of 50. */
+    template <int BLOCKS>
+    __device__ static __forceinline__ void cap(float p[BLOCKS][TILES_N][4], const attend_batch &b)
+    {
+        if constexpr (P::SOFTCAP) {
+            const float most = b.softcap * 1.44269504f, into = 2.0f / b.softcap;
+#pragma unroll
+            for (int i = 0; i < BLOCKS; i++)
+#pragma unroll
+                for (int n = 0; n < TILES_N; n++)
+#pragma unroll
+                    for (int e = 0; e < 4; e++)
+                        p[i][n][e] = most - divide_fast(2.0f * most, 1.0f + exp2_fast(p[i][n][e] * into));
+        }
+    }
+
     /* ---- runs ---- */
 
     __device__ static __forceinline__ float *result_at(const attend_work &w, const attend_run &run)
@@ -138,6 +155,7 @@ template <typename P> struct attend {
             at.copies.wait(at.now);
             const uint8_t *stage = at.stages + at.now * STAGE_BYTES;
             keys::scores(q, h.key, stage, at.tables, at.scratch, at.lane, p);
+            cap<P::TILE / 16>(p, b);
             hide<P::TILE / 16>(p, l.sinks + unit * P::TILE, run, b, at.lane);
             s.template weigh<P::TILE / 16>(p);
             values::add(s, h.value, stage + key_side::BYTES, at.tables + key_side::TABLE, p, at.lane);
@@ -168,6 +186,7 @@ template <typename P> struct attend {
             for (int n = 0; n < TILES_N; n++)
 #pragma unroll
                 for (int e = 0; e < 4; e++) p[0][n][e] *= q.scale[n][e % 2];
+            cap<1>(p, b);
             hide_exact(p, row, l.sinks, run, n_exact, lane);
             s.template weigh<1>(p);
             int tokens[4] = {min(row + 2 * t, last), min(row + 2 * t + 1, last), min(row + 2 * t + 8, last),

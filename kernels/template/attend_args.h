@@ -31,6 +31,7 @@ typedef struct attend_batch {
     float score_scale;  /* of q.k; natural, not base 2 */
     /* 0: none. Token i sees tokens j > i - sliding_window alone, sinks among them or not. */
     uint32_t sliding_window;
+    float softcap; /* > 0, natural; of kernels that have one: a score s becomes softcap tanh(s / softcap) */
 } attend_batch;
 
 /* Scratch, of attend_scratch() bytes each. */

@@ -4,6 +4,7 @@
 #define ATTEND_HEAD_DIM 128
 #define ATTEND_GROUP 4   /* query heads of a KV head */
 #define ATTEND_COLUMNS 8 /* query heads of a group times tokens of a batch, a multiple of 8 */
+#define ATTEND_SOFTCAP 0 /* 1: scores are capped, by the batch's softcap */
 #define ATTEND_PAGE 64
 #define ATTEND_TILE 64 /* tokens of a stage */
 #define ATTEND_STAGES 3

@@ -1,12 +1,11 @@
 /* bench_gpu_attend.cu - decode attention over compressed caches on one GPU, beside the memory's streaming read in the
  * same run.
  *
- *     bench_gpu_attend [case]        cases whose name contains `case`, or all
+ *     bench_gpu_attend [case [queries]]    cases whose name contains `case`, or all; query tokens of each sequence, 1
  *
- * One layer, one query token of each sequence, 8 KV heads unless said; random codes, scales and queries; buffers of
- * more than twice the second-level cache, of which each launch takes the next. All kernels of a call (list, queries,
- * attention, merge) in one CUDA graph; medians of REPEATS replays. "read" is every byte of pages and fp16 rows that a
- * call has to look at. */
+ * One layer, 8 KV heads unless said; random codes, scales and queries; buffers of more than twice the second-level
+ * cache, of which each launch takes the next. All kernels of a call (list, queries, attention, merge) in one CUDA
+ * graph; medians of REPEATS replays. "read" is every byte of pages and fp16 rows that a call has to look at. */
 #include <cuda_fp16.h>
 #include <math.h>
 #include <algorithm>
@@ -21,7 +20,8 @@
 #define WINDOW 64u
 
 static int n_multiprocessors;
-static double ceiling; /* bytes a second */
+static uint32_t n_queries = 1; /* of a sequence */
+static double ceiling;         /* bytes a second */
 
 struct load {
     uint32_t batch, tokens;
@@ -156,7 +156,8 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
     for (size_t i = 0; i < table.size(); i++) table[i] = (uint32_t)i;
     for (size_t i = table.size(); i > 1; i--) std::swap(table[i - 1], table[(i * 2654435761u >> 3) % i]);
     for (uint32_t i = 0; i < what.batch; i++) slots[i] = i;
-    size_t rows = (size_t)what.batch * n_heads * P::GROUP, n_rows = (size_t)what.batch * 2 * n_heads * capacity * d;
+    size_t rows = (size_t)what.batch * n_queries * n_heads * P::GROUP,
+           n_rows = (size_t)what.batch * 2 * n_heads * capacity * d;
     uint32_t n_blocks = (uint32_t)n_multiprocessors;
     attend_layer l = {};
     l.page_bytes = page_bytes, l.value_offset = (uint64_t)n_heads * key.bytes;
@@ -183,7 +184,7 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
     w.query_bias = a.make<float>(rows), w.units = a.make<uint32_t>(what.batch + 1);
     w.partial = a.make<float>(results_of(n_heads, what.batch, n_blocks, P::WARPS, column_tiles<P>(n_queries)) *
                               (size_t)result_floats(P::COLUMNS, P::D, P::D));
-    attend_batch b = {a.copy(slots.data(), slots.size()), what.batch, n_queries, 1.0f / sqrtf((float)d), 0};
+    attend_batch b = {a.copy(slots.data(), slots.size()), what.batch, n_queries, 1.0f / sqrtf((float)d), 0, 0.0f};
     float *q = a.make<float>(rows * d), *out = a.make<float>(rows * d);
     fill_floats<<<1024, 256>>>(q, rows * d, 1.0f);
     device_check(
@@ -191,7 +192,7 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
         name);
     device_sync("fill");
     double seconds = time_graph([&](cudaStream_t stream, int i) {
-        dim3 all(what.batch, n_heads * P::GROUP);
+        dim3 all(what.batch * n_queries, n_heads * P::GROUP);
         l.pool = pools[(size_t)i % pools.size()];
         attend_count<<<1, 32, 0, stream>>>(l, b, w, P::TILE);
         attend_fold<<<all, ENDS_THREADS, (d + l.key_latent + 8) * sizeof(float), stream>>>(l, b, w, q, d, P::GROUP);
@@ -218,13 +219,15 @@ static void time_loads(const char *name, const char *only)
 int main(int argc, char **argv)
 {
     const char *only = argc > 1 ? argv[1] : "";
+    if (argc > 2) n_queries = (uint32_t)atoi(argv[2]);
+    if (n_queries < 1 || n_queries > 16) return 2;
     cudaDeviceProp p;
     if (cudaGetDeviceProperties(&p, 0) != cudaSuccess) {
         puts("skipped: no GPU");
         return 77;
     }
     n_multiprocessors = p.multiProcessorCount;
-    printf("%s, %d multiprocessors\n", p.name, n_multiprocessors);
+    printf("%s, %d multiprocessors; %u queries a sequence\n", p.name, n_multiprocessors, n_queries);
     measure_ceiling();
     time_loads<128, 4, 16, 3, 8, half_rows<128, 16>, half_rows<128, 16>>("fp16", only);
     time_loads<128, 4, 32, 3, 8, int_ch<128, 8, 32, 64>, int_tok<128, 8, 32>>("int8.ch64 int8.tok", only);

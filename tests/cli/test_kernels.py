@@ -183,6 +183,14 @@ class Kernels(Cli):
         self.fails(2, "compile", "plan.yaml", "--model", "wide", "-o", "c.bin", "--kernels", "k", "--arch", "sm_1", says="sm_90")
         self.absent("k", "c.bin")
 
+    def test_capped_scores(self):
+        self.compile(self.fake, "--softcap")
+        self.assertEqual([k["name"] for k in self.manifest()["kernels"]], [name + "_softcap" for name in NAMES])
+        self.assertTrue(self.manifest()["kernels"][0]["key"].endswith(" c8 softcap"))
+        self.assertIn(b"#define ATTEND_SOFTCAP 1\n", read(self.path(f"k/source/{NAMES[0]}_softcap.h")))
+        self.fails(2, "compile", "plan.yaml", "--model", "wide", "-o", "c.bin", "--softcap", says="--softcap says what --kernels are for")
+        self.fails(2, "run", "wide", "-o", "c.bin", "--kernels", "k", "--softcap", says="--softcap is an option of compile")
+
     def test_a_compiler_that_fails(self):
         bad = dict(self.fake, CUDACXX=self.script("bad", "#!/bin/sh\necho hello\necho 'attend.cuh(7): error: a bad day'\nexit 2\n"))
         self.compile(self.fake)

@@ -131,6 +131,7 @@ static void attend_one(const attend_case *c, const float *keys, const float *val
     for (uint32_t t = first; t < n_seen; t++) {
         for (uint32_t i = 0; i < d; i++) p[t] += (double)q[i] * keys[(size_t)t * d + i];
         p[t] /= sqrt(d);
+        if (c->shape.softcap > 0.0f) p[t] = c->shape.softcap * tanh(p[t] / c->shape.softcap);
         most = fmax(most, p[t]);
     }
     for (uint32_t t = first; t < n_seen; t++) sum += p[t] = exp(p[t] - most);

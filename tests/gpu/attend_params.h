@@ -5,10 +5,11 @@
 #include "template/attend_ends.cuh"
 
 template <int DIM, int HEADS_OF_GROUP, int N_COLUMNS, int TOKENS, int N_STAGES, int N_WARPS, typename KEY,
-          typename VALUE>
+          typename VALUE, bool CAPPED = false>
 struct attend_params {
     static const int D = DIM, GROUP = HEADS_OF_GROUP, COLUMNS = N_COLUMNS, TILE = TOKENS, PAGE = 64,
                      STAGES = N_STAGES, WARPS = N_WARPS;
+    static const bool SOFTCAP = CAPPED;
     typedef KEY key_side;
     typedef VALUE value_side;
 };

@@ -9,6 +9,7 @@ typedef struct rig {
     kvc_model_info model;
     kvc_token_policy tokens;
     kvc_layer layers[N_LAYERS];
+    bool softcap;
     kernel_plan plan;
     kvc_error err;
 } rig;
@@ -31,7 +32,8 @@ static rig rig_of(uint32_t head_dim, uint32_t group, const char *key, const char
 static kvc_status plan_for(rig *r, const char *target)
 {
     memset(&r->err, 0, sizeof r->err);
-    return kernel_plan_new(&r->plan, &r->model, &r->tokens, r->layers, NULL, kernel_target_find(target), &r->err);
+    return kernel_plan_new(&r->plan, &r->model, &r->tokens, r->layers, NULL, r->softcap, kernel_target_find(target),
+                           &r->err);
 }
 
 static void expect_cut(uint32_t d, const char *key, const char *value, const char *target, uint32_t tile,
@@ -117,6 +119,17 @@ START_TEST(kernel_plan__shares_kernels_between_layers)
 }
 END_TEST
 
+START_TEST(kernel_plan__names_capped_scores)
+{
+    rig r = rig_of(128, 4, "int4.ch64", "int4.tok128");
+    r.softcap = true;
+    ck_assert_msg(plan_for(&r, "sm_90") == KVC_OK, "%s", r.err.message);
+    ck_assert_str_eq(r.plan.kernels->words, "int4.ch64 int4.tok128 d128 g4 p64 c8 softcap");
+    ck_assert_str_eq(r.plan.kernels->name, "attend_int4_ch64_int4_tok128_d128_g4_p64_c8_softcap");
+    kernel_plan_free(&r.plan);
+}
+END_TEST
+
 /* Whatever N is; without constants heads may have a code for every channel. 8 warps of 2 stages beside two tables of
  * 8 KiB a side, and a query of 10 products of 256 bytes. */
 START_TEST(kernel_plan__has_one_kernel_for_shared_codes)
@@ -186,4 +199,4 @@ END_TEST
 CHECK_MAIN("codegen_kernel_plan", kernel_plan__cuts_by_shared_memory,
            kernel_plan__copies_tables_until_they_fill_the_banks, kernel_plan__tiles_pages_and_groups,
            kernel_plan__shares_kernels_between_layers, kernel_plan__has_one_kernel_for_shared_codes,
-           kernel_plan__refuses_codecs_by_name, kernel_plan__refuses_shapes)
+           kernel_plan__names_capped_scores, kernel_plan__refuses_codecs_by_name, kernel_plan__refuses_shapes)

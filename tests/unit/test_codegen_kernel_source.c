@@ -16,7 +16,8 @@ static void plan_of(kernel_plan *out, uint32_t group, const char *key, const cha
     kvc_layer layer;
     ck_assert_int_eq(kvc_codec_parse(&layer.key, key, NULL), KVC_OK);
     ck_assert_int_eq(kvc_codec_parse(&layer.value, value, NULL), KVC_OK);
-    ck_assert_int_eq(kernel_plan_new(out, &model, &tokens, &layer, NULL, kernel_target_find("sm_90"), NULL), KVC_OK);
+    ck_assert_int_eq(kernel_plan_new(out, &model, &tokens, &layer, NULL, false, kernel_target_find("sm_90"), NULL),
+                     KVC_OK);
 }
 
 /* A file of tests/ or, below "../", of the repository. Owned: free(). */

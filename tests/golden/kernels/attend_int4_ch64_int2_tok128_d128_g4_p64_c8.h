@@ -6,6 +6,7 @@
 #define ATTEND_HEAD_DIM 128
 #define ATTEND_GROUP 4
 #define ATTEND_COLUMNS 8
+#define ATTEND_SOFTCAP 0
 #define ATTEND_PAGE 64
 #define ATTEND_TILE 64
 #define ATTEND_STAGES 4
