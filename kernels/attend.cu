@@ -71,16 +71,17 @@ extern "C" cudaError_t kernel_attend(const attend_kernel *k, const attend_layer 
     return KVC_LAUNCHED();
 }
 
-extern "C" uint32_t kernel_attend_most_queries(const attend_kernel *k)
-{
-    return k->info.columns / k->group;
-}
-
 extern "C" size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads, uint32_t n_sequences,
-                                        uint32_t latent)
+                                        uint32_t max_queries, uint32_t latent)
 {
-    return (size_t)results_of(n_heads, n_sequences, k->n_blocks, k->info.warps) *
-           result_floats((int)k->info.columns, (int)k->d, (int)latent);
+    size_t most = 0;
+    for (uint32_t q = 1; q <= ATTEND_MOST_QUERIES && q <= max_queries; q++) {
+        uint32_t n = max_queries / q < n_sequences ? max_queries / q : n_sequences;
+        attend_columns c = columns_of(q, k->group, k->info.columns, k->info.warps);
+        size_t own = results_of(n_heads, n, k->n_blocks, k->info.warps, c.tiles);
+        most = own > most ? own : most;
+    }
+    return most * result_floats((int)k->info.columns, (int)k->d, (int)latent);
 }
 
 extern "C" cudaError_t kernel_attend_load(const attend_kernel *k)

@@ -20,10 +20,12 @@ typedef struct attend_kernel {
     uint32_t n_blocks; /* multiprocessors */
 } attend_kernel;
 
-/* How many query tokens of a sequence a call may have. */
-uint32_t kernel_attend_most_queries(const attend_kernel *k);
-/* Floats of attend_work.partial for up to so many sequences; latent: the values' channels. */
-size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads, uint32_t n_sequences, uint32_t latent);
+#define ATTEND_MOST_QUERIES 16u /* of a sequence in a call */
+
+/* Floats of attend_work.partial for calls of up to max_queries queries in all, of up to n_sequences sequences;
+ * latent: the values' channels. */
+size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads, uint32_t n_sequences, uint32_t max_queries,
+                             uint32_t latent);
 
 /*  batch     its slots are written here, from host_slots [n_sequences]
  *  queries   [n_sequences * n_queries][query heads][d] of dtype

@@ -167,7 +167,7 @@ __global__ void attend_merge(attend_layer l, attend_batch b, attend_work w, floa
         } else {
             x += latent[j];
         }
-        to[j] = x / sum;
+        to[j] = sum == 0.0f ? 0.0f : x / sum; /* nothing was seen */
     }
 }
 

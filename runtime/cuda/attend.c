@@ -1,28 +1,26 @@
 /* attend.c - kvc_cuda_cache_attend(): sequences that follow one another and have as many queries go together. */
-#include <math.h>
+#include "attend_options.h"
 #include "cuda_cache.h"
-#include "options.h"
 
-static kvc_status check_options(const kvc_cuda_cache *cache, const kvc_attend_options *options, kvc_error *err)
+static kvc_status take_options(const kvc_cuda_cache *cache, const cuda_layer *l, const kvc_attend_options *options,
+                               kvc_attend_options *out, kvc_error *err)
 {
-    if (!options) return KVC_OK;
-    KVC_TRY(kvci_options_check(options, options->size, sizeof *options, err));
-    uint32_t begin = options->kv_head_begin, end = options->kv_head_end;
-    if (begin > end || end > cache->n_kv_heads)
-        return kvc_fail(err, KVC_INVALID, "KV heads %u to %u of %u", begin, end, cache->n_kv_heads);
-    if ((begin || end) && end - begin != cache->n_kv_heads)
-        return kvc_fail(err, KVC_UNSUPPORTED, "KV heads %u to %u: on a GPU all of them are computed", begin, end);
-    return KVC_OK;
+    KVC_TRY(kvci_attend_options_take(out, options, cache->n_kv_heads, cache->head_dim, err));
+    if (out->kv_head_end - out->kv_head_begin != cache->n_kv_heads)
+        return kvc_fail(err, KVC_UNSUPPORTED, "KV heads %u to %u: on a GPU all of them are computed",
+                        out->kv_head_begin, out->kv_head_end);
+    if (l->kernel->info.softcap == (out->softcap > 0.0f)) return KVC_OK;
+    return kvc_fail(err, KVC_UNSUPPORTED, "a softcap of %g, and the kernel was compiled %s --softcap",
+                    (double)out->softcap, l->kernel->info.softcap ? "with" : "without");
 }
 
 /* While captured, lengths are not known yet. */
 static kvc_status check_attend(kvc_cuda_cache *cache, uint32_t layer, const kvc_batch *batch, kvc_dtype dtype,
-                               const kvc_attend_options *options, cudaStream_t stream, kvc_error *err)
+                               cudaStream_t stream, kvc_error *err)
 {
     uint64_t n_rows;
     bool captured;
     KVC_TRY(cuda_check_batch(cache, layer, batch, dtype, &n_rows, err));
-    KVC_TRY(check_options(cache, options, err));
     const cuda_layer *l = &cache->layers[layer];
     if (!l->kernel) return kvc_fail(err, KVC_UNSUPPORTED, "the cache was made without kernels");
     if (n_rows > cache->max_queries)
@@ -31,9 +29,9 @@ static kvc_status check_attend(kvc_cuda_cache *cache, uint32_t layer, const kvc_
     KVC_TRY(cuda_is_captured(stream, &captured, err));
     for (uint32_t i = 0; i < batch->n_sequences; i++) {
         uint32_t n = batch->n_tokens[i], length = l->length[batch->sequences[i]];
-        if (n > kernel_attend_most_queries(l->kernel))
-            return kvc_fail(err, KVC_UNSUPPORTED, "sequence %u: %u queries, the kernel has columns for %u",
-                            batch->sequences[i], n, kernel_attend_most_queries(l->kernel));
+        if (n > ATTEND_MOST_QUERIES)
+            return kvc_fail(err, KVC_UNSUPPORTED, "sequence %u: %u queries, kernels take up to %u of a sequence",
+                            batch->sequences[i], n, ATTEND_MOST_QUERIES);
         if (n > length && !captured)
             return kvc_fail(err, KVC_INVALID, "sequence %u: %u queries for %u tokens", batch->sequences[i], n,
                             length);
@@ -46,7 +44,7 @@ typedef struct query_rows {
     const uint8_t *queries;
     float *out;
     kvc_dtype dtype;
-    float score_scale;
+    kvc_attend_options options;
     cudaStream_t stream;
 } query_rows;
 
@@ -55,7 +53,11 @@ static kvc_status attend_alike(const kvc_cuda_cache *cache, const cuda_layer *l,
                                uint32_t first, uint32_t n, size_t row, const query_rows *q, kvc_error *err)
 {
     attend_work work = cache->work;
-    attend_batch b = {.n_sequences = n, .n_queries = batch->n_tokens[first], .score_scale = q->score_scale};
+    attend_batch b = {.n_sequences = n,
+                      .n_queries = batch->n_tokens[first],
+                      .score_scale = q->options.score_scale,
+                      .sliding_window = q->options.sliding_window,
+                      .softcap = q->options.softcap};
     size_t at = row * cache->n_query_heads * cache->head_dim;
     if (!l->attend.fold) work.latent = work.exact, work.latent_scale = work.exact_scale;
     KVC_TRY_CUDA(kernel_attend(l->kernel, &l->attend, &b, &work, cache->words.at + cache->words.slots + first,
@@ -84,10 +86,9 @@ kvc_status kvc_cuda_cache_attend(kvc_cuda_cache *cache, uint32_t layer, const kv
 {
     int before;
     KVC_TRY(cuda_enter(cache->device, &before, err));
-    kvc_status status = check_attend(cache, layer, batch, dtype, options, stream, err);
     query_rows q = {.queries = queries, .out = out, .dtype = dtype, .stream = stream};
-    q.score_scale =
-        options && options->score_scale != 0.0f ? options->score_scale : 1.0f / sqrtf((float)cache->head_dim);
+    kvc_status status = check_attend(cache, layer, batch, dtype, stream, err);
+    if (status == KVC_OK) status = take_options(cache, &cache->layers[layer], options, &q.options, err);
     if (status == KVC_OK) status = attend(cache, layer, batch, &q, err);
     return cuda_leave(before, status);
 }

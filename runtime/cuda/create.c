@@ -30,7 +30,6 @@ static kvc_status make_shape(kvc_cuda_cache *shape, const kvc_config *cfg, const
 {
     const kvc_model_info *m = kvc_config_model(cfg);
     const kvc_token_policy *p = kvc_config_tokens(cfg);
-    KVC_TRY(kvci_options_check(options, options->size, sizeof *options, err));
     if (options->max_sequences == 0) return kvc_fail(err, KVC_INVALID, "a cache needs at least one sequence");
     uint64_t capacity = (uint64_t)p->sinks + p->window + p->page;
     if (options->max_tokens > UINT32_MAX / 2 || capacity > UINT32_MAX / 2) /* lengths have 32 bits on the device */
@@ -187,13 +186,15 @@ kvc_status kvc_cuda_cache_create(kvc_cuda_cache **out, const kvc_config *cfg, co
                                  kvc_error *err)
 {
     kvc_cuda_cache shape, *cache = NULL;
+    kvc_cuda_cache_options known;
     int before;
     *out = NULL;
-    KVC_TRY(make_shape(&shape, cfg, options, err));
+    KVC_TRY(kvci_options_take(&known, sizeof known, options, sizeof known, err));
+    KVC_TRY(make_shape(&shape, cfg, &known, err));
     KVC_TRY(check_device(shape.device, err));
     KVC_TRY(make_host(&cache, &shape, err));
     kvc_status status = cuda_enter(cache->device, &before, err);
-    if (status == KVC_OK) status = cuda_leave(before, fill(cache, cfg, options->kernels, err));
+    if (status == KVC_OK) status = cuda_leave(before, fill(cache, cfg, known.kernels, err));
     if (status == KVC_OK)
         *out = cache;
     else

@@ -97,7 +97,8 @@ static void place_work(arena *a, kvc_cuda_cache *cache)
     if (!cache->images.n) return;
     for (uint32_t i = 0; i < cache->n_layers; i++) {
         const cuda_layer *l = &cache->layers[i];
-        size_t own = kernel_attend_partial(l->kernel, cache->n_kv_heads, n, l->attend.value_latent);
+        size_t own =
+            kernel_attend_partial(l->kernel, cache->n_kv_heads, n, cache->max_queries, l->attend.value_latent);
         partial = own > partial ? own : partial;
         if (l->attend.key_latent > latent) latent = l->attend.key_latent;
     }

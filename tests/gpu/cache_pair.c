@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "cache_cases.h"
 /* The inside of libkvc's cache. */
 #include "../../runtime/cache.h"
 
@@ -40,6 +41,9 @@ void pair_open(cache_pair *p, const char *folder, const char *name, int device, 
     kvc_error err;
     char path[4200];
     *p = (cache_pair){.name = name, .step = "open", .random = 12345, .n_sequences = MOST_SEQUENCES};
+    const cache_case *c = cache_case_find(name);
+    p->options =
+        (kvc_attend_options){.size = sizeof p->options, .sliding_window = c->sliding_window, .softcap = c->softcap};
     snprintf(p->folder, sizeof p->folder, "%s/%s", folder, name);
     snprintf(path, sizeof path, "%s/cfg.bin", p->folder);
     pair_must(p, kvc_config_open(&p->cfg, path, &err), "cfg.bin", &err);
@@ -50,7 +54,7 @@ void pair_open(cache_pair *p, const char *folder, const char *name, int device, 
     kvc_cache_options options = {sizeof options, MOST_SEQUENCES, max_tokens, NULL};
     pair_must(p, kvc_cache_create(&p->cpu, p->cfg, &options, &err), "create", &err);
     snprintf(path, sizeof path, "%s/kernels", p->folder);
-    kvc_cuda_cache_options cuda = {sizeof cuda, device, MOST_SEQUENCES, 3 * MOST_SEQUENCES, max_tokens, path};
+    kvc_cuda_cache_options cuda = {sizeof cuda, device, MOST_SEQUENCES, 16 * MOST_SEQUENCES, max_tokens, path};
     pair_must(p, kvc_cuda_cache_create(&p->gpu, p->cfg, &cuda, &err), "create on the device", &err);
     pair_must_cuda(p, cudaSetDevice(device), "device");
     pair_must_cuda(p, cudaStreamCreate(&p->stream), "stream");
@@ -213,7 +217,8 @@ void pair_attend_cpu(cache_pair *p, uint32_t layer, const kvc_batch *batch, cons
 {
     kvc_error err;
     void *work = aligned_alloc(64, (kvc_cache_attend_work(p->cpu) + 63) / 64 * 64);
-    pair_must(p, kvc_cache_attend(p->cpu, layer, batch, queries, dtype, out, work, NULL, &err), "attend", &err);
+    pair_must(p, kvc_cache_attend(p->cpu, layer, batch, queries, dtype, out, work, &p->options, &err), "attend",
+              &err);
     free(work);
 }
 
@@ -236,7 +241,8 @@ void pair_attend(cache_pair *p, uint32_t layer, const kvc_batch *batch, kvc_dtyp
     pair_must_cuda(p, cudaMalloc((void **)&dev_out, n * sizeof *want + 16), "cudaMalloc");
     pair_must_cuda(p, cudaMemset(dev_out, 0xff, n * sizeof *want), "cudaMemset");
     pair_attend_cpu(p, layer, batch, queries, dtype, want);
-    pair_must(p, kvc_cuda_cache_attend(p->gpu, layer, batch, dev_queries, dtype, dev_out, NULL, p->stream, &err),
+    pair_must(p,
+              kvc_cuda_cache_attend(p->gpu, layer, batch, dev_queries, dtype, dev_out, &p->options, p->stream, &err),
               "attend on the device", &err);
     pair_must_cuda(p, cudaStreamSynchronize(p->stream), "attend");
     float *got = (float *)fetch(p, dev_out, n * sizeof *got);

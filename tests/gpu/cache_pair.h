@@ -10,6 +10,7 @@ enum { MOST_SEQUENCES = 4 };
 typedef struct cache_pair {
     char folder[4096]; /* of the case: cfg.bin, kernels/ */
     kvc_config *cfg;
+    kvc_attend_options options;
     kvc_cache *cpu;
     kvc_cuda_cache *gpu;
     cudaStream_t stream;

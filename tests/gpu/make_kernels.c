@@ -23,7 +23,7 @@ static kvc_status make(const char *folder, const char *arch, const char *name, k
     kvc_status status = kvc_config_open_memory(&cfg, image, n, err);
     if (status == KVC_OK) {
         snprintf(kernels, sizeof kernels, "%s/kernels", path);
-        const settings s = {.kernels = kernels, .arch = arch, .threads = 1};
+        const settings s = {.kernels = kernels, .arch = arch, .threads = 1, .softcap = c->softcap > 0.0f};
         status = kernel_folder_write(&s, cfg, name, err);
         snprintf(kernels, sizeof kernels, "%s/cfg.bin", path);
         if (status == KVC_OK) status = output_write(kernels, image, n, err);

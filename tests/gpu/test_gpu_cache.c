@@ -35,7 +35,7 @@ static kvc_batch random_batch(cache_pair *p, uint32_t sequences[MOST_SEQUENCES],
     return (kvc_batch){1 + pair_random(p, MOST_SEQUENCES), sequences, n_tokens};
 }
 
-/* As many queries as a sequence has tokens, at most two; unequal numbers. */
+/* Unequal numbers of queries, no more than a sequence has tokens. */
 static void attend_all(cache_pair *p)
 {
     uint32_t sequences[MOST_SEQUENCES], n_tokens[MOST_SEQUENCES];
@@ -43,7 +43,7 @@ static void attend_all(cache_pair *p)
     uint32_t layer = pair_random(p, p->n_layers);
     for (uint32_t i = 0; i < batch.n_sequences; i++) {
         uint64_t length = kvc_cache_length(p->cpu, layer, sequences[i]);
-        n_tokens[i] = pair_random(p, 3);
+        n_tokens[i] = pair_random(p, 4) ? pair_random(p, 3) : pair_random(p, 17);
         if (n_tokens[i] > length) n_tokens[i] = (uint32_t)length;
     }
     pair_attend(p, layer, &batch, (kvc_dtype)pair_random(p, 3));
@@ -118,7 +118,7 @@ static void step_graph_open(step_graph *g, cache_pair *p, const kvc_batch *batch
                   "append", &err);
         pair_must(p,
                   kvc_cuda_cache_attend(p->gpu, i, batch, g->queries + i * g->n_queries, KVC_F32,
-                                        g->out + i * g->n_queries, NULL, p->stream, &err),
+                                        g->out + i * g->n_queries, &p->options, p->stream, &err),
                   "attend", &err);
     }
     if (kvc_cuda_cache_truncate(p->gpu, 0, 0, p->stream, &err) != KVC_INVALID ||
@@ -231,10 +231,11 @@ static void test_empty(cache_pair *p)
     cudaGraphExec_t exec;
     float *q = pair_rows(p, KVC_F32, p->query_values), *dev = pair_to_device(p, q, p->query_values * sizeof *q);
     p->step = "empty sequence";
-    if (kvc_cuda_cache_attend(p->gpu, 0, &batch, dev, KVC_F32, dev, NULL, p->stream, &err) != KVC_INVALID)
+    if (kvc_cuda_cache_attend(p->gpu, 0, &batch, dev, KVC_F32, dev, &p->options, p->stream, &err) != KVC_INVALID)
         pair_fail(p, "queries without tokens are not refused", 0);
     pair_must_cuda(p, cudaStreamBeginCapture(p->stream, cudaStreamCaptureModeGlobal), "capture");
-    pair_must(p, kvc_cuda_cache_attend(p->gpu, 0, &batch, dev, KVC_F32, dev, NULL, p->stream, &err), "attend", &err);
+    pair_must(p, kvc_cuda_cache_attend(p->gpu, 0, &batch, dev, KVC_F32, dev, &p->options, p->stream, &err), "attend",
+              &err);
     pair_must_cuda(p, cudaStreamEndCapture(p->stream, &graph), "capture");
     pair_must_cuda(p, cudaGraphInstantiate(&exec, graph, 0), "graph");
     pair_must_cuda(p, cudaGraphLaunch(exec, p->stream), "replay");
@@ -293,8 +294,8 @@ static void test_query_nan(cache_pair *p)
     p->step = "a query that is NaN";
     pair_append(p, &start, KVC_F16);
     for (int pass = 0; pass < 2; pass++) {
-        pair_must(p, kvc_cuda_cache_attend(p->gpu, 1, &batch, dev, KVC_F32, out, NULL, p->stream, &err), "attend",
-                  &err);
+        pair_must(p, kvc_cuda_cache_attend(p->gpu, 1, &batch, dev, KVC_F32, out, &p->options, p->stream, &err),
+                  "attend", &err);
         pair_must_cuda(p, cudaStreamSynchronize(p->stream), "attend");
         pair_must_cuda(p, cudaMemcpy(pass ? got : good, out, n * sizeof *q, cudaMemcpyDeviceToHost), "copy");
         q[d + 3] = NAN;
@@ -320,11 +321,12 @@ static void expect(cache_pair *p, const char *what, kvc_status got, kvc_status w
 
 static void test_arguments(cache_pair *p)
 {
-    static const uint32_t twice[] = {1, 1}, ones[] = {1, 1}, beyond = MOST_SEQUENCES, many = 100;
+    static const uint32_t twice[] = {1, 1}, ones[] = {1, 1}, beyond = MOST_SEQUENCES, many = 100, some = 17;
     uint32_t first = 0;
     const kvc_batch good = {1, &first, ones};
-    kvc_attend_options options = {.size = sizeof options, .kv_head_begin = 0, .kv_head_end = 1};
-    kvc_error err;
+    kvc_attend_options options = p->options;
+    options.kv_head_end = 1;
+    kvc_error err = {""};
     float *x = device_floats(p, p->query_values);
     kvc_cuda_cache *gpu = p->gpu;
     p->step = "arguments";
@@ -334,12 +336,17 @@ static void test_arguments(cache_pair *p)
     expect(p, "dtype", APPEND(0, &good, (kvc_dtype)7), KVC_INVALID, &err, "dtype 7");
     expect(p, "twice", APPEND(0, (&(kvc_batch){2, twice, ones}), KVC_F32), KVC_INVALID, &err, "twice");
     expect(p, "sequence", APPEND(0, (&(kvc_batch){1, &beyond, ones}), KVC_F32), KVC_INVALID, &err, "sequence 4 of 4");
+    expect(p, "append", APPEND(0, &good, KVC_F32), KVC_OK, &err, "");
     expect(p, "queries", ATTEND((&(kvc_batch){1, &first, &many}), NULL), KVC_INVALID, &err, "100 queries");
+    expect(p, "of one", ATTEND((&(kvc_batch){1, &first, &some}), NULL), KVC_UNSUPPORTED, &err, "17 queries");
     expect(p, "heads", ATTEND(&good, &options), KVC_UNSUPPORTED, &err, "KV heads 0 to 1");
+    options.kv_head_end = 0, options.softcap = p->options.softcap > 0.0f ? 0.0f : 3.0f;
+    expect(p, "softcap", ATTEND(&good, &options), KVC_UNSUPPORTED, &err, "--softcap");
     options.size = 4;
     expect(p, "options", ATTEND(&good, &options), KVC_INVALID, &err, "options of 4 bytes");
     expect(p, "fork", kvc_cuda_cache_fork(gpu, 1, 1, p->stream, &err), KVC_INVALID, &err, "onto itself");
     expect(p, "reserve", kvc_cuda_cache_reserve(gpu, 1, 1u << 30, p->stream, &err), KVC_FULL, &err, "pages needed");
+    pair_truncate(p, 0, 0);
     cudaFree(x);
 }
 

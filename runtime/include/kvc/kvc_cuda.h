@@ -56,8 +56,9 @@ KVC_API kvc_status kvc_cuda_cache_append(kvc_cuda_cache *cache, uint32_t layer, 
 KVC_API uint32_t kvc_cuda_cache_chunk(const kvc_cuda_cache *cache, uint32_t layer, uint32_t sequence);
 
 /* As kvc_cache_attend(), with device memory; relative error of the output below 2e-3 (fp16 operands, fp32 sums).
- * Query tokens of one sequence are bounded by the kernel's columns, all KV heads are computed: else KVC_UNSUPPORTED.
- * Replayed for an empty sequence, the output is zero. `options` may be NULL. */
+ * KVC_UNSUPPORTED: more than 16 queries of a sequence, some KV heads without the others, a softcap where the kernels
+ * were compiled without --softcap or the other way round. Replayed for an empty sequence, the output is zero.
+ * `options` may be NULL. */
 KVC_API kvc_status kvc_cuda_cache_attend(kvc_cuda_cache *cache, uint32_t layer, const kvc_batch *batch,
                                          const void *queries, kvc_dtype dtype, float *out,
                                          const kvc_attend_options *options, struct CUstream_st *stream,

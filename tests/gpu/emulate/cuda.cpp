@@ -227,8 +227,12 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph)
 cudaError_t cudaLibraryLoadFromFile(cudaLibrary_t *out, const char *path, enum cudaJitOption *, void **, unsigned,
                                     enum cudaLibraryOption *, void **, unsigned)
 {
-    *out = (cudaLibrary_t)dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    return done(*out ? cudaSuccess : access(path, R_OK) ? cudaErrorFileNotFound : cudaErrorInvalidKernelImage);
+    char magic[4] = "";
+    FILE *in = fopen(path, "rb");
+    bool elf = in && fread(magic, 1, 4, in) == 4 && memcmp(magic, "\177ELF", 4) == 0; /* dlopen() goes by names */
+    if (in) fclose(in);
+    *out = elf ? (cudaLibrary_t)dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+    return done(*out ? cudaSuccess : in ? cudaErrorInvalidKernelImage : cudaErrorFileNotFound);
 }
 
 cudaError_t cudaLibraryUnload(cudaLibrary_t library)

@@ -34,6 +34,7 @@ struct copy {
 struct arrivals {
     std::vector<copy> copies; /* not made yet */
     uint32_t expected, come, parity;
+    bool begun; /* with whatever number of bytes, 0 too */
 };
 
 struct fiber {
@@ -119,13 +120,14 @@ const uint32_t *emulate_exchange(const uint32_t *words, uint32_t n)
 
 void emulate_barrier_init(uint64_t *barrier)
 {
-    barriers[barrier] = arrivals{{}, 0, 0, 0};
+    barriers[barrier] = arrivals{{}, 0, 0, 0, false};
 }
 
 void emulate_barrier_expect(uint64_t *barrier, uint32_t n_bytes)
 {
     arrivals &a = barriers.at(barrier);
-    if (a.expected) abort(); /* begun again before it was waited for */
+    if (a.begun) abort(); /* again before it was waited for */
+    a.begun = true;
     a.expected = n_bytes;
     events++;
 }
@@ -144,11 +146,11 @@ void emulate_barrier_copy(uint64_t *barrier, void *to, const void *from, uint32_
 void emulate_barrier_wait(uint64_t *barrier, uint32_t parity)
 {
     arrivals &a = barriers.at(barrier);
-    while (a.parity == parity && (a.expected == 0 || a.come < a.expected)) yield();
+    while (a.parity == parity && (!a.begun || a.come < a.expected)) yield();
     if (a.parity != parity) return;
     if (a.come != a.expected) abort();
     for (const copy &c : a.copies) memcpy(c.to, c.from, c.n_bytes);
-    a = arrivals{{}, 0, 0, a.parity ^ 1u};
+    a = arrivals{{}, 0, 0, a.parity ^ 1u, false};
     events++;
 }
 
