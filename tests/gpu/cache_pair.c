@@ -169,17 +169,19 @@ static uint8_t *fetch(cache_pair *p, const void *dev, size_t bytes)
     return host;
 }
 
+/* Those that are in use, and no others: they were never written. */
 static void compare_rows(cache_pair *p, uint32_t layer, uint32_t sequence)
 {
     const cuda_layer *l = &p->gpu->layers[layer];
-    size_t head_rows = (size_t)p->gpu->capacity * p->gpu->head_dim, all = 2 * p->gpu->n_kv_heads * head_rows;
-    uint16_t *rows = (uint16_t *)fetch(p, l->store.rows + sequence * all, all * sizeof *rows);
-    size_t bytes = (size_t)(l->length[sequence] - l->packed[sequence]) * p->gpu->head_dim * sizeof *rows;
-    for (uint32_t i = 0; i < 2 * p->gpu->n_kv_heads; i++)
-        if (memcmp(rows + i * head_rows,
-                   cache_rows(p->cpu, layer, sequence, (int)(i / p->gpu->n_kv_heads), i % p->gpu->n_kv_heads), bytes))
+    uint32_t heads = p->gpu->n_kv_heads;
+    size_t of_head = (size_t)p->gpu->capacity * p->gpu->head_dim;
+    size_t bytes = (size_t)(l->length[sequence] - l->packed[sequence]) * p->gpu->head_dim * sizeof(uint16_t);
+    for (uint32_t i = 0; i < 2 * heads && bytes; i++) {
+        uint8_t *rows = fetch(p, l->store.rows + (sequence * 2 * heads + i) * of_head, bytes);
+        if (memcmp(rows, cache_rows(p->cpu, layer, sequence, (int)(i / heads), i % heads), bytes))
             pair_fail(p, "fp16 rows differ: layer", layer);
-    free(rows);
+        free(rows);
+    }
 }
 
 static void compare_pages(cache_pair *p, uint32_t layer, uint32_t sequence)

@@ -352,18 +352,21 @@ static void test_arguments(cache_pair *p)
 
 static void test_create(cache_pair *p)
 {
-    kvc_cuda_cache_options options = {sizeof options, device, 1, 0, (uint64_t)1 << 29, NULL};
+    char kernels[4200];
+    kvc_cuda_cache_options options = {sizeof options, device, 1, 1u << 28, 500, kernels}; /* 400 GB of scratch */
     kvc_cuda_cache *cache = NULL;
     kvc_error err;
     int before, now;
     p->step = "create";
     cudaGetDevice(&before);
+    snprintf(kernels, sizeof kernels, "%s/kernels", p->folder);
     expect(p, "memory", kvc_cuda_cache_create(&cache, p->cfg, &options, &err), KVC_NO_MEMORY, &err, "no memory");
+    options.max_queries = 0, options.kernels = NULL;
     options.device = 1000;
     expect(p, "device", kvc_cuda_cache_create(&cache, p->cfg, &options, &err), KVC_UNSUPPORTED, &err, "1000");
     options.device = device, options.max_sequences = 0;
     expect(p, "sequences", kvc_cuda_cache_create(&cache, p->cfg, &options, &err), KVC_INVALID, &err, "sequence");
-    options.max_sequences = 2, options.max_tokens = 500;
+    options.max_sequences = 2;
     cudaSetDevice(0);
     pair_must(p, kvc_cuda_cache_create(&cache, p->cfg, &options, &err), "create", &err);
     const kvc_batch batch = {1, all_sequences, (const uint32_t[]){1}};
