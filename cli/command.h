@@ -13,4 +13,5 @@ kvc_status command_inspect(settings *s, kvc_error *err);
 kvc_status command_diff(settings *s, kvc_error *err);
 kvc_status command_verify(settings *s, kvc_error *err);
 kvc_status command_import(settings *s, kvc_error *err);
+kvc_status command_bench(settings *s, kvc_error *err);
 #endif

@@ -11,7 +11,7 @@
 #define ON_POLICY (ON_RUN | ON_PROFILE | ON_COMPILE | ON_EVAL)
 #define ON_WRITES (ON_RUN | ON_PROFILE | ON_SOLVE | ON_COMPILE | ON_IMPORT)
 #define ON_PLAN (ON_RUN | ON_SOLVE)
-#define ON_JSON (ON_RUN | ON_SOLVE | ON_EVAL | ON_INSPECT | ON_DIFF | ON_VERIFY)
+#define ON_JSON (ON_RUN | ON_SOLVE | ON_EVAL | ON_INSPECT | ON_DIFF | ON_VERIFY | ON_BENCH)
 
 const option_row option_table[] = {
     {"output", 'o', "output", OPTION_TEXT, ROLE_NONE, 0, 0, NULL, ON_WRITES, AT(output), "FILE",
@@ -35,8 +35,8 @@ const option_row option_table[] = {
     {"holdout", 0, "holdout", OPTION_LIST, ROLE_NONE, 0, 0, NULL, ON_RUN, AT(holdout), "FILE",
      "text to measure the result on; repeatable (without: the end of the prompts is held apart)"},
     {"text", 0, "text", OPTION_TEXT, ROLE_NONE, 0, 0, NULL, ON_EVAL, AT(text), "FILE", "text to score"},
-    {"config", 'c', "config", OPTION_TEXT, ROLE_NONE, 0, 0, NULL, ON_EVAL | ON_GENERATE, AT(config), "FILE",
-     "a cfg.bin"},
+    {"config", 'c', "config", OPTION_TEXT, ROLE_NONE, 0, 0, NULL, ON_EVAL | ON_GENERATE | ON_BENCH, AT(config),
+     "FILE", "a cfg.bin"},
     {"plan", 0, "plan", OPTION_TEXT, ROLE_NONE, 0, 0, NULL, ON_EVAL, AT(plan), "FILE",
      "or: a plan.yaml (with --profile where its codecs are fitted)"},
     {"profile", 0, "profile", OPTION_TEXT, ROLE_NONE, 0, 0, NULL, ON_COMPILE | ON_EVAL, AT(profile), "FILE",
@@ -116,6 +116,10 @@ const option_row option_table[] = {
      "also write the front of best plans: JSON, or CSV by the name's ending"},
     {"report", 0, "report", OPTION_TEXT, ROLE_NONE, 0, 0, NULL, ON_RUN | ON_SOLVE, AT(report), "FILE.html",
      "also write a page that shows why; run measures baselines for it"},
+    {"load", 0, "load", OPTION_LIST, ROLE_NONE, 0, 0, "1x4096", ON_BENCH, AT(loads), "NxTOKENS",
+     "time N sequences of so many tokens, like 16x32768; repeatable"},
+    {"repeats", 0, "repeats", OPTION_COUNT, ROLE_NONE, 1, 1e6, "21", ON_BENCH, AT(repeats), "N",
+     "times that each call is made; medians are printed"},
     {"kernels", 0, "kernels", OPTION_TEXT, ROLE_NONE, 0, 0, NULL, ON_RUN | ON_COMPILE, AT(kernels), "DIR",
      "also write the CUDA kernels that the configuration needs; what has no kernel yet is refused by name"},
     {"arch", 0, "arch", OPTION_CHOICE, ROLE_NONE, 0, 0, "sm_90", ON_RUN | ON_COMPILE, AT(arch),
@@ -140,7 +144,7 @@ const option_row option_table[] = {
      "threads (0: as many as the machine has); results do not depend on it"},
     {"json", 0, "json", OPTION_FLAG, ROLE_NONE, 0, 0, NULL, ON_JSON, AT(json), NULL,
      "results as JSON on standard output, and nothing else there"},
-    {"progress", 0, "progress", OPTION_CHOICE, ROLE_NONE, 0, 0, "auto", ON_LONG | ON_COMPILE | ON_IMPORT,
+    {"progress", 0, "progress", OPTION_CHOICE, ROLE_NONE, 0, 0, "auto", ON_LONG | ON_COMPILE | ON_IMPORT | ON_BENCH,
      AT(progress), "auto|plain|json|none", "how progress is shown on standard error"},
     {"recipe", 0, NULL, OPTION_TEXT, ROLE_NONE, 0, 0, NULL, ON_ALL, AT(recipe), "FILE",
      "options from a YAML file; the command line wins"},
@@ -169,6 +173,7 @@ const command command_table[] = {
     {"diff", ON_DIFF, "A.BIN B.BIN", 2, "whether and where two configurations differ", command_diff},
     {"verify", ON_VERIFY, "CFG.BIN", 1, "whether a configuration is whole and belongs to a model", command_verify},
     {"import", ON_IMPORT, "MODEL.GGUF", 1, "a GGUF model as a safetensors folder", command_import},
+    {"bench", ON_BENCH, "--config CFG.BIN", 0, "how long attend and append take with a configuration", command_bench},
 };
 const size_t n_commands = sizeof command_table / sizeof *command_table;
 

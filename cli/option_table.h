@@ -48,7 +48,8 @@ enum {
     ON_DIFF = 128,
     ON_VERIFY = 256,
     ON_IMPORT = 512,
-    ON_ALL = 1023
+    ON_BENCH = 1024,
+    ON_ALL = 2047
 };
 
 struct command {

@@ -34,13 +34,13 @@ typedef struct settings {
 
     const char *output, *recipe, *space, *workdir, *device, *progress, *log_file;
     const char *method, *front, *report, *profile, *model, *text, *config, *plan, *prompt, *prompt_file, *dtype;
-    text_list prompts, holdout;
+    text_list prompts, holdout, loads;
     count_or_auto sinks, window;
     uint64_t context, page, seq_len, calib_tokens, holdout_tokens, anchor_tokens, probe_rows;
     uint64_t probe_sequences, fit_rows, table_rows, restarts, iterations, price_tokens, price_rows, price_anchors,
         evaluations;
     uint64_t max_pairs, max_constants; /* max_pairs 0: any number */
-    uint64_t memory, threads, seed, max_tokens, n_tokens, top_k;
+    uint64_t repeats, memory, threads, seed, max_tokens, n_tokens, top_k;
     const char *price, *weights, *objective, *format;
     const char *kernels, *arch;
     double ridge;

@@ -1,4 +1,4 @@
-/* attend.cu - see attend.h. Five launches, of which only the image's own is long. */
+/* attend.cu - see attend.h. Four launches, of which only the image's own is long. */
 #include "attend.h"
 
 #include "device.cuh"
@@ -56,18 +56,19 @@ extern "C" cudaError_t kernel_attend(const attend_kernel *k, const attend_layer 
     attend_layer l = *layer;
     attend_batch b = *batch;
     attend_work w = *work;
-    dim3 rows(b.n_sequences * b.n_queries, l.n_heads * k->group);
-    merge_shape m = {k->d, l.value_latent, k->group, k->info.columns, k->info.tile, k->n_blocks, k->info.warps};
-    const float *q = dtype == KVC_F32 ? (const float *)queries : fp32;
+    uint32_t of_head = b.n_sequences * b.n_queries * k->group, rows = merge_rows(l.n_heads, of_head);
+    merge_shape m = {k->d, l.value_latent, k->group, k->info.columns, k->info.tile, k->n_blocks, k->info.warps, rows};
     b.slots = slots;
-    cudaError_t status = begin(&b, slots, host_slots, queries, dtype, fp32, (size_t)rows.x * rows.y * k->d, stream);
+    b.queries = dtype == KVC_F32 ? (const float *)queries : fp32;
+    size_t n = (size_t)of_head * l.n_heads * k->d;
+    cudaError_t status = begin(&b, slots, host_slots, queries, dtype, fp32, n, stream);
     if (status != cudaSuccess) return status;
-    KVC_LAUNCH(attend_count, dim3(1), dim3(32), 0, stream, l, b, w, m.tile);
-    KVC_LAUNCH(attend_fold, rows, dim3(ENDS_THREADS), (m.d + l.key_latent + 8) * sizeof(float), stream, l, b, w, q,
-               m.d, m.group);
+    KVC_LAUNCH(attend_prepare, dim3(prepare_blocks(l, b, k->group), l.n_heads), dim3(ENDS_THREADS),
+               prepare_bytes(k->d), stream, l, b, w, m.d, m.group, m.tile);
     if ((status = KVC_LAUNCHED()) != cudaSuccess) return status;
     if ((status = launch_image(k, l, b, w, stream)) != cudaSuccess) return status;
-    KVC_LAUNCH(attend_merge, rows, dim3(ENDS_THREADS), (l.value_latent + 8) * sizeof(float), stream, l, b, w, out, m);
+    KVC_LAUNCH(attend_merge, dim3(share_of(of_head, rows), l.n_heads), dim3(merge_threads(m.d)),
+               merge_bytes(m.d, m.latent), stream, l, b, w, out, m);
     return KVC_LAUNCHED();
 }
 
@@ -81,13 +82,13 @@ extern "C" size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads
         size_t own = results_of(n_heads, n, k->n_blocks, k->info.warps, c.tiles);
         most = own > most ? own : most;
     }
-    return most * result_floats((int)k->info.columns, (int)k->d, (int)latent);
+    return most * k->info.columns * result_floats(k->d, latent);
 }
 
 extern "C" cudaError_t kernel_attend_load(const attend_kernel *k)
 {
     cudaFuncAttributes unused;
-    const void *const kernels[] = {(const void *)attend_begin, (const void *)attend_count, (const void *)attend_fold,
+    const void *const kernels[] = {(const void *)attend_begin, (const void *)attend_prepare,
                                    (const void *)attend_merge, k->kernel};
     cudaError_t status =
         cudaFuncSetAttribute(k->kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)k->info.shared_bytes);

@@ -1,4 +1,4 @@
-/* attend.h - one call of an attention kernel with all that belongs to it: which sequences, queries as fp32, the list
+/* attend.h - one call of an attention kernel with all that belongs to it: which sequences, queries as fp32, lists
  * of units and folded queries before, merged results behind (template/attend_ends.cuh). Raw device pointers and a
  * stream; nothing is allocated, calls are asynchronous. */
 #ifndef KERNELS_ATTEND_H
@@ -27,7 +27,7 @@ typedef struct attend_kernel {
 size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads, uint32_t n_sequences, uint32_t max_queries,
                              uint32_t latent);
 
-/*  batch     its slots are written here, from host_slots [n_sequences]
+/*  batch     without slots and queries: slots [n_sequences] are written from host_slots
  *  queries   [n_sequences * n_queries][query heads][d] of dtype
  *  fp32      scratch for as many floats; not looked at where they are fp32 already
  *  out       the same shape, fp32 */

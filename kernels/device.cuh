@@ -26,8 +26,9 @@
 /* ---- copies from global to shared memory, in the background ----
  * A warp's ring of STAGES stages. All of its lanes call
  *
- *     begin(stage, n_bytes), copy(to, from, n) some times, n_bytes in all, end()      or skip() where there is
- * nothing wait(stage)           the stage's bytes are there, for all lanes
+ *     begin(stage, n_bytes), copy(to, from, n) some times, n_bytes in all, end()      or skip(): there is nothing
+ *     wait(stage)      the stage's bytes are there, for all lanes
+ *     reuse()          lanes have written to stages themselves
  *
  * in the order of the ring, with at most STAGES - 1 begun or skipped stages behind the one that is waited for, and a
  * __syncwarp() between the last look at a stage and its next begin(). Addresses and sizes are multiples of 16. */
@@ -76,6 +77,7 @@ template <int STAGES> struct stage_copies {
     }
     void end() {}
     void skip() {}
+    void reuse() {}
     void wait(int stage)
     {
         emulate_barrier_wait(barrier + stage, phases >> stage & 1u);
@@ -105,6 +107,11 @@ template <int STAGES> struct stage_copies {
     }
     __device__ __forceinline__ void end() {}
     __device__ __forceinline__ void skip() {}
+    __device__ __forceinline__ void reuse()
+    {
+        asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+        __syncwarp();
+    }
     __device__ __forceinline__ void wait(int stage)
     {
         uint32_t parity = phases >> stage & 1u, done = 0;
@@ -136,6 +143,7 @@ template <int STAGES> struct stage_copies {
     {
         end();
     }
+    __device__ __forceinline__ void reuse() {}
     __device__ __forceinline__ void wait(int)
     {
         asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 1) : "memory");

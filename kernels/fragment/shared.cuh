@@ -38,16 +38,17 @@ __device__ __forceinline__ shared_head shared_head_of(const uint32_t *counts, ui
 
 template <int DIM, int PAGE, int TILE, int MOST_CODES, int ONE_TABLE_BYTES> struct staged_shared {
     typedef shared_head head;
-    static const int D = DIM, SCALE = STAGED_NONE, BYTES = TILE * MOST_CODES, TABLE = 2 * ONE_TABLE_BYTES;
+    static const int D = DIM, SCALE = STAGED_NONE, BYTES = TILE * MOST_CODES, TABLE = 2 * ONE_TABLE_BYTES,
+                     ENTRIES = 0;
     static_assert(BYTES % 16 == 0 && ONE_TABLE_BYTES >= SHARED_ENTRIES * 32 &&
                       (ONE_TABLE_BYTES & (ONE_TABLE_BYTES - 1)) == 0,
                   "a power of two, room for entries of 16 channels");
 
-    /* Copies of an entry of c channels, and the bits that a code is shifted by to be its offset. */
-    __device__ static __forceinline__ int copies(int c)
+    /* Bytes of an entry of c channels with its copies. */
+    __device__ static constexpr int row_of(int c)
     {
-        int n = ONE_TABLE_BYTES / (SHARED_ENTRIES * 2 * c);
-        return n < 32 ? n : 32;
+        return ONE_TABLE_BYTES / SHARED_ENTRIES < 32 * table_slot(c) ? ONE_TABLE_BYTES / SHARED_ENTRIES
+                                                                     : 32 * table_slot(c);
     }
     __device__ static __forceinline__ head head_of(const uint32_t *counts, uint32_t index)
     {
@@ -71,13 +72,12 @@ template <int DIM, int PAGE, int TILE, int MOST_CODES, int ONE_TABLE_BYTES> stru
         for (int i = 0; i < 2; i++, to += ONE_TABLE_BYTES) {
             if (h.part[i].n == 0) continue;
             const uint16_t *table = tables + (h.part[i].c - 1) * SHARED_ENTRIES;
-            int n = copies(h.part[i].c);
             switch (h.part[i].c) {
-            case 1: copy_entries<1>(to, table, SHARED_ENTRIES, n); break;
-            case 2: copy_entries<2>(to, table, SHARED_ENTRIES, n); break;
-            case 4: copy_entries<4>(to, table, SHARED_ENTRIES, n); break;
-            case 8: copy_entries<8>(to, table, SHARED_ENTRIES, n); break;
-            case 16: copy_entries<16>(to, table, SHARED_ENTRIES, n); break;
+            case 1: copy_entries<1>(to, table, SHARED_ENTRIES, row_of(1), row_of(1)); break;
+            case 2: copy_entries<2>(to, table, SHARED_ENTRIES, row_of(2), row_of(2)); break;
+            case 4: copy_entries<4>(to, table, SHARED_ENTRIES, row_of(4), row_of(4)); break;
+            case 8: copy_entries<8>(to, table, SHARED_ENTRIES, row_of(8), row_of(8)); break;
+            case 16: copy_entries<16>(to, table, SHARED_ENTRIES, row_of(16), row_of(16)); break;
             }
         }
     }
@@ -85,8 +85,8 @@ template <int DIM, int PAGE, int TILE, int MOST_CODES, int ONE_TABLE_BYTES> stru
     template <int C>
     __device__ static __forceinline__ const uint8_t *entry(const uint8_t *table, uint32_t code, int lane)
     {
-        const int N = ONE_TABLE_BYTES / (SHARED_ENTRIES * 2 * C), COPIES = N < 32 ? N : 32;
-        return table + (code * COPIES + (uint32_t)lane % COPIES) * (2 * C);
+        const int ROW = row_of(C), COPIES = ROW / table_slot(C);
+        return table + code * ROW + (uint32_t)lane % COPIES * table_slot(C);
     }
 };
 

@@ -14,7 +14,7 @@ enum staged_scale { STAGED_NONE, STAGED_TOK, STAGED_CH };
 template <typename SIDE> struct staged_alike {
     struct head {
     };
-    static const int TABLE = 0;
+    static const int TABLE = 0, ENTRIES = 0;
     __device__ static __forceinline__ head head_of(const uint32_t *, uint32_t) { return head(); }
     __device__ static __forceinline__ int bytes(const head &) { return SIDE::BYTES; }
     __device__ static __forceinline__ size_t offset(const head &, uint32_t index, uint32_t block_bytes)
@@ -45,6 +45,7 @@ struct staged_int : staged_alike<staged_int<DIM, BITS, PAGE, TILE, SCALE_KIND, G
                                                 int tile)
     {
         const uint8_t *high = block + PAGE * plane::ROW, *scales = high + PAGE * plane::HIGH_ROW;
+        if (TILE == PAGE) return copies.copy(to, block, BYTES); /* a tile has the block's own order */
         int of_page = PAGE / TOKENS_OF_SCALE * ROW_OF_SCALES, first = tile * TILE / TOKENS_OF_SCALE * ROW_OF_SCALES;
         copies.copy(to, block + tile * LOW_BYTES, LOW_BYTES);
         if (HIGH_BYTES) copies.copy(to + LOW_BYTES, high + tile * HIGH_BYTES, HIGH_BYTES);
@@ -68,38 +69,31 @@ template <int DIM, int PAGE, int TILE> struct staged_fp16 : staged_alike<staged_
     }
 };
 
-/* n entries of DIMS halves, each `copies` times. */
-template <int DIMS>
-__device__ __forceinline__ void copy_entries(uint8_t *to, const uint16_t *table, int n, int copies)
-{
-    uint16_t *out = (uint16_t *)to;
-    for (int i = (int)threadIdx.x; i < n * copies * DIMS; i += (int)blockDim.x)
-        out[i] = table[i / (DIMS * copies) * DIMS + i % DIMS];
-}
-
-/* Symbols vq and lut: codes of DIMS channels, a table of 2^BITS entries in COPIES copies. */
-template <int DIM, int DIMS, int BITS, int PAGE, int TILE, int COPIES>
-struct staged_table : staged_alike<staged_table<DIM, DIMS, BITS, PAGE, TILE, COPIES>> {
+/* Symbols vq and lut: codes of DIMS channels, a table of 2^BITS entries. */
+template <int DIM, int DIMS, int BITS, int PAGE, int TILE>
+struct staged_table : staged_alike<staged_table<DIM, DIMS, BITS, PAGE, TILE>> {
     typedef typename staged_alike<staged_table>::head head;
     static const int D = DIM, SCALE = STAGED_NONE, TOKENS_OF_SCALE = TILE, SCALES = 0, MINIMA = 0;
-    typedef table_codes<DIM / DIMS, BITS, TILE, 0> codes;
-    typedef table_keys<DIM, DIMS, BITS, TILE, COPIES> keys;
-    typedef table_values<DIM, DIMS, BITS, TILE, COPIES> values;
+    static const int ENTRIES = 1 << BITS;
+    typedef table_codes<DIM / DIMS, BITS, TILE> codes;
+    typedef table_keys<DIM, DIMS, BITS, TILE> keys;
+    typedef table_values<DIM, DIMS, BITS, TILE> values;
     static const int WIDE_BYTES = TILE * codes::ROW, NARROW_BYTES = TILE * codes::NARROW_ROW;
-    static const int BYTES = WIDE_BYTES + NARROW_BYTES, TABLE = (1 << BITS) * DIMS * 2 * COPIES;
-    static_assert(WIDE_BYTES % 16 == 0 && NARROW_BYTES % 16 == 0 && TABLE % 16 == 0, "copies of 16 bytes");
+    static const int BYTES = WIDE_BYTES + NARROW_BYTES;
+    static_assert(WIDE_BYTES % 16 == 0 && NARROW_BYTES % 16 == 0, "copies of 16 bytes");
 
     template <typename COPIES_>
     __device__ static __forceinline__ void copy(COPIES_ &copies, const head &, uint8_t *to, const uint8_t *block,
                                                 int tile)
     {
+        if (TILE == PAGE) return copies.copy(to, block, BYTES);
         copies.copy(to, block + tile * WIDE_BYTES, WIDE_BYTES);
         if (NARROW_BYTES) copies.copy(to + WIDE_BYTES, block + PAGE * codes::ROW + tile * NARROW_BYTES, NARROW_BYTES);
     }
     /* By all threads of the block, between barriers. */
     __device__ static __forceinline__ void copy_table(uint8_t *to, const head &, const uint16_t *table)
     {
-        copy_entries<DIMS>(to, table, 1 << BITS, COPIES);
+        copy_entries<DIMS>(to, table, ENTRIES, TABLE_ROW, TABLE_ROW / 2);
     }
 };
 

@@ -1,20 +1,54 @@
 /* table.cuh - symbols vq and lut with one table for the layer's side as operands (pairs.cuh; FORMAT.md, "vq"). A
  * lookup brings an entry, DIMS values, into registers as it is: for keys it is DIMS / 2 pairs, for values the entries
- * of two tokens are interleaved. The table lies in shared memory COPIES times, copy r of entry e at (e COPIES + r)
- * entries, and lane l reads copy l mod COPIES: with entries of 16 bytes and 8 copies no two lanes of a phase share a
- * bank.
+ * of two tokens are interleaved.
  *
- * Codes of one length only; a mix would be one such struct for each class, side by side. */
+ * In shared memory an entry has half of a row of TABLE_ROW bytes, the other half being that of the other side, and
+ * fills it with copies: lane l reads copy l modulo their number, so that no two lanes of a phase share a bank. A code
+ * is the second byte of its offset, and the lane's copy the first: one byte permutation makes it.
+ *
+ * Codes of one length only. */
 #ifndef KERNELS_FRAGMENT_TABLE_CUH
 #define KERNELS_FRAGMENT_TABLE_CUH
 #include "fragment/pairs.cuh"
 
-/* N codes of BITS (2, 4, 6 or 8) a row, in one plane or, 6, in one of 4 bits and one of 2 behind it. They come
- * shifted to the left by SHIFT, which makes them offsets in the table. */
-template <int N, int BITS, int TOKENS, int SHIFT> struct table_codes {
+#define TABLE_ROW 256
+
+/* Bytes that an entry of DIMS halves takes, and its copies in `room` bytes. */
+__host__ __device__ constexpr int table_slot(int dims)
+{
+    return dims < 2 ? 4 : 2 * dims;
+}
+
+/* n entries of DIMS halves to rows of row_bytes, the first `room` of which they fill. By all threads of a block. */
+template <int DIMS>
+__device__ __forceinline__ void copy_entries(uint8_t *to, const uint16_t *table, int n, int row_bytes, int room)
+{
+    const int SLOT = table_slot(DIMS), PART = SLOT < 16 ? SLOT : 16, PARTS = SLOT / PART;
+    int copies = room / SLOT;
+    for (int i = (int)threadIdx.x; i < n * PARTS; i += (int)blockDim.x) {
+        uint32_t words[4];
+        int entry = i / PARTS, part = i % PARTS;
+        load_words<(DIMS < 2 ? 2 : PART)>((const uint8_t *)(table + entry * DIMS) + part * PART, words);
+        for (int k = 0; k < copies; k++) { /* threads begin at different ones: other banks */
+            uint32_t *out = (uint32_t *)(to + entry * row_bytes + (k + i) % copies * SLOT + part * PART);
+            if (PART == 16) *(uint4 *)out = make_uint4(words[0], words[1], words[2], words[3]);
+            if (PART == 8) *(uint2 *)out = make_uint2(words[0], words[1]);
+            if (PART == 4) *out = words[0];
+        }
+    }
+}
+
+/* N codes of BITS (2, 4, 6 or 8) a row, in one plane or, 6, in one of 4 bits and one of 2 behind it. */
+template <int N, int BITS, int TOKENS> struct table_codes {
     static const int WIDE = BITS == 6 ? 4 : BITS, NARROW = BITS - WIDE;
     static_assert(BITS == 8 || BITS == 6 || BITS == 4 || BITS == 2, "widths of a plane");
     static const int ROW = N * WIDE / 8, NARROW_ROW = N * NARROW / 8;
+
+    /* Byte k of a word as second byte, before the byte `low`. */
+    __device__ static __forceinline__ uint32_t place(uint32_t word, int k, uint32_t low)
+    {
+        return __byte_perm(word, low, 0x5504u | (uint32_t)k << 4);
+    }
 
     /* The field of WIDTH bits at `bit` of a word, moved to bit `to`. */
     template <int WIDTH> __device__ static __forceinline__ uint32_t field(uint32_t word, int bit, int to)
@@ -34,22 +68,42 @@ template <int N, int BITS, int TOKENS, int SHIFT> struct table_codes {
         for (int i = 0; i < COUNT; i++) out[i] |= field<WIDTH>(words[i * WIDTH / 32], i * WIDTH % 32, to);
     }
 
+    /* Offsets in the table (before `low`) of COUNT codes from `first` on, which COUNT divides. */
     template <int COUNT>
-    __device__ static __forceinline__ void load(const uint8_t *codes, int row, int first, uint32_t *out)
+    __device__ static __forceinline__ void load(const uint8_t *codes, int row, int first, uint32_t low,
+                                                uint32_t *offset)
     {
+        const uint8_t *wide_row = codes + row * ROW, *narrow_row = codes + TOKENS * ROW + row * NARROW_ROW;
+        if (BITS == 8) {
+            uint32_t words[(COUNT + 3) / 4];
+            load_words<COUNT>(wide_row + first, words);
 #pragma unroll
-        for (int i = 0; i < COUNT; i++) out[i] = 0;
-        add_fields<COUNT, WIDE>(codes + row * ROW, first, SHIFT, out);
-        if (NARROW)
-            add_fields<COUNT, (NARROW ? NARROW : 1)>(codes + TOKENS * ROW + row * NARROW_ROW, first, SHIFT + WIDE,
-                                                     out);
+            for (int i = 0; i < COUNT; i++) offset[i] = place(words[i / 4], i % 4, low);
+        } else if (WIDE == 4 && COUNT % 8 == 0) {
+            const int WORDS = COUNT % 8 == 0 ? COUNT / 8 : 1;
+            uint32_t wide[WORDS], narrow[(WORDS + 1) / 2] = {0};
+            load_words<WORDS * 4>(wide_row + first / 2, wide);
+            if (NARROW) load_words<WORDS * 2>(narrow_row + first / 4, narrow);
+#pragma unroll
+            for (int j = 0; j < WORDS; j++) {
+                /* codes 0, 2, 4, 6 of eight as bytes, and codes 1, 3, 5, 7 */
+                uint32_t even = wide[j] & 0x0f0f0f0fu, odd = wide[j] >> 4 & 0x0f0f0f0fu;
+                if (NARROW) {
+                    uint32_t x = __byte_perm(narrow[j / 2], 0, j % 2 ? 0x3322 : 0x1100);
+                    even |= (x << 4 & 0x00300030u) | (x & 0x30003000u);
+                    odd |= (x << 2 & 0x00300030u) | (x >> 2 & 0x30003000u);
+                }
+#pragma unroll
+                for (int i = 0; i < 8; i++) offset[j * 8 + i] = place(i % 2 ? odd : even, i / 2, low);
+            }
+        } else {
+#pragma unroll
+            for (int i = 0; i < COUNT; i++) offset[i] = low;
+            add_fields<COUNT, WIDE>(codes + row * ROW, first, 8, offset);
+            if (NARROW) add_fields<COUNT, (NARROW ? NARROW : 1)>(narrow_row, first, 8 + WIDE, offset);
+        }
     }
 };
-
-__host__ __device__ constexpr int log2_of(int n)
-{
-    return n > 1 ? 1 + log2_of(n / 2) : 0;
-}
 
 /* The halves of the entry at `offset`, to words; two codes of one dimension make a word. */
 template <int DIMS> __device__ __forceinline__ void look_up(const uint8_t *table, uint32_t offset, uint32_t *words)
@@ -58,22 +112,23 @@ template <int DIMS> __device__ __forceinline__ void look_up(const uint8_t *table
     if (DIMS == 16) load_words<16>(table + offset + 16, words + 4);
 }
 
-/* What both sides share: a lane's own copy of the table, and its codes in runs of RUN, every LANES-th run. */
-template <int DIM, int DIMS, int BITS, int TOKENS, int COPIES, int LANES> struct table_lanes {
+/* What both sides share: a lane's codes in runs of RUN, every LANES-th run. */
+template <int DIM, int DIMS, int BITS, int TOKENS, int LANES> struct table_lanes {
     static const int D = DIM, CODES = 0, N = DIM / DIMS, OWN = N / LANES, RUN = fragment_chunk(OWN), RUNS = OWN / RUN;
-    typedef table_codes<N, BITS, TOKENS, log2_of(2 * DIMS * COPIES)> codes_of;
+    typedef table_codes<N, BITS, TOKENS> codes_of;
     static_assert(N % 8 == 0, "a lane takes whole codes");
 
     __device__ static __forceinline__ int power(int) { return 0; }
-    __device__ static __forceinline__ const uint8_t *own_copy(const uint8_t *table, int lane)
+    /* Where the lane's copy begins. */
+    __device__ static __forceinline__ uint32_t own_copy(int lane)
     {
-        return table + lane % COPIES * (2 * DIMS);
+        const int SLOT = table_slot(DIMS), COPIES = TABLE_ROW / 2 / SLOT;
+        return (uint32_t)(lane % COPIES * SLOT);
     }
 };
 
-template <int DIM, int DIMS, int BITS, int TOKENS, int COPIES>
-struct table_keys : table_lanes<DIM, DIMS, BITS, TOKENS, COPIES, 4> {
-    typedef table_lanes<DIM, DIMS, BITS, TOKENS, COPIES, 4> lanes;
+template <int DIM, int DIMS, int BITS, int TOKENS> struct table_keys : table_lanes<DIM, DIMS, BITS, TOKENS, 4> {
+    typedef table_lanes<DIM, DIMS, BITS, TOKENS, 4> lanes;
 
     __device__ static __forceinline__ void channels(int h, int t, int *first, int *second)
     {
@@ -84,11 +139,11 @@ struct table_keys : table_lanes<DIM, DIMS, BITS, TOKENS, COPIES, 4> {
     __device__ static __forceinline__ void load(const uint8_t *codes, const uint8_t *table, int row, int lane,
                                                 uint32_t *pairs)
     {
-        table = lanes::own_copy(table, lane);
 #pragma unroll
         for (int c = 0; c < lanes::RUNS; c++) {
             uint32_t offset[lanes::RUN], words[8];
-            lanes::codes_of::template load<lanes::RUN>(codes, row, (c * 4 + lane % 4) * lanes::RUN, offset);
+            lanes::codes_of::template load<lanes::RUN>(codes, row, (c * 4 + lane % 4) * lanes::RUN,
+                                                       lanes::own_copy(lane), offset);
 #pragma unroll
             for (int i = 0; i < lanes::RUN; i++) {
                 look_up<DIMS>(table, offset[i], words);
@@ -101,9 +156,8 @@ struct table_keys : table_lanes<DIM, DIMS, BITS, TOKENS, COPIES, 4> {
     }
 };
 
-template <int DIM, int DIMS, int BITS, int TOKENS, int COPIES>
-struct table_values : table_lanes<DIM, DIMS, BITS, TOKENS, COPIES, 8> {
-    typedef table_lanes<DIM, DIMS, BITS, TOKENS, COPIES, 8> lanes;
+template <int DIM, int DIMS, int BITS, int TOKENS> struct table_values : table_lanes<DIM, DIMS, BITS, TOKENS, 8> {
+    typedef table_lanes<DIM, DIMS, BITS, TOKENS, 8> lanes;
 
     __device__ static __forceinline__ int channel(int s, int g)
     {
@@ -113,12 +167,12 @@ struct table_values : table_lanes<DIM, DIMS, BITS, TOKENS, COPIES, 8> {
     __device__ static __forceinline__ void load(const uint8_t *codes, const uint8_t *table, int token0, int token1,
                                                 int lane, uint32_t *slots)
     {
-        table = lanes::own_copy(table, lane);
 #pragma unroll
         for (int c = 0; c < lanes::RUNS; c++) {
-            uint32_t offset[2][lanes::RUN], a[8], b[8];
-            lanes::codes_of::template load<lanes::RUN>(codes, token0, (c * 8 + lane / 4) * lanes::RUN, offset[0]);
-            lanes::codes_of::template load<lanes::RUN>(codes, token1, (c * 8 + lane / 4) * lanes::RUN, offset[1]);
+            uint32_t offset[2][lanes::RUN], a[8], b[8], low = lanes::own_copy(lane);
+            int first = (c * 8 + lane / 4) * lanes::RUN;
+            lanes::codes_of::template load<lanes::RUN>(codes, token0, first, low, offset[0]);
+            lanes::codes_of::template load<lanes::RUN>(codes, token1, first, low, offset[1]);
 #pragma unroll
             for (int i = 0; i < lanes::RUN; i++) {
                 look_up<DIMS>(table, offset[0][i], a);

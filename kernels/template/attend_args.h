@@ -16,7 +16,7 @@ typedef struct attend_layer {
     const uint32_t *length, *packed;   /* [slots] tokens in all and compressed */
     uint32_t page_stride, capacity, n_heads, sinks;
     /* Queries and outputs in the latent space, NULL where it is the head's: fold [heads][d][key_latent],
-     * bias [heads][d] (a query's bias is its product with it); unfold [heads][d][value_latent], mean [heads][d] */
+     * bias [heads][d] (a query's bias is its product with it); unfold [heads][value_latent][d], mean [heads][d] */
     const float *fold, *bias, *unfold, *mean;
     uint32_t key_latent, value_latent;         /* channels */
     const uint16_t *key_table, *value_table;   /* fp16 [2^b][c] of vq and lut; of shared codes one for each length */
@@ -25,6 +25,7 @@ typedef struct attend_layer {
 
 /* Of one call. Queries of sequence i follow those of sequence i - 1. */
 typedef struct attend_batch {
+    const float *queries;  /* [n_sequences][n_queries][query heads][d] */
     const uint32_t *slots; /* [n_sequences] */
     uint32_t n_sequences;
     uint32_t n_queries; /* of each sequence, at least 1 */
@@ -34,13 +35,19 @@ typedef struct attend_batch {
     float softcap; /* > 0, natural; of kernels that have one: a score s becomes softcap tanh(s / softcap) */
 } attend_batch;
 
-/* Scratch, of attend_scratch() bytes each. */
+/* What a call's sequences are, for the length of it. */
+typedef struct attend_sequence {
+    uint32_t slot, n_tokens, n_packed;
+    uint32_t n_hidden; /* the oldest tokens, that no query sees */
+} attend_sequence;
+
+/* Scratch. */
 typedef struct attend_work {
-    uint16_t *exact, *latent;          /* fp16 queries [n_sequences][n_queries][query heads][d or key_latent] */
-    float *exact_scale, *latent_scale; /* [n_sequences][n_queries][query heads]: what they were divided by */
-    float *query_bias;                 /* the same shape */
-    uint32_t *units;                   /* [n_sequences + 1] */
-    float *partial;                    /* [results_of()][columns of a tile][2 + channels] */
+    float *latent,
+        *query_bias; /* [n_sequences][n_queries][query heads][key_latent], [..]; used where there is a fold */
+    uint32_t *units; /* [2][n_sequences + 1] */
+    attend_sequence *sequences; /* [n_sequences] */
+    float *partial;             /* [results_of()][columns of a tile][result_floats()], 16-byte aligned */
 } attend_work;
 
 #endif

@@ -6,86 +6,133 @@
 #include "device.cuh"
 #include "template/attend_units.cuh"
 
-#define ENDS_THREADS 128
+#define ENDS_THREADS 512
+#define MAP_ROWS 8 /* rows of a block at most */
 
-/* units [n_sequences + 1]: how many units of a head come before each sequence. One warp. */
-__global__ void attend_count(attend_layer l, attend_batch b, attend_work w, uint32_t tile)
+/* A sum over the block's threads before each, of n_threads <= 512 in warps of 32; *all is the sum of all.
+ * shared [16] */
+__device__ inline uint32_t sum_before(uint32_t own, uint32_t *shared, uint32_t *all)
 {
-    uint32_t lane = threadIdx.x, before = 0;
-    for (uint32_t first = 0; first < b.n_sequences; first += 32) {
-        uint32_t i = first + lane, own = 0;
-        if (i < b.n_sequences) {
-            uint32_t n = l.length[b.slots[i]], c = l.packed[b.slots[i]];
-            attend_extent e = extent_of(b, n, c, l.sinks, tile);
-            own = e.n_tiles + e.n_exact;
-        }
-        uint32_t sum = own;
-        for (uint32_t step = 1; step < 32; step *= 2) {
-            uint32_t other = __shfl_up_sync(~0u, sum, step);
-            if (lane >= step) sum += other;
-        }
-        if (i < b.n_sequences) w.units[i] = before + sum - own;
-        before += __shfl_sync(~0u, sum, 31);
+    uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, sum = own, before = 0;
+    for (uint32_t step = 1; step < 32; step *= 2) {
+        uint32_t other = __shfl_up_sync(~0u, sum, step);
+        if (lane >= step) sum += other;
     }
-    if (lane == 0) w.units[b.n_sequences] = before;
-}
-
-/* A reduction over the block's threads, the same in all. shared [ENDS_THREADS / 32] */
-template <typename F> __device__ float over_block(float x, float *shared, F combine)
-{
-    for (int step = 16; step; step /= 2) x = combine(x, __shfl_xor_sync(~0u, x, step));
     __syncthreads();
-    if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
+    if (lane == 31) shared[warp] = sum;
     __syncthreads();
-    x = shared[0];
-    for (int i = 1; i < ENDS_THREADS / 32; i++) x = combine(x, shared[i]);
-    return x;
+    *all = 0;
+    for (uint32_t i = 0; i < blockDim.x / 32; i++) {
+        if (i < warp) before += shared[i];
+        *all += shared[i];
+    }
+    return before + sum - own;
 }
 
-/* q [n] in shared memory to fp16 rows [n], divided by a power of two that brings the greatest to 1 .. 2. A query that
- * is not finite becomes NaN, all of it. */
-__device__ inline void store_query(const float *q, uint32_t n, uint16_t *row, float *scale, float *shared)
+/* Both lists of units (attend_units.cuh). One block. */
+__device__ inline void count_units(const attend_layer &l, const attend_batch &b, const attend_work &w, uint32_t tile)
 {
-    float most = 0.0f;
-    for (uint32_t i = threadIdx.x; i < n; i += ENDS_THREADS)
-        most = fmaxf(most, q[i] == q[i] ? fabsf(q[i]) : INFINITY);
-    most = over_block(most, shared, [](float a, float b) { return fmaxf(a, b); });
-    int exponent = 0;
-    bool finite = most < INFINITY;
-    if (finite && most > 0.0f) frexpf(most, &exponent), exponent--;
-    for (uint32_t i = threadIdx.x; i < n; i += ENDS_THREADS)
-        row[i] = __half_as_ushort(__float2half_rn(finite ? ldexpf(q[i], -exponent) : NAN));
-    if (threadIdx.x == 0) *scale = ldexpf(1.0f, exponent);
+    __shared__ uint32_t shared[16];
+    uint32_t tiles_before = 0, rows_before = 0, all, n = b.n_sequences;
+    for (uint32_t first = 0; first < n; first += blockDim.x) {
+        uint32_t i = first + threadIdx.x, tiles = 0, rows = 0;
+        if (i < n) {
+            uint32_t n_tokens = l.length[b.slots[i]];
+            int oldest = sight_of(b, n_tokens).oldest;
+            attend_sequence s = {b.slots[i], n_tokens, l.packed[b.slots[i]], oldest > 0 ? (uint32_t)oldest : 0};
+            w.sequences[i] = s;
+            tiles = tiles_of(s, l.sinks, tile).n;
+            rows = rows_of(s, l.sinks).n;
+        }
+        uint32_t before = sum_before(tiles, shared, &all);
+        if (i < n) w.units[i] = tiles_before + before;
+        tiles_before += all;
+        before = sum_before(rows, shared, &all);
+        if (i < n) w.units[n + 1 + i] = rows_before + before;
+        rows_before += all;
+    }
+    if (threadIdx.x == 0) w.units[n] = tiles_before, w.units[2 * n + 1] = rows_before;
 }
 
-/* Queries [n_sequences * n_queries][query heads][d], one block for each row and head: exact and latent ones. */
-__global__ void attend_fold(attend_layer l, attend_batch b, attend_work w, const float *queries, uint32_t d,
-                            uint32_t group)
+/* Rows times a map: in [n_in][MAP_ROWS] in shared memory, map [n_in][n_out], n_out values of each of the first ROWS
+ * rows to put(row, channel, value). All threads of a block; partial [blockDim.x][ROWS] in shared memory. Threads have
+ * a channel each, and where there are fewer channels than threads, parts of the inputs. */
+template <int ROWS, typename PUT>
+__device__ __forceinline__ void apply_map(const float *in, const float *map, uint32_t n_in, uint32_t n_out,
+                                          float *partial, PUT put)
+{
+    uint32_t lanes = (n_out + 31) / 32 * 32, parts = blockDim.x / lanes, part = threadIdx.x / lanes;
+    uint32_t j = threadIdx.x % lanes, each = share_of(n_in, parts), end = min((part + 1) * each, n_in);
+    float sum[ROWS] = {0.0f};
+    if (part < parts && j < n_out)
+#pragma unroll 16
+        for (uint32_t i = part * each; i < end; i++) {
+            float x = map[(size_t)i * n_out + j];
+#pragma unroll
+            for (int r = 0; r < ROWS; r++) sum[r] += x * in[i * MAP_ROWS + r];
+        }
+    __syncthreads();
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) partial[r * blockDim.x + threadIdx.x] = sum[r];
+    __syncthreads();
+    for (uint32_t at = threadIdx.x; at < ROWS * n_out; at += blockDim.x) {
+        uint32_t r = at / n_out, channel = at % n_out;
+        float x = 0.0f;
+        for (uint32_t k = 0; k < parts; k++) x += partial[r * blockDim.x + k * lanes + channel];
+        put(r, channel, x);
+    }
+}
+
+/* The same for n_rows <= MAP_ROWS, known at run time. */
+template <typename PUT>
+__device__ __forceinline__ void apply_map_rows(uint32_t n_rows, const float *in, const float *map, uint32_t n_in,
+                                               uint32_t n_out, float *partial, PUT put)
+{
+    if (n_rows <= 2)
+        apply_map<2>(in, map, n_in, n_out, partial, put);
+    else
+        apply_map<MAP_ROWS>(in, map, n_in, n_out, partial, put);
+}
+
+/* Before all others: queries in the latent space, where there is one, and the lists of units. [prepare_blocks()]
+ * [n_heads] blocks of ENDS_THREADS, prepare_bytes() of shared memory. */
+__host__ __device__ __forceinline__ uint32_t prepare_blocks(const attend_layer &l, const attend_batch &b,
+                                                            uint32_t group)
+{
+    return 1 + (l.fold ? share_of(b.n_sequences * b.n_queries * group, MAP_ROWS) : 0);
+}
+__host__ __device__ __forceinline__ uint32_t prepare_bytes(uint32_t d)
+{
+    return MAP_ROWS * (d + ENDS_THREADS) * (uint32_t)sizeof(float);
+}
+__global__ void __launch_bounds__(ENDS_THREADS, 1)
+    attend_prepare(attend_layer l, attend_batch b, attend_work w, uint32_t d, uint32_t group, uint32_t tile)
 {
     KVC_SHARED(float, q);
-    float *y = q + d, *shared = y + l.key_latent;
-    size_t row = (size_t)blockIdx.x * l.n_heads * group + blockIdx.y;
-    uint32_t head = blockIdx.y / group;
-    for (uint32_t i = threadIdx.x; i < d; i += ENDS_THREADS)
-        q[i] = queries[row * d + i] * b.score_scale * 1.44269504f;
-    __syncthreads();
-    store_query(q, d, w.exact + row * d, w.exact_scale + row, shared);
-    if (!l.fold) {
-        if (threadIdx.x == 0) w.query_bias[row] = 0.0f;
+    if (blockIdx.x == 0) {
+        if (blockIdx.y == 0) count_units(l, b, w, tile);
         return;
     }
-    float bias = 0.0f;
-    for (uint32_t i = threadIdx.x; i < d; i += ENDS_THREADS) bias += q[i] * l.bias[head * d + i];
-    bias = over_block(bias, shared, [](float a, float b) { return a + b; });
-    if (threadIdx.x == 0) w.query_bias[row] = bias;
-    const float *fold = l.fold + (size_t)head * d * l.key_latent;
-    for (uint32_t j = threadIdx.x; j < l.key_latent; j += ENDS_THREADS) {
-        float sum = 0.0f;
-        for (uint32_t i = 0; i < d; i++) sum += q[i] * fold[(size_t)i * l.key_latent + j];
-        y[j] = sum;
+    uint32_t head = blockIdx.y, all = b.n_sequences * b.n_queries * group, first = (blockIdx.x - 1) * MAP_ROWS;
+    uint32_t n_rows = min(all - first, (uint32_t)MAP_ROWS), n_heads = l.n_heads;
+    auto row_of = [=](uint32_t r) { return ((first + r) / group * n_heads + head) * group + (first + r) % group; };
+    for (uint32_t at = threadIdx.x; at < d * MAP_ROWS; at += blockDim.x) {
+        uint32_t r = at / d;
+        q[at % d * MAP_ROWS + r] = r < n_rows ? b.queries[(size_t)row_of(r) * d + at % d] : 0.0f;
     }
     __syncthreads();
-    store_query(y, l.key_latent, w.latent + row * l.key_latent, w.latent_scale + row, shared);
+    float *latent = w.latent;
+    uint32_t n_latent = l.key_latent;
+    apply_map_rows(n_rows, q, l.fold + (size_t)head * d * n_latent, d, n_latent, q + d * MAP_ROWS,
+                   [=](uint32_t r, uint32_t channel, float x) {
+                       if (r < n_rows) latent[(size_t)row_of(r) * n_latent + channel] = x;
+                   });
+    for (uint32_t r = threadIdx.x / 32; r < n_rows; r += blockDim.x / 32) {
+        float bias = 0.0f;
+        for (uint32_t i = threadIdx.x % 32; i < d; i += 32) bias += q[i * MAP_ROWS + r] * l.bias[head * d + i];
+        for (int step = 16; step; step /= 2) bias += __shfl_xor_sync(~0u, bias, step);
+        if (threadIdx.x % 32 == 0) w.query_bias[row_of(r)] = bias;
+    }
 }
 
 /* The partial results of a run that the list has cut into pieces. */
@@ -95,7 +142,12 @@ struct merge_pieces {
     uint32_t n;
 };
 
-/* The number in the grid of the part that has unit `at`. */
+struct merge_shape {
+    uint32_t d, latent, group, columns, tile, n_blocks, n_warps;
+    uint32_t rows; /* of a block, at most MAP_ROWS */
+};
+
+/* The number in the grid of the part that has unit `at` of the pages. */
 __device__ inline uint32_t number_of(uint32_t at, uint32_t of_block, uint32_t of_head, uint32_t total,
                                      uint32_t n_parts)
 {
@@ -103,72 +155,131 @@ __device__ inline uint32_t number_of(uint32_t at, uint32_t of_block, uint32_t of
     return p.number + part_of(p, at);
 }
 
-struct merge_shape {
-    uint32_t d, latent, group, columns, tile, n_blocks, n_warps;
-};
-
 __device__ inline merge_pieces pieces_of(const attend_layer &l, const attend_batch &b, const attend_work &w,
                                          const merge_shape &m, uint32_t sequence, uint32_t head, bool exact,
                                          uint32_t column)
 {
-    uint32_t of_head = w.units[b.n_sequences], slot = b.slots[sequence];
-    attend_extent e = extent_of(b, l.length[slot], l.packed[slot], l.sinks, m.tile);
-    uint32_t n_units = exact ? e.n_exact : e.n_tiles;
+    const uint32_t *units = units_of(w, b, exact);
+    uint32_t of_head = units[b.n_sequences], n_units = units[sequence + 1] - units[sequence];
     if (n_units == 0) return merge_pieces{NULL, 0, 0};
-    uint32_t begin = head * of_head + w.units[sequence] + (exact ? e.n_tiles : 0), total = l.n_heads * of_head;
-    attend_columns columns = columns_of(b.n_queries, m.group, m.columns, m.n_warps);
-    uint32_t of_block = share_of(total, m.n_blocks),
-             first = number_of(begin, of_block, of_head, total, columns.parts);
-    uint32_t last = number_of(begin + n_units - 1, of_block, of_head, total, columns.parts),
-             tile = column / m.columns;
-    size_t stride = result_floats((int)m.columns, (int)m.d, (int)m.latent);
-    size_t result = tile * results_of_tile(l.n_heads, b.n_sequences, m.n_blocks, columns.parts) +
-                    result_of(head, sequence, b.n_sequences, exact, first, columns.parts);
-    return merge_pieces{w.partial + result * stride + column % m.columns * (2 + (exact ? m.d : m.latent)), stride,
-                        last - first + 1};
+    uint32_t begin = head * of_head + units[sequence], end = begin + n_units - 1, total = l.n_heads * of_head;
+    uint32_t first, last, n_parts = columns_of(b.n_queries, m.group, m.columns, m.n_warps).parts;
+    if (exact) {
+        uint32_t each = share_of(total, m.n_blocks * n_parts);
+        first = begin / each, last = end / each;
+    } else {
+        uint32_t of_block = share_of(total, m.n_blocks);
+        first = number_of(begin, of_block, of_head, total, n_parts);
+        last = number_of(end, of_block, of_head, total, n_parts);
+    }
+    uint32_t result = first_result(l.n_heads, b.n_sequences, m.n_blocks, n_parts, column / m.columns, exact) +
+                      result_of(head, sequence, b.n_sequences, first, exact ? 0 : n_parts);
+    uint32_t floats = result_floats(m.d, m.latent);
+    size_t stride = (size_t)m.columns * floats;
+    return merge_pieces{w.partial + result * stride + column % m.columns * floats, stride, last - first + 1};
 }
 
-__device__ inline float most_of(merge_pieces p, float most)
+/* The greatest maximum, the same in all lanes of a warp. */
+__device__ inline float most_of(const merge_pieces &p, float most)
 {
-    for (uint32_t i = 0; i < p.n; i++) most = fmaxf(most, p.first[i * p.stride]);
+    for (uint32_t i = threadIdx.x % 32; i < p.n; i += 32) most = fmaxf(most, p.first[i * p.stride]);
+    for (int step = 16; step; step /= 2) most = fmaxf(most, __shfl_xor_sync(~0u, most, step));
     return most;
 }
 
-/* Adds channel j, or (j < 0) the sum of weights. */
-__device__ inline float add_pieces(merge_pieces p, float most, int j)
+/* Channels `channel` .. + 3 of pieces part, part + parts, ... */
+__device__ inline float4 add_pieces(const merge_pieces &p, float most, uint32_t part, uint32_t parts,
+                                    uint32_t channel)
 {
-    float sum = 0.0f;
-    for (uint32_t i = 0; i < p.n; i++) {
+    float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll 4
+    for (uint32_t i = part; i < p.n; i += parts) {
         const float *piece = p.first + i * p.stride;
-        sum += exp2_fast(piece[0] - most) * piece[2 + j];
+        float weight = exp2_fast(piece[0] - most);
+        float4 x = *(const float4 *)(piece + RESULT_CHANNELS + channel);
+        sum.x += weight * x.x, sum.y += weight * x.y, sum.z += weight * x.z, sum.w += weight * x.w;
     }
     return sum;
 }
-
-/* out [n_sequences * n_queries][query heads][d], one block for each row and head. */
-__global__ void attend_merge(attend_layer l, attend_batch b, attend_work w, float *out, merge_shape m)
+/* The sum of all weights, the same in all lanes of a warp. */
+__device__ inline float mass_of(const merge_pieces &p, float most)
 {
-    KVC_SHARED(float, latent);
-    uint32_t sequence = blockIdx.x / b.n_queries, column = blockIdx.x % b.n_queries * m.group + blockIdx.y % m.group;
-    uint32_t head = blockIdx.y / m.group, d = m.d;
-    merge_pieces pages = pieces_of(l, b, w, m, sequence, head, false, column);
-    merge_pieces rows = pieces_of(l, b, w, m, sequence, head, true, column);
-    float most = most_of(rows, most_of(pages, -1e30f));
-    float mass = add_pieces(pages, most, -1), sum = mass + add_pieces(rows, most, -1);
-    for (uint32_t j = threadIdx.x; j < l.value_latent; j += ENDS_THREADS) latent[j] = add_pieces(pages, most, (int)j);
-    __syncthreads();
-    float *to = out + ((size_t)blockIdx.x * l.n_heads * m.group + blockIdx.y) * d;
-    for (uint32_t j = threadIdx.x; j < d; j += ENDS_THREADS) {
-        float x = add_pieces(rows, most, (int)j);
-        if (l.unfold) {
-            const float *unfold = l.unfold + ((size_t)head * d + j) * l.value_latent;
-            x += l.mean[head * d + j] * mass;
-            for (uint32_t i = 0; i < l.value_latent; i++) x += unfold[i] * latent[i];
-        } else {
-            x += latent[j];
-        }
-        to[j] = sum == 0.0f ? 0.0f : x / sum; /* nothing was seen */
+    float sum = 0.0f;
+    for (uint32_t i = threadIdx.x % 32; i < p.n; i += 32) {
+        const float *piece = p.first + i * p.stride;
+        sum += exp2_fast(piece[0] - most) * piece[1];
     }
+    for (int step = 16; step; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
+    return sum;
+}
+
+/* Behind all others, [merge_blocks()][n_heads] blocks of merge_threads(), merge_bytes() of shared memory:
+ * out [n_sequences][n_queries][query heads][d]. A row's pieces are shared out among the warps that there are for it.
+ */
+__host__ __device__ __forceinline__ uint32_t merge_threads(uint32_t d)
+{
+    return d > 128 ? ENDS_THREADS / 2 : ENDS_THREADS;
+}
+/* Few rows a block while blocks are few. */
+__host__ __device__ __forceinline__ uint32_t merge_rows(uint32_t n_heads, uint32_t rows_of_head)
+{
+    uint32_t rows = 1;
+    while (rows < MAP_ROWS && share_of(rows_of_head, rows) * n_heads > 256) rows *= 2;
+    return rows;
+}
+__host__ __device__ __forceinline__ uint32_t merge_bytes(uint32_t d, uint32_t latent)
+{
+    uint32_t n_warps = merge_threads(d) / 32, pieces = n_warps * (latent + d), sums = MAP_ROWS * n_warps * 32;
+    return (MAP_ROWS * (latent + d + 2) + (pieces > sums ? pieces : sums)) * (uint32_t)sizeof(float);
+}
+__global__ void __launch_bounds__(ENDS_THREADS, 1)
+    attend_merge(attend_layer l, attend_batch b, attend_work w, float *out, merge_shape m)
+{
+    KVC_SHARED(float, latent); /* [latent channel][MAP_ROWS], [MAP_ROWS][d], mass and sum [MAP_ROWS] */
+    float *exact = latent + MAP_ROWS * m.latent, *mass = exact + MAP_ROWS * m.d, *sum = mass + MAP_ROWS;
+    float *pieces = sum + MAP_ROWS; /* [rows][splits][latent + d] */
+    uint32_t head = blockIdx.y, of_sequence = b.n_queries * m.group, first = blockIdx.x * m.rows;
+    uint32_t n_rows = min(m.rows, b.n_sequences * of_sequence - first), width = m.latent + m.d;
+    uint32_t splits = blockDim.x / 32 / m.rows, r = threadIdx.x / 32 / splits, split = threadIdx.x / 32 % splits;
+    uint32_t lane = threadIdx.x % 32;
+    if (r < n_rows) {
+        uint32_t sequence = (first + r) / of_sequence, column = (first + r) % of_sequence;
+        merge_pieces pages = pieces_of(l, b, w, m, sequence, head, false, column);
+        merge_pieces rows = pieces_of(l, b, w, m, sequence, head, true, column);
+        float most = most_of(rows, most_of(pages, -1e30f)), own = mass_of(pages, most);
+        float all = own + mass_of(rows, most), *to = pieces + (r * splits + split) * width;
+        for (uint32_t j = lane * 4; j < m.latent; j += 128)
+            *(float4 *)(to + j) = add_pieces(pages, most, split, splits, j);
+        for (uint32_t j = lane * 4; j < m.d; j += 128)
+            *(float4 *)(to + m.latent + j) = add_pieces(rows, most, split, splits, j);
+        if (split == 0 && lane == 0) mass[r] = own, sum[r] = all;
+    }
+    __syncthreads();
+    for (uint32_t at = threadIdx.x; at < MAP_ROWS * width; at += blockDim.x) {
+        uint32_t row = at / width, j = at % width;
+        float x = 0.0f;
+        for (uint32_t k = 0; row < n_rows && k < splits; k++) x += pieces[(row * splits + k) * width + j];
+        if (j < m.latent)
+            latent[j * MAP_ROWS + row] = x;
+        else
+            exact[row * m.d + j - m.latent] = x;
+    }
+    __syncthreads();
+    uint32_t n_heads = l.n_heads, group = m.group, d = m.d;
+    const float *mean = l.mean + (l.unfold ? head * d : 0);
+    auto put = [=](uint32_t row, uint32_t j, float x) {
+        if (row >= n_rows) return;
+        uint32_t token = (first + row) / group, query_head = head * group + (first + row) % group;
+        if (l.unfold) x += mean[j] * mass[row];
+        float all = sum[row]; /* 0: of a sequence without tokens */
+        out[((size_t)token * n_heads * group + query_head) * d + j] =
+            all == 0.0f ? 0.0f : (x + exact[row * d + j]) / all;
+    };
+    if (l.unfold)
+        apply_map_rows(n_rows, latent, l.unfold + (size_t)head * d * m.latent, m.latent, d, pieces, put);
+    else
+        for (uint32_t at = threadIdx.x; at < n_rows * d; at += blockDim.x)
+            put(at / d, at % d, latent[at % d * MAP_ROWS + at / d]);
 }
 
 #endif

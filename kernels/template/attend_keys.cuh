@@ -1,4 +1,6 @@
-/* attend_keys.cuh - scores: products of keys, operand A, with the queries of a group, operand B (attend.cuh). */
+/* attend_keys.cuh - scores: products of the queries of a group, operand A (columns x channels), with keys, operand B
+ * (channels x tokens) (attend.cuh). A lane 4 g + t has a token's channels as they come from its row, and gets column
+ * g's scores of tokens 2t and 2t+1, which is how weights become operand B of the values' products. */
 #ifndef KERNELS_TEMPLATE_ATTEND_KEYS_CUH
 #define KERNELS_TEMPLATE_ATTEND_KEYS_CUH
 #include <cuda_fp16.h>
@@ -19,11 +21,37 @@ __device__ __forceinline__ float half_at(const uint8_t *at, int index)
     return __half2float(((const __half *)at)[index]);
 }
 
-/* What the scores of a column are made of besides products: of columns 2t and 2t+1 (+ 8 n), as the lane has them in
- * results. */
+/* Where a run's queries come from: fp32 rows [n_sequences][n_queries][query heads][D] and what is added to each one's
+ * scores, both to be multiplied by `factor`. */
+struct query_source {
+    const float *rows, *bias;
+    float factor;
+
+    __device__ static __forceinline__ query_source exact(const attend_batch &b)
+    {
+        return query_source{b.queries, NULL, b.score_scale * 1.44269504f}; /* log2 e */
+    }
+    __device__ static __forceinline__ query_source latent(const attend_layer &l, const attend_batch &b,
+                                                          const attend_work &w)
+    {
+        query_source s = exact(b);
+        if (l.fold) s.rows = w.latent, s.bias = w.query_bias;
+        return s;
+    }
+};
+
+/* Scores of BLOCKS times 8 tokens in base 2, of tokens 2t and 2t+1 and columns g (+ 8 n): x scale + bias; x as a
+ * product leaves it, masked ones -inf. */
+template <typename P, int BLOCKS> struct attend_scores {
+    static const int TILES_N = P::COLUMNS / 8;
+    float x[BLOCKS][TILES_N][2];
+    float scale[TILES_N], bias[BLOCKS][TILES_N];
+};
+
+/* What the scores of column g (+ 8 n) are made of besides products. */
 template <typename P> struct query_scalars {
     static const int TILES_N = P::COLUMNS / 8;
-    float scale[TILES_N][2], bias[TILES_N][2], sum[TILES_N][2];
+    float scale[TILES_N], bias[TILES_N];
 
     /* The query row of a column; absent where the batch has fewer. */
     __device__ static __forceinline__ size_t row_of(const attend_layer &l, const attend_batch &b,
@@ -35,144 +63,228 @@ template <typename P> struct query_scalars {
                of_head % P::GROUP;
     }
 
-    /* From lane 4 g + t, which knows column g (+ 8 n), to the lanes that need it. */
-    __device__ __forceinline__ void spread(int n, float own_scale, float own_bias, float own_sum, int lane)
+    /* Scales and biases of all blocks where no token and no channel has its own. */
+    template <int BLOCKS> __device__ __forceinline__ void finish(attend_scores<P, BLOCKS> &p) const
     {
 #pragma unroll
-        for (int i = 0; i < 2; i++) {
-            int from = (lane % 4 * 2 + i) * 4;
-            scale[n][i] = __shfl_sync(~0u, own_scale, from);
-            bias[n][i] = __shfl_sync(~0u, own_bias, from);
-            sum[n][i] = __shfl_sync(~0u, own_sum, from);
+        for (int n = 0; n < TILES_N; n++) {
+            p.scale[n] = scale[n];
+#pragma unroll
+            for (int i = 0; i < BLOCKS; i++) p.bias[i][n] = bias[n];
         }
     }
 };
+
+/* Products of all columns with 8 tokens, PRODUCTS times 16 channels: q of column g (+ 8 n), k of token g, both in
+ * pairs of channels as lane t has them. Operand A has 16 rows: two tiles of columns, or, of one tile, two
+ * neighbouring products, each of which has its own sums then. */
+template <int TILES_N, int PRODUCTS> struct row_products {
+    float sums[TILES_N][4];
+
+    __device__ __forceinline__ void clear()
+    {
+#pragma unroll
+        for (int n = 0; n < TILES_N; n++) sums[n][0] = sums[n][1] = sums[n][2] = sums[n][3] = 0.0f;
+    }
+    __device__ __forceinline__ void add(const uint32_t q[TILES_N][2 * PRODUCTS], const uint32_t k[2 * PRODUCTS])
+    {
+#pragma unroll
+        for (int n = 0; n + 1 < TILES_N; n += 2)
+#pragma unroll
+            for (int i = 0; i < PRODUCTS; i++) {
+                uint32_t a[4] = {q[n][2 * i], q[n + 1][2 * i], q[n][2 * i + 1], q[n + 1][2 * i + 1]};
+                mma_16x8x16(sums[n], a, k + 2 * i);
+            }
+        if (TILES_N % 2 == 0) return;
+        const int n = TILES_N - 1;
+        float odd[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+        for (int i = 0; i < PRODUCTS; i += 2) {
+            bool two = i + 1 < PRODUCTS;
+            uint32_t a[4] = {q[n][2 * i], two ? q[n][2 * i + 2] : 0u, q[n][2 * i + 1], two ? q[n][2 * i + 3] : 0u};
+            mma_16x8x16(sums[n], a, k + 2 * i);
+            if (two) mma_16x8x16(odd, a, k + 2 * i + 2);
+        }
+        sums[n][0] += odd[2], sums[n][1] += odd[3];
+    }
+    /* Of token 2t + e. */
+    __device__ __forceinline__ float of(int n, int e) const
+    {
+        return TILES_N % 2 && n == TILES_N - 1 ? sums[n][e] : sums[n / 2 * 2][n % 2 * 2 + e];
+    }
+};
+
+/* The greatest of what four lanes t have of |x|; infinity where one of them is not finite. */
+struct query_range {
+    float most;
+
+    __device__ __forceinline__ query_range() : most(0.0f) {}
+    __device__ __forceinline__ void see(float x)
+    {
+        most = fabsf(x) <= 3.4028234e38f ? fmaxf(most, fabsf(x)) : INFINITY;
+    }
+    __device__ __forceinline__ void join()
+    {
+        most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
+        most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
+    }
+    /* What brings the row's greatest value to 1 .. 2, a power of two; a row that is not finite to 0. */
+    __device__ __forceinline__ float shrink() const
+    {
+        uint32_t exponent = __float_as_uint(most) >> 23;
+        if (exponent == 255) return 0.0f;
+        if (exponent == 0) return 1.0f;
+        return __uint_as_float(exponent == 254 ? 0x00400000u : (254u - exponent) << 23);
+    }
+    /* Its inverse; NaN for a row that is not finite. */
+    __device__ __forceinline__ float stretch() const
+    {
+        uint32_t exponent = __float_as_uint(most) >> 23;
+        return exponent == 255 ? NAN : exponent == 0 ? 1.0f : __uint_as_float(exponent << 23);
+    }
+};
+
+/* A value times `shrink`, 0 where that is 0. */
+__device__ __forceinline__ uint32_t query_half(float x, float shrink)
+{
+    return shrink == 0.0f ? 0u : __half_as_ushort(__float2half_rn(x * shrink));
+}
 
 /* A side whose order of channels is known when the kernel is compiled: queries stay in registers. */
 template <typename P, typename SIDE> struct attend_keys {
     typedef typename SIDE::keys KEYS;
     static const int TILES_N = P::COLUMNS / 8, PAIRS = KEYS::D / 8;
     static const int SCRATCH = 0; /* shared memory of a warp */
-
-    struct query : query_scalars<P> {
-        uint32_t pairs[TILES_N][PAIRS]; /* column g (+ 8 n), in the order of the keys' pairs */
-    };
-
-    __device__ static void load(query &q, const typename SIDE::head &, const attend_layer &l, const attend_batch &b,
-                                const uint16_t *rows, const float *scales, const float *biases, const attend_run &run,
-                                uint8_t *, int lane)
-    {
-#pragma unroll
-        for (int n = 0; n < TILES_N; n++) {
-            bool present;
-            size_t row = q.row_of(l, b, run, n * 8 + lane / 4, &present);
-            float sum = 0.0f;
-#pragma unroll
-            for (int h = 0; h < PAIRS; h++) {
-                int first, second;
-                KEYS::channels(h, lane % 4, &first, &second);
-                uint32_t low = present ? rows[row * KEYS::D + first] : 0,
-                         high = present ? rows[row * KEYS::D + second] : 0;
-                sum += __half2float(__ushort_as_half((unsigned short)low)) +
-                       __half2float(__ushort_as_half((unsigned short)high));
-                q.pairs[n][h] = low | high << 16;
-            }
-            sum += __shfl_xor_sync(~0u, sum, 1);
-            sum += __shfl_xor_sync(~0u, sum, 2);
-            q.spread(n, present ? scales[row] : 0.0f, present && biases ? biases[row] : 0.0f, sum, lane);
-        }
-    }
+    static const bool BY_CHANNEL = SIDE::SCALE == STAGED_CH;
 
     /* Codes stand p bits to the left: queries take 2^(half of the most) / 2^p, scores the rest. */
     __device__ static __forceinline__ float lift()
     {
-        return (float)(1 << KEYS::power(PAIRS - 1) / 2);
+        return KEYS::CODES ? (float)(1 << KEYS::power(PAIRS - 1) / 2) : 1.0f;
     }
-    __device__ static __forceinline__ __half2 drop(int h)
-    {
-        return __float2half2_rn(lift() / (float)(1 << KEYS::power(h)));
-    }
+    __device__ static __forceinline__ float unit() { return KEYS::CODES ? ATTEND_CODE / lift() : 1.0f; }
 
-    /* Products of rows row0 (of the lane's g) and row1 with every column. */
-    __device__ static __forceinline__ void products(const uint8_t *codes, const uint8_t *table, int row0, int row1,
-                                                    const uint32_t pairs[TILES_N][PAIRS], int lane,
-                                                    float acc[TILES_N][4])
-    {
-        uint32_t top[PAIRS], low[PAIRS];
-        KEYS::load(codes, table, row0, lane, top);
-        KEYS::load(codes, table, row1, lane, low);
+    struct query : query_scalars<P> {
+        /* Of column g (+ 8 n), in the order of the keys' pairs: as factors of codes, and (scales per channel) as they
+         * are, for products with minima. */
+        uint32_t pairs[TILES_N][PAIRS], plain[TILES_N][PAIRS];
+        float sum[TILES_N];
+
+        __device__ __forceinline__ void load(const typename SIDE::head &, const attend_layer &l,
+                                             const attend_batch &b, const query_source &source, const attend_run &run,
+                                             uint8_t *, int lane)
+        {
 #pragma unroll
-        for (int n = 0; n < TILES_N; n++) {
-            acc[n][0] = acc[n][1] = acc[n][2] = acc[n][3] = 0.0f;
+            for (int n = 0; n < TILES_N; n++) {
+                bool present;
+                size_t row = this->row_of(l, b, run, n * 8 + lane / 4, &present);
+                float x[PAIRS][2];
+                query_range range;
 #pragma unroll
-            for (int i = 0; i < PAIRS / 2; i++) {
-                uint32_t a[4] = {top[2 * i], low[2 * i], top[2 * i + 1], low[2 * i + 1]};
-                mma_16x8x16(acc[n], a, &pairs[n][2 * i]);
+                for (int h = 0; h < PAIRS; h++) {
+                    int channel[2];
+                    KEYS::channels(h, lane % 4, &channel[0], &channel[1]);
+#pragma unroll
+                    for (int i = 0; i < 2; i++) {
+                        x[h][i] = present ? source.rows[row * KEYS::D + channel[i]] * source.factor : 0.0f;
+                        range.see(x[h][i]);
+                    }
+                }
+                range.join();
+                float shrink = range.shrink();
+                sum[n] = 0.0f;
+#pragma unroll
+                for (int h = 0; h < PAIRS; h++) {
+                    uint32_t pair = query_half(x[h][0], shrink) | query_half(x[h][1], shrink) << 16;
+                    float2 halves = __half22float2(*reinterpret_cast<__half2 *>(&pair));
+                    sum[n] += halves.x + halves.y;
+                    plain[n][h] = pair;
+                    pairs[n][h] = KEYS::CODES ? multiply_pairs(pair, drop(h)) : pair;
+                }
+                sum[n] += __shfl_xor_sync(~0u, sum[n], 1);
+                sum[n] += __shfl_xor_sync(~0u, sum[n], 2);
+                this->scale[n] = range.stretch();
+                this->bias[n] = present && source.bias ? source.bias[row] * source.factor : 0.0f;
             }
         }
+        __device__ static __forceinline__ __half2 drop(int h)
+        {
+            return __float2half2_rn(lift() / (float)(1 << KEYS::power(h)));
+        }
+    };
+
+    /* Products of row `row` of the lane's g with every column. */
+    __device__ static __forceinline__ void products(const uint8_t *codes, const uint8_t *table, int row,
+                                                    const uint32_t pairs[TILES_N][PAIRS], int lane,
+                                                    float out[TILES_N][2])
+    {
+        uint32_t keys[PAIRS];
+        row_products<TILES_N, PAIRS / 2> sums;
+        KEYS::load(codes, table, row, lane, keys);
+        sums.clear();
+        sums.add(pairs, keys);
+#pragma unroll
+        for (int n = 0; n < TILES_N; n++) out[n][0] = sums.of(n, 0), out[n][1] = sums.of(n, 1);
     }
 
     /* The query times the scales of a group of tokens, and its product with their minima. */
     __device__ static __forceinline__ void scale_query(const query &q, const uint8_t *stage, int group, int lane,
-                                                       uint32_t scaled[TILES_N][PAIRS], float zero[TILES_N][2])
+                                                       uint32_t scaled[TILES_N][PAIRS], float zero[TILES_N])
     {
         const uint16_t *s = (const uint16_t *)(stage + SIDE::SCALES) + group * SIDE::D;
         const uint16_t *m = (const uint16_t *)(stage + SIDE::MINIMA) + group * SIDE::D;
-        float acc[TILES_N][4] = {{0.0f}};
+        uint32_t minima[PAIRS];
 #pragma unroll
-        for (int i = 0; i < PAIRS / 2; i++) {
-            uint32_t minima[2];
-#pragma unroll
-            for (int j = 0; j < 2; j++) {
-                int first, second, h = 2 * i + j;
-                KEYS::channels(h, lane % 4, &first, &second);
-                uint32_t pair = s[first] | (uint32_t)s[second] << 16;
-                minima[j] = m[first] | (uint32_t)m[second] << 16;
-                __half2 factor = __hmul2(*reinterpret_cast<__half2 *>(&pair), drop(h));
-#pragma unroll
-                for (int n = 0; n < TILES_N; n++) scaled[n][h] = multiply_pairs(q.pairs[n][h], factor);
-            }
-            uint32_t a[4] = {minima[0], minima[0], minima[1], minima[1]};
-#pragma unroll
-            for (int n = 0; n < TILES_N; n++) mma_16x8x16(acc[n], a, &q.pairs[n][2 * i]);
-        }
-#pragma unroll
-        for (int n = 0; n < TILES_N; n++) zero[n][0] = acc[n][0], zero[n][1] = acc[n][1];
-    }
-
-    /* Scores (base 2) of the TILE tokens of a stage: [16 tokens][columns] by 16 tokens. */
-    __device__ static __forceinline__ void scores(const query &q, const typename SIDE::head &, const uint8_t *stage,
-                                                  const uint8_t *table, const uint8_t *, int lane,
-                                                  float out[P::TILE / 16][TILES_N][4])
-    {
-        uint32_t scaled[TILES_N][PAIRS];
-        float zero[TILES_N][2];
-        int g = lane / 4;
-        if (SIDE::SCALE == STAGED_TOK) {
-#pragma unroll
-            for (int h = 0; h < PAIRS; h++)
-#pragma unroll
-                for (int n = 0; n < TILES_N; n++) scaled[n][h] = multiply_pairs(q.pairs[n][h], drop(h));
-        }
-#pragma unroll
-        for (int i = 0; i < P::TILE / 16; i++) {
-            if (SIDE::SCALE == STAGED_CH && i * 16 % SIDE::TOKENS_OF_SCALE == 0)
-                scale_query(q, stage, i * 16 / SIDE::TOKENS_OF_SCALE, lane, scaled, zero);
-            products(stage, table, i * 16 + g, i * 16 + g + 8, SIDE::SCALE == STAGED_NONE ? q.pairs : scaled, lane,
-                     out[i]);
+        for (int h = 0; h < PAIRS; h++) {
+            int first, second;
+            KEYS::channels(h, lane % 4, &first, &second);
+            uint32_t pair = s[first] | (uint32_t)s[second] << 16;
+            minima[h] = m[first] | (uint32_t)m[second] << 16;
 #pragma unroll
             for (int n = 0; n < TILES_N; n++)
+                scaled[n][h] = multiply_pairs(q.pairs[n][h], *reinterpret_cast<__half2 *>(&pair));
+        }
+        row_products<TILES_N, PAIRS / 2> sums;
+        sums.clear();
+        sums.add(q.plain, minima);
 #pragma unroll
-                for (int e = 0; e < 4; e++) {
-                    int column = e % 2, token = i * 16 + g + e / 2 * 8;
-                    float x = out[i][n][e];
-                    if (KEYS::CODES) x *= ATTEND_CODE / lift();
-                    if (SIDE::SCALE == STAGED_CH) x += zero[n][column];
-                    if (SIDE::SCALE == STAGED_TOK)
-                        x = x * half_at(stage + SIDE::SCALES, token) +
-                            q.sum[n][column] * half_at(stage + SIDE::MINIMA, token);
-                    out[i][n][e] = x * q.scale[n][column] + q.bias[n][column];
-                }
+        for (int n = 0; n < TILES_N; n++) zero[n] = sums.of(n, 0);
+    }
+
+    /* Of the TILE tokens of a stage. */
+    template <int BLOCKS>
+    __device__ static __forceinline__ void scores(const query &q, const typename SIDE::head &, const uint8_t *stage,
+                                                  const uint8_t *table, const uint8_t *, int lane,
+                                                  attend_scores<P, BLOCKS> &p)
+    {
+        uint32_t scaled[TILES_N][PAIRS];
+        float zero[TILES_N] = {0.0f};
+        q.finish(p);
+#pragma unroll
+        for (int i = 0; i < BLOCKS; i++) {
+            if (BY_CHANNEL && i * 8 % SIDE::TOKENS_OF_SCALE == 0)
+                scale_query(q, stage, i * 8 / SIDE::TOKENS_OF_SCALE, lane, scaled, zero);
+            products(stage, table, i * 8 + lane / 4, BY_CHANNEL ? scaled : q.pairs, lane, p.x[i]);
+            if (SIDE::SCALE == STAGED_TOK) scale_tokens(q, stage, i * 8 + lane % 4 * 2, p.x[i]);
+#pragma unroll
+            for (int n = 0; n < TILES_N; n++) p.bias[i][n] += zero[n] * q.scale[n];
+        }
+        if (BY_CHANNEL) {
+#pragma unroll
+            for (int n = 0; n < TILES_N; n++) p.scale[n] *= unit();
+        }
+    }
+
+    /* `token` and the next have a scale and a minimum each. */
+    __device__ static __forceinline__ void scale_tokens(const query &q, const uint8_t *stage, int token,
+                                                        float x[TILES_N][2])
+    {
+        float2 scale = __half22float2(*(const __half2 *)(stage + SIDE::SCALES + token * 2));
+        float2 minimum = __half22float2(*(const __half2 *)(stage + SIDE::MINIMA + token * 2));
+#pragma unroll
+        for (int n = 0; n < TILES_N; n++) {
+            x[n][0] = x[n][0] * (scale.x * unit()) + q.sum[n] * minimum.x;
+            x[n][1] = x[n][1] * (scale.y * unit()) + q.sum[n] * minimum.y;
         }
     }
 };

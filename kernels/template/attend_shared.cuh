@@ -15,12 +15,9 @@
 template <typename P, int DIM, int PAGE, int TILE, int MOST, int TABLE>
 struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
     typedef staged_shared<DIM, PAGE, TILE, MOST, TABLE> SIDE;
-    static const int TILES_N = P::COLUMNS / 8, BLOCKS = P::TILE / 16;
+    static const int TILES_N = P::COLUMNS / 8, BLOCKS = P::TILE / 8;
     /* Products of a row: d / 16, and what the last codes of two lengths leave empty. */
     static const int STEPS = DIM / 16 + 6, SCRATCH = STEPS * TILES_N * 256;
-
-    struct query : query_scalars<P> {
-    };
 
     /* Channel j of the four that lane t has at a product, or -1. */
     __device__ static __forceinline__ int channel_of(const shared_class &part, int product, int t, int j)
@@ -42,31 +39,41 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
         return part.c >= 4 ? (part.n + 3) / 4 * (part.c / 4) : (part.n * part.c + 15) / 16;
     }
 
-    __device__ static void load(query &q, const shared_head &head, const attend_layer &l, const attend_batch &b,
-                                const uint16_t *rows, const float *scales, const float *biases, const attend_run &run,
-                                uint8_t *scratch, int lane)
-    {
-        uint2 *pairs = (uint2 *)scratch;
-        __syncwarp();
+    struct query : query_scalars<P> {
+        __device__ __forceinline__ void load(const shared_head &head, const attend_layer &l, const attend_batch &b,
+                                             const query_source &source, const attend_run &run, uint8_t *scratch,
+                                             int lane)
+        {
+            uint2 *pairs = (uint2 *)scratch;
+            __syncwarp();
 #pragma unroll
-        for (int n = 0; n < TILES_N; n++) {
-            bool present;
-            size_t row = q.row_of(l, b, run, n * 8 + lane / 4, &present);
-            q.spread(n, present ? scales[row] : 0.0f, present ? biases[row] : 0.0f, 0.0f, lane);
-            int step = 0;
+            for (int n = 0; n < TILES_N; n++) {
+                bool present;
+                size_t row = this->row_of(l, b, run, n * 8 + lane / 4, &present);
+                const float *from = source.rows + row * DIM;
+                query_range range;
+                for (int i = lane % 4; present && i < DIM; i += 4) range.see(from[i] * source.factor);
+                range.join();
+                float shrink = range.shrink();
+                this->scale[n] = range.stretch();
+                this->bias[n] = present && source.bias ? source.bias[row] * source.factor : 0.0f;
+                int step = 0;
 #pragma unroll
-            for (int i = 0; i < 2; i++)
-                for (int product = 0; product < products_of(head.part[i]); product++, step++) {
-                    uint32_t x[4];
-                    for (int j = 0; j < 4; j++) {
-                        int channel = channel_of(head.part[i], product, lane % 4, j);
-                        x[j] = present && channel >= 0 ? rows[row * DIM + channel] : 0;
+                for (int i = 0; i < 2; i++)
+                    for (int product = 0; product < products_of(head.part[i]); product++, step++) {
+                        uint32_t x[4];
+                        for (int j = 0; j < 4; j++) {
+                            int channel = channel_of(head.part[i], product, lane % 4, j);
+                            x[j] = present && channel >= 0 ? query_half(from[channel] * source.factor, shrink) : 0;
+                        }
+                        pairs[(step * TILES_N + n) * 32 + lane] = make_uint2(x[0] | x[1] << 16, x[2] | x[3] << 16);
                     }
-                    pairs[(step * TILES_N + n) * 32 + lane] = make_uint2(x[0] | x[1] << 16, x[2] | x[3] << 16);
-                }
+            }
+            __syncwarp();
         }
-        __syncwarp();
-    }
+    };
+
+    typedef row_products<TILES_N, 1> row_sums;
 
     /* The lane's operands of one row: C / 4 products (one of the shorter lengths). */
     template <int C>
@@ -94,8 +101,7 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
 
     template <int C>
     __device__ static void add_class(const shared_head &head, const shared_class &part, const uint8_t *stage,
-                                     const uint8_t *table, const uint2 *pairs, int lane,
-                                     float acc[BLOCKS][TILES_N][4])
+                                     const uint8_t *table, const uint2 *pairs, int lane, row_sums sums[BLOCKS])
     {
         const int PRODUCTS = C < 4 ? 1 : C / 4;
         int n_groups = products_of(part) / PRODUCTS;
@@ -112,46 +118,39 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
                 }
 #pragma unroll
             for (int i = 0; i < BLOCKS; i++) {
-                uint32_t top[C < 4 ? 2 : C / 2], low[C < 4 ? 2 : C / 2];
-                look_up_row<C>(codes + i * 16 * head.n_codes, part, group, table, lane, top);
-                look_up_row<C>(codes + (i * 16 + 8) * head.n_codes, part, group, table, lane, low);
+                uint32_t keys[C < 4 ? 2 : C / 2];
+                look_up_row<C>(codes + i * 8 * head.n_codes, part, group, table, lane, keys);
 #pragma unroll
-                for (int k = 0; k < PRODUCTS; k++) {
-                    uint32_t a[4] = {top[2 * k], low[2 * k], top[2 * k + 1], low[2 * k + 1]};
-#pragma unroll
-                    for (int n = 0; n < TILES_N; n++) mma_16x8x16(acc[i][n], a, q[k][n]);
-                }
+                for (int k = 0; k < PRODUCTS; k++) sums[i].add(q[k], keys + 2 * k);
             }
         }
     }
 
     __device__ static __forceinline__ void scores(const query &q, const shared_head &head, const uint8_t *stage,
                                                   const uint8_t *tables, const uint8_t *scratch, int lane,
-                                                  float out[BLOCKS][TILES_N][4])
+                                                  attend_scores<P, BLOCKS> &p)
     {
         const uint2 *pairs = (const uint2 *)scratch;
+        row_sums sums[BLOCKS];
 #pragma unroll
-        for (int i = 0; i < BLOCKS; i++)
-#pragma unroll
-            for (int n = 0; n < TILES_N; n++) out[i][n][0] = out[i][n][1] = out[i][n][2] = out[i][n][3] = 0.0f;
+        for (int i = 0; i < BLOCKS; i++) sums[i].clear();
 #pragma unroll
         for (int i = 0; i < 2; i++, tables += TABLE) {
             const shared_class &part = head.part[i];
             switch (part.n ? part.c : 0) {
-            case 1: add_class<1>(head, part, stage, tables, pairs, lane, out); break;
-            case 2: add_class<2>(head, part, stage, tables, pairs, lane, out); break;
-            case 4: add_class<4>(head, part, stage, tables, pairs, lane, out); break;
-            case 8: add_class<8>(head, part, stage, tables, pairs, lane, out); break;
-            case 16: add_class<16>(head, part, stage, tables, pairs, lane, out); break;
+            case 1: add_class<1>(head, part, stage, tables, pairs, lane, sums); break;
+            case 2: add_class<2>(head, part, stage, tables, pairs, lane, sums); break;
+            case 4: add_class<4>(head, part, stage, tables, pairs, lane, sums); break;
+            case 8: add_class<8>(head, part, stage, tables, pairs, lane, sums); break;
+            case 16: add_class<16>(head, part, stage, tables, pairs, lane, sums); break;
             }
             pairs += products_of(part) * TILES_N * 32;
         }
+        q.finish(p);
 #pragma unroll
         for (int i = 0; i < BLOCKS; i++)
 #pragma unroll
-            for (int n = 0; n < TILES_N; n++)
-#pragma unroll
-                for (int e = 0; e < 4; e++) out[i][n][e] = out[i][n][e] * q.scale[n][e % 2] + q.bias[n][e % 2];
+            for (int n = 0; n < TILES_N; n++) p.x[i][n][0] = sums[i].of(n, 0), p.x[i][n][1] = sums[i].of(n, 1);
     }
 };
 
@@ -187,7 +186,7 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
     typedef staged_shared<DIM, PAGE, TILE, MOST, TABLE> SIDE;
     static const int TILES_N = P::COLUMNS / 8;
     static const int TILES = shared_tiles(DIM, MOST);
-    typedef attend_state<P, TILES> state;
+    typedef attend_state<P, TILES, 10> state;
 
     /* Slots of a class in lane g: group by group, entry by entry; `first` is its first slot. */
     template <int C, int GROUPS>
@@ -212,7 +211,7 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
 
     template <int C, int A, int B>
     __device__ static void add_all(state &s, const shared_head &head, const uint8_t *stage, const uint8_t *tables,
-                                   const float p[P::TILE / 16][TILES_N][4], int lane)
+                                   const float p[P::TILE / 8][TILES_N][2], int lane)
     {
         const int SLOTS = A * C + B * 2 * C, EVEN = (SLOTS + 1) / 2 * 2, WIDE = C < 16 ? 2 * C : 16;
         static_assert(EVEN / 2 <= TILES, "running sums");
@@ -226,7 +225,8 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
             if (B)
                 look_up_slots<WIDE, B>(stage, head.n_codes, head.part[1], tables + TABLE, tokens, lane, early + A * C,
                                        late + A * C);
-            transpose_weights<P>(p[i], weights);
+            const uint32_t minima[2] = {0, 0};
+            s.take(p + 2 * i, minima, weights);
 #pragma unroll
             for (int k = 0; k < EVEN / 2; k++) {
                 uint32_t a[4] = {early[2 * k], early[2 * k + 1], late[2 * k], late[2 * k + 1]};
@@ -239,7 +239,7 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
     /* The body of the head's combination, c and a being known: b from B up. */
     template <int C, int A, int B>
     __device__ static __forceinline__ void find_b(state &s, const shared_head &head, int b, const uint8_t *stage,
-                                                  const uint8_t *tables, const float p[P::TILE / 16][TILES_N][4],
+                                                  const uint8_t *tables, const float p[P::TILE / 8][TILES_N][2],
                                                   int lane)
     {
         if constexpr (B * 16 * C <= DIM + 16 * C) {
@@ -252,7 +252,7 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
     template <int C, int A>
     __device__ static __forceinline__ void find_a(state &s, const shared_head &head, int a, int b,
                                                   const uint8_t *stage, const uint8_t *tables,
-                                                  const float p[P::TILE / 16][TILES_N][4], int lane)
+                                                  const float p[P::TILE / 8][TILES_N][2], int lane)
     {
         if constexpr (A * 8 * C <= DIM + 8 * C) {
             if (a == A)
@@ -263,7 +263,8 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
     }
 
     __device__ static __forceinline__ void add(state &s, const shared_head &head, const uint8_t *stage,
-                                               const uint8_t *tables, float p[P::TILE / 16][TILES_N][4], int lane)
+                                               const uint8_t *tables, const float p[P::TILE / 8][TILES_N][2],
+                                               int lane)
     {
         int a = (head.part[0].n + 7) / 8, b = (head.part[1].n + 7) / 8;
         switch (head.part[0].c) {
@@ -275,15 +276,13 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
         }
     }
 
-    __device__ static __forceinline__ void leave(const state &s, const shared_head &head, float *result, int lane)
+    __device__ static __forceinline__ void leave(const state &s, const shared_head &head, float *result,
+                                                 uint32_t stride, float *shared, uint32_t n_present, int lane)
     {
-        /* Channels without a code are zero. */
-        int kept = head.part[0].n * head.part[0].c + head.part[1].n * head.part[1].c;
-        for (int i = lane; i < P::COLUMNS * (DIM - kept); i += 32)
-            result[i / (DIM - kept) * (2 + DIM) + 2 + kept + i % (DIM - kept)] = 0.0f;
+        for (int i = lane; i < 4 * DIM; i += 32) shared[i] = 0.0f; /* channels without a code */
         int of_first = (head.part[0].n + 7) / 8 * head.part[0].c;
         s.leave(
-            result, DIM, lane,
+            result, stride, DIM, shared, n_present, lane,
             [head, of_first](int slot, int g) {
                 const shared_class part = slot >= of_first ? head.part[1] : head.part[0]; /* no index: registers */
                 int at = slot >= of_first ? slot - of_first : slot, code = at / part.c * 8 + g;

@@ -1,5 +1,5 @@
-/* attend_units.cuh - the list of units that attend.cuh describes: how long it is, what its entries are, and where the
- * partial results of a run lie. */
+/* attend_units.cuh - the two lists of units that attend.cuh describes: how long they are, what their entries are, and
+ * where the partial results of a run lie. */
 #ifndef KERNELS_TEMPLATE_ATTEND_UNITS_CUH
 #define KERNELS_TEMPLATE_ATTEND_UNITS_CUH
 #include "template/attend_args.h"
@@ -21,11 +21,6 @@ __device__ __forceinline__ attend_sight sight_of(const attend_batch &b, uint32_t
     return s;
 }
 
-/* Units of a sequence that some query sees: of pages and of fp16 rows those from the first one on. */
-struct attend_extent {
-    uint32_t first_tile, n_tiles, first_exact, n_exact;
-};
-
 /* Units begin .. end - 1 of the pages, or of the fp16 rows, of one sequence and head: what one warp does of them. */
 struct attend_run {
     uint32_t head, sequence, slot;
@@ -34,7 +29,6 @@ struct attend_run {
     uint32_t begin, end;
     uint32_t first_column; /* of those of the head that the warp has */
     uint32_t result;       /* index of its partial result */
-    bool exact;
 };
 
 /* Of n, when `parts` have equal shares and the last ones what is left. */
@@ -43,19 +37,25 @@ __host__ __device__ __forceinline__ uint32_t share_of(uint32_t n, uint32_t parts
     return (n + parts - 1) / parts;
 }
 
-/* Row r of the fp16 rows is token r, or behind the sinks token r + n_packed. */
-__device__ __forceinline__ attend_extent extent_of(const attend_batch &b, uint32_t n_tokens, uint32_t n_packed,
-                                                   uint32_t sinks, uint32_t tile)
+/* Units of a sequence that some query sees: n of them, from the first one on. Row r of the fp16 rows is token r, or
+ * behind the sinks token r + n_packed. */
+struct attend_extent {
+    uint32_t first, n;
+};
+__device__ __forceinline__ uint32_t hidden_packed(const attend_sequence &s, uint32_t sinks)
 {
-    int oldest = sight_of(b, n_tokens).oldest;
-    uint32_t hidden = oldest > 0 ? (uint32_t)oldest : 0, behind = hidden > sinks ? hidden - sinks : 0;
-    uint32_t hidden_packed = behind < n_packed ? behind : n_packed;
-    attend_extent e;
-    e.first_tile = hidden_packed / tile;
-    e.n_tiles = n_packed / tile - e.first_tile;
-    e.first_exact = (hidden - hidden_packed) / EXACT_TOKENS;
-    e.n_exact = share_of(n_tokens - n_packed, EXACT_TOKENS) - e.first_exact;
-    return e;
+    uint32_t behind = s.n_hidden > sinks ? s.n_hidden - sinks : 0;
+    return behind < s.n_packed ? behind : s.n_packed;
+}
+__device__ __forceinline__ attend_extent tiles_of(const attend_sequence &s, uint32_t sinks, uint32_t tile)
+{
+    uint32_t first = hidden_packed(s, sinks) / tile;
+    return attend_extent{first, s.n_packed / tile - first};
+}
+__device__ __forceinline__ attend_extent rows_of(const attend_sequence &s, uint32_t sinks)
+{
+    uint32_t first = (s.n_hidden - hidden_packed(s, sinks)) / EXACT_TOKENS;
+    return attend_extent{first, share_of(s.n_tokens - s.n_packed, EXACT_TOKENS) - first};
 }
 
 /* A head's columns, queries times heads of the group, are `tiles` of P::COLUMNS, each of which has to go over all
@@ -77,7 +77,13 @@ __host__ __device__ __forceinline__ attend_columns columns_of(uint32_t n_queries
     return c;
 }
 
-/* A block's share of the list is cut where a head ends; its parts have equal shares of each such piece, those behind
+/* Tiles of pages, and units of fp16 rows: [n_sequences + 1], those of a head that come before each sequence. */
+__device__ __forceinline__ const uint32_t *units_of(const attend_work &w, const attend_batch &b, bool exact)
+{
+    return w.units + (exact ? b.n_sequences + 1 : 0);
+}
+
+/* A block's share of the pages is cut where a head ends; its parts have equal shares of each such piece, those behind
  * the last unit none. Numbers of parts in the grid leave these out, so that a run's parts have numbers without a gap:
  * a piece that goes on in the next block ends with the last number of its block. */
 struct attend_piece {
@@ -112,66 +118,76 @@ __device__ __forceinline__ uint32_t part_of(const attend_piece &p, uint32_t at)
     return ((at - p.begin + 1) * p.parts - 1) / (p.end - p.begin);
 }
 
-/* Where partial results of a tile of columns lie: run number (pages 2 i, fp16 rows 2 i + 1 of the i-th head and
- * sequence) plus the part's number in the grid; a head more than before makes up for a block whose parts begin anew.
- * No two are the same, and those of a run lie side by side. */
-__device__ __forceinline__ uint32_t result_of(uint32_t head, uint32_t sequence, uint32_t n_sequences, bool exact,
-                                              uint32_t part, uint32_t n_parts)
+/* Where partial results of a tile of columns lie: first those of pages, then those of fp16 rows; the number of the
+ * run's head and sequence plus the part's number in the grid, for pages and a head more than before, since there
+ * parts begin anew where a head ends inside a block's share. No two are the same, and those of one head and sequence
+ * lie side by side. */
+__device__ __forceinline__ uint32_t result_of(uint32_t head, uint32_t sequence, uint32_t n_sequences, uint32_t part,
+                                              uint32_t n_parts)
 {
-    return (head * n_sequences + sequence) * 2 + exact + part + head * n_parts;
+    return head * n_sequences + sequence + part + head * n_parts;
+}
+__host__ __device__ __forceinline__ uint32_t page_results(uint32_t n_heads, uint32_t n_sequences, uint32_t n_blocks,
+                                                          uint32_t n_parts)
+{
+    return n_heads * n_sequences + n_blocks * n_parts + n_heads * n_parts;
+}
+__device__ __forceinline__ uint32_t first_result(uint32_t n_heads, uint32_t n_sequences, uint32_t n_blocks,
+                                                 uint32_t n_parts, uint32_t tile, bool exact)
+{
+    return (2 * tile + exact) * page_results(n_heads, n_sequences, n_blocks, n_parts);
 }
 
-/* How many there may be of a tile of columns. */
-__host__ __device__ __forceinline__ uint32_t results_of_tile(uint32_t n_heads, uint32_t n_sequences,
-                                                             uint32_t n_blocks, uint32_t n_parts)
-{
-    return n_heads * n_sequences * 2 + n_blocks * n_parts + n_heads * n_parts;
-}
-
-/* How many there may be with so many queries or fewer: tiles * parts is at most n_warps, or one part has them all. */
+/* How many there may be in all, with so many queries or fewer: tiles * parts is at most n_warps, or one part has them
+ * all. */
 __host__ __device__ __forceinline__ uint32_t results_of(uint32_t n_heads, uint32_t n_sequences, uint32_t n_blocks,
-                                                        uint32_t n_warps, uint32_t n_tiles_of_columns)
+                                                        uint32_t n_warps, uint32_t n_tiles)
 {
-    uint32_t n_parts = n_tiles_of_columns > n_warps ? n_tiles_of_columns : n_warps;
-    return n_tiles_of_columns * n_heads * n_sequences * 2 + (n_blocks + n_heads) * n_parts;
+    uint32_t n_parts = n_tiles > n_warps ? n_tiles : n_warps;
+    return 2 * (n_tiles * n_heads * n_sequences + (n_blocks + n_heads) * n_parts);
 }
 
-/* The run of unit `at` as far as `end`, for a part of the grid, with the first tile of columns. */
+/* The last of n >= 1 ascending numbers that is not greater than x, as no. 0 is not. All lanes of a warp. */
+__device__ __forceinline__ uint32_t last_below(const uint32_t *numbers, uint32_t n, uint32_t x, uint32_t lane)
+{
+    uint32_t low = 0;
+    while (n > 1) {
+        uint32_t step = share_of(n, 32), at = lane * step;
+        uint32_t is_below = __ballot_sync(~0u, at < n && numbers[low + at] <= x);
+        uint32_t skip = ((uint32_t)__popc(is_below) - 1) * step;
+        low += skip;
+        n = step < n - skip ? step : n - skip;
+    }
+    return low;
+}
+
+/* The run that begins at unit `at` of a list and goes no further than `end`, with the first tile of columns; tile: of
+ * pages, 0: fp16 rows. All lanes of a warp. */
 __device__ __forceinline__ attend_run run_at(const attend_layer &l, const attend_batch &b, const attend_work &w,
-                                             uint32_t at, uint32_t end, uint32_t tile, uint32_t part,
-                                             uint32_t n_parts)
+                                             uint32_t tile, uint32_t at, uint32_t end, uint32_t lane)
 {
     attend_run run;
-    uint32_t of_head = w.units[b.n_sequences], low = 0, high = b.n_sequences;
+    const uint32_t *units = units_of(w, b, tile == 0);
+    uint32_t of_head = units[b.n_sequences];
     run.head = at / of_head;
-    uint32_t head_begin = run.head * of_head, left = at - head_begin;
-    while (high - low > 1) { /* the last sequence that begins at `left` or before: empty ones are passed over */
-        uint32_t middle = (low + high) / 2;
-        if (w.units[middle] <= left)
-            low = middle;
-        else
-            high = middle;
-    }
-    run.sequence = low;
-    run.slot = b.slots[low];
-    run.n_tokens = l.length[run.slot];
-    run.n_packed = l.packed[run.slot];
-    run.sight = sight_of(b, run.n_tokens);
-    attend_extent e = extent_of(b, run.n_tokens, run.n_packed, l.sinks, tile);
-    uint32_t begin = left - w.units[low], limit = end - head_begin - w.units[low];
-    run.exact = begin >= e.n_tiles;
-    uint32_t first = run.exact ? e.first_exact : e.first_tile, n_units = run.exact ? e.n_exact : e.n_tiles,
-             offset = run.exact ? e.n_tiles : 0;
-    run.begin = first + begin - offset;
-    run.end = first + (limit - offset < n_units ? limit - offset : n_units);
+    uint32_t left = at - run.head * of_head;
+    run.sequence = last_below(units, b.n_sequences, left, lane); /* empty ones are passed over */
+    attend_sequence s = w.sequences[run.sequence];
+    run.slot = s.slot, run.n_tokens = s.n_tokens, run.n_packed = s.n_packed;
+    run.sight = sight_of(b, s.n_tokens);
     run.first_column = 0;
-    run.result = result_of(run.head, run.sequence, b.n_sequences, run.exact, part, n_parts);
+    attend_extent e = tile ? tiles_of(s, l.sinks, tile) : rows_of(s, l.sinks);
+    uint32_t begin = left - units[run.sequence], n = e.n - begin < end - at ? e.n - begin : end - at;
+    run.begin = e.first + begin;
+    run.end = run.begin + n;
     return run;
 }
 
-__host__ __device__ __forceinline__ uint32_t result_floats(int columns, int exact_dim, int latent_dim)
+/* A column's partial result: maximum, sum of weights, two of padding, channels. */
+#define RESULT_CHANNELS 4
+__host__ __device__ __forceinline__ uint32_t result_floats(uint32_t exact_dim, uint32_t latent_dim)
 {
-    return (uint32_t)columns * (2u + (uint32_t)(exact_dim > latent_dim ? exact_dim : latent_dim));
+    return RESULT_CHANNELS + (exact_dim > latent_dim ? exact_dim : latent_dim);
 }
 
 #endif

@@ -52,15 +52,13 @@ typedef struct query_rows {
 static kvc_status attend_alike(const kvc_cuda_cache *cache, const cuda_layer *l, const kvc_batch *batch,
                                uint32_t first, uint32_t n, size_t row, const query_rows *q, kvc_error *err)
 {
-    attend_work work = cache->work;
     attend_batch b = {.n_sequences = n,
                       .n_queries = batch->n_tokens[first],
                       .score_scale = q->options.score_scale,
                       .sliding_window = q->options.sliding_window,
                       .softcap = q->options.softcap};
     size_t at = row * cache->n_query_heads * cache->head_dim;
-    if (!l->attend.fold) work.latent = work.exact, work.latent_scale = work.exact_scale;
-    KVC_TRY_CUDA(kernel_attend(l->kernel, &l->attend, &b, &work, cache->words.at + cache->words.slots + first,
+    KVC_TRY_CUDA(kernel_attend(l->kernel, &l->attend, &b, &cache->work, cache->words.at + cache->words.slots + first,
                                batch->sequences + first, q->queries + at * (q->dtype == KVC_F32 ? 4 : 2), q->dtype,
                                cache->queries + at, q->out + at, q->stream));
     return KVC_OK;

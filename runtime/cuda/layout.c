@@ -102,12 +102,10 @@ static void place_work(arena *a, kvc_cuda_cache *cache)
         partial = own > partial ? own : partial;
         if (l->attend.key_latent > latent) latent = l->attend.key_latent;
     }
-    w->exact = arena_place(a, rows * cache->head_dim, sizeof *w->exact);
     w->latent = arena_place(a, rows * latent, sizeof *w->latent);
-    w->exact_scale = arena_place(a, rows, sizeof *w->exact_scale);
-    w->latent_scale = arena_place(a, rows, sizeof *w->latent_scale);
     w->query_bias = arena_place(a, rows, sizeof *w->query_bias);
-    w->units = arena_place(a, (uint64_t)n + 1, sizeof *w->units);
+    w->units = arena_place(a, 2 * ((uint64_t)n + 1), sizeof *w->units);
+    w->sequences = arena_place(a, n, sizeof *w->sequences);
     w->partial = arena_place(a, partial, sizeof *w->partial);
     cache->queries = arena_place(a, rows * cache->head_dim, sizeof *cache->queries);
 }

@@ -16,15 +16,14 @@ void cuda_unfold_map(const kvc_coder *values, float *unfold, float *mean, float 
 {
     uint32_t d = values->head_dim, latent_dim = values->latent_dim;
     memset(mean, 0, (size_t)values->n_kv_heads * d * sizeof *mean);
-    for (uint32_t head = 0; head < values->n_kv_heads; head++, unfold += (size_t)d * latent_dim) {
+    memset(unfold, 0, (size_t)values->n_kv_heads * d * latent_dim * sizeof *unfold);
+    for (uint32_t head = 0; head < values->n_kv_heads; head++, mean += d) {
         float latent[KVC_MAX_ROW] = {0};
-        kvc_coder_unfold_output(values, head, latent, 1.0f, mean + (size_t)head * d, work);
-        for (uint32_t i = 0; i < latent_dim; i++) {
-            float out[KVC_MAX_ROW] = {0};
+        kvc_coder_unfold_output(values, head, latent, 1.0f, mean, work);
+        for (uint32_t i = 0; i < latent_dim; i++, unfold += d) {
             latent[i] = 1.0f;
-            kvc_coder_unfold_output(values, head, latent, 0.0f, out, work);
+            kvc_coder_unfold_output(values, head, latent, 0.0f, unfold, work);
             latent[i] = 0.0f;
-            for (uint32_t j = 0; j < d; j++) unfold[(size_t)j * latent_dim + i] = out[j];
         }
     }
 }

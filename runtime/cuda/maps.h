@@ -17,7 +17,7 @@ static inline bool cuda_has_map(const kvc_coder *coder)
 
 /*  fold [heads][d][latent]  out; bias [heads][d]  out: a query's bias is its product with it */
 void cuda_fold_map(const kvc_coder *keys, float *fold, float *bias);
-/*  unfold [heads][d][latent]  out; mean [heads][d]  out: what a mass of 1 adds; work [kvc_coder_work()] */
+/*  unfold [heads][latent][d]  out; mean [heads][d]  out: what a mass of 1 adds; work [kvc_coder_work()] */
 void cuda_unfold_map(const kvc_coder *values, float *unfold, float *mean, float *work);
 
 /* Of vq and lut, borrowed from the constants; all NULL and 0 for other symbols. */

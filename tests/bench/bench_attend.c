@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include "cfg_write.h"
+#include "stream_read.h"
 
 typedef struct shape {
     uint32_t n_query_heads, n_kv_heads, head_dim;
@@ -24,25 +24,6 @@ static void die(const char *what, const kvc_error *err)
     exit(1);
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t); /* what other programs take does not count */
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *times, int n)
-{
-    qsort(times, (size_t)n, sizeof *times, by_value);
-    return times[n / 2];
-}
-
 /* xorshift: the figures must not depend on anything but the machine. */
 static float uniform(uint64_t *state)
 {
@@ -52,29 +33,14 @@ static float uniform(uint64_t *state)
     return (float)(*state >> 40) * 0x1p-23f - 1.0f;
 }
 
-__attribute__((target_clones("default", "avx2"))) static uint64_t sum_words(const uint64_t *words, size_t n)
+/* Bytes per second of a plain read. */
+static double read_rate(int repeats)
 {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < n; i++) sum += words[i];
-    return sum;
-}
-
-/* Bytes per second of a plain read of 256 MiB. */
-static double stream_read(int repeats)
-{
-    size_t bytes = 256u << 20;
-    uint64_t *buffer = aligned_alloc(64, bytes), sum = 0;
+    stream_memory memory;
     double *times = malloc((size_t)repeats * sizeof *times);
-    if (!buffer || !times) exit(1);
-    memset(buffer, 1, bytes);
-    for (int i = 0; i < repeats; i++) {
-        double start = now();
-        sum += sum_words(buffer, bytes / sizeof *buffer);
-        times[i] = now() - start;
-    }
-    double rate = (double)bytes / median(times, repeats);
-    if (sum == 0) puts(""); /* the sum is used */
-    free(buffer);
+    if (!stream_open(&memory) || !times) exit(1);
+    double rate = stream_rate(&memory, times, (size_t)repeats);
+    stream_close(&memory);
     free(times);
     return rate;
 }
@@ -207,11 +173,11 @@ static double time_attend(const kvc_cache *cache, shape s, int cold, int repeats
     kvc_batch one = {1, &(uint32_t){0}, &(uint32_t){1}};
     for (int i = 0; i < repeats; i++) {
         if (cold) evict();
-        double start = now();
+        double start = thread_seconds();
         if (kvc_cache_attend(cache, 0, &one, q, KVC_F32, out, work, NULL, &err) != KVC_OK) die("attend", &err);
-        times[i] = now() - start;
+        times[i] = thread_seconds() - start;
     }
-    double seconds = median(times, repeats);
+    double seconds = median_of(times, (size_t)repeats);
     free(q);
     free(times);
     free(work);
@@ -254,12 +220,12 @@ static void bench_open(void)
     if (fd < 0 || write(fd, bytes, n_bytes) != (ssize_t)n_bytes) exit(1);
     for (int i = 0; i < N; i++) {
         kvc_config *cfg;
-        double start = now();
+        double start = thread_seconds();
         if (kvc_config_open(&cfg, path, &err) != KVC_OK) die("open", &err);
         kvc_config_close(cfg);
-        times[i] = now() - start;
+        times[i] = thread_seconds() - start;
     }
-    printf("open + validate + close: %.1f us for %zu bytes, 32 layers\n", 1e6 * median(times, N), n_bytes);
+    printf("open + validate + close: %.1f us for %zu bytes, 32 layers\n", 1e6 * median_of(times, N), n_bytes);
     close(fd);
     unlink(path);
     free(bytes);
@@ -293,8 +259,8 @@ int main(int argc, char **argv)
     int repeats = argc > 1 ? atoi(argv[1]) : 11;
     const char *only = argc > 2 ? argv[2] : "";
     if (repeats < 1) repeats = 1;
-    double stream = stream_read(repeats);
-    printf("streaming read of 256 MiB: %.2f GB/s\n", stream * 1e-9);
+    double stream = read_rate(repeats);
+    printf("streaming read: %.2f GB/s\n", stream * 1e-9);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         printf("%u query heads, %u KV heads, head dimension %u\n", shapes[i].n_query_heads, shapes[i].n_kv_heads,
                shapes[i].head_dim);

@@ -171,40 +171,39 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
     l.packed = a.copy(packs.data(), packs.size());
     l.page_stride = n_pages, l.capacity = capacity, l.n_heads = n_heads, l.sinks = SINKS;
     l.key_latent = key_side::D, l.value_latent = value_side::D;
-    if (key_side::TABLE) { /* a basis: queries and outputs go through it */
+    if (key_side::ENTRIES) { /* a basis: queries and outputs go through it */
         float *maps = a.make<float>(n_heads * d * d), *bias = a.make<float>(n_heads * d);
         fill_floats<<<1024, 256>>>(maps, n_heads * d * d, 0.1f);
         fill_floats<<<64, 256>>>(bias, n_heads * d, 0.1f);
         l.fold = l.unfold = maps, l.bias = l.mean = bias;
     }
     attend_work w;
-    w.exact = a.make<uint16_t>(rows * d), w.exact_scale = a.make<float>(rows);
-    w.latent = l.fold ? a.make<uint16_t>(rows * d) : w.exact,
-    w.latent_scale = l.fold ? a.make<float>(rows) : w.exact_scale;
-    w.query_bias = a.make<float>(rows), w.units = a.make<uint32_t>(what.batch + 1);
-    w.partial = a.make<float>(results_of(n_heads, what.batch, n_blocks, P::WARPS, column_tiles<P>(n_queries)) *
-                              (size_t)result_floats(P::COLUMNS, P::D, P::D));
-    attend_batch b = {a.copy(slots.data(), slots.size()), what.batch, n_queries, 1.0f / sqrtf((float)d), 0, 0.0f};
+    w.latent = a.make<float>(rows * d), w.query_bias = a.make<float>(rows);
+    w.units = a.make<uint32_t>(2 * (what.batch + 1));
+    w.partial =
+        a.make<float>((size_t)results_of(n_heads, what.batch, n_blocks, P::WARPS, column_tiles<P>(n_queries)) *
+                      P::COLUMNS * result_floats(d, d));
     float *q = a.make<float>(rows * d), *out = a.make<float>(rows * d);
     fill_floats<<<1024, 256>>>(q, rows * d, 1.0f);
+    attend_batch b = {q, a.copy(slots.data(), slots.size()), what.batch, n_queries, 1.0f / sqrtf((float)d), 0, 0.0f};
     device_check(
         cudaFuncSetAttribute(attend_pages<P>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)kernel::SHARED_BYTES),
         name);
     device_sync("fill");
     double seconds = time_graph([&](cudaStream_t stream, int i) {
-        dim3 all(what.batch * n_queries, n_heads * P::GROUP);
         l.pool = pools[(size_t)i % pools.size()];
-        attend_count<<<1, 32, 0, stream>>>(l, b, w, P::TILE);
-        attend_fold<<<all, ENDS_THREADS, (d + l.key_latent + 8) * sizeof(float), stream>>>(l, b, w, q, d, P::GROUP);
+        attend_launch<P>(l, b, w, out, n_blocks, stream);
+    });
+    double page_seconds = time_graph([&](cudaStream_t stream, int i) {
+        l.pool = pools[(size_t)i % pools.size()];
         attend_pages<P><<<n_blocks, P::WARPS * 32, kernel::SHARED_BYTES, stream>>>(l, b, w);
-        attend_merge<<<all, ENDS_THREADS, (l.value_latent + 8) * sizeof(float), stream>>>(l, b, w, out,
-                                                                                          merge_of<P>(l, n_blocks));
     });
     double fp16_seconds =
         (double)what.batch * what.tokens * n_heads * d * 4 / ceiling; /* of reading fp16 at the ceiling */
-    printf("%-28s %3u x %6u  d %3u G %u  %8.1f us  %6.0f GB/s  %.2f of the ceiling  %5.2f x fp16 at the ceiling\n",
-           name, what.batch, what.tokens, d, P::GROUP, seconds * 1e6, (double)read / seconds * 1e-9,
-           (double)read / seconds / ceiling, fp16_seconds / seconds);
+    printf(
+        "%-22s %3u x %6u  d %3u G %u  %7.1f us (pages %7.1f)  %5.0f GB/s  %.2f of the ceiling  %5.2f x fp16 at it\n",
+        name, what.batch, what.tokens, d, P::GROUP, seconds * 1e6, page_seconds * 1e6, (double)read / seconds * 1e-9,
+        (double)read / seconds / ceiling, fp16_seconds / seconds);
     fflush(stdout);
 }
 
@@ -234,10 +233,10 @@ int main(int argc, char **argv)
     time_loads<128, 4, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 4, 64>>("int4.ch64 int4.tok", only);
     time_loads<128, 4, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 2, 64>>("int4.ch64 int2.tok", only);
     time_loads<128, 4, 64, 4, 8, int_ch<128, 2, 64, 64>, int_tok<128, 2, 64>>("int2.ch64 int2.tok", only);
-    time_loads<128, 4, 32, 4, 8, table<128, 2, 8, 32, 32>, table<128, 2, 8, 32, 32>>("vq2x8+klt", only);
-    time_loads<128, 4, 64, 3, 8, table<128, 2, 6, 64, 32>, table<128, 2, 6, 64, 32>>("vq2x6+klt", only);
-    time_loads<128, 4, 64, 4, 8, table<128, 4, 8, 64, 16>, table<128, 4, 8, 64, 16>>("vq4x8+klt", only);
-    time_loads<128, 4, 64, 4, 8, table<128, 8, 8, 64, 8>, table<128, 8, 8, 64, 8>>("vq8x8+klt", only);
+    time_loads<128, 4, 32, 4, 8, table<128, 2, 8, 32>, table<128, 2, 8, 32>>("vq2x8+klt", only);
+    time_loads<128, 4, 64, 3, 8, table<128, 2, 6, 64>, table<128, 2, 6, 64>>("vq2x6+klt", only);
+    time_loads<128, 4, 64, 4, 8, table<128, 4, 8, 64>, table<128, 4, 8, 64>>("vq4x8+klt", only);
+    time_loads<128, 4, 64, 4, 8, table<128, 8, 8, 64>, table<128, 8, 8, 64>>("vq8x8+klt", only);
     time_loads<128, 1, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 4, 64>>("G1 int4.ch64 int4.tok", only);
     time_loads<128, 8, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 4, 64>>("G8 int4.ch64 int4.tok", only);
     time_loads<64, 4, 64, 3, 8, int_ch<64, 4, 64, 64>, int_tok<64, 4, 64>>("d64 int4.ch64 int4.tok", only);

@@ -5,7 +5,7 @@ import sys
 import unittest
 from harness import TESTS, Cli, write
 
-COMMANDS = ["run", "profile", "solve", "compile", "eval", "generate", "inspect", "diff", "verify", "import"]
+COMMANDS = ["run", "profile", "solve", "compile", "eval", "generate", "inspect", "diff", "verify", "import", "bench"]
 
 
 class Usage(Cli):
@@ -50,6 +50,8 @@ class Usage(Cli):
         self.fails(2, "generate", "model", says="--prompt")
         self.fails(2, "generate", "model", "--prompt", "a", "--prompt-file", "b", says="--prompt")
         self.fails(2, "compile", "plan.yaml", "-o", "x", says="--model")
+        self.fails(2, "bench", says="--config")
+        self.fails(2, "bench", "cfg.bin", says=["too many", "--config"])
         self.fails(2, "eval", "model", "--text", "a.txt", "--config", "c", "--plan", "p", says="--plan")
 
     def test_wrong_values(self):

@@ -17,10 +17,9 @@ struct attend_params {
 template <int D, int BITS, int TILE, int GROUP> using int_ch = staged_int<D, BITS, 64, TILE, STAGED_CH, GROUP>;
 template <int D, int BITS, int TILE> using int_tok = staged_int<D, BITS, 64, TILE, STAGED_TOK, D>;
 template <int D, int TILE> using half_rows = staged_fp16<D, 64, TILE>;
-/* 32 KiB for each table where they fit. */
-template <int D, int TILE, int MOST> using shared = staged_shared<D, 64, TILE, MOST, 32768>;
-template <int D, int DIMS, int BITS, int TILE, int COPIES>
-using table = staged_table<D, DIMS, BITS, 64, TILE, COPIES>;
+/* 16 KiB for each table. */
+template <int D, int TILE, int MOST> using shared = staged_shared<D, 64, TILE, MOST, 16384>;
+template <int D, int DIMS, int BITS, int TILE> using table = staged_table<D, DIMS, BITS, 64, TILE>;
 
 /* Tiles of columns that a head has. */
 template <typename P> uint32_t column_tiles(uint32_t n_queries)
@@ -28,9 +27,25 @@ template <typename P> uint32_t column_tiles(uint32_t n_queries)
     return columns_of(n_queries, P::GROUP, P::COLUMNS, P::WARPS).tiles;
 }
 
-template <typename P> merge_shape merge_of(const attend_layer &l, uint32_t n_blocks)
+template <typename P> merge_shape merge_of(const attend_layer &l, const attend_batch &b, uint32_t n_blocks)
 {
-    return merge_shape{P::D, l.value_latent, P::GROUP, P::COLUMNS, P::TILE, n_blocks, P::WARPS};
+    return merge_shape{
+        P::D,    l.value_latent, P::GROUP, P::COLUMNS,
+        P::TILE, n_blocks,       P::WARPS, merge_rows(l.n_heads, b.n_sequences * b.n_queries * P::GROUP)};
+}
+
+/* The calls of one attention, in order. */
+template <typename P>
+void attend_launch(const attend_layer &l, const attend_batch &b, const attend_work &w, float *out, uint32_t n_blocks,
+                   cudaStream_t stream)
+{
+    merge_shape m = merge_of<P>(l, b, n_blocks);
+    dim3 prepare(prepare_blocks(l, b, P::GROUP), l.n_heads);
+    dim3 merge(share_of(b.n_sequences * b.n_queries * P::GROUP, m.rows), l.n_heads);
+    KVC_LAUNCH(attend_prepare, prepare, ENDS_THREADS, prepare_bytes(P::D), stream, l, b, w, (uint32_t)P::D,
+               (uint32_t)P::GROUP, (uint32_t)P::TILE);
+    KVC_LAUNCH(attend_pages<P>, n_blocks, P::WARPS * 32, attend<P>::SHARED_BYTES, stream, l, b, w);
+    KVC_LAUNCH(attend_merge, merge, merge_threads(P::D), merge_bytes(P::D, l.value_latent), stream, l, b, w, out, m);
 }
 
 #endif

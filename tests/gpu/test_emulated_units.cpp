@@ -9,7 +9,7 @@
 static int failures;
 
 struct grid {
-    uint32_t n_heads, n_sequences, of_sequence, n_blocks, n_parts; /* of_sequence: units, half of them pages */
+    uint32_t n_heads, n_sequences, of_sequence, n_blocks, n_parts; /* of_sequence: units of each */
 };
 
 static void fail(const grid &g, const char *what, uint32_t unit)
@@ -23,20 +23,17 @@ static void check(const grid &g)
 {
     uint32_t of_head = g.n_sequences * g.of_sequence, total = g.n_heads * of_head;
     uint32_t of_block = share_of(total, g.n_blocks);
-    uint32_t most = results_of_tile(g.n_heads, g.n_sequences, g.n_blocks, g.n_parts), last_run = ~0u, last_part = 0;
+    uint32_t most = page_results(g.n_heads, g.n_sequences, g.n_blocks, g.n_parts), last_run = ~0u, last_part = 0;
     int last = -1;
     for (uint32_t unit = 0; unit < total; unit++) {
         attend_piece p = piece_at(unit, of_block, of_head, total, g.n_parts);
-        uint32_t part = part_of(p, unit), in_head = unit % of_head,
-                 run = unit / of_head * g.n_sequences * 2 + in_head / g.of_sequence * 2 +
-                       (in_head % g.of_sequence * 2 >= g.of_sequence);
+        uint32_t part = part_of(p, unit), head = unit / of_head, sequence = unit % of_head / g.of_sequence;
         if (unit < p.begin || unit >= p.end || unit / of_block != (p.end - 1) / of_block)
             fail(g, "not its piece", unit);
         if (part >= p.parts || unit < part_begin(p, part) || unit >= part_begin(p, part + 1))
             fail(g, "not its part", unit);
-        uint32_t number = p.number + part;
-        int result =
-            (int)result_of(unit / of_head, in_head / g.of_sequence, g.n_sequences, run % 2, number, g.n_parts);
+        uint32_t number = p.number + part, run = head * g.n_sequences + sequence;
+        int result = (int)result_of(head, sequence, g.n_sequences, number, g.n_parts);
         bool same = run == last_run && number == last_part;
         if (same ? result != last : result <= last) fail(g, "a result that is another's", unit);
         if (run == last_run && number > last_part + 1) fail(g, "a gap in a run", unit);
@@ -51,7 +48,7 @@ static void check_columns(uint32_t n_warps)
     for (uint32_t n = 1; n <= 256; n++) {
         attend_columns c = columns_of(n, 8, 8, n_warps);
         if (c.tiles != n || c.together == 0 || c.together > c.tiles || c.parts * c.together > n_warps || !c.parts ||
-            n * results_of_tile(3, 5, 7, c.parts) > results_of(3, 5, 7, n_warps, n) ||
+            first_result(3, 5, 7, c.parts, n, false) > results_of(3, 5, 7, n_warps, n) ||
             results_of(3, 5, 7, n_warps, n) > results_of(3, 5, 7, n_warps, n + 1)) {
             failures++;
             fprintf(stderr, "%u tiles of columns, %u warps\n", n, n_warps);
@@ -71,21 +68,21 @@ static uint32_t oldest_seen(const attend_batch &b, uint32_t n_tokens)
 static void check_extent(uint32_t n_tokens, uint32_t n_packed, uint32_t sinks, const attend_batch &b)
 {
     const uint32_t tile = 16;
-    attend_extent e = extent_of(b, n_tokens, n_packed, sinks, tile);
-    uint32_t oldest = oldest_seen(b, n_tokens), pages = n_packed, rows = n_tokens - n_packed; /* the first one seen */
+    uint32_t oldest = oldest_seen(b, n_tokens), pages = n_packed, row = n_tokens - n_packed; /* the first one seen */
     for (uint32_t token = n_tokens; token-- > oldest;)
         if (token >= sinks && token < sinks + n_packed)
             pages = token - sinks;
         else
-            rows = token < sinks ? token : token - n_packed;
-    if (pages == n_packed ? e.n_tiles == 0
-                          : e.first_tile == pages / tile && e.first_tile + e.n_tiles == n_packed / tile)
-        if (e.first_exact == rows / EXACT_TOKENS &&
-            e.first_exact + e.n_exact == share_of(n_tokens - n_packed, EXACT_TOKENS))
-            return;
+            row = token < sinks ? token : token - n_packed;
+    int hidden = sight_of(b, n_tokens).oldest;
+    attend_sequence s = {0, n_tokens, n_packed, hidden > 0 ? (uint32_t)hidden : 0};
+    attend_extent tiles = tiles_of(s, sinks, tile), rows = rows_of(s, sinks);
+    bool good = tiles.first + tiles.n == n_packed / tile && rows.first == row / EXACT_TOKENS &&
+                rows.first + rows.n == share_of(n_tokens - n_packed, EXACT_TOKENS);
+    if (good && (pages == n_packed ? tiles.n == 0 : tiles.first == pages / tile)) return;
     failures++;
     fprintf(stderr, "%u tokens, %u packed, %u sinks, %u queries, window %u: tiles %u + %u, rows %u + %u\n", n_tokens,
-            n_packed, sinks, b.n_queries, b.sliding_window, e.first_tile, e.n_tiles, e.first_exact, e.n_exact);
+            n_packed, sinks, b.n_queries, b.sliding_window, tiles.first, tiles.n, rows.first, rows.n);
 }
 
 static void check_extents(void)
@@ -95,7 +92,7 @@ static void check_extents(void)
             for (uint32_t queries = 1; queries <= 16; queries += 5)
                 for (uint32_t window = 0; window <= 130; window++)
                     check_extent(sinks + n_packed + 40, n_packed, sinks,
-                                 attend_batch{NULL, 1, queries, 1.0f, window, 0.0f});
+                                 attend_batch{NULL, NULL, 1, queries, 1.0f, window, 0.0f});
 }
 
 int main(void)

@@ -18,13 +18,11 @@ template <typename P> static attend_work make_work(device_arena &a, const attend
     size_t rows = (size_t)s.n_sequences * s.n_queries * s.n_heads * s.group;
     size_t results = results_of(s.n_heads, s.n_sequences, n_blocks, P::WARPS, column_tiles<P>(s.n_queries));
     attend_work w;
-    w.exact = a.make<uint16_t>(rows * s.d);
-    w.exact_scale = a.make<float>(rows);
-    w.latent = c.layer.fold ? a.make<uint16_t>(rows * c.layer.key_latent) : w.exact;
-    w.latent_scale = c.layer.fold ? a.make<float>(rows) : w.exact_scale;
-    w.query_bias = a.make<float>(rows);
-    w.units = a.make<uint32_t>(s.n_sequences + 1);
-    w.partial = a.make<float>(results * result_floats(P::COLUMNS, (int)s.d, (int)c.layer.value_latent));
+    w.latent = c.layer.fold ? a.make<float>(rows * c.layer.key_latent) : NULL;
+    w.query_bias = c.layer.fold ? a.make<float>(rows) : NULL;
+    w.units = a.make<uint32_t>(2 * (s.n_sequences + 1));
+    w.sequences = a.make<attend_sequence>(s.n_sequences);
+    w.partial = a.make<float>(results * P::COLUMNS * result_floats(s.d, c.layer.value_latent));
     return w;
 }
 
@@ -54,26 +52,19 @@ template <typename P> static std::vector<float> outputs(const attend_case &c, co
     device_arena a;
     const attend_shape &s = c.shape;
     size_t n = (size_t)s.n_sequences * s.n_queries * s.n_heads * s.group * s.d;
-    dim3 rows(s.n_sequences * s.n_queries, s.n_heads * s.group);
     cudaStream_t stream = 0;
     attend_layer l = to_device(a, c);
     attend_work w = make_work<P>(a, c, n_blocks);
-    attend_batch b = {a.copy(c.slots, s.n_sequences), s.n_sequences,    s.n_queries,
-                      1.0f / sqrtf((float)s.d),       s.sliding_window, s.softcap};
-    const float *q = a.copy(queries, n);
+    attend_batch b = {a.copy(queries, n), a.copy(c.slots, s.n_sequences), s.n_sequences,
+                      s.n_queries,        1.0f / sqrtf((float)s.d),       s.sliding_window,
+                      s.softcap};
     float *out = a.make<float>(n);
-    device_check(cudaSuccess, "");
-    KVC_LAUNCH(attend_count, 1, 32, 0, stream, l, b, w, (uint32_t)P::TILE);
-    KVC_LAUNCH(attend_fold, rows, ENDS_THREADS, (s.d + l.key_latent + 8) * sizeof(float), stream, l, b, w, q, s.d,
-               s.group);
 #ifndef KVC_EMULATE
     device_check(cudaFuncSetAttribute(attend_pages<P>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                       (int)attend<P>::SHARED_BYTES),
                  "shared memory");
 #endif
-    KVC_LAUNCH(attend_pages<P>, n_blocks, P::WARPS * 32, attend<P>::SHARED_BYTES, stream, l, b, w);
-    KVC_LAUNCH(attend_merge, rows, ENDS_THREADS, (l.value_latent + 8) * sizeof(float), stream, l, b, w, out,
-               merge_of<P>(l, n_blocks));
+    attend_launch<P>(l, b, w, out, n_blocks, stream);
     device_sync(s.key);
     std::vector<float> got(n);
     device_copy(got.data(), out, n * sizeof(float));
@@ -175,10 +166,8 @@ static void check_batches(void)
     QUERIES(64, 1, 8, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok");
     QUERIES(64, 7, 8, 8, 32, int_ch<64 AND 2 AND 32 AND 32>, int_tok<64 AND 8 AND 32>, "int2.ch32", "int8.tok");
     QUERIES(128, 4, 8, 8, 64, int_tok<128 AND 4 AND 64>, int_tok<128 AND 2 AND 64>, "int4.tok", "int2.tok");
-    QUERIES(64, 4, 8, 8, 64, table<64 AND 4 AND 8 AND 64 AND 2>, table<64 AND 4 AND 8 AND 64 AND 2>, "vq4x8+klt",
-            "vq4x8+klt");
-    QUERIES(64, 8, 8, 4, 64, table<64 AND 8 AND 8 AND 64 AND 2>, table<64 AND 2 AND 6 AND 64 AND 2>, "vq8x8",
-            "vq2x6+klt");
+    QUERIES(64, 4, 8, 8, 64, table<64 AND 4 AND 8 AND 64>, table<64 AND 4 AND 8 AND 64>, "vq4x8+klt", "vq4x8+klt");
+    QUERIES(64, 8, 8, 4, 64, table<64 AND 8 AND 8 AND 64>, table<64 AND 2 AND 6 AND 64>, "vq8x8", "vq2x6+klt");
     QUERIES(64, 4, 8, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[8]x8+klt", "vq[8]x8+klt");
     QUERIES(64, 16, 16, 4, 32, shared<64 AND 32 AND 64>, int_tok<64 AND 4 AND 32>, "vq[12]x8+klt", "int4.tok");
 }
@@ -210,18 +199,13 @@ static void check_shared(void)
 
 static void check_tables(void)
 {
-    CASE(128, 4, 8, 64, table<128 AND 4 AND 8 AND 64 AND 8>, table<128 AND 4 AND 8 AND 64 AND 16>, "vq4x8+klt",
-         "vq4x8+klt", 1);
-    CASE(128, 8, 8, 64, table<128 AND 8 AND 8 AND 64 AND 8>, table<128 AND 8 AND 8 AND 64 AND 1>, "vq8x8+klt",
-         "vq8x8+klt", 1);
-    CASE(128, 4, 8, 64, table<128 AND 2 AND 8 AND 64 AND 32>, table<128 AND 2 AND 6 AND 64 AND 1>, "vq2x8+klt",
-         "vq2x6+klt", 1);
-    CASE(64, 4, 8, 64, table<64 AND 1 AND 4 AND 64 AND 32>, table<64 AND 1 AND 4 AND 64 AND 2>, "lut4", "lut4", 1);
-    CASE(256, 2, 8, 32, table<256 AND 16 AND 8 AND 32 AND 4>, table<256 AND 16 AND 8 AND 32 AND 2>, "vq16x8",
-         "vq16x8", 1);
-    CASE(96, 3, 8, 64, table<96 AND 4 AND 8 AND 64 AND 2>, table<96 AND 4 AND 8 AND 64 AND 1>, "vq4x8", "vq4x8+klt",
-         2);
-    CASE(64, 4, 8, 64, table<64 AND 4 AND 8 AND 64 AND 2>, int_tok<64 AND 4 AND 64>, "vq4x8+klt", "int4.tok+had", 1);
+    CASE(128, 4, 8, 64, table<128 AND 4 AND 8 AND 64>, table<128 AND 4 AND 8 AND 64>, "vq4x8+klt", "vq4x8+klt", 1);
+    CASE(128, 8, 8, 64, table<128 AND 8 AND 8 AND 64>, table<128 AND 8 AND 8 AND 64>, "vq8x8+klt", "vq8x8+klt", 1);
+    CASE(128, 4, 8, 64, table<128 AND 2 AND 8 AND 64>, table<128 AND 2 AND 6 AND 64>, "vq2x8+klt", "vq2x6+klt", 1);
+    CASE(64, 4, 8, 64, table<64 AND 1 AND 4 AND 64>, table<64 AND 1 AND 4 AND 64>, "lut4", "lut4", 1);
+    CASE(256, 2, 8, 32, table<256 AND 16 AND 8 AND 32>, table<256 AND 16 AND 8 AND 32>, "vq16x8", "vq16x8", 1);
+    CASE(96, 3, 8, 64, table<96 AND 4 AND 8 AND 64>, table<96 AND 4 AND 8 AND 64>, "vq4x8", "vq4x8+klt", 2);
+    CASE(64, 4, 8, 64, table<64 AND 4 AND 8 AND 64>, int_tok<64 AND 4 AND 64>, "vq4x8+klt", "int4.tok+had", 1);
 }
 
 /* A sliding window that ends in the fp16 window, in a page, at a page's border, among the sinks, at the first token,
@@ -239,7 +223,7 @@ static void check_windows(void)
 {
     WINDOW(64, 4, 8, 16, half_rows<64 AND 16>, half_rows<64 AND 16>, "fp16", "fp16");
     WINDOW(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok");
-    WINDOW(64, 16, 16, 32, table<64 AND 4 AND 8 AND 32 AND 2>, int_tok<64 AND 4 AND 32>, "vq4x8+klt", "int4.tok");
+    WINDOW(64, 16, 16, 32, table<64 AND 4 AND 8 AND 32>, int_tok<64 AND 4 AND 32>, "vq4x8+klt", "int4.tok");
     WINDOW(64, 3, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[2]x8+klt", "vq[8]x8+klt");
 }
 
@@ -257,7 +241,7 @@ static void check_softcap(void)
 {
     CAPPED(64, 4, 8, 16, half_rows<64 AND 16>, half_rows<64 AND 16>, "fp16", "fp16");
     CAPPED(256, 2, 8, 32, int_ch<256 AND 4 AND 32 AND 64>, int_tok<256 AND 4 AND 32>, "int4.ch64", "int4.tok");
-    CAPPED(64, 4, 16, 64, table<64 AND 4 AND 8 AND 64 AND 2>, int_tok<64 AND 4 AND 64>, "vq4x8+klt", "int4.tok");
+    CAPPED(64, 4, 16, 64, table<64 AND 4 AND 8 AND 64>, int_tok<64 AND 4 AND 64>, "vq4x8+klt", "int4.tok");
     CAPPED(64, 3, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[8]x8+klt", "vq[8]x8+klt");
 }
 

@@ -97,6 +97,10 @@ static inline uint32_t __ballot_sync(uint32_t, int predicate)
     return bits;
 }
 
+static inline int __popc(uint32_t x)
+{
+    return __builtin_popcount(x);
+}
 static inline int __any_sync(uint32_t mask, int predicate)
 {
     return __ballot_sync(mask, predicate) != 0;
