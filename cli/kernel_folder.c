@@ -2,10 +2,12 @@
  *
  *     DIR/source/...          the template's files, and a header of parameters for each kernel
  *     DIR/NAME.fatbin         (by nvcc) or .cubin (by NVRTC): the image of a kernel
- *     DIR/manifest.json       taken away before the first image changes, written when all are there */
+ *     DIR/kernels.list        which image serves which layer, for libkvc_cuda
+ *     DIR/manifest.json       both are taken away before the first image changes, written when all are there */
 #include "kernel_folder.h"
 #include "console.h"
 #include "kernel_build.h"
+#include "kernel_list.h"
 #include "kernel_manifest.h"
 #include "kernel_source.h"
 #include "kernel_template.h"
@@ -21,6 +23,7 @@
 
 typedef struct folder {
     const char *path;
+    const uint8_t *identity; /* of the configuration */
     kernel_plan plan;
     kernel_manifest last;
     char **params;        /* [n_kernels] texts of headers */
@@ -206,6 +209,15 @@ static kvc_status write_manifest(const folder *f, kvc_error *err)
     return status;
 }
 
+static kvc_status write_list(const folder *f, kvc_error *err)
+{
+    char *text = kernel_list_text(&f->plan, f->images, f->identity);
+    if (!text) return kvc_fail(err, KVC_NO_MEMORY, "no memory for the list of the kernels");
+    kvc_status status = write_different(f->path, KERNEL_LIST_FILE, text, strlen(text), err);
+    free(text);
+    return status;
+}
+
 /* Image and header of a kernel that only the last manifest has; an image that has got another ending. */
 static kvc_status remove_unused(const folder *f, kvc_error *err)
 {
@@ -229,6 +241,7 @@ static kvc_status fill(folder *f, const settings *s, kvc_error *err)
     KVC_TRY(write_sources(f, err));
     find_jobs(f);
     if (f->n_jobs) {
+        KVC_TRY(remove_file(f, KERNEL_LIST_FILE, err));
         KVC_TRY(remove_file(f, "manifest.json", err));
         if (!f->compiler) {
             console_note("%s: neither nvcc nor NVRTC was found: sources of %u kernels, no images", f->path,
@@ -237,6 +250,7 @@ static kvc_status fill(folder *f, const settings *s, kvc_error *err)
         }
         KVC_TRY(build(f, s, err));
     }
+    KVC_TRY(write_list(f, err));
     KVC_TRY(write_manifest(f, err));
     KVC_TRY(remove_unused(f, err));
     console_note("%s: %u kernels for %s, %u of them compiled now", f->path, f->plan.n_kernels, f->plan.target->name,
@@ -257,7 +271,7 @@ static void folder_free(folder *f)
 
 kvc_status kernel_folder_write(const settings *s, const kvc_config *config, const char *name, kvc_error *err)
 {
-    folder f = {.path = s->kernels};
+    folder f = {.path = s->kernels, .identity = kvc_config_id(config)};
     kvc_error why;
     size_t n_params;
     if (!s->kernels) return KVC_OK;

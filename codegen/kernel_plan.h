@@ -3,7 +3,7 @@
  * A kernel is made for a key: the symbols and scales of keys and values, the heads' shape, the page, the columns,
  * whether scores are capped.
  * Transforms are no part of it: they are folded into queries and outputs. Layers of one key share a kernel. Tiles,
- * stages, warps and copies of tables follow from key and target (kernel_shape.c).
+ * stages and warps follow from key and target (kernel_shape.c).
  *
  * What the template cannot do is refused by name, KVC_UNSUPPORTED, never served by something slow. */
 #ifndef CODEGEN_KERNEL_PLAN_H
@@ -13,9 +13,9 @@
 #include "kvc/codec.h"
 
 typedef struct kernel_side {
-    kvc_codec codec; /* group resolved, no transforms, no parameters */
-    uint32_t latent; /* channels of a row */
-    uint32_t copies; /* of the table in shared memory; 0: no table */
+    kvc_codec codec;  /* group resolved, no transforms, no parameters */
+    uint32_t latent;  /* channels of a row */
+    uint32_t entries; /* of the one table for the layer's side; 0: none */
     /* Codes that heads share out ("vq[N]x8"), else 0: as many as a head of any layer and side has, rounded up, so
      * that one kernel serves all N; and the bytes of one table with its copies. */
     uint32_t most, table_bytes;
@@ -56,6 +56,6 @@ void kernel_plan_free(kernel_plan *plan);
 /* kernel_check.c: the codec as the template sees it, once it is checked. */
 kvc_status kernel_side_init(kernel_side *out, const kvc_codec *codec, bool is_value, const kvc_model_info *model,
                             uint32_t page, kvc_error *err);
-/* kernel_shape.c: columns, tile, stages, warps, copies, shared_bytes of a key whose other fields are set. */
+/* kernel_shape.c: columns, tile, stages, warps, entries, shared_bytes of a key whose other fields are set. */
 kvc_status kernel_shape_choose(kernel_spec *k, const kernel_target *target, kvc_error *err);
 #endif

@@ -1,4 +1,4 @@
-/* kernel_shape.c - how a kernel is cut: columns of a product, copies of tables, tokens of a tile, stages, warps.
+/* kernel_shape.c - how a kernel is cut: columns of a product, tables, tokens of a tile, stages, warps.
  *
  * Shared memory holds the tables and, for each warp, `stages` tiles of keys and values with a barrier each; the sizes
  * are those of kernels/fragment/staged.cuh, and attend_kernel.cu asserts that it needs no more than is counted here.
@@ -13,8 +13,8 @@ enum {
     MOST_STAGES = 4,
     MOST_WARPS = 8,  /* two of each scheduler: one's lookups behind the other's products */
     BARRIER = 8,     /* bytes; of a stage */
-    BANKS = 128,     /* bytes that one access of a warp can read */
-    MOST_COPIES = 32 /* one for each lane */
+    TABLE_ROW = 256, /* bytes of an entry: half of it copies of the keys', half of the values' (fragment/table.cuh) */
+    RESULT = 16      /* bytes a channel: results go through a warp's last stage, which has room for these */
 };
 
 static bool has_table(const kernel_side *side)
@@ -32,19 +32,17 @@ static uint32_t scratch_bytes(const kernel_spec *k)
     return k->key.most ? (k->key.latent / 16 + 6) * (k->columns / 8) * 256 : 0;
 }
 
-/* Lane l reads copy l mod copies. Copies of an entry that fill all banks keep the lanes of an access apart; more
- * would cost space alone. A table of 8 bits is then 32 KiB, of 2-byte entries half of that. */
-static uint32_t copies_of(const kernel_side *side)
+static uint32_t entries_of(const kernel_side *side)
 {
-    if (!has_table(side) || side->most) return 0;
-    uint32_t copies = BANKS / (2u * side->codec.dims);
-    return copies < MOST_COPIES ? copies : MOST_COPIES;
+    return has_table(side) && !side->most ? 1u << side->codec.bits : 0;
 }
 
-static uint32_t table_bytes(const kernel_side *side)
+/* Tables of both sides lie side by side; those of shared codes behind them. */
+static uint32_t table_bytes(const kernel_spec *k)
 {
-    if (side->most) return SHARED_TABLES * side->table_bytes;
-    return side->copies * ((2u * side->codec.dims) << side->codec.bits);
+    uint32_t entries = k->key.entries > k->value.entries ? k->key.entries : k->value.entries;
+    uint32_t shared = (k->key.most ? k->key.table_bytes : 0) + (k->value.most ? k->value.table_bytes : 0);
+    return entries * TABLE_ROW + SHARED_TABLES * shared;
 }
 
 /* Codes, then scales and minima. */
@@ -69,10 +67,11 @@ static bool tile_divides(const kernel_spec *k, uint32_t tile)
 
 static bool try_cut(kernel_spec *k, const kernel_target *target, uint32_t tile, uint32_t warps, uint32_t least_stages)
 {
-    uint32_t tables = table_bytes(&k->key) + table_bytes(&k->value);
+    uint32_t tables = table_bytes(k), result = RESULT * k->head_dim;
     uint32_t stage = tile_bytes(&k->key, tile) + tile_bytes(&k->value, tile);
     for (uint32_t stages = MOST_STAGES; stages >= least_stages; stages--) {
-        uint32_t shared = tables + warps * (stages * (stage + BARRIER) + scratch_bytes(k));
+        uint32_t ring = (stages - 1) * stage + (stage > result ? stage : result);
+        uint32_t shared = tables + warps * (ring + stages * BARRIER + scratch_bytes(k));
         if (shared > target->shared_bytes) continue;
         k->tile = tile, k->stages = stages, k->warps = warps, k->shared_bytes = shared;
         return true;
@@ -102,8 +101,8 @@ static bool cut(kernel_spec *k, const kernel_target *target)
 kvc_status kernel_shape_choose(kernel_spec *k, const kernel_target *target, kvc_error *err)
 {
     k->columns = k->group <= 8 ? 8 : 16; /* one token's query heads, in eights */
-    k->key.copies = copies_of(&k->key);
-    k->value.copies = copies_of(&k->value);
+    k->key.entries = entries_of(&k->key);
+    k->value.entries = entries_of(&k->value);
     bool is_cut = false, shared = k->key.most || k->value.most;
     for (uint32_t bytes = MOST_TABLE; bytes >= LEAST_TABLE; bytes /= 2) { /* fewer copies rather than fewer warps */
         set_tables(k, bytes);

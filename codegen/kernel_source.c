@@ -17,7 +17,7 @@ static void put_words(FILE *out, const char *side, const kernel_side *s)
         fputs("fp16 rows\n", out);
     else if (s->most)
         fprintf(out, "codes of %u bits that heads share out, up to %u of a head\n", c->bits, s->most);
-    else if (s->copies)
+    else if (s->entries)
         fprintf(out, "codes of %u bits for %u channels, a table of %u entries\n", c->bits, c->dims, 1u << c->bits);
     else if (c->scale == KVC_SCALE_CH)
         fprintf(out, "integers of %u bits, scale and minimum per channel for %u tokens\n", c->bits, c->group);
@@ -29,18 +29,17 @@ static void put_side(FILE *out, const char *side, const kernel_side *s)
 {
     const kvc_codec *c = &s->codec;
     bool is_int = c->symbol == KVC_SYMBOL_int;
-    const char *symbol = is_int      ? "ATTEND_INT"
-                         : s->most   ? "ATTEND_SHARED"
-                         : s->copies ? "ATTEND_TABLE"
-                                     : "ATTEND_FP16";
+    const char *symbol = is_int       ? "ATTEND_INT"
+                         : s->most    ? "ATTEND_SHARED"
+                         : s->entries ? "ATTEND_TABLE"
+                                      : "ATTEND_FP16";
     const char *scale = !is_int ? "0" : c->scale == KVC_SCALE_CH ? "ATTEND_CH" : "ATTEND_TOK";
     fprintf(out, "\n#define ATTEND_%s_SYMBOL %s\n", side, symbol);
-    fprintf(out, "#define ATTEND_%s_BITS %u\n", side, is_int || s->copies || s->most ? c->bits : 0u);
+    fprintf(out, "#define ATTEND_%s_BITS %u\n", side, is_int || s->entries || s->most ? c->bits : 0u);
     fprintf(out, "#define ATTEND_%s_SCALE %s\n", side, scale);
     fprintf(out, "#define ATTEND_%s_SCALE_GROUP %u\n", side, is_int ? c->group : 0u);
     fprintf(out, "#define ATTEND_%s_LATENT %u\n", side, s->latent);
-    fprintf(out, "#define ATTEND_%s_DIMS %u\n", side, s->copies ? c->dims : 0u);
-    fprintf(out, "#define ATTEND_%s_COPIES %u\n", side, s->copies);
+    fprintf(out, "#define ATTEND_%s_DIMS %u\n", side, s->entries ? c->dims : 0u);
     fprintf(out, "#define ATTEND_%s_MOST %u\n", side, s->most);
     fprintf(out, "#define ATTEND_%s_TABLE_BYTES %u\n", side, s->table_bytes);
 }

@@ -30,6 +30,9 @@ cudaError_t kernel_decode_pages(const kvc_coder *coder, const void *dev_params, 
 cudaError_t kernel_transcode_pages(const kvc_coder *coder, const void *dev_params, const float *rows, size_t n_pages,
                                    float *out, void *work, size_t work_bytes, cudaStream_t stream);
 
+/* Loads the code of kernel_decode_pages(), so that its first call does not have to. */
+cudaError_t kernel_decode_load(const kvc_coder *coder);
+
 #ifdef __cplusplus
 }
 #endif

@@ -5,11 +5,9 @@
  * rows of all heads, up to 32 of all heads. The latent sum is unfolded once, at the end, with the probability mass
  * that went to compressed tokens. */
 #include <float.h>
-#include <math.h>
-#include <stddef.h>
 #include <string.h>
+#include "attend_options.h"
 #include "attend_pass.h"
-#include "options.h"
 #include "simd.h"
 
 size_t kvc_cache_attend_work(const kvc_cache *cache)
@@ -94,23 +92,6 @@ static void attend_sequence(const attend_view *v, query_rows rows, uint32_t end,
     for (; rows.first_head < end; rows.first_head += together) attend_heads(v, &rows, together, work);
 }
 
-/* The options, or what stands for none, with nothing left to be chosen. */
-static kvc_status take_options(const kvc_cache *cache, const kvc_attend_options *options, kvc_attend_options *out,
-                               kvc_error *err)
-{
-    const size_t least = offsetof(kvc_attend_options, sliding_window); /* the first version */
-    *out = (kvc_attend_options){0};
-    if (options) KVC_TRY(kvci_options_take(out, sizeof *out, options, least, err));
-    if (out->kv_head_begin > out->kv_head_end || out->kv_head_end > cache->n_kv_heads)
-        return kvc_fail(err, KVC_INVALID, "KV heads %u to %u of %u", out->kv_head_begin, out->kv_head_end,
-                        cache->n_kv_heads);
-    if (!(out->softcap >= 0.0f && out->softcap <= FLT_MAX))
-        return kvc_fail(err, KVC_INVALID, "a softcap of %g", (double)out->softcap);
-    if (out->kv_head_begin == 0 && out->kv_head_end == 0) out->kv_head_end = cache->n_kv_heads;
-    if (out->score_scale == 0.0f) out->score_scale = 1.0f / sqrtf((float)cache->head_dim);
-    return KVC_OK;
-}
-
 static kvc_status check_attend(const kvc_cache *cache, uint32_t layer, const kvc_batch *batch, kvc_dtype dtype,
                                const void *work, kvc_error *err)
 {
@@ -130,7 +111,7 @@ kvc_status kvc_cache_attend(const kvc_cache *cache, uint32_t layer, const kvc_ba
 {
     kvc_attend_options o;
     KVC_TRY(check_attend(cache, layer, batch, dtype, work, err));
-    KVC_TRY(take_options(cache, options, &o, err));
+    KVC_TRY(kvci_attend_options_take(&o, options, cache->n_kv_heads, cache->head_dim, err));
     size_t row_values = (size_t)cache->n_query_heads * cache->head_dim;
     query_rows rows = {
         .src = queries, .out = out, .dtype = dtype, .score_scale = o.score_scale, .first_head = o.kv_head_begin};

@@ -1,6 +1,7 @@
 /* cache.c - create and destroy a cache. All memory is one block, laid out by place() and never grown. */
 #include <stdlib.h>
 #include <string.h>
+#include "arena.h"
 #include "cache.h"
 #include "config.h"
 #include "options.h"
@@ -20,29 +21,6 @@ static void default_free(void *context, void *memory, size_t bytes)
 
 /* ---- layout ---- */
 
-#define CACHE_ALIGNMENT 64u
-
-/* A plan of the block: offsets first (base NULL), pointers once it is there. */
-typedef struct arena {
-    uint8_t *base;
-    size_t used;
-    bool overflow;
-} arena;
-
-/* Room for `count` things of `size` bytes; NULL while planning. */
-static void *place(arena *a, uint64_t count, uint64_t size)
-{
-    uint64_t bytes, end;
-    size_t at = a->used;
-    if (__builtin_mul_overflow(count, size, &bytes) || __builtin_add_overflow(at, bytes, &end) ||
-        end > PTRDIFF_MAX - CACHE_ALIGNMENT) {
-        a->overflow = true;
-        return NULL;
-    }
-    a->used = (size_t)((end + CACHE_ALIGNMENT - 1) / CACHE_ALIGNMENT * CACHE_ALIGNMENT);
-    return a->base ? a->base + at : NULL;
-}
-
 /* The checked configuration's codec, while planning for its layout alone. */
 static kvc_coder coder_of(const kvc_config *cfg, const kvc_codec *codec, const arena *a)
 {
@@ -59,24 +37,24 @@ static void place_all(arena *a, const kvc_cache *shape, const kvc_config *cfg, k
     uint64_t n_sequences = shape->n_sequences, row_values = (uint64_t)shape->head_dim * shape->capacity * 2u;
     uint64_t page_values = (uint64_t)shape->policy.page * shape->row_dim;
     *cache = *shape;
-    place(a, 1, sizeof *cache);
-    cache->layers = place(a, shape->n_layers, sizeof *cache->layers);
-    cache->n_used = place(a, n_sequences, sizeof *cache->n_used);
-    cache->mark = place(a, n_sequences, sizeof *cache->mark);
-    cache->pages = place(a, n_sequences * shape->n_pages, sizeof *cache->pages);
-    cache->references = place(a, shape->n_pages, sizeof *cache->references);
-    cache->free_pages = place(a, shape->n_pages, sizeof *cache->free_pages);
-    cache->page_rows = place(a, page_values, sizeof(float));
-    cache->work = place(a, page_values + shape->row_dim, sizeof(float));
+    arena_place(a, 1, sizeof *cache);
+    cache->layers = arena_place(a, shape->n_layers, sizeof *cache->layers);
+    cache->n_used = arena_place(a, n_sequences, sizeof *cache->n_used);
+    cache->mark = arena_place(a, n_sequences, sizeof *cache->mark);
+    cache->pages = arena_place(a, n_sequences * shape->n_pages, sizeof *cache->pages);
+    cache->references = arena_place(a, shape->n_pages, sizeof *cache->references);
+    cache->free_pages = arena_place(a, shape->n_pages, sizeof *cache->free_pages);
+    cache->page_rows = arena_place(a, page_values, sizeof(float));
+    cache->work = arena_place(a, page_values + shape->row_dim, sizeof(float));
     for (uint32_t i = 0; i < shape->n_layers; i++) {
         cache_layer layer = {
             .coder = {coder_of(cfg, &cfg->layers[i].key, a), coder_of(cfg, &cfg->layers[i].value, a)}};
         layer.value_offset = layer.coder[0].page_bytes;
         layer.page_bytes = layer.value_offset + layer.coder[1].page_bytes;
-        layer.length = place(a, n_sequences, sizeof *layer.length);
-        layer.packed = place(a, n_sequences, sizeof *layer.packed);
-        layer.rows = place(a, n_sequences * shape->n_kv_heads, row_values * sizeof *layer.rows);
-        layer.pool = place(a, shape->n_pages, layer.page_bytes);
+        layer.length = arena_place(a, n_sequences, sizeof *layer.length);
+        layer.packed = arena_place(a, n_sequences, sizeof *layer.packed);
+        layer.rows = arena_place(a, n_sequences * shape->n_kv_heads, row_values * sizeof *layer.rows);
+        layer.pool = arena_place(a, shape->n_pages, layer.page_bytes);
         if (a->base) cache->layers[i] = layer;
     }
 }
@@ -143,7 +121,7 @@ kvc_status kvc_cache_create(kvc_cache **out, const kvc_config *cfg, const kvc_ca
     KVC_TRY(cache_shape(&shape, cfg, options, err));
     place_all(&plan, &shape, cfg, &planned);
     if (plan.overflow) return kvc_fail(err, KVC_NO_MEMORY, "a cache of this size cannot be addressed");
-    void *memory = shape.allocator.alloc(shape.allocator.context, plan.used, CACHE_ALIGNMENT);
+    void *memory = shape.allocator.alloc(shape.allocator.context, plan.used, ARENA_ALIGNMENT);
     if (!memory) return kvc_fail(err, KVC_NO_MEMORY, "no memory for a cache of %zu bytes", plan.used);
     arena block = {.base = memory};
     shape.bytes = plan.used;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# bench_gpu.sh FOLDER [OUT] - tests and timings on one GPU. FOLDER has test_gpu_*, bench_gpu_* of a build with CUDA (and, in FOLDER, libraries that
-# the machine lacks); whole output goes to OUT (default: FOLDER/out), a short table comes last.
+# bench_gpu.sh FOLDER [OUT] - tests and timings on one GPU. FOLDER has test_gpu_*, bench_gpu_* of a build with CUDA, gpu_cache and bench_cache of its
+# tests/gpu (and, in FOLDER, libraries that the machine lacks); whole output goes to OUT (default: FOLDER/out), a short table comes last.
 set -uo pipefail
 folder=$(cd "${1:?bench_gpu.sh FOLDER [OUT]}" && pwd)
 out=${2:-$folder/out}
@@ -22,14 +22,17 @@ nvidia-smi --query-gpu=name,clocks.max.sm,clocks.sm,power.limit,driver_version -
 for test in "$folder"/test_gpu_*; do step "$(basename "$test")" "$test"; done
 step bench_gpu_attend "$folder/bench_gpu_attend"
 step bench_sdpa python3 "$here/tests/bench/bench_sdpa.py"
+[ ! -x "$folder/bench_gpu_append" ] || step bench_gpu_append "$folder/bench_gpu_append"
 [ ! -x "$folder/bench_gpu_backend" ] || step bench_gpu_backend "$folder/bench_gpu_backend" 2048
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck; do
         step "attend-$tool" compute-sanitizer --tool "$tool" --error-exitcode 9 "$folder/test_gpu_attend"
+        KVC_TEST_STEPS=40 step "cache-$tool" compute-sanitizer --tool "$tool" --error-exitcode 9 "$folder/test_gpu_cache"
     done
 fi
 
 cat "$out/gpu.txt"
 grep -h 'x *[0-9]' "$out/bench_gpu_attend.txt" "$out/bench_sdpa.txt"
+[ ! -f "$out/bench_gpu_append.txt" ] || cat "$out/bench_gpu_append.txt"
 head -2 "$out/bench_gpu_attend.txt"
 printf '%s\n' "${summary[@]}"

@@ -271,7 +271,9 @@ __global__ void __launch_bounds__(ENDS_THREADS, 1)
         if (row >= n_rows) return;
         uint32_t token = (first + row) / group, query_head = head * group + (first + row) % group;
         if (l.unfold) x += mean[j] * mass[row];
-        out[((size_t)token * n_heads * group + query_head) * d + j] = (x + exact[row * d + j]) / sum[row];
+        float all = sum[row]; /* 0: of a sequence without tokens */
+        out[((size_t)token * n_heads * group + query_head) * d + j] =
+            all == 0.0f ? 0.0f : (x + exact[row * d + j]) / all;
     };
     if (l.unfold)
         apply_map_rows(n_rows, latent, l.unfold + (size_t)head * d * m.latent, m.latent, d, pieces, put);

@@ -16,23 +16,23 @@
 #define ATTEND_TOK STAGED_TOK
 #define ATTEND_CH STAGED_CH
 
-template <int SYMBOL, int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int COPIES, int MOST, int TABLE>
+template <int SYMBOL, int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE>
 struct side_of;
-template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int COPIES, int MOST, int TABLE>
-struct side_of<ATTEND_FP16, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, COPIES, MOST, TABLE> {
+template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE>
+struct side_of<ATTEND_FP16, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE> {
     typedef staged_fp16<LATENT, ATTEND_PAGE, ATTEND_TILE> type;
 };
-template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int COPIES, int MOST, int TABLE>
-struct side_of<ATTEND_INT, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, COPIES, MOST, TABLE> {
+template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE>
+struct side_of<ATTEND_INT, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE> {
     typedef staged_int<LATENT, BITS, ATTEND_PAGE, ATTEND_TILE, SCALE, SCALE_GROUP> type;
 };
-template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int COPIES, int MOST, int TABLE>
-struct side_of<ATTEND_TABLE, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, COPIES, MOST, TABLE> {
-    typedef staged_table<LATENT, DIMS, BITS, ATTEND_PAGE, ATTEND_TILE, COPIES> type;
+template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE>
+struct side_of<ATTEND_TABLE, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE> {
+    typedef staged_table<LATENT, DIMS, BITS, ATTEND_PAGE, ATTEND_TILE> type;
 };
 
-template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int COPIES, int MOST, int TABLE>
-struct side_of<ATTEND_SHARED, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, COPIES, MOST, TABLE> {
+template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE>
+struct side_of<ATTEND_SHARED, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE> {
     typedef staged_shared<LATENT, ATTEND_PAGE, ATTEND_TILE, MOST, TABLE> type;
 };
 
@@ -41,9 +41,9 @@ struct attend_params {
                      TILE = ATTEND_TILE, STAGES = ATTEND_STAGES, WARPS = ATTEND_WARPS;
     static const bool SOFTCAP = ATTEND_SOFTCAP;
     typedef side_of<ATTEND_KEY_SYMBOL, ATTEND_KEY_BITS, ATTEND_KEY_SCALE, ATTEND_KEY_SCALE_GROUP, ATTEND_KEY_LATENT,
-                    ATTEND_KEY_DIMS, ATTEND_KEY_COPIES, ATTEND_KEY_MOST, ATTEND_KEY_TABLE_BYTES>::type key_side;
+                    ATTEND_KEY_DIMS, ATTEND_KEY_MOST, ATTEND_KEY_TABLE_BYTES>::type key_side;
     typedef side_of<ATTEND_VALUE_SYMBOL, ATTEND_VALUE_BITS, ATTEND_VALUE_SCALE, ATTEND_VALUE_SCALE_GROUP,
-                    ATTEND_VALUE_LATENT, ATTEND_VALUE_DIMS, ATTEND_VALUE_COPIES, ATTEND_VALUE_MOST,
+                    ATTEND_VALUE_LATENT, ATTEND_VALUE_DIMS, ATTEND_VALUE_MOST,
                     ATTEND_VALUE_TABLE_BYTES>::type value_side;
 };
 

@@ -140,7 +140,9 @@ struct query_range {
     __device__ __forceinline__ float stretch() const
     {
         uint32_t exponent = __float_as_uint(most) >> 23;
-        return exponent == 255 ? NAN : exponent == 0 ? 1.0f : __uint_as_float(exponent << 23);
+        return exponent == 255 ? __uint_as_float(0x7fc00000u)
+               : exponent == 0 ? 1.0f
+                               : __uint_as_float(exponent << 23);
     }
 };
 

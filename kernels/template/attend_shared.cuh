@@ -231,6 +231,17 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
         }
     }
 
+    /* A head without codes: weights are summed up all the same. */
+    __device__ static __forceinline__ void add_none(state &s, const float p[P::TILE / 8][TILES_N][2])
+    {
+        const uint32_t minima[2] = {0, 0};
+#pragma unroll
+        for (int i = 0; i < P::TILE / 16; i++) {
+            uint32_t weights[TILES_N][2];
+            s.take(p + 2 * i, minima, weights);
+        }
+    }
+
     /* The body of the head's combination, c and a being known: b from B up. */
     template <int C, int A, int B>
     __device__ static __forceinline__ void find_b(state &s, const shared_head &head, int b, const uint8_t *stage,
@@ -262,6 +273,7 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
                                                int lane)
     {
         int a = (head.part[0].n + 7) / 8, b = (head.part[1].n + 7) / 8;
+        if (head.n_codes == 0) return add_none(s, p);
         switch (head.part[0].c) {
         case 1: find_a<1, 1>(s, head, a, b, stage, tables, p, lane); break;
         case 2: find_a<2, 1>(s, head, a, b, stage, tables, p, lane); break;

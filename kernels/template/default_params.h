@@ -11,8 +11,8 @@
 #define ATTEND_WARPS 8
 #define ATTEND_SHARED_BYTES 215232 /* room for a block: what an image needs is in its attend_info */
 
-/* SYMBOL: ATTEND_FP16, ATTEND_INT (BITS, SCALE: ATTEND_TOK or ATTEND_CH, SCALE_GROUP), ATTEND_TABLE (BITS, DIMS,
- * COPIES) or ATTEND_SHARED (MOST: codes of a head, TABLE_BYTES: of one length of codes). What a symbol has no use for
+/* SYMBOL: ATTEND_FP16, ATTEND_INT (BITS, SCALE: ATTEND_TOK or ATTEND_CH, SCALE_GROUP), ATTEND_TABLE (BITS, DIMS) or
+ * ATTEND_SHARED (MOST: codes of a head, TABLE_BYTES: of one length of codes). What a symbol has no use for
  * is 0. LATENT: channels of a row. */
 #define ATTEND_KEY_SYMBOL ATTEND_INT
 #define ATTEND_KEY_BITS 4
@@ -20,7 +20,6 @@
 #define ATTEND_KEY_SCALE_GROUP 64
 #define ATTEND_KEY_LATENT 128
 #define ATTEND_KEY_DIMS 0
-#define ATTEND_KEY_COPIES 0
 #define ATTEND_KEY_MOST 0
 #define ATTEND_KEY_TABLE_BYTES 0
 #define ATTEND_VALUE_SYMBOL ATTEND_INT
@@ -29,7 +28,6 @@
 #define ATTEND_VALUE_SCALE_GROUP 128
 #define ATTEND_VALUE_LATENT 128
 #define ATTEND_VALUE_DIMS 0
-#define ATTEND_VALUE_COPIES 0
 #define ATTEND_VALUE_MOST 0
 #define ATTEND_VALUE_TABLE_BYTES 0
 

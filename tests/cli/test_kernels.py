@@ -92,6 +92,11 @@ class Kernels(Cli):
             self.assertEqual(kernel["params_sha256"], hashlib.sha256(header).hexdigest())
             self.assertIn(manifest["template_sha256"].encode(), header)
         self.assertTrue(os.path.exists(self.path("c.bin")))
+        lines = read(self.path("k/kernels.list")).decode().splitlines()
+        identity = self.json_of("inspect", "c.bin", "--json")["id"]
+        self.assertEqual(lines[:3], ["kvc-kernels 1", "template " + manifest["template_sha256"], "config " + identity])
+        keys = {k["name"]: k["key"] for k in manifest["kernels"]}
+        self.assertEqual(lines[3:], [f"layer {i} {name}.fatbin {keys[name]}" for i, name in enumerate(manifest["layers"])])
 
     def test_the_compiler_is_called_with(self):
         self.compile(self.fake, "--arch", "sm_80")
@@ -158,7 +163,7 @@ class Kernels(Cli):
         write(self.path("k/notes.txt"), "mine")
         write(self.path("other.yaml"), PLAN.replace("int8", "int4"))
         self.assertIn("k: 1 kernels for sm_90, 0 of them compiled now", self.compile(self.fake, plan="other.yaml"))
-        self.assertEqual(sorted(os.listdir(self.path("k"))), [NAMES[1] + ".fatbin", "manifest.json", "notes.txt", "source"])
+        self.assertEqual(sorted(os.listdir(self.path("k"))), [NAMES[1] + ".fatbin", "kernels.list", "manifest.json", "notes.txt", "source"])
         self.absent(f"k/source/{NAMES[0]}.h")
 
     # ---- what goes wrong ----
@@ -193,10 +198,10 @@ class Kernels(Cli):
         write(self.path(f"k/{NAMES[0]}.fatbin"), "damaged")
         self.fails(3, "compile", "plan.yaml", "--model", "wide", "-o", "c.bin", "--kernels", "k", env=bad,
                    says=f"{NAMES[0]}: nvcc: attend.cuh(7): error: a bad day")
-        self.absent("k/manifest.json", "c.bin")
+        self.absent("k/manifest.json", "k/kernels.list", "c.bin")
         silent = dict(self.fake, CUDACXX=self.script("silent", "#!/bin/sh\n"))
         self.fails(5, "compile", "plan.yaml", "--model", "wide", "-o", "c.bin", "--kernels", "k", env=silent, says="cannot be read")
-        self.absent("k/manifest.json", "c.bin")
+        self.absent("k/manifest.json", "k/kernels.list", "c.bin")
 
     def test_a_folder_that_is_none(self):
         write(self.path("file"), "")
@@ -212,7 +217,7 @@ class Kernels(Cli):
         self.assertEqual(process.returncode, 6)
         with self.assertRaises(ProcessLookupError):
             os.kill(int(read(self.path("log"))), 0)
-        self.absent("k/manifest.json", "c.bin")
+        self.absent("k/manifest.json", "k/kernels.list", "c.bin")
 
     # ---- run ----
     def test_run(self):

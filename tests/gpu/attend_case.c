@@ -7,7 +7,8 @@
 #include <string.h>
 #include "../unit/params_rig.h"
 #include "cache.h"
-#include "cfg_write.h"
+#include "case_config.h"
+#include "maps.h"
 
 static void die(const char *what, const kvc_error *err)
 {
@@ -22,41 +23,14 @@ static void *need(size_t n, size_t size)
     return p;
 }
 
-/* One layer; the values' constants behind the keys'. */
 static void make_config(attend_case *c)
 {
     const attend_shape *s = &c->shape;
-    kvc_layer layer = {0};
     kvc_error err;
-    kvc_codec *side[2] = {&layer.key, &layer.value};
-    const char *spec[2] = {s->key, s->value};
-    uint8_t *params = need(1u << 22, 1);
-    size_t n = 0;
-    for (int i = 0; i < 2; i++) {
-        kvc_coder coder;
-        if (kvc_codec_parse(side[i], spec[i], &err)) die(spec[i], &err);
-        if (kvc_coder_init(&coder, side[i], NULL, s->n_heads, s->d, s->page, &err)) die(spec[i], &err);
-        side[i]->param_bytes = coder.codec.param_bytes;
-        if (!coder.codec.param_bytes) continue;
-        size_t own_bytes;
-        void *own = codec_params(side[i], s->n_heads, s->d, s->page, 11 + (uint64_t)i, &own_bytes);
-        side[i]->param_offset = (uint32_t)n;
-        memcpy(params + n, own, own_bytes);
-        n += (own_bytes + 63u) / 64u * 64u;
-        free(own);
-    }
-    kvc_model_info model = {
-        .name = "case", .architecture = "llama", .n_layers = 1, .hidden_size = 1, .vocab_size = 1};
-    model.n_query_heads = s->n_heads * s->group;
-    model.n_kv_heads = s->n_heads;
-    model.head_dim = s->d;
-    cfg_source source = {.model = &model, .tokens = {s->sinks, s->window, s->page}, .layers = &layer};
-    source.params = n ? params : NULL;
-    source.params_bytes = n;
     size_t bytes;
-    if (cfg_write(&source, &c->image, &bytes, &err)) die("cfg_write", &err);
+    case_config config = {s->n_heads, s->group, s->d, {s->sinks, s->window, s->page}, 1, 1, {{s->key, s->value}}};
+    c->image = case_config_image(&config, &bytes);
     if (kvc_config_open_memory((kvc_config **)&c->config, c->image, bytes, &err)) die("open", &err);
-    free(params);
 }
 
 static void fill(attend_case *c)
@@ -76,56 +50,27 @@ static void fill(attend_case *c)
     }
 }
 
-/* Latent channels of every unit vector, from the coder's own fold and unfold. */
 static void make_maps(attend_case *c)
 {
     kvc_cache *cache = c->cache;
     const kvc_coder *key = &cache->layers[0].coder[0], *value = &cache->layers[0].coder[1];
-    uint32_t d = c->shape.d, heads = c->shape.n_heads, dk = key->latent_dim, dv = value->latent_dim;
-    c->layer.key_latent = dk;
-    c->layer.value_latent = dv;
-    float *work = need(kvc_coder_work(value), sizeof *work);
-    if (key->codec.n_transforms || key->codec.param_bytes) {
-        float *fold = need((size_t)heads * d * dk, sizeof *fold), *bias = need((size_t)heads * d, sizeof *bias);
-        for (uint32_t i = 0; i < heads * d; i++) {
-            float unit[512] = {0};
-            unit[i % d] = 1.0f;
-            bias[i] = kvc_coder_fold_query(key, i / d, unit, fold + (size_t)i * dk);
-        }
+    size_t n = (size_t)c->shape.n_heads * c->shape.d;
+    c->layer.key_latent = key->latent_dim;
+    c->layer.value_latent = value->latent_dim;
+    if (cuda_has_map(key)) {
+        float *fold = need(n * key->latent_dim, sizeof *fold), *bias = need(n, sizeof *bias);
+        cuda_fold_map(key, fold, bias);
         c->layer.fold = fold;
         c->layer.bias = bias;
     }
-    if (value->codec.n_transforms || value->codec.param_bytes) {
-        float *unfold = need((size_t)heads * d * dv, sizeof *unfold), *mean = need((size_t)heads * d, sizeof *mean);
-        for (uint32_t head = 0; head < heads; head++) {
-            float latent[512] = {0}, out[512];
-            kvc_coder_unfold_output(value, head, latent, 1.0f, mean + head * d, work);
-            for (uint32_t i = 0; i < dv; i++) {
-                memset(out, 0, sizeof out);
-                latent[i] = 1.0f;
-                kvc_coder_unfold_output(value, head, latent, 0.0f, out, work);
-                latent[i] = 0.0f;
-                memcpy(unfold + ((size_t)head * dv + i) * d, out, d * sizeof *out);
-            }
-        }
+    if (cuda_has_map(value)) {
+        float *unfold = need(n * value->latent_dim, sizeof *unfold), *mean = need(n, sizeof *mean);
+        float *work = need(kvc_coder_work(value), sizeof *work);
+        cuda_unfold_map(value, unfold, mean, work);
         c->layer.unfold = unfold;
         c->layer.mean = mean;
+        free(work);
     }
-    free(work);
-}
-
-/* Codes that heads share out have numbers of codes before scales and order, and a table of each length (FORMAT.md,
- * "vq"); other codecs here have one. */
-static void find_table(const kvc_coder *coder, const uint32_t **counts, const uint16_t **table, size_t *n_values)
-{
-    const uint32_t *at = coder->part[KVC_SYMBOL_PIECE];
-    size_t heads = coder->n_kv_heads, d = coder->head_dim, entries = (size_t)1 << coder->codec.bits;
-    if (!at) return;
-    bool shared = coder->codec.dims == 0;
-    size_t n_codes = shared ? coder->codec.segment[5] * heads * d / 64 : heads * d / coder->codec.dims;
-    *counts = shared ? at : NULL;
-    *table = (const uint16_t *)(at + (shared ? heads : 0) + n_codes) + (heads * d + 1) / 2 * 2;
-    *n_values = entries * (shared ? 31 : coder->codec.dims);
 }
 
 static void describe(attend_case *c)
@@ -143,8 +88,9 @@ static void describe(attend_case *c)
     c->layer.value_offset = l->value_offset;
     c->layer.key_block = l->coder[0].block_bytes;
     c->layer.value_block = l->coder[1].block_bytes;
-    find_table(&l->coder[0], &c->layer.key_counts, &c->layer.key_table, &c->key_table_values);
-    find_table(&l->coder[1], &c->layer.value_counts, &c->layer.value_table, &c->value_table_values);
+    cuda_table key = cuda_table_of(&l->coder[0]), value = cuda_table_of(&l->coder[1]);
+    c->layer.key_counts = key.counts, c->layer.key_table = key.values, c->key_table_values = key.n_values;
+    c->layer.value_counts = value.counts, c->layer.value_table = value.values, c->value_table_values = value.n_values;
     c->layer.rows = l->rows;
     c->layer.page_table = cache->pages;
     c->layer.length = c->lengths;

@@ -61,23 +61,24 @@ START_TEST(kernel_plan__cuts_by_shared_memory)
     expect_cut(128, "fp16", "fp16", "sm_80", 16, 2, 8, 8 * 2 * 2 * 16 * 256);
     expect_cut(256, "fp16", "fp16", "sm_90", 16, 3, 4, 4 * 3 * 2 * 16 * 512);
     expect_cut(256, "fp16", "fp16", "sm_86", 16, 3, 2, 2 * 3 * 2 * 16 * 512);
-    expect_cut(128, "vq8x8", "vq8x8", "sm_90", 64, 4, 8, 2 * 256 * 16 * 8 + 8 * 4 * 2 * 64 * 16);
-    expect_cut(128, "vq2x8", "vq2x8", "sm_90", 32, 4, 8, 2 * 256 * 4 * 32 + 8 * 4 * 2 * 32 * 64);
-    expect_cut(128, "vq2x8", "vq2x6", "sm_90", 64, 3, 8, (256 + 64) * 4 * 32 + 8 * 3 * (64 * 64 + 64 * 48));
+    expect_cut(128, "vq8x8", "vq8x8", "sm_90", 64, 4, 8, 256 * 256 + 8 * 4 * 2 * 64 * 16);
+    expect_cut(128, "vq2x8", "vq2x8", "sm_90", 32, 4, 8, 256 * 256 + 8 * 4 * 2 * 32 * 64);
+    expect_cut(128, "vq2x8", "vq2x6", "sm_90", 32, 4, 8, 256 * 256 + 8 * 4 * (32 * 64 + 32 * 48));
+    expect_cut(128, "vq8x4", "vq8x4", "sm_90", 64, 4, 8, 16 * 256 + 8 * (3 * 2 * 64 * 8 + 16 * 128));
 }
 END_TEST
 
-START_TEST(kernel_plan__copies_tables_until_they_fill_the_banks)
+START_TEST(kernel_plan__counts_entries_of_tables)
 {
     static const struct {
         const char *spec;
-        uint32_t copies;
-    } cases[] = {{"vq16x8", 4}, {"vq8x8", 8}, {"vq4x8", 16}, {"vq4x4", 16}, {"vq2x6", 32}, {"lut4", 32}, {"fp16", 0}};
+        uint32_t entries;
+    } cases[] = {{"vq16x8", 256}, {"vq4x4", 16}, {"vq2x6", 64}, {"lut4", 16}, {"vq[8]x8", 0}, {"fp16", 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         rig r = rig_of(128, 4, cases[i].spec, "fp16");
         ck_assert_msg(plan_for(&r, "sm_90") == KVC_OK, "%s", r.err.message);
-        ck_assert_uint_eq(r.plan.kernels->key.copies, cases[i].copies);
-        ck_assert_uint_eq(r.plan.kernels->value.copies, 0);
+        ck_assert_uint_eq(r.plan.kernels->key.entries, cases[i].entries);
+        ck_assert_uint_eq(r.plan.kernels->value.entries, 0);
         kernel_plan_free(&r.plan);
     }
 }
@@ -196,7 +197,7 @@ START_TEST(kernel_plan__refuses_shapes)
 }
 END_TEST
 
-CHECK_MAIN("codegen_kernel_plan", kernel_plan__cuts_by_shared_memory,
-           kernel_plan__copies_tables_until_they_fill_the_banks, kernel_plan__tiles_pages_and_groups,
-           kernel_plan__shares_kernels_between_layers, kernel_plan__has_one_kernel_for_shared_codes,
-           kernel_plan__names_capped_scores, kernel_plan__refuses_codecs_by_name, kernel_plan__refuses_shapes)
+CHECK_MAIN("codegen_kernel_plan", kernel_plan__cuts_by_shared_memory, kernel_plan__counts_entries_of_tables,
+           kernel_plan__tiles_pages_and_groups, kernel_plan__shares_kernels_between_layers,
+           kernel_plan__has_one_kernel_for_shared_codes, kernel_plan__names_capped_scores,
+           kernel_plan__refuses_codecs_by_name, kernel_plan__refuses_shapes)

@@ -157,7 +157,7 @@ KVC_API void kvc_coder_unfold_output(const kvc_coder *coder, uint32_t head, cons
                                      float *out, float *work);
 
 /* c(n): how many of n tokens are compressed. */
-static inline uint64_t kvc_tokens_compressed(const kvc_token_policy *p, uint64_t n)
+KVC_ON_DEVICE uint64_t kvc_tokens_compressed(const kvc_token_policy *p, uint64_t n)
 {
     uint64_t exact = (uint64_t)p->sinks + p->window;
     return n > exact ? (n - exact) / p->page * p->page : 0;

@@ -34,6 +34,7 @@ struct copy {
 struct arrivals {
     std::vector<copy> copies; /* not made yet */
     uint32_t expected, come, parity;
+    bool begun; /* with whatever number of bytes, 0 too */
 };
 
 struct fiber {
@@ -56,11 +57,17 @@ static std::map<uint64_t *, arrivals> barriers;
 static jmp_buf scheduler;
 static fiber *current;
 static const std::function<void()> *kernel;
+static std::vector<emulated_launch> *record;
 static uint64_t events; /* arrivals and ends: no round without one */
 
 void emulate_order(bool from_the_last)
 {
     descending = from_the_last;
+}
+
+void emulate_record(std::vector<emulated_launch> *to)
+{
+    record = to;
 }
 
 /* Back to the scheduler until the thread's next turn. Jumps, since swapcontext() asks the kernel for signal masks. */
@@ -113,13 +120,14 @@ const uint32_t *emulate_exchange(const uint32_t *words, uint32_t n)
 
 void emulate_barrier_init(uint64_t *barrier)
 {
-    barriers[barrier] = arrivals{{}, 0, 0, 0};
+    barriers[barrier] = arrivals{{}, 0, 0, 0, false};
 }
 
 void emulate_barrier_expect(uint64_t *barrier, uint32_t n_bytes)
 {
     arrivals &a = barriers.at(barrier);
-    if (a.expected) abort(); /* begun again before it was waited for */
+    if (a.begun) abort(); /* again before it was waited for */
+    a.begun = true;
     a.expected = n_bytes;
     events++;
 }
@@ -138,11 +146,11 @@ void emulate_barrier_copy(uint64_t *barrier, void *to, const void *from, uint32_
 void emulate_barrier_wait(uint64_t *barrier, uint32_t parity)
 {
     arrivals &a = barriers.at(barrier);
-    while (a.parity == parity && (a.expected == 0 || a.come < a.expected)) yield();
+    while (a.parity == parity && (!a.begun || a.come < a.expected)) yield();
     if (a.parity != parity) return;
     if (a.come != a.expected) abort();
     for (const copy &c : a.copies) memcpy(c.to, c.from, c.n_bytes);
-    a = arrivals{{}, 0, 0, a.parity ^ 1u};
+    a = arrivals{{}, 0, 0, a.parity ^ 1u, false};
     events++;
 }
 
@@ -238,6 +246,7 @@ void emulate_launch(dim3 grid, dim3 block, size_t shared_bytes, const std::funct
 {
     uint32_t n = block.x * block.y * block.z;
     if (n == 0 || n % WARP || n > 1024) abort();
+    if (record) return record->push_back(emulated_launch{grid, block, shared_bytes, body});
     emulate_block_dim = block;
     emulate_grid_dim = grid;
     kernel = &body;

@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <functional>
+#include <vector>
 
 #undef __global__
 #undef __shared__
@@ -43,6 +44,20 @@ extern unsigned char *emulate_shared; /* dynamic shared memory */
 
 /* Run the kernel: `body` once in every thread. Shared memory is filled with NaN before each block. */
 void emulate_launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &body);
+/* The same with arguments, which are taken now, whenever the kernel runs. */
+template <typename... PARAMETERS, typename... ARGUMENTS>
+static inline void emulate_start(dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(PARAMETERS...),
+                                 ARGUMENTS... arguments)
+{
+    emulate_launch(grid, block, shared_bytes, [=] { kernel(arguments...); });
+}
+/* Until it is called with NULL, launches are not run but kept: what a captured stream does. */
+struct emulated_launch {
+    dim3 grid, block;
+    size_t shared_bytes;
+    std::function<void()> body;
+};
+void emulate_record(std::vector<emulated_launch> *to);
 /* Threads run in descending order from now on, or in ascending order again. */
 void emulate_order(bool descending);
 
@@ -137,6 +152,13 @@ template <typename T> static inline T atomicAdd(T *at, T value)
 {
     T before = *at;
     *at = before + value;
+    return before;
+}
+
+static inline uint32_t atomicOr(uint32_t *at, uint32_t bits)
+{
+    uint32_t before = *at;
+    *at = before | bits;
     return before;
 }
 

@@ -1,0 +1,98 @@
+/* attend.cu - see attend.h. Four launches, of which only the image's own is long. */
+#include "attend.h"
+
+#include "device.cuh"
+#include "template/attend_ends.cuh"
+
+#define BEGIN_THREADS 256
+#define BEGIN_SLOTS 248u
+#define BEGIN_BLOCKS 1024u
+
+struct begin_slots {
+    uint32_t n;
+    uint32_t slot[BEGIN_SLOTS];
+};
+
+/* slots [b.n], and queries [n] of 16 bits as fp32 */
+__global__ void __launch_bounds__(BEGIN_THREADS)
+    attend_begin(uint32_t *slots, const __grid_constant__ begin_slots b, const uint16_t *queries, bool bfloat,
+                 float *to, size_t n)
+{
+    if (blockIdx.x == 0 && threadIdx.x < b.n) slots[threadIdx.x] = b.slot[threadIdx.x];
+    for (size_t i = (size_t)blockIdx.x * BEGIN_THREADS + threadIdx.x; i < n; i += (size_t)gridDim.x * BEGIN_THREADS)
+        to[i] = bfloat ? __uint_as_float((uint32_t)queries[i] << 16) : __half2float(__ushort_as_half(queries[i]));
+}
+
+static cudaError_t begin(const attend_batch *batch, uint32_t *slots, const uint32_t *host_slots, const void *queries,
+                         kvc_dtype dtype, float *fp32, size_t n, cudaStream_t stream)
+{
+    size_t n_convert = dtype == KVC_F32 ? 0 : n;
+    for (uint32_t first = 0; first < batch->n_sequences; first += BEGIN_SLOTS, n_convert = 0) {
+        begin_slots b = {batch->n_sequences - first, {0}};
+        if (b.n > BEGIN_SLOTS) b.n = BEGIN_SLOTS;
+        for (uint32_t i = 0; i < b.n; i++) b.slot[i] = host_slots[first + i];
+        size_t blocks = n_convert / (4 * BEGIN_THREADS) + 1;
+        KVC_LAUNCH(attend_begin, dim3(blocks < BEGIN_BLOCKS ? (unsigned)blocks : BEGIN_BLOCKS), dim3(BEGIN_THREADS),
+                   0, stream, slots + first, b, (const uint16_t *)queries, dtype == KVC_BF16, fp32, n_convert);
+        cudaError_t status = KVC_LAUNCHED();
+        if (status != cudaSuccess) return status;
+    }
+    return cudaSuccess;
+}
+
+static cudaError_t launch_image(const attend_kernel *k, attend_layer l, attend_batch b, attend_work w,
+                                cudaStream_t stream)
+{
+    void *arguments[] = {&l, &b, &w};
+    return cudaLaunchKernel(k->kernel, dim3(k->n_blocks), dim3(k->info.warps * 32), arguments, k->info.shared_bytes,
+                            stream);
+}
+
+extern "C" cudaError_t kernel_attend(const attend_kernel *k, const attend_layer *layer, const attend_batch *batch,
+                                     const attend_work *work, uint32_t *slots, const uint32_t *host_slots,
+                                     const void *queries, kvc_dtype dtype, float *fp32, float *out,
+                                     cudaStream_t stream)
+{
+    attend_layer l = *layer;
+    attend_batch b = *batch;
+    attend_work w = *work;
+    uint32_t of_head = b.n_sequences * b.n_queries * k->group, rows = merge_rows(l.n_heads, of_head);
+    merge_shape m = {k->d, l.value_latent, k->group, k->info.columns, k->info.tile, k->n_blocks, k->info.warps, rows};
+    b.slots = slots;
+    b.queries = dtype == KVC_F32 ? (const float *)queries : fp32;
+    size_t n = (size_t)of_head * l.n_heads * k->d;
+    cudaError_t status = begin(&b, slots, host_slots, queries, dtype, fp32, n, stream);
+    if (status != cudaSuccess) return status;
+    KVC_LAUNCH(attend_prepare, dim3(prepare_blocks(l, b, k->group), l.n_heads), dim3(ENDS_THREADS),
+               prepare_bytes(k->d), stream, l, b, w, m.d, m.group, m.tile);
+    if ((status = KVC_LAUNCHED()) != cudaSuccess) return status;
+    if ((status = launch_image(k, l, b, w, stream)) != cudaSuccess) return status;
+    KVC_LAUNCH(attend_merge, dim3(share_of(of_head, rows), l.n_heads), dim3(merge_threads(m.d)),
+               merge_bytes(m.d, m.latent), stream, l, b, w, out, m);
+    return KVC_LAUNCHED();
+}
+
+extern "C" size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads, uint32_t n_sequences,
+                                        uint32_t max_queries, uint32_t latent)
+{
+    size_t most = 0;
+    for (uint32_t q = 1; q <= ATTEND_MOST_QUERIES && q <= max_queries; q++) {
+        uint32_t n = max_queries / q < n_sequences ? max_queries / q : n_sequences;
+        attend_columns c = columns_of(q, k->group, k->info.columns, k->info.warps);
+        size_t own = results_of(n_heads, n, k->n_blocks, k->info.warps, c.tiles);
+        most = own > most ? own : most;
+    }
+    return most * k->info.columns * result_floats(k->d, latent);
+}
+
+extern "C" cudaError_t kernel_attend_load(const attend_kernel *k)
+{
+    cudaFuncAttributes unused;
+    const void *const kernels[] = {(const void *)attend_begin, (const void *)attend_prepare,
+                                   (const void *)attend_merge, k->kernel};
+    cudaError_t status =
+        cudaFuncSetAttribute(k->kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)k->info.shared_bytes);
+    for (const void *kernel : kernels)
+        if (status == cudaSuccess) status = cudaFuncGetAttributes(&unused, kernel);
+    return status;
+}

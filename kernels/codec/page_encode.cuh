@@ -1,0 +1,115 @@
+/* page_encode.cuh - a thread block encodes a page of one head, some rows at a time in shared memory; whatever rows
+ * come from, by a function rows(row, channel) that is a float. */
+#ifndef KERNELS_CODEC_PAGE_ENCODE_CUH
+#define KERNELS_CODEC_PAGE_ENCODE_CUH
+#include "codec/coder.cuh"
+#include "codec/fp16.cuh"
+#include "codec/int.cuh"
+#include "codec/seg.cuh"
+#include "codec/table.cuh"
+
+/* Kinds of kernels; lut is vq of one dimension. */
+enum { PAGE_FP16, PAGE_INT, PAGE_TABLE, PAGE_SEG };
+
+/* Where the block of a head lies (kvc_coder_block()) and how much of it is not padding. */
+struct block_place {
+    uint64_t offset, bytes, used;
+};
+
+__device__ inline block_place block_place_of(const page_shape &s, uint32_t head, const table_head *h)
+{
+    if (!h || !s.tables.shared) return block_place{(uint64_t)head * s.block_bytes, s.block_bytes, s.used_bytes};
+    uint64_t row_bits = s.page / 8 * s.bits, offset = row_bits * h->before, used = row_bits * h->n_codes;
+    return block_place{offset, head + 1 == s.n_heads ? s.page_bytes - offset : used, used};
+}
+
+__device__ inline page_tile page_tile_in(const page_shape &s, float *shared)
+{
+    return page_tile{shared, shared + s.tile * s.d, 0};
+}
+
+template <int KIND>
+__device__ inline void page_pack(const page_shape &s, const page_tile &t, uint32_t first, uint8_t *block)
+{
+    __syncthreads();
+    if (KIND == PAGE_INT) int_pack(s, t, first, block);
+    if (KIND == PAGE_SEG) seg_pack(s, t, first, block);
+}
+
+/* Scale ch where tiles are of whole groups. */
+template <int KIND, bool MATRIX, typename ROWS>
+__device__ inline void page_encode_groups(const page_shape &s, const coder_work &w, page_tile t, const ROWS &rows,
+                                          uint8_t *block)
+{
+    uniform_own own;
+    for (uint32_t first = 0; first < s.page; first += t.n_rows) {
+        t.n_rows = least(s.tile, s.page - first);
+        coder_read<MATRIX>(s, w, t, rows, first);
+        for (uint32_t r = 0; r < t.n_rows; r += s.group) {
+            uniform_widen(s, t.y + r * s.d, s.group, true, own);
+            uniform_scales(s, (first + r) / s.group, block, own);
+            uniform_quantise(s, t.y + r * s.d, s.group, own);
+        }
+        page_pack<KIND>(s, t, first, block);
+    }
+}
+
+/* Scale ch where a group takes several tiles: they pass twice. */
+template <int KIND, bool MATRIX, typename ROWS>
+__device__ inline void page_encode_tall_groups(const page_shape &s, const coder_work &w, page_tile t,
+                                               const ROWS &rows, uint8_t *block)
+{
+    uniform_own own;
+    for (uint32_t start = 0, end = s.group; start < s.page; start = end, end += s.group) {
+        for (uint32_t first = start; first < end; first += t.n_rows) {
+            t.n_rows = least(s.tile, end - first);
+            coder_read<MATRIX>(s, w, t, rows, first);
+            uniform_widen(s, t.y, t.n_rows, first == start, own);
+        }
+        uniform_scales(s, start / s.group, block, own);
+        for (uint32_t first = start; first < end; first += t.n_rows) {
+            t.n_rows = least(s.tile, end - first);
+            coder_read<MATRIX>(s, w, t, rows, first);
+            uniform_quantise(s, t.y, t.n_rows, own);
+            page_pack<KIND>(s, t, first, block);
+        }
+    }
+}
+
+/* Other scales: rows have nothing to do with each other. */
+template <int KIND, bool MATRIX, typename ROWS>
+__device__ inline void page_encode_rows(const page_shape &s, const coder_work &w, page_tile t, const ROWS &rows,
+                                        const table_head *h, uint8_t *block)
+{
+    for (uint32_t first = 0; first < s.page; first += t.n_rows) {
+        t.n_rows = least(s.tile, s.page - first);
+        coder_read<MATRIX>(s, w, t, rows, first);
+        if (KIND == PAGE_FP16) fp16_encode(s, t, first, block);
+        if (KIND == PAGE_INT) int_quantise_rows(s, t, first, block);
+        if (KIND == PAGE_SEG) seg_look_up(s, t, seg_tables(s, w.params, w.head));
+        if (KIND == PAGE_TABLE) table_encode(s, *h, t, first, block);
+        page_pack<KIND>(s, t, first, block);
+    }
+}
+
+/* All bytes of the head's block in `page` [page_bytes]. shared: s.tile * s.d + s.scratch floats. */
+template <int KIND, bool MATRIX, typename ROWS>
+__device__ inline void page_encode(const page_shape &s, const coder_work &w, float *shared, const ROWS &rows,
+                                   uint8_t *page)
+{
+    page_tile t = page_tile_in(s, shared);
+    table_head head, *h = KIND == PAGE_TABLE ? &head : NULL;
+    if (h) head = table_head_of(s, w.params, w.head);
+    block_place place = block_place_of(s, w.head, h);
+    uint8_t *block = page + place.offset;
+    for (uint64_t i = place.used + threadIdx.x; i < place.bytes; i += blockDim.x) block[i] = 0;
+    if ((KIND == PAGE_INT || KIND == PAGE_SEG) && s.scale == KVC_SCALE_CH) {
+        if (s.group <= s.tile)
+            page_encode_groups<KIND, MATRIX>(s, w, t, rows, block);
+        else
+            page_encode_tall_groups<KIND, MATRIX>(s, w, t, rows, block);
+    } else {
+        page_encode_rows<KIND, MATRIX>(s, w, t, rows, h, block);
+    }
+}
+#endif

@@ -1,0 +1,170 @@
+/* images.c - see images.h. The list is read as a stranger's: lines of bounded length, names without a folder. What
+ * an image says of itself (attend_info) has to be what the list and this library say. */
+#include "images.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "device.h"
+
+#define LONGEST_LINE 512
+
+/* ---- the list ---- */
+
+typedef struct list {
+    FILE *in;
+    char path[4096], line[LONGEST_LINE];
+    const char *folder;
+} list;
+
+/* The next line without its end; "" behind the last. */
+static kvc_status next_line(list *l, kvc_error *err)
+{
+    if (!fgets(l->line, sizeof l->line, l->in)) l->line[0] = 0;
+    size_t n = strlen(l->line);
+    if (n + 1 == sizeof l->line) return kvc_fail(err, KVC_FORMAT, "%s: a line is too long", l->path);
+    if (n && l->line[n - 1] == '\n') l->line[n - 1] = 0;
+    return KVC_OK;
+}
+
+/* A line "name value". */
+static kvc_status expect(list *l, const char *name, const char *value, const char *otherwise, kvc_error *err)
+{
+    size_t n = strlen(name);
+    KVC_TRY(next_line(l, err));
+    if (strncmp(l->line, name, n) != 0 || l->line[n] != ' ')
+        return kvc_fail(err, KVC_FORMAT, "%s: '%s ...' expected, not '%.60s'", l->path, name, l->line);
+    if (strcmp(l->line + n + 1, value) == 0) return KVC_OK;
+    return kvc_fail(err, KVC_MISMATCH, "%s: %s", l->path, otherwise);
+}
+
+static kvc_status open_list(list *l, const char *folder, const kvc_config *cfg, kvc_error *err)
+{
+    char id[65] = "";
+    for (int i = 0; i < 32; i++) snprintf(id + 2 * i, 3, "%02x", kvc_config_id(cfg)[i]);
+    l->folder = folder;
+    if ((size_t)snprintf(l->path, sizeof l->path, "%s/kernels.list", folder) >= sizeof l->path)
+        return kvc_fail(err, KVC_INVALID, "the path is too long: %.64s...", folder);
+    l->in = fopen(l->path, "r");
+    if (!l->in) return kvc_fail(err, KVC_INPUT, "%s: cannot be read: %s", l->path, strerror(errno));
+    KVC_TRY(expect(l, "kvc-kernels", "1", "another version of this list", err));
+    KVC_TRY(expect(l, "template", KERNEL_TEMPLATE_HASH, "kernels of another version of kvcalib: compile them again",
+                   err));
+    return expect(l, "config", id, "kernels of another configuration", err);
+}
+
+/* "layer 3 FILE KEY": the file, of at most 159 bytes, and the key behind it. */
+static kvc_status read_layer(list *l, uint32_t layer, char file[160], const char **key, kvc_error *err)
+{
+    char number[32], *end;
+    int n = snprintf(number, sizeof number, "layer %u ", layer);
+    KVC_TRY(next_line(l, err));
+    char *name = l->line + n;
+    bool good = strncmp(l->line, number, (size_t)n) == 0 && (end = strchr(name, ' ')) && end - name < 160;
+    if (good) *end = 0;
+    if (!good || strchr(name, '/') || !strrchr(name, '.') || *name == '.')
+        return kvc_fail(err, KVC_FORMAT, "%s: 'layer %u FILE KEY' expected, not '%.60s'", l->path, layer, l->line);
+    strcpy(file, name);
+    *key = end + 1;
+    return KVC_OK;
+}
+
+/* ---- one image ---- */
+
+static kvc_status check_info(const attend_info *info, size_t bytes, const char *key, const char *path, kvc_error *err)
+{
+    if (bytes < sizeof *info || info->version != ATTEND_INFO_VERSION ||
+        strncmp(info->template_hash, KERNEL_TEMPLATE_HASH, sizeof info->template_hash) != 0)
+        return kvc_fail(err, KVC_MISMATCH, "%s: a kernel of another version of kvcalib: compile it again", path);
+    if (strncmp(info->key, key, sizeof info->key) != 0)
+        return kvc_fail(err, KVC_MISMATCH, "%s: a kernel for '%.100s', not for '%.100s'", path, info->key, key);
+    return KVC_OK;
+}
+
+/* The symbol is the file's name without its ending. */
+static kvc_status find_kernel(cuda_image *image, const char *key, const char *path, kvc_error *err)
+{
+    char symbol[160 + sizeof "_info"];
+    void *info;
+    size_t bytes;
+    cudaKernel_t kernel;
+    attend_kernel *k = &image->kernel;
+    snprintf(symbol, sizeof symbol, "%.*s", (int)(strrchr(image->file, '.') - image->file), image->file);
+    cudaError_t status = cudaLibraryGetKernel(&kernel, image->library, symbol);
+    k->kernel = (const void *)kernel;
+    strcat(symbol, "_info");
+    if (status == cudaSuccess) status = cudaLibraryGetGlobal(&info, &bytes, image->library, symbol);
+    if (status == cudaSuccess)
+        status = cudaMemcpy(&k->info, info, bytes < sizeof k->info ? bytes : sizeof k->info, cudaMemcpyDeviceToHost);
+    if (status == cudaSuccess) return check_info(&k->info, bytes, key, path, err);
+    cudaGetLastError();
+    return kvc_fail(err, KVC_MISMATCH, "%s: no kernel for this device: %s", path, cudaGetErrorString(status));
+}
+
+static kvc_status load(cuda_image *image, const list *l, const char *key, const kvc_model_info *model, kvc_error *err)
+{
+    char path[4096 + 200];
+    int device, n_blocks;
+    snprintf(path, sizeof path, "%s/%s", l->folder, image->file);
+    cudaError_t status = cudaLibraryLoadFromFile(&image->library, path, NULL, NULL, 0, NULL, NULL, 0);
+    if (status != cudaSuccess) {
+        image->library = NULL;
+        if (status == cudaErrorMemoryAllocation) return cuda_fail(err, status, path);
+        cudaGetLastError();
+        return kvc_fail(err, KVC_MISMATCH, "%s: cannot be loaded: %s", path, cudaGetErrorString(status));
+    }
+    KVC_TRY(find_kernel(image, key, path, err));
+    KVC_TRY_CUDA(cudaGetDevice(&device));
+    KVC_TRY_CUDA(cudaDeviceGetAttribute(&n_blocks, cudaDevAttrMultiProcessorCount, device));
+    image->kernel.d = model->head_dim;
+    image->kernel.group = model->n_query_heads / model->n_kv_heads;
+    image->kernel.n_blocks = (uint32_t)n_blocks;
+    return KVC_OK;
+}
+
+/* ---- all of them ---- */
+
+/* The image of a file that another layer has, or a new one. */
+static kvc_status take_layer(cuda_images *all, uint32_t layer, list *l, const kvc_model_info *model, kvc_error *err)
+{
+    char file[160];
+    const char *key = "";
+    KVC_TRY(read_layer(l, layer, file, &key, err));
+    uint32_t i = 0;
+    while (i < all->n && strcmp(all->images[i].file, file) != 0) i++;
+    all->of_layer[layer] = i;
+    if (i < all->n) return KVC_OK;
+    strcpy(all->images[all->n].file, file);
+    return load(&all->images[all->n++], l, key, model, err);
+}
+
+static kvc_status load_all(cuda_images *out, list *l, const char *folder, const kvc_config *cfg, kvc_error *err)
+{
+    const kvc_model_info *model = kvc_config_model(cfg);
+    KVC_TRY(open_list(l, folder, cfg, err));
+    out->images = calloc(model->n_layers, sizeof *out->images);
+    out->of_layer = calloc(model->n_layers, sizeof *out->of_layer);
+    if (!out->images || !out->of_layer)
+        return kvc_fail(err, KVC_NO_MEMORY, "no memory for %u kernels", model->n_layers);
+    for (uint32_t i = 0; i < model->n_layers; i++) KVC_TRY(take_layer(out, i, l, model, err));
+    return KVC_OK;
+}
+
+kvc_status cuda_images_load(cuda_images *out, const char *folder, const kvc_config *cfg, kvc_error *err)
+{
+    list l = {0};
+    *out = (cuda_images){0};
+    kvc_status status = load_all(out, &l, folder, cfg, err);
+    if (l.in) fclose(l.in);
+    if (status != KVC_OK) cuda_images_unload(out);
+    return status;
+}
+
+void cuda_images_unload(cuda_images *images)
+{
+    for (uint32_t i = 0; i < images->n; i++)
+        if (images->images[i].library) cudaLibraryUnload(images->images[i].library);
+    free(images->images);
+    free(images->of_layer);
+    *images = (cuda_images){0};
+}

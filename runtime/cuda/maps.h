@@ -1,0 +1,34 @@
+/* maps.h - what the attention kernels need of a coder's constants: its chain of transforms as one dense map for each
+ * head (the coder's own fold and unfold of unit vectors, whatever the chain), and its tables. On the host. */
+#ifndef RUNTIME_CUDA_MAPS_H
+#define RUNTIME_CUDA_MAPS_H
+#include <stdbool.h>
+#include "kvc/codec.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Has the side a latent space that is not the head's? */
+static inline bool cuda_has_map(const kvc_coder *coder)
+{
+    return coder->codec.n_transforms || coder->codec.param_bytes;
+}
+
+/*  fold [heads][d][latent]  out; bias [heads][d]  out: a query's bias is its product with it */
+void cuda_fold_map(const kvc_coder *keys, float *fold, float *bias);
+/*  unfold [heads][latent][d]  out; mean [heads][d]  out: what a mass of 1 adds; work [kvc_coder_work()] */
+void cuda_unfold_map(const kvc_coder *values, float *unfold, float *mean, float *work);
+
+/* Of vq and lut, borrowed from the constants; all NULL and 0 for other symbols. */
+typedef struct cuda_table {
+    const uint32_t *counts; /* [heads] of codes that heads share out; else NULL */
+    const uint16_t *values; /* fp16 [2^b][c]; of shared codes one for each length */
+    size_t n_values;
+} cuda_table;
+cuda_table cuda_table_of(const kvc_coder *coder);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,35 @@
+/* cache_cases.h - configurations that libkvc_cuda is tested and timed with; make_kernels.c writes their files. */
+#ifndef TESTS_GPU_CACHE_CASES_H
+#define TESTS_GPU_CACHE_CASES_H
+#include <string.h>
+#include "case_config.h"
+
+typedef struct cache_case {
+    const char *name; /* of a folder with cfg.bin and kernels/ */
+    case_config config;
+    uint32_t sliding_window; /* of attention */
+    float softcap;
+} cache_case;
+
+static const cache_case cache_cases[] = {
+    /* test: every kind of codec that has kernels; the same kind on both sides, and two kinds */
+    {"mixed",
+     {2, 4, 64, {4, 64, 64}, 3, 3, {{"int4.ch64", "int4.tok"}, {"vq4x8+klt", "vq4x8+klt"}, {"int8.tok+had", "fp16"}}},
+     0,
+     0.0f},
+    /* test: no sinks, no window, short pages, an odd number of heads; a sliding window, capped scores */
+    {"short", {3, 2, 64, {0, 0, 16}, 2, 2, {{"int2.ch16", "int2.tok"}, {"vq[8]x8+klt", "vq[8]x8+klt"}}}, 50, 8.0f},
+    /* bench: 8 layers of one kind */
+    {"bench_int4", {8, 4, 128, {4, 64, 64}, 8, 1, {{"int4.ch64", "int4.tok"}}}, 0, 0.0f},
+    {"bench_int2", {8, 4, 128, {4, 64, 64}, 8, 1, {{"int2.ch64", "int2.tok"}}}, 0, 0.0f},
+    {"bench_vq4x8", {8, 4, 128, {4, 64, 64}, 8, 1, {{"vq4x8+klt", "vq4x8+klt"}}}, 0, 0.0f},
+};
+
+static inline const cache_case *cache_case_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof cache_cases / sizeof *cache_cases; i++)
+        if (strcmp(cache_cases[i].name, name) == 0) return &cache_cases[i];
+    return NULL;
+}
+
+#endif
