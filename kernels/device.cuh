@@ -9,7 +9,6 @@
 #define KVC_ALLOW_SHARED(kernel, bytes) ((void)(kernel), (void)(bytes), cudaSuccess)
 #define KVC_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                                   \
     ((void)(stream), emulate_start(grid, block, shared_bytes, kernel, __VA_ARGS__))
-#define KVC_LAUNCH_EARLY KVC_LAUNCH
 #define KVC_LAUNCHED() cudaSuccess
 #else
 #define KVC_SHARED(type, name)                                                                                       \
@@ -21,29 +20,8 @@
                            : cudaSuccess)
 #define KVC_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                                   \
     kernel<<<grid, block, shared_bytes, stream>>>(__VA_ARGS__)
-/* While the kernel before it in the stream still runs (sm_90): the kernel begins with await_previous(). */
-#define KVC_LAUNCH_EARLY(kernel, grid, block, shared_bytes, stream, ...)                                             \
-    do {                                                                                                             \
-        cudaLaunchAttribute early_ = {};                                                                             \
-        early_.id = cudaLaunchAttributeProgrammaticStreamSerialization;                                              \
-        early_.val.programmaticStreamSerializationAllowed = 1;                                                       \
-        cudaLaunchConfig_t config_ = {};                                                                             \
-        config_.gridDim = dim3(grid), config_.blockDim = dim3(block), config_.dynamicSmemBytes = shared_bytes;       \
-        config_.stream = stream, config_.attrs = &early_, config_.numAttrs = 1;                                      \
-        cudaLaunchKernelEx(&config_, kernel, __VA_ARGS__);                                                           \
-    } while (0)
 #define KVC_LAUNCHED() cudaGetLastError()
 #endif
-
-/* The next kernel of the stream may be set up from now on; nothing that the previous one does is seen, or missed,
- * before all of it is done. */
-__device__ __forceinline__ void await_previous(void)
-{
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;");
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
 
 /* ---- copies from global to shared memory, in the background ----
  * A warp's ring of STAGES stages. All of its lanes call

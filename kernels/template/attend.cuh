@@ -312,7 +312,6 @@ template <typename P> struct attend {
         at.scratch = shared + SCRATCH + (size_t)warp * keys::SCRATCH;
         at.now = 0;
         at.copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, at.lane);
-        await_previous();
         uint32_t of_head = units_of(w, b, false)[b.n_sequences], total = l.n_heads * of_head;
         uint32_t of_block = share_of(total, gridDim.x);
         uint32_t unit = blockIdx.x * of_block, block_end = min(unit + of_block, total);

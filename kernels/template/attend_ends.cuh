@@ -109,7 +109,6 @@ __global__ void __launch_bounds__(ENDS_THREADS, 1)
     attend_prepare(attend_layer l, attend_batch b, attend_work w, uint32_t d, uint32_t group, uint32_t tile)
 {
     KVC_SHARED(float, q);
-    await_previous();
     if (blockIdx.x == 0) {
         if (blockIdx.y == 0) count_units(l, b, w, tile);
         return;
@@ -237,7 +236,6 @@ __global__ void __launch_bounds__(ENDS_THREADS, 1)
     attend_merge(attend_layer l, attend_batch b, attend_work w, float *out, merge_shape m)
 {
     KVC_SHARED(float, latent); /* [latent channel][MAP_ROWS], [MAP_ROWS][d], mass and sum [MAP_ROWS] */
-    await_previous();
     float *exact = latent + MAP_ROWS * m.latent, *mass = exact + MAP_ROWS * m.d, *sum = mass + MAP_ROWS;
     float *pieces = sum + MAP_ROWS; /* [rows][splits][latent + d] */
     uint32_t head = blockIdx.y, of_sequence = b.n_queries * m.group, first = blockIdx.x * m.rows;

@@ -36,10 +36,10 @@ void attend_launch(const attend_layer &l, const attend_batch &b, const attend_wo
     merge_shape m = {P::D,    l.value_latent, P::GROUP, P::COLUMNS,
                      P::TILE, n_blocks,       P::WARPS, rows ? rows : merge_rows(l.n_heads, all)};
     dim3 prepare(prepare_blocks(l, b, P::GROUP), l.n_heads), merge(share_of(all, m.rows), l.n_heads);
-    KVC_LAUNCH_EARLY(attend_prepare, prepare, ENDS_THREADS, prepare_bytes(P::D), stream, l, b, w, (uint32_t)P::D,
+    KVC_LAUNCH(attend_prepare, prepare, ENDS_THREADS, prepare_bytes(P::D), stream, l, b, w, (uint32_t)P::D,
                (uint32_t)P::GROUP, (uint32_t)P::TILE);
-    KVC_LAUNCH_EARLY(attend_pages<P>, n_blocks, P::WARPS * 32, attend<P>::SHARED_BYTES, stream, l, b, w);
-    KVC_LAUNCH_EARLY(attend_merge, merge, merge_threads(P::D), merge_bytes(P::D, l.value_latent), stream, l, b, w, out, m);
+    KVC_LAUNCH(attend_pages<P>, n_blocks, P::WARPS * 32, attend<P>::SHARED_BYTES, stream, l, b, w);
+    KVC_LAUNCH(attend_merge, merge, merge_threads(P::D), merge_bytes(P::D, l.value_latent), stream, l, b, w, out, m);
 }
 
 #endif
