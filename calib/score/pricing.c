@@ -254,11 +254,11 @@ static kvc_status allocate_streams(pricing *p, uint64_t memory_limit, kvc_error 
            held = streams_held(n * sizeof(float) * c->hidden, c->n_layers, memory_limit);
     p->entering = calloc(c->n_layers, sizeof(hidden_states *));
     if (!p->entering) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u layers", c->n_layers);
-    KVC_TRY(hidden_new(&p->work, n, c->hidden, held > 0 ? 0 : 1, NULL, err));
+    KVC_TRY(hidden_new(&p->work, p->b, n, c->hidden, held > 0 ? 0 : 1, NULL, err));
     for (uint32_t i = 0; i < c->n_layers; i++)
-        KVC_TRY(hidden_new(&p->entering[i], n, c->hidden, i + 1 < held ? 0 : 1, NULL, err));
-    KVC_TRY(hidden_new(&p->ref, p->n_rows, c->hidden, 0, NULL, err));
-    return hidden_new(&p->cfg, p->n_rows, c->hidden, 0, NULL, err);
+        KVC_TRY(hidden_new(&p->entering[i], p->b, n, c->hidden, i + 1 < held ? 0 : 1, NULL, err));
+    KVC_TRY(hidden_new(&p->ref, p->b, p->n_rows, c->hidden, 0, NULL, err));
+    return hidden_new(&p->cfg, p->b, p->n_rows, c->hidden, 0, NULL, err);
 }
 
 static kvc_status allocate(pricing *p, uint64_t memory_limit, kvc_error *err)
@@ -321,13 +321,18 @@ void pricing_free(pricing *p)
     free(p);
 }
 
-uint64_t pricing_memory(const model_config *c, size_t n_tokens, size_t n_sequences, size_t longest,
-                        uint32_t score_rows, uint64_t memory_limit)
+memory_need pricing_memory(const model_config *c, backend *b, size_t n_tokens, size_t n_sequences, size_t longest,
+                           uint32_t score_rows, uint64_t memory_limit)
 {
     uint64_t stream = n_tokens * sizeof(float) * (uint64_t)c->hidden,
              held = streams_held(stream, c->n_layers, memory_limit);
     uint64_t rows = n_tokens, pages = 4 * sizeof(float) * (uint64_t)longest * c->n_kv_heads * c->head_dim;
     if (score_rows && n_sequences < n_tokens / score_rows) rows = n_sequences * (uint64_t)score_rows;
-    uint64_t row = 2 * sizeof(float) * (uint64_t)c->hidden + sizeof(logit_row) + 2 * sizeof(double);
-    return (held ? held - 1 : 0) * stream + rows * row + n_tokens * sizeof(size_t) + pages;
+    memory_need need = {.host = rows * (sizeof(logit_row) + 2 * sizeof(double)) + n_tokens * sizeof(size_t),
+                        .dev = 2 * sizeof(float) * rows * c->hidden + pages};
+    if (stream_memory(c, b, n_tokens, longest, 0).dev) /* a device's memory knows no limit but its own */
+        need.dev += (b->room(b) == SIZE_MAX ? (held ? held - 1 : 0) : c->n_layers) * stream;
+    else
+        need.host += (held ? held - 1 : 0) * stream;
+    return need;
 }

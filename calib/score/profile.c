@@ -160,12 +160,11 @@ static kvc_status measure_layer(measurement *m, uint32_t layer, kvc_error *err)
 {
     KVC_TRY(local_loss_begin(m->losses, layer, err));
     for (size_t i = 0; i < kept_count(m->kept); i++) {
-        layer_view view;
-        KVC_TRY(kept_view(m->kept, i, &view, err));
-        uint32_t n = probe_rows_draw(m->rows, &m->p->tokens, (uint32_t)view.n_tokens, m->options->probe_rows,
-                                     m->options->seed, view.sequence);
-        uint32_t domain = m->probed.domain[m->tokens->file[view.sequence]];
-        KVC_TRY(local_loss_add(m->losses, &view, m->rows, n, domain, err));
+        const layer_view *view = kept_view(m->kept, i);
+        uint32_t n = probe_rows_draw(m->rows, &m->p->tokens, (uint32_t)view->n_tokens, m->options->probe_rows,
+                                     m->options->seed, view->sequence);
+        uint32_t domain = m->probed.domain[m->tokens->file[view->sequence]];
+        KVC_TRY(local_loss_add(m->losses, view, m->rows, n, domain, err));
     }
     local_loss_finish(m->losses);
     return KVC_OK;
@@ -241,14 +240,17 @@ static kvc_status measurement_new(measurement *m, const model_config *c, const s
                          : KVC_OK;
 }
 
-uint64_t profile_memory(const kvc_model_info *model, const kvc_codec *keys, uint32_t n_keys, const kvc_codec *values,
-                        uint32_t n_values, const profile_options *o, size_t n_probed, size_t longest)
+memory_need profile_memory(const backend *b, const kvc_model_info *model, const kvc_codec *keys, uint32_t n_keys,
+                           const kvc_codec *values, uint32_t n_values, const profile_options *o, size_t n_probed,
+                           size_t longest)
 {
-    uint64_t bytes =
-        local_loss_memory(model, n_keys, n_values, o->probe_rows, longest) + kept_memory(model, n_probed, longest);
     const profile shape = {
         .n_keys = n_keys, .n_values = n_values, .keys = (kvc_codec *)keys, .values = (kvc_codec *)values};
-    return any_fitted(&shape) ? bytes + gather_memory(model, longest, o->fit_rows) : bytes;
+    memory_need need = local_loss_memory(b, model, n_keys, n_values, o->probe_rows, longest);
+    need.dev += kept_memory(model, n_probed, longest);
+    if (!any_fitted(&shape)) return need;
+    memory_need fit = gather_memory(b, model, longest, o->fit_rows);
+    return (memory_need){need.host + fit.host, need.dev + fit.dev};
 }
 
 kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set *tokens,
@@ -275,7 +277,7 @@ kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set 
     p->seed = options->seed;
     if ((status = measurement_new(&state, &m->config, tokens, err))) goto done;
     if ((status =
-             hidden_new(&hidden, state.n_tokens, m->config.hidden, options->memory_limit, options->workdir, err)))
+             hidden_new(&hidden, b, state.n_tokens, m->config.hidden, options->memory_limit, options->workdir, err)))
         goto done;
     if (options->resume && options->workdir &&
         (status = checkpoint_load(p, hidden, state.n_tokens, options->workdir, &resumed, err)))

@@ -28,8 +28,9 @@ kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set 
 
 /* Bytes of the buffers that profile_measure adds to the forward pass; of the codecs param_bytes is read. n_probed as
  * in probed.h. */
-uint64_t profile_memory(const kvc_model_info *model, const kvc_codec *keys, uint32_t n_keys, const kvc_codec *values,
-                        uint32_t n_values, const profile_options *o, size_t n_probed, size_t longest);
+memory_need profile_memory(const backend *b, const kvc_model_info *model, const kvc_codec *keys, uint32_t n_keys,
+                           const kvc_codec *values, uint32_t n_values, const profile_options *o, size_t n_probed,
+                           size_t longest);
 /* The finished measurements with the prices so far take the last checkpoint's place, for --resume. */
 kvc_status profile_keep_prices(const profile *p, const char *workdir, kvc_error *err);
 /* Remove the checkpoints of a finished profile. */
@@ -99,6 +100,6 @@ kvc_status pricing_plan(pricing *p, const plan_ref *plan, price *out, price *fil
  * this is evaluate()'s mean, up to that rounding and, with score_rows, up to which positions were drawn. */
 double pricing_share(const sequence_set *tokens, const kvc_token_policy *policy);
 /* Peak bytes that a pricing adds to the forward pass (model_memory()). */
-uint64_t pricing_memory(const model_config *c, size_t n_tokens, size_t n_sequences, size_t longest,
-                        uint32_t score_rows, uint64_t memory_limit);
+memory_need pricing_memory(const model_config *c, backend *b, size_t n_tokens, size_t n_sequences, size_t longest,
+                           uint32_t score_rows, uint64_t memory_limit);
 #endif

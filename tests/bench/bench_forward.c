@@ -126,7 +126,7 @@ int main(int argc, char **argv)
     must(model_open(&m, argv[1], false, &error));
     sequence_set set = random_tokens(&m->config, tokens, length);
     logit_row *rows = malloc(tokens * sizeof *rows);
-    must(hidden_new(&hidden, tokens, m->config.hidden, 0, NULL, &error));
+    must(hidden_new(&hidden, b, tokens, m->config.hidden, 0, NULL, &error));
     must(model_embed(m, &set, hidden, &error));
     work w = count_work(&m->config, (double)tokens, (double)length);
     double start = now();
@@ -137,9 +137,9 @@ int main(int argc, char **argv)
     report("forward", (double)tokens, middle - start, &w);
     report("forward with logits", (double)tokens, end - start, NULL);
     getrusage(RUSAGE_SELF, &usage);
+    memory_need need = model_memory(&m->config, b, tokens, length, 0);
     printf("peak memory %.1f MB, formula %.1f MB beside %.1f MB of weights\n", (double)usage.ru_maxrss / 1024,
-           (double)model_memory(&m->config, tokens, length, 0) / 1048576,
-           (double)weights_bytes(m->weights) / 1048576);
+           (double)(need.host + need.dev) / 1048576, (double)weights_bytes(m->weights) / 1048576);
     hidden_free(hidden);
     sequences_free(&set);
     free(rows);
