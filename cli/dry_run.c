@@ -28,18 +28,14 @@ typedef struct forecast {
     size_t n_stages;
 } forecast;
 
-static memory_need sum(memory_need x, memory_need y)
-{
-    return (memory_need){x.host + y.host, x.dev + y.dev};
-}
-
 /* On the CPU buffers are host memory. */
 static void raise_memory(forecast *f, const subject *subject, memory_need need)
 {
     bool apart = subject->backend->room(subject->backend) != SIZE_MAX;
     uint64_t host = apart ? need.host : need.host + need.dev;
     if (host > f->memory) f->memory = host;
-    if (apart && f->base + need.dev > f->device) f->device = f->base + need.dev;
+    uint64_t device = f->base + need.dev + need.scratch;
+    if (apart && device > f->device) f->device = device;
 }
 
 static void add_stage(forecast *f, const char *name, size_t n_tokens, double seconds)
@@ -74,15 +70,15 @@ static memory_need eval_memory(const settings *s, const subject *subject, const 
     size_t longest = sequences_longest(tokens);
     memory_need pages = {.dev = 4 * (uint64_t)longest * c->n_kv_heads * c->head_dim * sizeof(float)};
     memory_need one = pass_memory(s, subject, n_tokens, longest);
-    return compressed ? sum(one, sum(pages, stream_of(s, subject, n_tokens, longest))) : one;
+    return compressed ? memory_sum(one, memory_sum(pages, stream_of(s, subject, n_tokens, longest))) : one;
 }
 
 static memory_need prices_memory(const settings *s, const subject *subject, size_t n_tokens, size_t n_sequences,
                                  size_t longest)
 {
-    return sum(pass_memory(s, subject, n_tokens, longest),
-               pricing_memory(&subject->model->config, subject->backend, n_tokens, n_sequences, longest,
-                              (uint32_t)s->price_rows, s->memory));
+    return memory_sum(pass_memory(s, subject, n_tokens, longest),
+                      pricing_memory(&subject->model->config, subject->backend, n_tokens, n_sequences, longest,
+                                     (uint32_t)s->price_rows, s->memory));
 }
 
 static kvc_status forecast_measuring(forecast *f, const settings *s, const subject *subject,
@@ -96,9 +92,9 @@ static kvc_status forecast_measuring(forecast *f, const settings *s, const subje
     probed_set probed;
     KVC_TRY(probed_new(&probed, tokens, &policy, s->probe_sequences, err));
     raise_memory(f, subject,
-                 sum(pass_memory(s, subject, n, longest),
-                     profile_memory(subject->backend, &subject->model->info, space->keys, space->n_keys,
-                                    space->values, space->n_values, &o, probed.n, longest)));
+                 memory_sum(pass_memory(s, subject, n, longest),
+                            profile_memory(subject->backend, &subject->model->info, space->keys, space->n_keys,
+                                           space->values, space->n_values, &o, probed.n, longest)));
     memory_need held = stream_of(s, subject, n, longest);
     bool spilled = held.host + held.dev < stream;
     f->disk = 2 * stream + (spilled ? stream : 0); /* an old and a new checkpoint; the spilled stream */
@@ -120,8 +116,8 @@ static void forecast_prices(forecast *f, const settings *s, const subject *subje
     if (n_prices == 0) return;
     size_t longest = sequences_longest(tokens);
     raise_memory(f, subject,
-                 sum(stream_of(s, subject, sequences_tokens(tokens), longest),
-                     prices_memory(s, subject, n, n_sequences, longest)));
+                 memory_sum(stream_of(s, subject, sequences_tokens(tokens), longest),
+                            prices_memory(s, subject, n, n_sequences, longest)));
     double forward = seconds_forward(&f->speeds, c, tokens, n_sequences);
     add_stage(f, "prices", n * (size_t)n_prices,
               forward + n_prices * (forward / 2 + seconds_logits(&f->speeds, c, scored, 2)));
@@ -158,8 +154,8 @@ static void forecast_anchors(forecast *f, const settings *s, const subject *subj
     const model_config *c = &subject->model->config;
     size_t n_sequences = sequences_within(tokens, s->anchor_tokens), n = tokens->first[n_sequences];
     raise_memory(f, subject,
-                 sum(stream_of(s, subject, sequences_tokens(tokens), sequences_longest(tokens)),
-                     eval_memory(s, subject, tokens, n, true)));
+                 memory_sum(stream_of(s, subject, sequences_tokens(tokens), sequences_longest(tokens)),
+                            eval_memory(s, subject, tokens, n, true)));
     double once = seconds_forward(&f->speeds, c, tokens, n_sequences) + seconds_logits(&f->speeds, c, n, 2);
     add_stage(f, "anchors", N_ANCHORS * n, N_ANCHORS * once);
 }

@@ -92,10 +92,15 @@ typedef struct scratch_shape {
     bool sensitivity;                               /* and moments() */
 } scratch_shape;
 
-/* Bytes in host memory and in buffers (and what else takes a backend's memory). */
+/* Bytes in host memory, in buffers, and of what one operation at a time takes of a device's memory. */
 typedef struct memory_need {
-    uint64_t host, dev;
+    uint64_t host, dev, scratch;
 } memory_need;
+/* Of what is held together. */
+static inline memory_need memory_sum(memory_need x, memory_need y)
+{
+    return (memory_need){x.host + y.host, x.dev + y.dev, x.scratch > y.scratch ? x.scratch : y.scratch};
+}
 
 typedef struct backend backend;
 struct backend {

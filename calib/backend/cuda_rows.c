@@ -46,6 +46,7 @@ kvc_status cuda_attention(backend *b, const attention_args *a, kvc_error *err)
         .out = a->out,
     };
     KVC_TRY(CUDA_BEGIN(b, err, a->q, a->k, a->v, a->k_page, a->v_page, a->out));
-    KVC_TRY_CUDA(op_attention(&args, s->compute));
+    bool half = s->fast && a->head_dim <= OP_HALF_DIM;
+    KVC_TRY_CUDA((half ? op_attention_half : op_attention)(&args, s->compute));
     return KVC_OK;
 }

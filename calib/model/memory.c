@@ -60,10 +60,8 @@ memory_need model_memory(const model_config *c, backend *b, size_t n_tokens, siz
                                  .n_kv_heads = c->n_kv_heads,
                                  .head_dim = c->head_dim,
                                  .gemm_values = together * larger(larger(c->hidden, query), c->ffn)};
-    memory_need scratch = b->scratch(b, &shape);
-    return (memory_need){
-        .host = stream.host + larger(pass.host, compare.host) + scratch.host +
-                (uint64_t)omp_get_max_threads() * THREAD_BYTES,
-        .dev = stream.dev + scratch.dev + (room == SIZE_MAX ? larger(pass.dev, compare.dev) : pass.dev + compare.dev),
-    };
+    memory_need need = memory_sum(stream, b->scratch(b, &shape));
+    need.host += larger(pass.host, compare.host) + (uint64_t)omp_get_max_threads() * THREAD_BYTES;
+    need.dev += room == SIZE_MAX ? larger(pass.dev, compare.dev) : pass.dev + compare.dev;
+    return need;
 }

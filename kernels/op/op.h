@@ -29,6 +29,11 @@ cudaError_t op_silu_mul(size_t n, float *gate, const float *up, cudaStream_t str
 cudaError_t op_add_bias(size_t rows, size_t n, const float *bias, int accumulate, float *y, cudaStream_t stream);
 /* y [n] = x as bfloat16, to nearest even */
 cudaError_t op_to_bf16(size_t n, const float *x, void *y, cudaStream_t stream);
+/* y [n] = bfloat16 x as fp32 */
+cudaError_t op_from_bf16(size_t n, const void *x, float *y, cudaStream_t stream);
+/* out [n][width]: row rows[i] of x */
+cudaError_t op_gather_rows(size_t n, size_t width, const float *x, const size_t *rows, float *out,
+                           cudaStream_t stream);
 /* y = x rounded to fp16, finite values beyond its range to +-65504; y may be x. *nonfinite becomes 1 where an x is
  * NaN or infinite, else stays. */
 cudaError_t op_round_fp16(size_t n, const float *x, float *y, uint32_t *nonfinite, cudaStream_t stream);
@@ -43,6 +48,9 @@ typedef struct op_attention_args {
     float *out;
 } op_attention_args;
 cudaError_t op_attention(const op_attention_args *args, cudaStream_t stream);
+/* The same with rows rounded to fp16, by tensor cores; d <= OP_HALF_DIM. */
+#define OP_HALF_DIM 128
+cudaError_t op_attention_half(const op_attention_args *args, cudaStream_t stream);
 
 /* ---- sums over rows and columns, in double ------------------------------------------------------------------- */
 

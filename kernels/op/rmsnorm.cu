@@ -19,6 +19,6 @@ extern "C" cudaError_t op_rmsnorm(size_t rows, size_t dim, const float *x, const
                                   cudaStream_t stream)
 {
     if (rows == 0 || dim == 0) return cudaSuccess;
-    norm_rows<<<(unsigned)rows, THREADS, 0, stream>>>(dim, x, w, eps, y);
-    return cudaGetLastError();
+    KVC_LAUNCH(norm_rows, (unsigned)rows, THREADS, 0, stream, dim, x, w, eps, y);
+    return KVC_LAUNCHED();
 }

@@ -14,6 +14,6 @@ __global__ static void silu_mul(size_t n, float *gate, const float *up)
 extern "C" cudaError_t op_silu_mul(size_t n, float *gate, const float *up, cudaStream_t stream)
 {
     if (n == 0) return cudaSuccess;
-    silu_mul<<<loop_grid(n), THREADS, 0, stream>>>(n, gate, up);
-    return cudaGetLastError();
+    KVC_LAUNCH(silu_mul, loop_grid(n), THREADS, 0, stream, n, gate, up);
+    return KVC_LAUNCHED();
 }

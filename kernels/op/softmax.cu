@@ -49,5 +49,5 @@ extern "C" cudaError_t op_softmax(const op_strip *strip, cudaStream_t stream)
 {
     if (strip->rows.n == 0 || strip->n_heads == 0) return cudaSuccess;
     softmax_rows<<<dim3(strip->rows.n, strip->n_heads), THREADS, 0, stream>>>(*strip);
-    return cudaGetLastError();
+    return KVC_LAUNCHED();
 }
