@@ -8,7 +8,13 @@
 #define KVC_SHARED(type, name) type *name = (type *)(void *)emulate_shared
 #define KVC_ALLOW_SHARED(kernel, bytes) ((void)(kernel), (void)(bytes), cudaSuccess)
 #define KVC_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                                   \
-    ((void)(stream), emulate_launch(grid, block, shared_bytes, [&] { kernel(__VA_ARGS__); }))
+    do {                                                                                                             \
+        auto work_ = [=] { emulate_launch(grid, block, shared_bytes, [=] { kernel(__VA_ARGS__); }); };               \
+        if (emulate_enqueue)                                                                                         \
+            emulate_enqueue(stream, work_);                                                                          \
+        else                                                                                                         \
+            work_();                                                                                                 \
+    } while (0)
 #define KVC_LAUNCHED() cudaSuccess
 #else
 #define KVC_SHARED(type, name)                                                                                       \
