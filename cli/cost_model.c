@@ -56,8 +56,8 @@ static kvc_status measure_gemm(double *flops, const subject *subject, kvc_error 
 }
 
 /* Constants that a codec gets from no data at all: encoding takes as long with them. NULL where it has none. */
-static kvc_status blank_params(void **params, const kvc_codec *codec, const model_config *c, uint32_t page,
-                               kvc_error *err)
+static kvc_status blank_params(void **params, backend *b, const kvc_codec *codec, const model_config *c,
+                               uint32_t page, kvc_error *err)
 {
     size_t n, dd = (size_t)c->n_kv_heads * c->head_dim * c->head_dim;
     double *zeros = calloc(dd, sizeof *zeros);
@@ -67,9 +67,11 @@ static kvc_status blank_params(void **params, const kvc_codec *codec, const mode
                         .cov = zeros,
                         .metric = zeros,
                         .absmax = zeros};
+    fit_options options = fit_defaults;
     fit *f = NULL;
     *params = NULL;
-    kvc_status status = zeros ? fit_new(&f, &nothing, &fit_defaults, err)
+    options.b = b;
+    kvc_status status = zeros ? fit_new(&f, &nothing, &options, err)
                               : kvc_fail(err, KVC_NO_MEMORY, "out of memory for a measurement");
     if (status == KVC_OK) status = fit_codec(f, codec, page, params, &n, err);
     fit_free(f);
@@ -87,7 +89,7 @@ static kvc_status time_codecs(double *seconds, const subject *subject, const kvc
     for (uint32_t i = 0; i < n; i++) {
         kvc_coder coder;
         void *params;
-        KVC_TRY(blank_params(&params, &codecs[i], c, tokens->page, err));
+        KVC_TRY(blank_params(&params, b, &codecs[i], c, tokens->page, err));
         kvc_status status = kvc_coder_init(&coder, &codecs[i], params, c->n_kv_heads, c->head_dim, tokens->page, err);
         double begin = now();
         if (status == KVC_OK) status = b->transcode(b, &coder, tokens, n_tokens, x, exact, page, err);

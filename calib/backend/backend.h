@@ -84,6 +84,18 @@ typedef struct sensitivity_args {
     double *anchor_score;       /* host [n_kv_heads][T], written; NULL: not wanted */
 } sensitivity_args;
 
+/* One table of k-means: Lloyd's iterations from given centroids, each of which becomes the weighted mean of the
+ * points nearest to it; one without points moves to the point that costs most. They end where an iteration gains less
+ * than LLOYD_LEAST_GAIN of the distortion, or nothing, which is undone. Packed in host memory (nearest.h). */
+#define LLOYD_LEAST_GAIN 1e-4
+typedef struct lloyd_job {
+    const struct packed_points *points;
+    double energy; /* of the points: sum of w |x|^2 */
+    uint32_t iterations;
+    struct packed_centroids *centroids; /* from the start to the result */
+    double distortion;                  /* out: sum of w |x - centroid|^2 */
+} lloyd_job;
+
 /* What is worth knowing of a pass to say how much memory its operations take. */
 typedef struct scratch_shape {
     size_t n_tokens, n_heads, n_kv_heads, head_dim; /* of the longest sequence */
@@ -172,6 +184,13 @@ struct backend {
     kvc_status (*moments)(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *dev_x,
                           const double *weights, size_t weight_stride, double *weight, double *first, double *second,
                           kvc_error *err);
+    /* Tables that lloyd() is best called with at a time; 1: one by one, by several threads at once. */
+    uint32_t lloyd_batch;
+    kvc_status (*lloyd)(backend *b, uint32_t n, lloyd_job *jobs, kvc_error *err);
+    /* Symmetric finite matrices a [n][d][d]; values [n][d] descending, vectors [n][d][d]: row k of each is the unit
+     * eigenvector of its values[k], whose largest component (the first of them) is > 0. All host, in double. */
+    kvc_status (*eigen)(backend *b, uint32_t n, size_t d, const double *a, double *values, double *vectors,
+                        kvc_error *err);
 };
 
 /* threads 0: as many as the machine has. The number holds for all OpenMP regions that the calling thread starts from

@@ -103,6 +103,9 @@ static const backend cpu_table = {
     .column_stats = cpu_column_stats,
     .sensitivity = cpu_sensitivity,
     .moments = cpu_moments,
+    .lloyd_batch = 1,
+    .lloyd = cpu_lloyd,
+    .eigen = cpu_eigen,
 };
 
 kvc_status cpu_set_threads(int threads, kvc_error *err)

@@ -84,4 +84,8 @@ kvc_status cpu_sensitivity(backend *b, const sensitivity_args *a, kvc_error *err
 kvc_status cpu_moments(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *x,
                        const double *weights, size_t weight_stride, double *weight, double *first, double *second,
                        kvc_error *err);
+kvc_status cpu_lloyd(backend *b, uint32_t n, lloyd_job *jobs, kvc_error *err);
+/* cpu_eigen.c */
+kvc_status cpu_eigen(backend *b, uint32_t n, size_t d, const double *a, double *values, double *vectors,
+                     kvc_error *err);
 #endif

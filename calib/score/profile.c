@@ -123,23 +123,30 @@ static void finish_statistics(measurement *m, uint32_t layer)
     p->residual_power[layer] = m->n_residual > 0 ? m->residual_power / m->n_residual : 0;
 }
 
-/* One candidate of a side: its constants go into the profile. */
-static kvc_status fit_candidate(measurement *m, fit *f, bool values, uint32_t layer, uint32_t candidate,
-                                kvc_error *err)
+/* The constants of a side's candidates go into the profile. */
+static kvc_status keep_params(measurement *m, bool values, uint32_t layer, const fitted *list, uint32_t n,
+                              kvc_error *err)
 {
-    const kvc_codec *codec = values ? &m->p->values[candidate] : &m->p->keys[candidate];
-    void *params = NULL;
-    size_t n = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (list[i].params) KVC_TRY(profile_keep_params(m->p, values, layer, i, list[i].params, err));
+    return KVC_OK;
+}
+
+static kvc_status fit_candidates(measurement *m, fit *f, bool values, uint32_t layer, kvc_error *err)
+{
+    const profile *p = m->p;
+    const kvc_codec *codecs = values ? p->values : p->keys;
+    uint32_t n = values ? p->n_values : p->n_keys;
+    fitted *list = calloc(n, sizeof *list);
     kvc_error why;
-    if (codec->param_bytes == 0) return KVC_OK;
-    kvc_status status = fit_codec(f, codec, m->p->tokens.page, &params, &n, &why);
-    if (status != KVC_OK) {
-        char spec[KVC_SPEC_MAX];
-        kvc_codec_format(codec, spec);
-        return kvc_fail(err, status, "layer %u %s: %s: %s", layer, values ? "values" : "keys", spec, why.message);
-    }
-    status = profile_keep_params(m->p, values, layer, candidate, params, err);
-    free(params);
+    if (!list) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u candidates", n);
+    kvc_status status = fit_codecs(f, codecs, n, p->tokens.page, list, &why);
+    if (status != KVC_OK)
+        kvc_fail(err, status, "layer %u %s: %s", layer, values ? "values" : "keys", why.message);
+    else
+        status = keep_params(m, values, layer, list, n, err);
+    for (uint32_t i = 0; i < n; i++) free(list[i].params);
+    free(list);
     return status;
 }
 
@@ -147,11 +154,11 @@ static kvc_status fit_side(measurement *m, bool values, uint32_t layer, kvc_erro
 {
     fit_data data;
     fit *f;
+    fit_options options = m->options->fit;
+    options.b = m->b;
     gather_side(m->gather, values, &data);
-    KVC_TRY(fit_new(&f, &data, &m->options->fit, err));
-    kvc_status status = KVC_OK;
-    for (uint32_t i = 0; status == KVC_OK && i < (values ? m->p->n_values : m->p->n_keys); i++)
-        status = fit_candidate(m, f, values, layer, i, err);
+    KVC_TRY(fit_new(&f, &data, &options, err));
+    kvc_status status = fit_candidates(m, f, values, layer, err);
     fit_free(f);
     return status;
 }
