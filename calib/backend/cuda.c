@@ -31,6 +31,7 @@ static void cuda_close(backend *b)
     cudaDeviceSynchronize();
     cuda_free_buffers(s);
     for (int i = 0; i < CUDA_STAGES; i++) cudaFree(s->round_stage[i]);
+    cuda_eigen_close(s);
     if (s->handle) s->blas.destroy(s->handle);
     cuda_blas_close(&s->blas);
     cudaFree(s->workspace);
@@ -74,6 +75,9 @@ static const backend cuda_table = {
     .column_stats = cuda_column_stats,
     .sensitivity = cuda_sensitivity,
     .moments = cuda_moments,
+    .lloyd_batch = 32,
+    .lloyd = cuda_lloyd,
+    .eigen = cuda_eigen,
 };
 
 static kvc_status find_device(int ordinal, kvc_error *err)

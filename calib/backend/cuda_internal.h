@@ -9,6 +9,7 @@
 #include <cuda_runtime_api.h>
 #include "backend.h"
 #include "cuda_blas.h"
+#include "cuda_solver.h"
 #include "op.h"
 
 #define CUDA_STAGES 2
@@ -32,6 +33,9 @@ typedef struct cuda_state {
     cudaStream_t compute, copy;
     cuda_blas blas;
     cublasHandle_t handle;
+    cuda_solver solver; /* opened by the first eigen() */
+    cusolverDnHandle_t solver_handle;
+    cusolverDnParams_t solver_params;
     void *workspace; /* of cuBLAS: fixed, so that it chooses alike */
     cuda_buffer *buffers;
     size_t n_buffers, room;
@@ -144,4 +148,9 @@ kvc_status cuda_sensitivity(backend *b, const sensitivity_args *a, kvc_error *er
 kvc_status cuda_moments(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *x,
                         const double *weights, size_t weight_stride, double *weight, double *first, double *second,
                         kvc_error *err);
+/* cuda_lloyd.c, cuda_eigen.c */
+kvc_status cuda_lloyd(backend *b, uint32_t n, lloyd_job *jobs, kvc_error *err);
+kvc_status cuda_eigen(backend *b, uint32_t n, size_t d, const double *a, double *values, double *vectors,
+                      kvc_error *err);
+void cuda_eigen_close(cuda_state *s); /* also of what was never opened */
 #endif

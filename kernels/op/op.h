@@ -81,6 +81,24 @@ typedef struct op_logit_sums {
 cudaError_t op_compare_logits(size_t rows, size_t first, size_t n, const float *ref, const float *cfg,
                               const uint32_t *targets, op_logit_sums *sums, cudaStream_t stream);
 
+/* ---- k-means ------------------------------------------------------------------------------------------------- */
+
+/* A table's points and centroids, packed as in calib/backend/nearest.h. */
+typedef struct op_lloyd_job {
+    size_t n;                            /* points */
+    uint32_t dims, k, slots, iterations; /* of 1, 2, 4, 8, 16; centroids, rounded up to 16; at most */
+    const float *x, *w;                  /* [groups][dims][16], [groups][16] */
+    float *c, *half, *kept;              /* [slots / 16][dims][16], [slots] |c|^2 / 2, scratch as c */
+    uint32_t *label;                     /* [groups][16] */
+    double *sums;                        /* [k][dims + 1] */
+    float *cost;                         /* [groups][16] */
+    double energy, distortion;           /* sum of w |x|^2; out: of w |x - c|^2 */
+    uint32_t done;                       /* 0 */
+} op_lloyd_job;
+/* Lloyd's iterations of n jobs, which lie in device memory: c becomes the result. `most` of all jobs. */
+cudaError_t op_lloyd(uint32_t n, op_lloyd_job *jobs, size_t most_points, uint32_t most_k, uint32_t most_iterations,
+                     cudaStream_t stream);
+
 /* ---- strips: some query rows of all heads against the keys that they see --------------------------------------- */
 
 /* Row r of a strip, r < n, is the query at positions[r], or at first + r where positions is NULL. */

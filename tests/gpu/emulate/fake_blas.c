@@ -54,8 +54,8 @@ static float *widened(const void *x, size_t n)
     return out;
 }
 
-static cublasStatus_t gemm(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int64_t m, int64_t n,
-                           int64_t k, const void *alpha, const void *a, cudaDataType type_a, int64_t lda,
+static cublasStatus_t gemm(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int64_t m,
+                           int64_t n, int64_t k, const void *alpha, const void *a, cudaDataType type_a, int64_t lda,
                            const void *b, cudaDataType type_b, int64_t ldb, const void *beta, void *c,
                            cudaDataType type_c, int64_t ldc, cublasComputeType_t compute, cublasGemmAlgo_t algorithm)
 {
@@ -85,10 +85,11 @@ static cublasStatus_t float_products(cublasHandle_t handle, cublasOperation_t op
     return CUBLAS_STATUS_SUCCESS;
 }
 
-static cublasStatus_t double_products(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b, int64_t m,
-                                      int64_t n, int64_t k, const double *alpha, const double *a, int64_t lda,
-                                      long long stride_a, const double *b, int64_t ldb, long long stride_b,
-                                      const double *beta, double *c, int64_t ldc, long long stride_c, int64_t batch)
+static cublasStatus_t double_products(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b,
+                                      int64_t m, int64_t n, int64_t k, const double *alpha, const double *a,
+                                      int64_t lda, long long stride_a, const double *b, int64_t ldb,
+                                      long long stride_b, const double *beta, double *c, int64_t ldc,
+                                      long long stride_c, int64_t batch)
 {
     (void)handle;
     for (int64_t i = 0; i < batch; i++)
