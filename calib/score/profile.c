@@ -37,7 +37,23 @@ typedef struct measurement {
     double *power;      /* [longest] */
     uint32_t saved;     /* layers done in the last checkpoint, UINT32_MAX: none */
     struct timespec saved_at;
+    struct timespec lap; /* when the last part of the work was done */
+    profile_times times;
 } measurement;
+
+static double seconds_since(const struct timespec *t)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - t->tv_sec) + 1e-9 * (double)(now.tv_nsec - t->tv_nsec);
+}
+
+/* What was done since the last call counts as *part. */
+static void add_lap(measurement *m, double *part)
+{
+    *part += seconds_since(&m->lap);
+    clock_gettime(CLOCK_MONOTONIC, &m->lap);
+}
 
 static size_t columns(const profile *p)
 {
@@ -96,7 +112,9 @@ static kvc_status observe(void *context, const layer_view *view, kvc_error *err)
     measurement *m = context;
     KVC_TRY(collect_statistics(m, view, err));
     KVC_TRY(collect_residual(m, view, err));
+    add_lap(m, &m->times.layers);
     if (m->gather) KVC_TRY(gather_add(m->gather, view, err));
+    add_lap(m, &m->times.sensitivity);
     return m->probed.sequence[view->sequence] ? kept_add(m->kept, view, err) : KVC_OK;
 }
 
@@ -177,23 +195,19 @@ static kvc_status measure_layer(measurement *m, uint32_t layer, kvc_error *err)
     return KVC_OK;
 }
 
-static double seconds_since(const struct timespec *t)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)(now.tv_sec - t->tv_sec) + 1e-9 * (double)(now.tv_nsec - t->tv_nsec);
-}
-
 static kvc_status layer_done(void *context, uint32_t layer, hidden_states *hidden, kvc_error *err)
 {
     measurement *m = context;
     profile *p = m->p;
     finish_statistics(m, layer);
+    add_lap(m, &m->times.layers);
     if (m->gather) {
         KVC_TRY(fit_side(m, false, layer, err));
         KVC_TRY(fit_side(m, true, layer, err));
     }
+    add_lap(m, &m->times.fits);
     KVC_TRY(measure_layer(m, layer, err));
+    add_lap(m, &m->times.losses);
     p->layers_done = layer + 1;
     bool due = seconds_since(&m->saved_at) >= m->options->checkpoint_seconds || p->layers_done == p->n_layers;
     if (m->options->workdir && due) {
@@ -201,6 +215,7 @@ static kvc_status layer_done(void *context, uint32_t layer, hidden_states *hidde
         m->saved = p->layers_done;
         clock_gettime(CLOCK_MONOTONIC, &m->saved_at);
     }
+    add_lap(m, &m->times.checkpoints);
     begin_layer(m, layer + 1);
     return KVC_OK;
 }
@@ -277,6 +292,7 @@ kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set 
     state.n_tokens = sequences_tokens(tokens);
     state.tokens = tokens;
     clock_gettime(CLOCK_MONOTONIC, &state.saved_at);
+    state.lap = state.saved_at;
     snprintf(p->backend, sizeof p->backend, "%s", b->name);
     p->n_tokens = state.n_tokens;
     p->probe_rows = options->probe_rows;
@@ -293,6 +309,7 @@ kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set 
     if (!resumed && (status = model_embed(m, tokens, hidden, err))) goto done;
     status = model_layers(m, b, tokens, hidden, p->layers_done, p->n_layers, &hooks, job, "profile", err);
 done:
+    if (options->times) *options->times = state.times;
     measurement_free(&state);
     if (status == KVC_OK && final) {
         *final = hidden;

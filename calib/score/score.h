@@ -5,6 +5,13 @@
 #include "model.h"
 #include "profile.h"
 
+/* Seconds. What a device is asked for is waited for at the next result that the host needs. */
+typedef struct profile_times {
+    double layers;      /* the forward pass and statistics of channels */
+    double sensitivity; /* weights, moments and samples */
+    double fits, losses, checkpoints;
+} profile_times;
+
 typedef struct profile_options {
     uint32_t probe_rows;      /* query rows per sequence that losses are measured on (0: all) */
     uint32_t probe_sequences; /* of how many sequences, one of each prompt file at least (probed.h; 0: of all) */
@@ -16,6 +23,7 @@ typedef struct profile_options {
     uint64_t memory_limit;     /* of the hidden states, 0: none */
     const char *workdir;       /* checkpoints; NULL: none */
     double checkpoint_seconds; /* least time between two; 0: after every layer */
+    profile_times *times;      /* written; NULL: not wanted */
     bool resume; /* continue from the workdir's checkpoint (its fingerprint must equal p->fingerprint) */
 } profile_options;
 
