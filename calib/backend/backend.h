@@ -118,8 +118,8 @@ typedef struct backend backend;
 struct backend {
     char name[16]; /* "cpu", "cuda", "cuda,fast" */
     void *state;
-    size_t
-        batch_rows; /* of short sequences, that gemm() is better called with at a time; 0: it makes no difference */
+    /* Values of x that gemm() is better called with at a time; 0: it makes no difference. */
+    size_t batch_values;
     size_t weight_bytes; /* of a value of a weight */
     void (*close)(backend *b);
     kvc_status (*buffer_new)(backend *b, size_t bytes, void **dev_out, kvc_error *err); /* 64-byte aligned */

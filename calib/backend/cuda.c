@@ -48,7 +48,7 @@ static void cuda_close(backend *b)
 }
 
 static const backend cuda_table = {
-    .batch_rows = 8192,
+    .batch_values = (size_t)1 << 25, /* 8192 rows of 4096 */
     .close = cuda_close,
     .buffer_new = cuda_buffer_new,
     .buffer_free = cuda_buffer_free,

@@ -2,9 +2,9 @@
  * time and every observer sees a layer's keys and values of all text together. Cost per layer: 2 (hidden (2 query + 2
  * kv) + 3 hidden ffn) flops per token and attention; the stream is read and written once.
  *
- * Consecutive sequences go through a layer's products together, as many as the backend's batch_rows hold (on the CPU
- * one), and one by one through attention. A stream in the backend's memory is updated where it lies; then nothing but
- * observers makes the host wait, and the next layer's weights arrive while this one is computed. */
+ * Consecutive sequences go through a layer's products together, as many as batch_rows() says (on the CPU one), and
+ * one by one through attention. A stream in the backend's memory is updated where it lies; then nothing but observers
+ * makes the host wait, and the next layer's weights arrive while this one is computed. */
 #include "model_private.h"
 
 #include <math.h>
@@ -20,16 +20,15 @@ typedef struct pass {
     hidden_states *hidden;
     const forward_hooks *hooks; /* may be NULL */
     layer_weights *weights;     /* of the present layer */
-    layer_arena arena;
-    float *stage;  /* host [STAGE_FLOATS] */
-    float *rows;   /* host [arena.n_tokens][hidden]; only where the stream is in a file */
-    double *power; /* host [CHECK_ROWS]; only where the stream is in the backend's memory */
+    layer_arena arena;          /* may be kept by m->resident */
+    float *stage;               /* host [STAGE_FLOATS] */
+    float *rows;                /* host [arena.n_tokens][hidden]; only where the stream is in a file */
+    double *power;              /* host [CHECK_ROWS]; only where the stream is in the backend's memory */
 } pass;
 
 static void pass_free(pass *p)
 {
     resident_leave(p->m);
-    layer_arena_free(&p->arena, p->b);
     free(p->stage);
     free(p->rows);
     free(p->power);
@@ -51,7 +50,8 @@ static kvc_status load_angles(pass *p, size_t n, kvc_error *err)
 
 static kvc_status pass_new(pass *p, kvc_error *err)
 {
-    size_t longest = sequences_longest(p->tokens), together = min_size(p->b->batch_rows, sequences_tokens(p->tokens));
+    size_t longest = sequences_longest(p->tokens),
+           together = min_size(batch_rows(p->b, &p->m->config), sequences_tokens(p->tokens));
     size_t most = together > longest ? together : longest;
     bool on_device = hidden_device(p->hidden, 0), in_file = !on_device && !hidden_rows(p->hidden, 0);
     p->stage = malloc(STAGE_FLOATS * sizeof *p->stage);
@@ -60,8 +60,9 @@ static kvc_status pass_new(pass *p, kvc_error *err)
     if (!p->stage || (in_file && !p->rows) || (on_device && !p->power))
         return kvc_fail(err, KVC_NO_MEMORY, "out of memory for sequences of %zu tokens", longest);
     KVC_TRY(resident_open(p->m, p->b, err));
-    KVC_TRY(layer_arena_new(&p->arena, &p->m->config, p->b, most, !on_device, err));
-    return load_angles(p, longest, err);
+    bool fresh;
+    KVC_TRY(resident_arena(p->m, most, !on_device, &p->arena, &fresh, err));
+    return fresh ? load_angles(p, most, err) : KVC_OK;
 }
 
 static kvc_status load_stream(pass *p, size_t first, size_t n, kvc_error *err)
@@ -162,7 +163,7 @@ static size_t group_end(const pass *p, size_t begin)
 {
     const size_t *first = p->tokens->first;
     size_t end = begin + 1;
-    while (p->b->batch_rows && end < p->tokens->n && first[end + 1] - first[begin] <= p->arena.n_tokens) end++;
+    while (p->b->batch_values && end < p->tokens->n && first[end + 1] - first[begin] <= p->arena.n_tokens) end++;
     return end;
 }
 

@@ -3,7 +3,7 @@
  * Arena, one block, T tokens; every part starts on a 64-byte boundary:
  *     x [T][hidden], if it is here | normed [T][hidden] | cosine [T][d/2] | sine [T][d/2] | shared
  *     shared: q [T][query] | k [T][kv] | v [T][kv] | out [T][query]        until the output projection
- *             gate [R][ffn] | up [R][ffn], R = min(T, MLP_ROWS or the backend's batch_rows)        after it */
+ *             gate [R][ffn] | up [R][ffn], R = min(T, MLP_ROWS or batch_rows())        after it */
 #include "model_private.h"
 
 typedef struct part {
@@ -33,23 +33,26 @@ static size_t arena_layout(const model_config *c, size_t T, size_t rows, bool ow
     return first > second ? first : second;
 }
 
-static size_t mlp_rows_of(size_t n_tokens, size_t batch_rows)
+static size_t mlp_rows_of(const backend *b, const model_config *c, size_t n_tokens)
 {
-    return min_size(n_tokens, batch_rows > MLP_ROWS ? batch_rows : MLP_ROWS);
+    size_t together = batch_rows(b, c);
+    return min_size(n_tokens, together > MLP_ROWS ? together : MLP_ROWS);
 }
 
-size_t layer_arena_floats(const model_config *c, size_t n_tokens, size_t batch_rows, bool own_x)
+size_t layer_arena_floats(const backend *b, const model_config *c, size_t n_tokens, bool own_x)
 {
     layer_arena unused;
-    return arena_layout(c, n_tokens, mlp_rows_of(n_tokens, batch_rows), own_x, NULL, &unused);
+    return arena_layout(c, n_tokens, mlp_rows_of(b, c, n_tokens), own_x, NULL, &unused);
 }
 
 kvc_status layer_arena_new(layer_arena *s, const model_config *c, backend *b, size_t n_tokens, bool own_x,
                            kvc_error *err)
 {
-    *s = (layer_arena){.n_tokens = n_tokens, .mlp_rows = mlp_rows_of(n_tokens, b->batch_rows)};
-    size_t floats = layer_arena_floats(c, n_tokens, b->batch_rows, own_x);
+    *s = (layer_arena){0};
+    size_t floats = layer_arena_floats(b, c, n_tokens, own_x);
     KVC_TRY(b->buffer_new(b, floats * sizeof(float), &s->memory, err));
+    s->n_tokens = n_tokens;
+    s->mlp_rows = mlp_rows_of(b, c, n_tokens);
     arena_layout(c, n_tokens, s->mlp_rows, own_x, s->memory, s);
     return KVC_OK;
 }
@@ -57,6 +60,7 @@ kvc_status layer_arena_new(layer_arena *s, const model_config *c, backend *b, si
 void layer_arena_free(layer_arena *s, backend *b)
 {
     b->buffer_free(b, s->memory);
+    *s = (layer_arena){0};
 }
 
 kvc_status layer_project(const model *m, backend *b, const layer_weights *w, const layer_arena *s, size_t n,

@@ -24,9 +24,9 @@ typedef struct head {
     float *logits[2]; /* [rows][columns] */
 } head;
 
-size_t logit_columns(const model_config *c, size_t batch_rows)
+size_t logit_columns(const backend *b, const model_config *c)
 {
-    return min_size(batch_rows ? LOGIT_COLUMNS_DEVICE : LOGIT_COLUMNS, c->vocab);
+    return min_size(b->batch_values ? LOGIT_COLUMNS_DEVICE : LOGIT_COLUMNS, c->vocab);
 }
 
 static void head_free(head *h)
@@ -109,7 +109,7 @@ static kvc_status logits_of(head *h, size_t n, const float *x, float *logits, kv
 
 kvc_status model_logits(model *m, backend *b, size_t n, const float *x, float *logits, kvc_error *err)
 {
-    head h = {.m = m, .b = b, .rows = n, .columns = logit_columns(&m->config, b->batch_rows)};
+    head h = {.m = m, .b = b, .rows = n, .columns = logit_columns(b, &m->config)};
     kvc_status status = head_new(&h, 1, err);
     if (status == KVC_OK) status = logits_of(&h, n, x, logits, err);
     head_free(&h);
@@ -202,8 +202,7 @@ static kvc_status compare_all(comparison *c, const job *job, kvc_error *err)
 static kvc_status compare(comparison *c, model *m, backend *b, const job *job, kvc_error *err)
 {
     if (c->total == 0) return KVC_OK;
-    c->head = (head){
-        .m = m, .b = b, .rows = min_size(LOGIT_ROWS, c->total), .columns = logit_columns(&m->config, b->batch_rows)};
+    c->head = (head){.m = m, .b = b, .rows = min_size(LOGIT_ROWS, c->total), .columns = logit_columns(b, &m->config)};
     kvc_status status = compare_all(c, job, err);
     head_free(&c->head);
     resident_leave(m);

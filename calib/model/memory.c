@@ -7,9 +7,9 @@
 #define THREAD_BYTES ((uint64_t)2 << 20)
 
 /* Sequences that go through a layer together. */
-static size_t tokens_together(const backend *b, size_t n_tokens, size_t longest)
+static size_t tokens_together(const backend *b, const model_config *c, size_t n_tokens, size_t longest)
 {
-    size_t together = min_size(b->batch_rows, n_tokens);
+    size_t together = min_size(batch_rows(b, c), n_tokens);
     return together > longest ? together : longest;
 }
 
@@ -17,18 +17,18 @@ static memory_need pass_bytes(const model_config *c, const backend *b, size_t ro
                               bool own_x)
 {
     const arch *a = arch_find(c->architecture);
-    size_t together = tokens_together(b, n_tokens, longest);
+    size_t together = tokens_together(b, c, n_tokens, longest);
     uint64_t layer = a ? layer_weights_bytes(c, a, b->weight_bytes) : 0;
     return (memory_need){
         .host = sizeof(float) * (uint64_t)STAGE_FLOATS,
         .dev = resident_count(c, room, b->weight_bytes) * layer +
-               sizeof(float) * (uint64_t)layer_arena_floats(c, together, b->batch_rows, own_x),
+               sizeof(float) * (uint64_t)layer_arena_floats(b, c, together, own_x),
     };
 }
 
 static memory_need compare_bytes(const model_config *c, const backend *b, size_t room, size_t n_tokens)
 {
-    uint64_t rows = min_size(LOGIT_ROWS, n_tokens), columns = logit_columns(c, b->batch_rows), hidden = c->hidden;
+    uint64_t rows = min_size(LOGIT_ROWS, n_tokens), columns = logit_columns(b, c), hidden = c->hidden;
     uint64_t block = resident_holds_head(c, room, b->weight_bytes) ? c->vocab : columns;
     return (memory_need){
         .host = sizeof(float) * (STAGE_FLOATS + rows * hidden) + rows * (sizeof(logit_sums) + sizeof(uint32_t)),
@@ -51,7 +51,7 @@ memory_need stream_memory(const model_config *c, backend *b, size_t n_tokens, si
 /* On a device the weights stay while logits are compared; in host memory they do not. */
 memory_need model_memory(const model_config *c, backend *b, size_t n_tokens, size_t longest, uint64_t memory_limit)
 {
-    size_t room = b->room(b), together = tokens_together(b, n_tokens, longest), query = query_width(c);
+    size_t room = b->room(b), together = tokens_together(b, c, n_tokens, longest), query = query_width(c);
     memory_need stream = stream_memory(c, b, n_tokens, longest, memory_limit);
     memory_need pass = pass_bytes(c, b, room, n_tokens, longest, stream.dev == 0);
     memory_need compare = compare_bytes(c, b, room, n_tokens);

@@ -26,6 +26,12 @@ static inline size_t kv_width(const model_config *c)
     return (size_t)c->n_kv_heads * c->head_dim;
 }
 
+/* Tokens that the backend is better given at a time, sequences together; 0: each for itself. */
+static inline size_t batch_rows(const backend *b, const model_config *c)
+{
+    return b->batch_values / c->hidden;
+}
+
 /* ---- tensors ---- */
 /* model_open() has checked that it is there, with its shape. layer and slot name it. */
 const tensor *model_layer_tensor(const model *m, uint32_t layer, layer_slot slot); /* NULL: the model has none */
@@ -50,24 +56,6 @@ void layer_weights_free(layer_weights *w, backend *b);
 kvc_status layer_weights_load(layer_weights *w, const model *m, backend *b, uint32_t layer, float *stage,
                               kvc_error *err);
 
-/* ---- weights that passes leave behind (resident.c) ---- */
-typedef struct resident resident;
-/* How many layers' weights are held at a time: 1 in host memory, all on a device that has twice the room, else 2 by
- * turns: one is used while the next arrives. */
-uint32_t resident_count(const model_config *c, size_t room, size_t weight_bytes);
-/* m->resident for passes on `b`. */
-kvc_status resident_open(model *m, backend *b, kvc_error *err);
-/* The layer's weights: loaded unless they are there. stage: host, [STAGE_FLOATS]. */
-kvc_status resident_layer(model *m, uint32_t layer, float *stage, layer_weights **out, kvc_error *err);
-/* Whether the next layer's weights have a place while one is computed. */
-bool resident_ahead(const model *m);
-/* The vocabulary matrix, a weight [vocab][hidden]; *out is NULL where it is not to be held as a whole. */
-kvc_status resident_head(model *m, float *stage, void **out, kvc_error *err);
-bool resident_holds_head(const model_config *c, size_t room, size_t weight_bytes);
-/* After a pass: host memory is let go of, a device's is kept. */
-void resident_leave(model *m);
-void resident_free(model *m);
-
 /* ---- rotary embedding ---- */
 /* cosine, sine [n][d/2] of positions [first, first + n), host */
 void rope_fill(const model_config *c, size_t first, size_t n, float *cosine, float *sine);
@@ -81,8 +69,8 @@ typedef struct layer_arena {
     float *cosine, *sine;      /* [T][d/2] */
     void *memory;
 } layer_arena;
-/* For n_tokens tokens at a time on a backend of these batch_rows. own_x: with room for x, else that is NULL. */
-size_t layer_arena_floats(const model_config *c, size_t n_tokens, size_t batch_rows, bool own_x);
+/* For n_tokens tokens at a time. own_x: with room for x, else that is NULL. */
+size_t layer_arena_floats(const backend *b, const model_config *c, size_t n_tokens, bool own_x);
 kvc_status layer_arena_new(layer_arena *s, const model_config *c, backend *b, size_t n_tokens, bool own_x,
                            kvc_error *err);
 void layer_arena_free(layer_arena *s, backend *b);
@@ -95,6 +83,26 @@ kvc_status layer_rotate(const model *m, backend *b, const layer_arena *s, size_t
 kvc_status layer_finish(const model *m, backend *b, const layer_weights *w, const layer_arena *s, size_t n,
                         kvc_error *err);
 
+/* ---- weights that passes leave behind (resident.c) ---- */
+typedef struct resident resident;
+/* How many layers' weights are held at a time: 1 in host memory, all on a device that has twice the room, else 2 by
+ * turns: one is used while the next arrives. */
+uint32_t resident_count(const model_config *c, size_t room, size_t weight_bytes);
+/* m->resident for passes on `b`. */
+kvc_status resident_open(model *m, backend *b, kvc_error *err);
+/* The layer's weights: loaded unless they are there. stage: host, [STAGE_FLOATS]. */
+kvc_status resident_layer(model *m, uint32_t layer, float *stage, layer_weights **out, kvc_error *err);
+/* The arena of the last pass, if it has these sizes, else a *fresh one, whose angles have to be loaded. */
+kvc_status resident_arena(model *m, size_t n_tokens, bool own_x, layer_arena *out, bool *fresh, kvc_error *err);
+/* Whether the next layer's weights have a place while one is computed. */
+bool resident_ahead(const model *m);
+/* The vocabulary matrix, a weight [vocab][hidden]; *out is NULL where it is not to be held as a whole. */
+kvc_status resident_head(model *m, float *stage, void **out, kvc_error *err);
+bool resident_holds_head(const model_config *c, size_t room, size_t weight_bytes);
+/* After a pass: host memory is let go of, a device's is kept. */
+void resident_leave(model *m);
+void resident_free(model *m);
+
 /* ---- residual stream ---- */
 /* The rows in the backend's memory, in the host's, or both NULL where they are in a file. */
 float *hidden_device(hidden_states *h, size_t first);
@@ -103,7 +111,7 @@ float *hidden_rows(hidden_states *h, size_t first);
 bool hidden_on_device(const backend *b, size_t room, uint64_t bytes, uint64_t memory_limit);
 
 /* Vocabulary entries whose logits are computed at a time. */
-size_t logit_columns(const model_config *c, size_t batch_rows);
+size_t logit_columns(const backend *b, const model_config *c);
 
 /* Every id is below the vocabulary's size, or KVC_INVALID naming the first that is not. */
 kvc_status check_ids(const model *m, const uint32_t *ids, size_t n, kvc_error *err);

@@ -1,4 +1,4 @@
-/* resident.c - weights that stay in a device's memory from one pass to the next.
+/* resident.c - weights, and an arena with its angles, that stay in a device's memory from one pass to the next.
  *
  * A price or a refined plan is a pass of seconds over a few thousand tokens: reading 16 GB of weights again would
  * take longer than the pass. Where they do not fit, two layers take turns: the next one's copies are on their way
@@ -11,7 +11,9 @@ struct resident {
     backend *b;
     layer_weights *layers; /* [n] */
     uint32_t n;
-    void *head; /* NULL: not held */
+    void *head;        /* NULL: not held */
+    layer_arena arena; /* of the last pass */
+    bool own_x;
 };
 
 static uint64_t head_bytes(const model_config *c, size_t weight_bytes)
@@ -61,6 +63,19 @@ kvc_status resident_layer(model *m, uint32_t layer, float *stage, layer_weights 
     return layer_weights_load(*out, m, r->b, layer, stage, err);
 }
 
+kvc_status resident_arena(model *m, size_t n_tokens, bool own_x, layer_arena *out, bool *fresh, kvc_error *err)
+{
+    resident *r = m->resident;
+    *fresh = r->arena.n_tokens != n_tokens || r->own_x != own_x;
+    if (*fresh) {
+        layer_arena_free(&r->arena, r->b);
+        KVC_TRY(layer_arena_new(&r->arena, &m->config, r->b, n_tokens, own_x, err));
+        r->own_x = own_x;
+    }
+    *out = r->arena;
+    return KVC_OK;
+}
+
 bool resident_ahead(const model *m)
 {
     return m->resident->n > 1;
@@ -95,6 +110,7 @@ void resident_free(model *m)
     if (!r) return;
     for (uint32_t i = 0; i < r->n; i++) layer_weights_free(&r->layers[i], r->b);
     r->b->buffer_free(r->b, r->head);
+    layer_arena_free(&r->arena, r->b);
     free(r->layers);
     free(r);
 }
