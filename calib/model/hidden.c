@@ -157,18 +157,20 @@ kvc_status hidden_gather(hidden_states *to, hidden_states *from, const size_t *r
     return status;
 }
 
-kvc_status hidden_copy(hidden_states *to, hidden_states *from, kvc_error *err)
+kvc_status hidden_copy(hidden_states *to, size_t first, hidden_states *from, size_t n, kvc_error *err)
 {
     enum { CHUNK = 1 << 20 };
+    KVC_TRY(check_range(to, first, n, err));
+    KVC_TRY(check_range(from, 0, n, err));
     if (to->device && from->device)
-        return to->b->copy(to->b, to->device, from->device, from->n_tokens * from->row_bytes, err);
+        return to->b->copy(to->b, hidden_device(to, first), from->device, n * from->row_bytes, err);
     size_t most = from->row_bytes < CHUNK ? CHUNK / from->row_bytes : 1;
     float *rows = malloc(most * from->row_bytes);
     kvc_status status = rows ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for hidden states");
-    for (size_t at = 0; at < from->n_tokens && status == KVC_OK; at += most) {
-        size_t n = min_size(most, from->n_tokens - at);
-        status = hidden_read(from, at, n, rows, err);
-        if (status == KVC_OK) status = hidden_write(to, at, n, rows, err);
+    for (size_t at = 0; at < n && status == KVC_OK; at += most) {
+        size_t count = min_size(most, n - at);
+        status = hidden_read(from, at, count, rows, err);
+        if (status == KVC_OK) status = hidden_write(to, first + at, count, rows, err);
     }
     free(rows);
     return status;

@@ -13,6 +13,12 @@ static size_t tokens_together(const backend *b, const model_config *c, size_t n_
     return together > longest ? together : longest;
 }
 
+size_t model_together(const model_config *c, const backend *b, size_t length)
+{
+    size_t n = length ? min_size(batch_rows(b, c) / length, MOST_COPIES) : 0;
+    return n ? n : 1;
+}
+
 static memory_need pass_bytes(const model_config *c, const backend *b, size_t room, size_t n_tokens, size_t longest,
                               bool own_x)
 {

@@ -36,8 +36,11 @@ kvc_status hidden_write(hidden_states *h, size_t first, size_t n, const float *s
 
 /* Row i of `to` becomes row rows[i] of `from`; n rows. */
 kvc_status hidden_gather(hidden_states *to, hidden_states *from, const size_t *rows, size_t n, kvc_error *err);
-/* All rows of `from`, which has as many of the same width. */
-kvc_status hidden_copy(hidden_states *to, hidden_states *from, kvc_error *err);
+/* Rows [first, first + n) of `to` become the first n of `from`. */
+kvc_status hidden_copy(hidden_states *to, size_t first, hidden_states *from, size_t n, kvc_error *err);
+/* Copies of a text of `length` tokens that model_layers() is better given at a time: 1 where it makes no difference.
+ */
+size_t model_together(const model_config *c, const backend *b, size_t length);
 
 /* One sequence inside one layer, after RoPE and before attention. All pointers are backend memory and valid during
  * the call. */

@@ -10,6 +10,7 @@ enum {
     LOGIT_ROWS = 2048,           /* tokens whose logits are compared at a time, */
     LOGIT_COLUMNS = 768,         /* this many vocabulary entries at a time: both models' logits stay in the cache; */
     LOGIT_COLUMNS_DEVICE = 8192, /* on a device, which wants large products */
+    MOST_COPIES = 32,            /* of a text that run together */
     DECODER_ROWS = 128,          /* tokens that the decoder feeds at a time */
 };
 

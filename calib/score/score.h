@@ -101,6 +101,15 @@ typedef struct price {
  * [sequences_files(tokens)]: the same over each prompt file's positions, all 0 where it has none. */
 kvc_status pricing_item(pricing *p, uint32_t layer, bool values, const kvc_codec *codec, const void *params,
                         price *out, price *files, const job *job, kvc_error *err);
+/* The same of n changes of one layer's side, no more than pricing_together(), at a time; out [n], files NULL or
+ * [n][sequences_files(tokens)]. */
+typedef struct pricing_change {
+    const kvc_codec *codec;
+    const void *params;
+} pricing_change;
+size_t pricing_together(const pricing *p);
+kvc_status pricing_items(pricing *p, uint32_t layer, bool values, uint32_t n, const pricing_change *changes,
+                         price *out, price *files, const job *job, kvc_error *err);
 /* The same measure for a whole plan, computed from the first layer in which it differs from the base. */
 kvc_status pricing_plan(pricing *p, const plan_ref *plan, price *out, price *files, const job *job, kvc_error *err);
 /* Positions that see a compressed page, as a share of those that evaluate() scores. A price is the mean over the

@@ -184,7 +184,7 @@ START_TEST(model_compare_rows__agrees_with_the_comparison_of_all_rows)
     OK(hidden_new(&ref, r.b, total, (uint32_t)width, 0, NULL, err));
     OK(hidden_new(&cfg, r.b, total, (uint32_t)width, 0, NULL, err));
     OK(model_embed(r.m, &r.tokens, ref, err));
-    OK(hidden_copy(cfg, ref, err));
+    OK(hidden_copy(cfg, 0, ref, total, err));
     OK(model_layers(r.m, r.b, &r.tokens, cfg, 0, 1, NULL, NULL, "test", err));
     OK(model_compare(r.m, r.b, &r.tokens, ref, cfg, all, NULL, err));
     for (int i = 0; i < 2; i++) {
