@@ -42,7 +42,7 @@ typedef struct cuda_state {
     void *scratch; /* of one operation at a time */
     size_t scratch_bytes;
     uint64_t taken, most; /* bytes of the device's memory, idle buffers included: now, ever */
-    const float *rounded; /* the x that the scratch begins with as bfloat16, of n_rounded values; NULL: none */
+    const float *rounded; /* what the scratch begins with as bfloat16, of n_rounded values; NULL: nothing */
     size_t n_rounded;
     void *round_stage[CUDA_STAGES];      /* device, fast: fp32 weights on their way to bfloat16 */
     char *stage[CUDA_STAGES];            /* pinned */

@@ -17,14 +17,14 @@ cudaError_t op_check_device(void);
 
 /* ---- forward pass ------------------------------------------------------------------------------------------- */
 
-/* y = x / sqrt(mean(x^2) + eps) * w per row; y may be x. The mean in double. */
-cudaError_t op_rmsnorm(size_t rows, size_t dim, const float *x, const float *w, double eps, float *y,
+/* y = x / sqrt(mean(x^2) + eps) * w per row; y may be x. The mean in double. half: y as bfloat16 too, unless NULL. */
+cudaError_t op_rmsnorm(size_t rows, size_t dim, const float *x, const float *w, double eps, float *y, void *half,
                        cudaStream_t stream);
 /* x [rows][n_heads][d] in place, channel i with i + d/2; cosine, sine [rows][d/2] */
 cudaError_t op_rope(size_t rows, size_t n_heads, size_t head_dim, const float *cosine, const float *sine, float *x,
                     cudaStream_t stream);
-/* gate = silu(gate) * up */
-cudaError_t op_silu_mul(size_t n, float *gate, const float *up, cudaStream_t stream);
+/* gate = silu(gate) * up, and half as above */
+cudaError_t op_silu_mul(size_t n, float *gate, const float *up, void *half, cudaStream_t stream);
 /* y [rows][n] = bias, or += bias where `accumulate` */
 cudaError_t op_add_bias(size_t rows, size_t n, const float *bias, int accumulate, float *y, cudaStream_t stream);
 /* y [n] = x as bfloat16, to nearest even */
