@@ -204,11 +204,15 @@ static kvc_status work(job_state *x, const settings *s, kvc_error *err)
 {
     plan plan = {0};
     KVC_TRY(workdir_open(&x->work, s, x->fingerprint, err));
+    console_lap("opening");
     KVC_TRY(make_profile(x, s, err));
     KVC_TRY(make_plan(x, s, err));
+    console_lap("plan");
     kvc_status status = solution_plan(&x->solution, &x->solution.chosen, &plan, err);
     if (status == KVC_OK) status = measure(x, s, &plan, err);
+    console_lap("measuring");
     if (status == KVC_OK) status = make_config(x, s, &plan, err);
+    console_lap("writing");
     plan_free(&plan);
     if (status == KVC_OK) run_report(s, &x->image, &x->solution, &x->measured, &x->work);
     return status;

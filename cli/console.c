@@ -6,16 +6,19 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 static struct {
     bool quiet, verbose;
     FILE *log;
+    struct timespec lap;
 } console;
 
 kvc_status console_open(const settings *s, kvc_error *err)
 {
     console.quiet = s->quiet;
     console.verbose = s->verbose;
+    clock_gettime(CLOCK_MONOTONIC, &console.lap);
     progress_open(s->quiet ? "none" : s->progress);
     if (!s->log_file) return KVC_OK;
     console.log = fopen(s->log_file, "a");
@@ -57,6 +60,15 @@ void console_detail(const char *format, ...)
     vsnprintf(message, sizeof message, format, args);
     va_end(args);
     put_line(console.verbose && !console.quiet, message);
+}
+
+void console_lap(const char *what)
+{
+    struct timespec before = console.lap;
+    clock_gettime(CLOCK_MONOTONIC, &console.lap);
+    console_detail("time: %s %.2f s", what,
+                   (double)(console.lap.tv_sec - before.tv_sec) +
+                       1e-9 * (double)(console.lap.tv_nsec - before.tv_nsec));
 }
 
 kvc_status console_flush(kvc_error *err)

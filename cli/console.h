@@ -12,6 +12,8 @@ kvc_status console_open(const settings *s, kvc_error *err);
 void console_error(const char *message);
 void console_note(const char *format, ...) KVC_PRINTF(1, 2);   /* unless -q */
 void console_detail(const char *format, ...) KVC_PRINTF(1, 2); /* with -v */
+/* With -v: what took the time since the last call, or since the start. */
+void console_lap(const char *what);
 /* Flush standard output: a full disk or a closed pipe is KVC_IO. */
 kvc_status console_flush(kvc_error *err);
 void console_close(void);

@@ -16,14 +16,16 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static kvc_status random_buffer(backend *b, size_t n, float **out, kvc_error *err)
+/* weight: for gemm() to multiply with. */
+static kvc_status random_buffer(backend *b, size_t n, bool weight, float **out, kvc_error *err)
 {
     float *host = malloc(n * sizeof *host);
     uint32_t state = 1;
     if (!host) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a measurement");
     for (size_t i = 0; i < n; i++) host[i] = (float)((state = state * 1664525u + 1013904223u) >> 8) * 0x1p-24f - 0.5f;
     kvc_status status = b->buffer_new(b, n * sizeof *host, (void **)out, err);
-    if (status == KVC_OK) status = b->upload(b, *out, host, n * sizeof *host, err);
+    if (status == KVC_OK)
+        status = weight ? b->load_weight(b, *out, host, n, err) : b->upload(b, *out, host, n * sizeof *host, err);
     if (status == KVC_OK) status = b->sync(b, err);
     free(host);
     return status;
@@ -37,9 +39,9 @@ static kvc_status measure_gemm(double *flops, const subject *subject, kvc_error 
     float *x = NULL, *w = NULL, *y = NULL;
     double begin = 0, elapsed = 0;
     int calls = 0;
-    kvc_status status = random_buffer(b, (size_t)PROBE_ROWS * c->hidden, &x, err);
-    if (status == KVC_OK) status = random_buffer(b, (size_t)c->ffn * c->hidden, &w, err);
-    if (status == KVC_OK) status = random_buffer(b, (size_t)PROBE_ROWS * c->ffn, &y, err);
+    kvc_status status = random_buffer(b, (size_t)PROBE_ROWS * c->hidden, false, &x, err);
+    if (status == KVC_OK) status = random_buffer(b, (size_t)c->ffn * c->hidden, true, &w, err);
+    if (status == KVC_OK) status = random_buffer(b, (size_t)PROBE_ROWS * c->ffn, false, &y, err);
     while (status == KVC_OK && elapsed < PROBE_SECONDS) {
         status = b->gemm(b, PROBE_ROWS, c->ffn, c->hidden, x, w, NULL, 0, y, err);
         if (status == KVC_OK) status = b->sync(b, err);
@@ -54,8 +56,8 @@ static kvc_status measure_gemm(double *flops, const subject *subject, kvc_error 
 }
 
 /* Constants that a codec gets from no data at all: encoding takes as long with them. NULL where it has none. */
-static kvc_status blank_params(void **params, const kvc_codec *codec, const model_config *c, uint32_t page,
-                               kvc_error *err)
+static kvc_status blank_params(void **params, backend *b, const kvc_codec *codec, const model_config *c,
+                               uint32_t page, kvc_error *err)
 {
     size_t n, dd = (size_t)c->n_kv_heads * c->head_dim * c->head_dim;
     double *zeros = calloc(dd, sizeof *zeros);
@@ -65,9 +67,11 @@ static kvc_status blank_params(void **params, const kvc_codec *codec, const mode
                         .cov = zeros,
                         .metric = zeros,
                         .absmax = zeros};
+    fit_options options = fit_defaults;
     fit *f = NULL;
     *params = NULL;
-    kvc_status status = zeros ? fit_new(&f, &nothing, &fit_defaults, err)
+    options.b = b;
+    kvc_status status = zeros ? fit_new(&f, &nothing, &options, err)
                               : kvc_fail(err, KVC_NO_MEMORY, "out of memory for a measurement");
     if (status == KVC_OK) status = fit_codec(f, codec, page, params, &n, err);
     fit_free(f);
@@ -85,7 +89,7 @@ static kvc_status time_codecs(double *seconds, const subject *subject, const kvc
     for (uint32_t i = 0; i < n; i++) {
         kvc_coder coder;
         void *params;
-        KVC_TRY(blank_params(&params, &codecs[i], c, tokens->page, err));
+        KVC_TRY(blank_params(&params, b, &codecs[i], c, tokens->page, err));
         kvc_status status = kvc_coder_init(&coder, &codecs[i], params, c->n_kv_heads, c->head_dim, tokens->page, err);
         double begin = now();
         if (status == KVC_OK) status = b->transcode(b, &coder, tokens, n_tokens, x, exact, page, err);
@@ -105,9 +109,9 @@ static kvc_status measure_codecs(speeds *out, const subject *subject, const kvc_
     size_t n_tokens = tokens->sinks + tokens->window + 8 * (size_t)tokens->page,
            n = n_tokens * c->n_kv_heads * c->head_dim;
     float *x = NULL, *exact = NULL, *page = NULL;
-    kvc_status status = random_buffer(b, n, &x, err);
-    if (status == KVC_OK) status = random_buffer(b, n, &exact, err);
-    if (status == KVC_OK) status = random_buffer(b, n, &page, err);
+    kvc_status status = random_buffer(b, n, false, &x, err);
+    if (status == KVC_OK) status = random_buffer(b, n, false, &exact, err);
+    if (status == KVC_OK) status = random_buffer(b, n, false, &page, err);
     if (status == KVC_OK)
         status = time_codecs(&out->keys, subject, tokens, space->keys, space->n_keys, n_tokens, x, exact, page, err);
     if (status == KVC_OK)

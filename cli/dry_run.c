@@ -19,16 +19,23 @@ typedef struct stage {
 
 typedef struct forecast {
     uint64_t resident; /* what program, model and tokenizer take already, before any pass */
-    uint64_t memory;   /* the most that a stage adds */
+    uint64_t memory;   /* the most that a stage adds, */
+    uint64_t base;     /* what a device's backend took when it was opened */
+    uint64_t device;   /* the most in a device's memory; 0: none is used */
     uint64_t disk;     /* of the work directory */
     speeds speeds;
     stage stages[6];
     size_t n_stages;
 } forecast;
 
-static void raise_memory(forecast *f, uint64_t bytes)
+/* On the CPU buffers are host memory. */
+static void raise_memory(forecast *f, const subject *subject, memory_need need)
 {
-    if (bytes > f->memory) f->memory = bytes;
+    bool apart = subject->backend->room(subject->backend) != SIZE_MAX;
+    uint64_t host = apart ? need.host : need.host + need.dev;
+    if (host > f->memory) f->memory = host;
+    uint64_t device = f->base + need.dev + need.scratch;
+    if (apart && device > f->device) f->device = device;
 }
 
 static void add_stage(forecast *f, const char *name, size_t n_tokens, double seconds)
@@ -45,20 +52,33 @@ static uint64_t resident_bytes(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* The residual stream of n tokens, as far as it stays in memory. */
-static uint64_t stream_bytes(const settings *s, const model_config *c, size_t n_tokens)
+static memory_need pass_memory(const settings *s, const subject *subject, size_t n_tokens, size_t longest)
 {
-    uint64_t bytes = (uint64_t)n_tokens * c->hidden * sizeof(float);
-    return s->memory && bytes > s->memory ? 0 : bytes;
+    return model_memory(&subject->model->config, subject->backend, n_tokens, longest, s->memory);
+}
+
+static memory_need stream_of(const settings *s, const subject *subject, size_t n_tokens, size_t longest)
+{
+    return stream_memory(&subject->model->config, subject->backend, n_tokens, longest, s->memory);
 }
 
 /* With a compressed model: its stream, and exact and decoded pages of one sequence. */
-static uint64_t eval_bytes(const settings *s, const model_config *c, const sequence_set *tokens, size_t n_tokens,
-                           bool compressed)
+static memory_need eval_memory(const settings *s, const subject *subject, const sequence_set *tokens, size_t n_tokens,
+                               bool compressed)
 {
-    uint64_t page = (uint64_t)sequences_longest(tokens) * c->n_kv_heads * c->head_dim * sizeof(float);
-    uint64_t one = model_memory(c, n_tokens, sequences_longest(tokens), s->memory);
-    return compressed ? one + stream_bytes(s, c, n_tokens) + 4 * page : one;
+    const model_config *c = &subject->model->config;
+    size_t longest = sequences_longest(tokens);
+    memory_need pages = {.dev = 4 * (uint64_t)longest * c->n_kv_heads * c->head_dim * sizeof(float)};
+    memory_need one = pass_memory(s, subject, n_tokens, longest);
+    return compressed ? memory_sum(one, memory_sum(pages, stream_of(s, subject, n_tokens, longest))) : one;
+}
+
+static memory_need prices_memory(const settings *s, const subject *subject, size_t n_tokens, size_t n_sequences,
+                                 size_t longest)
+{
+    return memory_sum(pass_memory(s, subject, n_tokens, longest),
+                      pricing_memory(&subject->model->config, subject->backend, n_tokens, n_sequences, longest,
+                                     (uint32_t)s->price_rows, s->memory));
 }
 
 static kvc_status forecast_measuring(forecast *f, const settings *s, const subject *subject,
@@ -71,10 +91,13 @@ static kvc_status forecast_measuring(forecast *f, const settings *s, const subje
     const kvc_token_policy policy = settings_tokens(s, NULL);
     probed_set probed;
     KVC_TRY(probed_new(&probed, tokens, &policy, s->probe_sequences, err));
-    raise_memory(f, model_memory(c, n, longest, s->memory) + profile_memory(&subject->model->info, space->keys,
-                                                                            space->n_keys, space->values,
-                                                                            space->n_values, &o, probed.n, longest));
-    f->disk = 2 * stream + (stream_bytes(s, c, n) ? 0 : stream); /* an old and a new checkpoint; the spilled stream */
+    raise_memory(f, subject,
+                 memory_sum(pass_memory(s, subject, n, longest),
+                            profile_memory(subject->backend, &subject->model->info, space->keys, space->n_keys,
+                                           space->values, space->n_values, &o, probed.n, longest)));
+    memory_need held = stream_of(s, subject, n, longest);
+    bool spilled = held.host + held.dev < stream;
+    f->disk = 2 * stream + (spilled ? stream : 0); /* an old and a new checkpoint; the spilled stream */
     add_stage(f, "profile", n,
               seconds_forward(&f->speeds, c, tokens, tokens->n) + seconds_fit(&f->speeds, s, c, tokens, space) +
                   seconds_probe(&f->speeds, c, tokens, space, s->probe_rows, probed.n));
@@ -91,9 +114,10 @@ static void forecast_prices(forecast *f, const settings *s, const subject *subje
     size_t scored = s->price_rows ? n_sequences * s->price_rows : n;
     double n_prices = (double)prices_count(s, c->n_layers, space->n_keys, space->n_values);
     if (n_prices == 0) return;
-    raise_memory(
-        f, stream_bytes(s, c, sequences_tokens(tokens)) +
-               pricing_memory(c, n, n_sequences, sequences_longest(tokens), (uint32_t)s->price_rows, s->memory));
+    size_t longest = sequences_longest(tokens);
+    raise_memory(f, subject,
+                 memory_sum(stream_of(s, subject, sequences_tokens(tokens), longest),
+                            prices_memory(s, subject, n, n_sequences, longest)));
     double forward = seconds_forward(&f->speeds, c, tokens, n_sequences);
     add_stage(f, "prices", n * (size_t)n_prices,
               forward + n_prices * (forward / 2 + seconds_logits(&f->speeds, c, scored, 2)));
@@ -106,7 +130,7 @@ static void forecast_policies(forecast *f, const settings *s, const subject *sub
     size_t n_sequences = sequences_within(tokens, s->price_tokens), n = tokens->first[n_sequences];
     size_t n_plans = policy_count(s, sequences_longest(tokens)) * (s->bits > 0 ? 1 : 2);
     double forward = seconds_forward(&f->speeds, c, tokens, n_sequences);
-    raise_memory(f, eval_bytes(s, c, tokens, n, true));
+    raise_memory(f, subject, eval_memory(s, subject, tokens, n, true));
     add_stage(f, "policy", n * n_plans, forward + (double)n_plans * (forward + seconds_logits(&f->speeds, c, n, 2)));
 }
 
@@ -120,9 +144,7 @@ static void forecast_evaluations(forecast *f, const settings *s, const subject *
     size_t scored = s->price_rows ? n_sequences * s->price_rows : n;
     double forward = seconds_forward(&f->speeds, c, tokens, n_sequences);
     double once = forward / (tuned ? 1 : 2) + seconds_logits(&f->speeds, c, scored, 2);
-    size_t longest = sequences_longest(tokens);
-    raise_memory(f, model_memory(c, n, longest, s->memory) +
-                        pricing_memory(c, n, n_sequences, longest, (uint32_t)s->price_rows, s->memory));
+    raise_memory(f, subject, prices_memory(s, subject, n, n_sequences, sequences_longest(tokens)));
     add_stage(f, tuned ? "kvtuner" : "refine", n * (size_t)s->evaluations,
               2 * forward + (double)s->evaluations * once);
 }
@@ -131,7 +153,9 @@ static void forecast_anchors(forecast *f, const settings *s, const subject *subj
 {
     const model_config *c = &subject->model->config;
     size_t n_sequences = sequences_within(tokens, s->anchor_tokens), n = tokens->first[n_sequences];
-    raise_memory(f, stream_bytes(s, c, sequences_tokens(tokens)) + eval_bytes(s, c, tokens, n, true));
+    raise_memory(f, subject,
+                 memory_sum(stream_of(s, subject, sequences_tokens(tokens), sequences_longest(tokens)),
+                            eval_memory(s, subject, tokens, n, true)));
     double once = seconds_forward(&f->speeds, c, tokens, n_sequences) + seconds_logits(&f->speeds, c, n, 2);
     add_stage(f, "anchors", N_ANCHORS * n, N_ANCHORS * once);
 }
@@ -142,7 +166,7 @@ static void forecast_eval(forecast *f, const char *name, const settings *s, cons
     const model_config *c = &subject->model->config;
     size_t n = sequences_tokens(tokens);
     int models = compressed ? 2 : 1;
-    raise_memory(f, eval_bytes(s, c, tokens, n, compressed));
+    raise_memory(f, subject, eval_memory(s, subject, tokens, n, compressed));
     add_stage(f, name, n,
               models * seconds_forward(&f->speeds, c, tokens, tokens->n) + seconds_logits(&f->speeds, c, n, models));
 }
@@ -158,6 +182,7 @@ static void forecast_plan(forecast *f, const settings *s, const subject *subject
 static void print_text(const forecast *f, const char *device)
 {
     printf("peak memory            %.1f MiB\n", (double)(f->resident + f->memory) / (1 << 20));
+    if (f->device) printf("peak device memory     %.1f MiB\n", (double)f->device / (1 << 20));
     if (f->disk) printf("work directory         %.1f MiB\n", (double)f->disk / (1 << 20));
     printf("speed                  %.3g GFLOP/s measured on %s\n", f->speeds.flops / 1e9, device);
     for (size_t i = 0; i < f->n_stages; i++)
@@ -171,9 +196,9 @@ static kvc_status print_json(const forecast *f, const char *device, kvc_error *e
     for (size_t i = 0; i < f->n_stages; i++)
         json_array_append_new(stages, json_pack("{s:s,s:I,s:f}", "stage", f->stages[i].name, "tokens",
                                                 (json_int_t)f->stages[i].n_tokens, "seconds", f->stages[i].seconds));
-    json_t *o =
-        json_pack("{s:I,s:I,s:f,s:s,s:o}", "memory_bytes", (json_int_t)(f->resident + f->memory), "disk_bytes",
-                  (json_int_t)f->disk, "flops", f->speeds.flops, "device", device, "stages", stages);
+    json_t *o = json_pack("{s:I,s:I,s:I,s:f,s:s,s:o}", "memory_bytes", (json_int_t)(f->resident + f->memory),
+                          "device_bytes", (json_int_t)f->device, "disk_bytes", (json_int_t)f->disk, "flops",
+                          f->speeds.flops, "device", device, "stages", stages);
     if (!o) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the result");
     json_dumpf(o, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
     printf("\n");
@@ -191,7 +216,7 @@ static kvc_status print_forecast(const forecast *f, const settings *s, const sub
 kvc_status dry_run_profile(const settings *s, const subject *subject, const corpus *corpus, const codec_space *space,
                            kvc_error *err)
 {
-    forecast f = {.resident = resident_bytes()};
+    forecast f = {.resident = resident_bytes(), .base = subject->backend->peak(subject->backend)};
     kvc_token_policy policy = settings_tokens(s, NULL);
     KVC_TRY(speeds_measure(&f.speeds, subject, &policy, space, err));
     KVC_TRY(forecast_measuring(&f, s, subject, &corpus->calibration, space, err));
@@ -204,7 +229,7 @@ kvc_status dry_run_profile(const settings *s, const subject *subject, const corp
 kvc_status dry_run_eval(const settings *s, const subject *subject, const sequence_set *tokens, bool compressed,
                         kvc_error *err)
 {
-    forecast f = {.resident = resident_bytes()};
+    forecast f = {.resident = resident_bytes(), .base = subject->backend->peak(subject->backend)};
     KVC_TRY(speeds_measure(&f.speeds, subject, NULL, NULL, err));
     forecast_eval(&f, "eval", s, subject, tokens, compressed);
     return print_forecast(&f, s, subject, err);

@@ -23,8 +23,8 @@ typedef struct pricing_work {
     priced table; /* local losses */
     pricing *pricing;
     probed_set probed; /* which domain a file is */
-    price *files;      /* [n_files] of the text that is priced */
-    uint32_t n_files;
+    uint32_t n_files;  /* of the text that is priced */
+    size_t done, total;
     struct timespec saved;
 } pricing_work;
 
@@ -64,22 +64,60 @@ static bool is_known(const profile *p, uint32_t item, uint16_t candidate)
     return false;
 }
 
-static kvc_status measure(pricing_work *x, uint32_t item, uint16_t candidate, kvc_error *err)
+/* Candidates of one item, priced at the same time. */
+typedef struct price_batch {
+    uint32_t n;
+    uint16_t *candidate;     /* [together] */
+    pricing_change *changes; /* whose constants are owned */
+    price *prices, *files;   /* [together], [together][n_files] */
+} price_batch;
+
+static void batch_clear(price_batch *b)
+{
+    for (uint32_t i = 0; i < b->n; i++) free((void *)b->changes[i].params);
+    b->n = 0;
+}
+
+static void batch_free(price_batch *b)
+{
+    batch_clear(b);
+    free(b->candidate);
+    free(b->changes);
+    free(b->prices);
+    free(b->files);
+}
+
+static kvc_status batch_new(price_batch *b, size_t together, uint32_t n_files, kvc_error *err)
+{
+    *b = (price_batch){.candidate = calloc(together, sizeof *b->candidate),
+                       .changes = calloc(together, sizeof *b->changes),
+                       .prices = calloc(together, sizeof *b->prices),
+                       .files = calloc(together * n_files + 1, sizeof *b->files)};
+    return b->candidate && b->changes && b->prices && b->files
+               ? KVC_OK
+               : kvc_fail(err, KVC_NO_MEMORY, "out of memory for prices");
+}
+
+static kvc_status batch_add(pricing_work *x, price_batch *b, uint32_t item, uint16_t candidate, kvc_error *err)
+{
+    void *params;
+    KVC_TRY(profile_get_params(x->p, item % 2, item / 2, candidate, &params, err));
+    b->candidate[b->n] = candidate;
+    b->changes[b->n++] = (pricing_change){item % 2 ? &x->p->values[candidate] : &x->p->keys[candidate], params};
+    return KVC_OK;
+}
+
+static kvc_status keep_price(pricing_work *x, const price_batch *b, uint32_t item, uint32_t index, kvc_error *err)
 {
     profile *p = x->p;
-    void *params;
-    price found;
-    KVC_TRY(profile_get_params(p, item % 2, item / 2, candidate, &params, err));
-    kvc_status status =
-        pricing_item(x->pricing, item / 2, item % 2, item % 2 ? &p->values[candidate] : &p->keys[candidate], params,
-                     &found, x->files, console_job(), err);
-    free(params);
-    if (status != KVC_OK) return status;
-    profile_price price = {item / 2, (uint16_t)(item % 2), candidate, found.kl, found.kl_stderr};
+    const price *found = &b->prices[index], *files = b->files + (size_t)index * x->n_files;
+    profile_price price = {item / 2, (uint16_t)(item % 2), b->candidate[index], found->kl, found->kl_stderr};
     KVC_TRY(profile_add_price(p, &price, err));
     double *domains = p->price_domain_kl + (p->n_prices - (size_t)1) * p->n_domains;
     for (uint32_t i = 0; p->n_domains && i < x->n_files; i++)
-        if (x->files[i].n_rows && x->probed.domain[i] != NO_DOMAIN) domains[x->probed.domain[i]] = x->files[i].kl;
+        if (files[i].n_rows && x->probed.domain[i] != NO_DOMAIN) domains[x->probed.domain[i]] = files[i].kl;
+    console_detail("price %zu of %zu: layer %u %s: KL %.3g", ++x->done, x->total, item / 2,
+                   item % 2 ? "values" : "keys", found->kl);
     return KVC_OK;
 }
 
@@ -94,34 +132,60 @@ static kvc_status keep(pricing_work *x, bool now, kvc_error *err)
     return profile_keep_prices(x->p, x->w->path, err);
 }
 
-static kvc_status measure_all(pricing_work *x, kvc_error *err)
+static kvc_status batch_measure(pricing_work *x, price_batch *b, uint32_t item, kvc_error *err)
 {
-    size_t done = 0, total = 0;
-    for (uint32_t item = 0; item < x->table.table.n_items; item++)
-        for (uint32_t i = 0; i < x->table.table.n_options[item]; i++) total += is_wanted(x, item, i);
-    for (uint32_t item = 0; item < x->table.table.n_items; item++) {
-        for (uint32_t i = 0; i < x->table.table.n_options[item]; i++) {
-            uint16_t candidate = x->table.candidate[item][i];
-            if (!is_wanted(x, item, i)) continue;
-            kvc_status status = is_known(x->p, item, candidate) ? KVC_OK : measure(x, item, candidate, err);
-            if (status == KVC_INTERRUPTED) KVC_TRY(keep(x, true, err));
-            KVC_TRY(status);
-            KVC_TRY(keep(x, false, err));
-            console_detail("price %zu of %zu: layer %u %s: KL %.3g", ++done, total, item / 2,
-                           item % 2 ? "values" : "keys", x->p->prices[x->p->n_prices - 1].kl);
-        }
-    }
-    return KVC_OK;
+    if (b->n == 0) return KVC_OK;
+    kvc_status status =
+        pricing_items(x->pricing, item / 2, item % 2, b->n, b->changes, b->prices, b->files, console_job(), err);
+    for (uint32_t i = 0; i < b->n && status == KVC_OK; i++) status = keep_price(x, b, item, i, err);
+    batch_clear(b);
+    if (status == KVC_OK) return keep(x, false, err);
+    return status;
 }
 
-/* Room for what the text's files lose, and which domains they are. */
+/* Wanted and not yet known. */
+static bool is_open(const pricing_work *x, uint32_t item, uint32_t option)
+{
+    return is_wanted(x, item, option) && !is_known(x->p, item, x->table.candidate[item][option]);
+}
+
+static kvc_status measure_item(pricing_work *x, price_batch *b, uint32_t item, kvc_error *err)
+{
+    for (uint32_t i = 0; i < x->table.table.n_options[item]; i++) {
+        if (!is_open(x, item, i)) continue;
+        KVC_TRY(batch_add(x, b, item, x->table.candidate[item][i], err));
+        if (b->n == pricing_together(x->pricing)) KVC_TRY(batch_measure(x, b, item, err));
+    }
+    return batch_measure(x, b, item, err);
+}
+
+static kvc_status measure_all(pricing_work *x, kvc_error *err)
+{
+    price_batch b;
+    const cost_table *t = &x->table.table;
+    for (uint32_t item = 0; item < t->n_items; item++)
+        for (uint32_t i = 0; i < t->n_options[item]; i++) {
+            x->total += is_wanted(x, item, i);
+            x->done += is_wanted(x, item, i) && !is_open(x, item, i);
+        }
+    kvc_status status = batch_new(&b, pricing_together(x->pricing), x->n_files, err);
+    for (uint32_t item = 0; item < t->n_items && status == KVC_OK; item++) {
+        status = measure_item(x, &b, item, err);
+        if (status != KVC_INTERRUPTED) continue;
+        kvc_status kept = keep(x, true, err);
+        if (kept != KVC_OK) status = kept;
+    }
+    batch_free(&b);
+    return status;
+}
+
+/* Which domains the text's files are. */
 static kvc_status tell_files_apart(pricing_work *x, const sequence_set *calibration, const sequence_set *part,
                                    kvc_error *err)
 {
     KVC_TRY(probed_new(&x->probed, calibration, &x->p->tokens, x->s->probe_sequences, err));
     x->n_files = sequences_files(part);
-    x->files = calloc(x->n_files, sizeof *x->files);
-    return x->files ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for prices");
+    return KVC_OK;
 }
 
 kvc_status prices_measure(profile *p, const settings *s, const subject *subject, const sequence_set *calibration,
@@ -141,7 +205,6 @@ kvc_status prices_measure(profile *p, const settings *s, const subject *subject,
     if (status == KVC_OK) status = measure_all(&x, err);
     pricing_free(x.pricing);
     probed_free(&x.probed);
-    free(x.files);
     sequences_free(&part);
     priced_free(&x.table);
     return status;

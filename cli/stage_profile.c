@@ -83,7 +83,9 @@ kvc_status stage_profile(profile **out, const settings *s, const subject *subjec
                          kvc_error *err)
 {
     hidden_states *final = NULL;
+    profile_times times = {0};
     profile_options options = {
+        .times = &times,
         .probe_rows = (uint32_t)s->probe_rows,
         .probe_sequences = (uint32_t)s->probe_sequences,
         .fit_rows = s->fit_rows,
@@ -101,8 +103,13 @@ kvc_status stage_profile(profile **out, const settings *s, const subject *subjec
     if (status == KVC_OK)
         status = profile_measure(*out, subject->model, subject->backend, &corpus->calibration, &options, &final,
                                  console_job(), err);
+    console_lap("profile");
+    console_detail("time: profile: layers %.2f, sensitivity %.2f, fits %.2f, losses %.2f, checkpoints %.2f s",
+                   times.layers, times.sensitivity, times.fits, times.losses, times.checkpoints);
     if (status == KVC_OK) status = prices_measure(*out, s, subject, &corpus->calibration, w, err);
+    console_lap("prices");
     if (status == KVC_OK) status = anchors_measure(*out, s, subject, &corpus->calibration, final, err);
+    console_lap("anchors");
     hidden_free(final);
     if (status != KVC_OK) {
         profile_free(*out);

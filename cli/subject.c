@@ -26,8 +26,10 @@ kvc_status subject_open(subject *out, const settings *s, bool hash, kvc_error *e
 
 void subject_close(subject *subject)
 {
+    uint64_t peak = subject->backend ? subject->backend->peak(subject->backend) : 0;
+    if (peak) console_detail("peak device memory %.1f MiB", (double)peak / (1 << 20));
     tokenizer_close(subject->tokenizer);
-    model_close(subject->model);
+    model_close(subject->model); /* some of its weights may be the backend's memory */
     if (subject->backend) subject->backend->close(subject->backend);
 }
 

@@ -8,7 +8,7 @@
 #define KVC_SHARED(type, name) type *name = (type *)(void *)emulate_shared
 #define KVC_ALLOW_SHARED(kernel, bytes) ((void)(kernel), (void)(bytes), cudaSuccess)
 #define KVC_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                                   \
-    ((void)(stream), emulate_start(grid, block, shared_bytes, kernel, __VA_ARGS__))
+    emulate_start(stream, grid, block, shared_bytes, kernel, __VA_ARGS__)
 #define KVC_LAUNCHED() cudaSuccess
 #else
 #define KVC_SHARED(type, name)                                                                                       \

@@ -84,20 +84,70 @@ typedef struct sensitivity_args {
     double *anchor_score;       /* host [n_kv_heads][T], written; NULL: not wanted */
 } sensitivity_args;
 
+/* One table of k-means: Lloyd's iterations from given centroids, each of which becomes the weighted mean of the
+ * points nearest to it; one without points moves to the point that costs most. They end where an iteration gains less
+ * than LLOYD_LEAST_GAIN of the distortion, or nothing, which is undone. Packed in host memory (nearest.h). */
+#define LLOYD_LEAST_GAIN 1e-4
+typedef struct lloyd_job {
+    const struct packed_points *points;
+    double energy; /* of the points: sum of w |x|^2 */
+    uint32_t iterations;
+    struct packed_centroids *centroids; /* from the start to the result */
+    double distortion;                  /* out: sum of w |x - centroid|^2 */
+} lloyd_job;
+
+/* What is worth knowing of a pass to say how much memory its operations take. */
+typedef struct scratch_shape {
+    size_t n_tokens, n_heads, n_kv_heads, head_dim; /* of the longest sequence */
+    size_t n_rows, n_keys, n_values;                /* of probe(); 0: none */
+    size_t gemm_values;                             /* of the largest x of a gemm() */
+    bool sensitivity;                               /* and moments() */
+} scratch_shape;
+
+/* Bytes in host memory, in buffers, and of what one operation at a time takes of a device's memory. */
+typedef struct memory_need {
+    uint64_t host, dev, scratch;
+} memory_need;
+/* Of what is held together. */
+static inline memory_need memory_sum(memory_need x, memory_need y)
+{
+    return (memory_need){x.host + y.host, x.dev + y.dev, x.scratch > y.scratch ? x.scratch : y.scratch};
+}
+
 typedef struct backend backend;
 struct backend {
     char name[16]; /* "cpu", "cuda", "cuda,fast" */
     void *state;
+    /* Values of x that gemm() is better called with at a time; 0: it makes no difference. */
+    size_t batch_values;
+    size_t weight_bytes; /* of a value of a weight */
     void (*close)(backend *b);
     kvc_status (*buffer_new)(backend *b, size_t bytes, void **dev_out, kvc_error *err); /* 64-byte aligned */
     void (*buffer_free)(backend *b, void *dev);                                         /* NULL is fine */
+    /* Bytes that buffers may still take; SIZE_MAX where they are host memory, which the system counts. */
+    size_t (*room)(backend *b);
+    /* Bytes that operations of such shapes take beside their buffers, at most. */
+    memory_need (*scratch)(const backend *b, const scratch_shape *s);
+    /* The most of its own memory that a device's backend has taken so far; 0 where it has none of its own. */
+    uint64_t (*peak)(const backend *b);
     /* src is read before upload() returns and may change then. dev memory of both copies lies in one buffer. */
     kvc_status (*upload)(backend *b, void *dev_dst, const void *src, size_t bytes, kvc_error *err);
     kvc_status (*download)(backend *b, void *dst, const void *dev_src, size_t bytes, kvc_error *err);
     kvc_status (*sync)(backend *b, kvc_error *err);
+    /* Between buffers, or ranges of one that do not overlap, in the order of the operations. */
+    kvc_status (*copy)(backend *b, void *dev_dst, const void *dev_src, size_t bytes, kvc_error *err);
+    /* out [n][width]: rows[i] of x, rows host [n] */
+    kvc_status (*gather_rows)(backend *b, size_t n, size_t width, const float *dev_x, const size_t *rows,
+                              float *dev_out, kvc_error *err);
+    /* n values of a weight, from host memory as with upload(). Weights are what gemm() multiplies with: n *
+     * weight_bytes of a buffer in a form of the backend's own, one value after another. */
+    kvc_status (*load_weight)(backend *b, void *dev_w, const float *src, size_t n, kvc_error *err);
     /* y[m][n] = x[m][k] w[n][k]^T (+ bias[n]) (+ y if accumulate); w is a weight as stored: [out][in] */
-    kvc_status (*gemm)(backend *b, size_t m, size_t n, size_t k, const float *dev_x, const float *dev_w,
+    kvc_status (*gemm)(backend *b, size_t m, size_t n, size_t k, const float *dev_x, const void *dev_w,
                        const float *dev_bias, int accumulate, float *dev_y, kvc_error *err);
+    /* metric [n_heads][d][d] host: M_h = W_h' W_h, W_h the d columns of head h of the weight w [rows][n_heads d] */
+    kvc_status (*output_metric)(backend *b, size_t rows, size_t n_heads, size_t head_dim, const void *dev_w,
+                                float *metric, kvc_error *err);
     /* y = x / sqrt(mean(x^2) + eps) * w per row of `dim` */
     kvc_status (*rmsnorm)(backend *b, size_t rows, size_t dim, const float *dev_x, const float *dev_w, double eps,
                           float *dev_y, kvc_error *err);
@@ -134,13 +184,21 @@ struct backend {
     kvc_status (*moments)(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *dev_x,
                           const double *weights, size_t weight_stride, double *weight, double *first, double *second,
                           kvc_error *err);
+    /* Tables that lloyd() is best called with at a time; 1: one by one, by several threads at once. */
+    uint32_t lloyd_batch;
+    kvc_status (*lloyd)(backend *b, uint32_t n, lloyd_job *jobs, kvc_error *err);
+    /* Symmetric finite matrices a [n][d][d]; values [n][d] descending, vectors [n][d][d]: row k of each is the unit
+     * eigenvector of its values[k], whose largest component (the first of them) is > 0. All host, in double. */
+    kvc_status (*eigen)(backend *b, uint32_t n, size_t d, const double *a, double *values, double *vectors,
+                        kvc_error *err);
 };
 
 /* threads 0: as many as the machine has. The number holds for all OpenMP regions that the calling thread starts from
  * then on. Owned: (*b)->close(b). */
 kvc_status backend_open_cpu(backend **out, int threads, kvc_error *err);
-/* device: "cpu"; "auto", which is the CPU; "cuda" or "cuda:N", the first or N-th NVIDIA GPU (from 0). On a GPU gemm()
- * is fp32 throughout; with ",fast" behind ("cuda,fast", "cuda:1,fast") its inputs are rounded to bfloat16 and
- * multiplied by tensor cores, sums and results staying fp32. No other operation differs. */
+/* device: "cpu"; "auto", which is the CPU; "cuda" or "cuda:N", the first or N-th NVIDIA GPU (from 0). On a GPU all is
+ * fp32 as on the CPU; with ",fast" behind ("cuda,fast", "cuda:1,fast") weights are bfloat16, gemm() rounds x to it,
+ * attention() rounds to fp16, and both multiply by tensor cores, sums and results staying fp32. No other operation
+ * differs. */
 kvc_status backend_open(backend **out, const char *device, int threads, kvc_error *err);
 #endif

@@ -47,7 +47,7 @@ static void multiply_block(const product *p, size_t row, size_t rows, size_t col
                     w, (int)p->k, beta, y, (int)p->n);
 }
 
-kvc_status cpu_gemm(backend *b, size_t m, size_t n, size_t k, const float *x, const float *w, const float *bias,
+kvc_status cpu_gemm(backend *b, size_t m, size_t n, size_t k, const float *x, const void *w, const float *bias,
                     int accumulate, float *y, kvc_error *err)
 {
     (void)b, (void)err;

@@ -60,8 +60,10 @@ void cpu_absolute_differences(size_t n, size_t d, const float *x, const float *y
 /* y += factor p x */
 void cpu_add_products(size_t n, float factor, const float *p, const float *x, float *y);
 
-kvc_status cpu_gemm(backend *b, size_t m, size_t n, size_t k, const float *x, const float *w, const float *bias,
+kvc_status cpu_gemm(backend *b, size_t m, size_t n, size_t k, const float *x, const void *w, const float *bias,
                     int accumulate, float *y, kvc_error *err);
+kvc_status cpu_output_metric(backend *b, size_t rows, size_t n_heads, size_t head_dim, const void *w, float *metric,
+                             kvc_error *err);
 kvc_status cpu_rmsnorm(backend *b, size_t rows, size_t dim, const float *x, const float *w, double eps, float *y,
                        kvc_error *err);
 kvc_status cpu_rope(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *cosine, const float *sine,
@@ -82,4 +84,8 @@ kvc_status cpu_sensitivity(backend *b, const sensitivity_args *a, kvc_error *err
 kvc_status cpu_moments(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *x,
                        const double *weights, size_t weight_stride, double *weight, double *first, double *second,
                        kvc_error *err);
+kvc_status cpu_lloyd(backend *b, uint32_t n, lloyd_job *jobs, kvc_error *err);
+/* cpu_eigen.c */
+kvc_status cpu_eigen(backend *b, uint32_t n, size_t d, const double *a, double *values, double *vectors,
+                     kvc_error *err);
 #endif

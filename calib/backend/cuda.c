@@ -29,8 +29,9 @@ static void cuda_close(backend *b)
     cuda_state *s = b->state;
     cudaSetDevice(s->device);
     cudaDeviceSynchronize();
-    while (s->n_buffers) cuda_buffer_free(b, s->buffers[s->n_buffers - 1].begin);
-    free(s->buffers);
+    cuda_free_buffers(s);
+    for (int i = 0; i < CUDA_STAGES; i++) cudaFree(s->round_stage[i]);
+    cuda_eigen_close(s);
     if (s->handle) s->blas.destroy(s->handle);
     cuda_blas_close(&s->blas);
     cudaFree(s->workspace);
@@ -39,7 +40,6 @@ static void cuda_close(backend *b)
         cudaFreeHost(s->stage[i]);
         if (s->stage_done[i]) cudaEventDestroy(s->stage_done[i]);
     }
-    if (s->computed) cudaEventDestroy(s->computed);
     if (s->compute) cudaStreamDestroy(s->compute);
     if (s->copy) cudaStreamDestroy(s->copy);
     (void)cudaGetLastError();
@@ -48,13 +48,21 @@ static void cuda_close(backend *b)
 }
 
 static const backend cuda_table = {
+    .batch_values = (size_t)1 << 25, /* 8192 rows of 4096 */
     .close = cuda_close,
     .buffer_new = cuda_buffer_new,
     .buffer_free = cuda_buffer_free,
+    .room = cuda_room,
+    .scratch = cuda_scratch_need,
+    .peak = cuda_peak,
     .upload = cuda_upload,
     .download = cuda_download,
     .sync = cuda_sync,
+    .copy = cuda_copy,
+    .gather_rows = cuda_gather_rows,
+    .load_weight = cuda_load_weight,
     .gemm = cuda_gemm,
+    .output_metric = cuda_output_metric,
     .rmsnorm = cuda_rmsnorm,
     .rope = cuda_rope,
     .silu_mul = cuda_silu_mul,
@@ -67,6 +75,9 @@ static const backend cuda_table = {
     .column_stats = cuda_column_stats,
     .sensitivity = cuda_sensitivity,
     .moments = cuda_moments,
+    .lloyd_batch = 32,
+    .lloyd = cuda_lloyd,
+    .eigen = cuda_eigen,
 };
 
 static kvc_status find_device(int ordinal, kvc_error *err)
@@ -89,12 +100,13 @@ static kvc_status open_state(cuda_state *s, kvc_error *err)
     KVC_TRY(cuda_blas_open(&s->blas, err));
     KVC_TRY_CUDA(cudaStreamCreateWithFlags(&s->compute, cudaStreamNonBlocking));
     KVC_TRY_CUDA(cudaStreamCreateWithFlags(&s->copy, cudaStreamNonBlocking));
-    KVC_TRY_CUDA(cudaEventCreateWithFlags(&s->computed, cudaEventDisableTiming));
     for (int i = 0; i < CUDA_STAGES; i++) {
         KVC_TRY_CUDA(cudaHostAlloc((void **)&s->stage[i], CUDA_STAGE_BYTES, cudaHostAllocDefault));
         KVC_TRY_CUDA(cudaEventCreateWithFlags(&s->stage_done[i], cudaEventDisableTiming));
     }
-    KVC_TRY_CUDA(cudaMalloc(&s->workspace, WORKSPACE));
+    KVC_TRY(cuda_take(s, WORKSPACE, &s->workspace, "workspace", err));
+    for (int i = 0; i < CUDA_STAGES && s->fast; i++)
+        KVC_TRY(cuda_take(s, CUDA_STAGE_BYTES, &s->round_stage[i], "workspace", err));
     KVC_TRY_CUBLAS(s, s->blas.create(&s->handle));
     KVC_TRY_CUBLAS(s, s->blas.set_stream(s->handle, s->compute)); /* which also resets the workspace */
     KVC_TRY_CUBLAS(s, s->blas.set_workspace(s->handle, s->workspace, WORKSPACE));
@@ -117,6 +129,7 @@ kvc_status backend_open_cuda(backend **out, int ordinal, bool fast, int threads,
     snprintf(b->name, sizeof b->name, fast ? "cuda,fast" : "cuda");
     s->device = ordinal;
     s->fast = fast;
+    b->weight_bytes = fast ? sizeof(uint16_t) : sizeof(float);
     b->state = s;
     kvc_status status = open_state(s, err);
     if (status == KVC_OK)

@@ -34,32 +34,87 @@ static kvc_status take_stage(cuda_state *s, unsigned *stage, kvc_error *err)
 /* The copy stream may write a buffer that the compute stream has been using. */
 static kvc_status wait_for_users(cuda_state *s, cuda_buffer *buffer, kvc_error *err)
 {
-    if (!buffer->used) return KVC_OK;
-    KVC_TRY_CUDA(cudaEventRecord(s->computed, s->compute));
-    KVC_TRY_CUDA(cudaStreamWaitEvent(s->copy, s->computed, 0));
-    for (size_t i = 0; i < s->n_buffers; i++) s->buffers[i].used = false; /* it waits for all that was asked so far */
+    if (buffer->used) {
+        if (!buffer->fed) KVC_TRY_CUDA(cudaEventRecord(buffer->released, s->compute));
+        KVC_TRY_CUDA(cudaStreamWaitEvent(s->copy, buffer->released, 0));
+    }
+    buffer->used = false;
+    buffer->fed = true;
+    return KVC_OK;
+}
+
+static kvc_status begin_upload(backend *b, const void *dst, size_t bytes, cuda_buffer **buffer, kvc_error *err)
+{
+    cuda_state *s = b->state;
+    KVC_TRY(CUDA_BEGIN(b, err, NULL));
+    *buffer = cuda_buffer_of(s, dst);
+    assert(*buffer && (const char *)dst + bytes <= (*buffer)->begin + (*buffer)->bytes);
+    return wait_for_users(s, *buffer, err);
+}
+
+static kvc_status end_upload(cuda_state *s, cuda_buffer *buffer, kvc_error *err)
+{
+    KVC_TRY_CUDA(cudaEventRecord(buffer->arrived, s->copy));
+    buffer->arriving = true;
+    return KVC_OK;
+}
+
+/* A piece of at most a stage, by way of it. */
+static kvc_status send(cuda_state *s, unsigned stage, void *dst, const void *src, size_t bytes, cudaStream_t stream,
+                       kvc_error *err)
+{
+    copy_host(s->stage[stage], src, bytes);
+    KVC_TRY_CUDA(cudaMemcpyAsync(dst, s->stage[stage], bytes, cudaMemcpyHostToDevice, stream));
+    return KVC_OK;
+}
+
+static kvc_status send_all(cuda_state *s, void *dst, const void *src, size_t bytes, cudaStream_t stream,
+                           kvc_error *err)
+{
+    for (size_t at = 0; at < bytes; at += CUDA_STAGE_BYTES) {
+        unsigned stage;
+        KVC_TRY(take_stage(s, &stage, err));
+        KVC_TRY(send(s, stage, (char *)dst + at, (const char *)src + at, smaller(CUDA_STAGE_BYTES, bytes - at),
+                     stream, err));
+        KVC_TRY_CUDA(cudaEventRecord(s->stage_done[stage], stream));
+    }
     return KVC_OK;
 }
 
 kvc_status cuda_upload(backend *b, void *dst, const void *src, size_t bytes, kvc_error *err)
 {
     cuda_state *s = b->state;
+    cuda_buffer *buffer;
     if (bytes == 0) return KVC_OK;
-    cuda_buffer *buffer = cuda_buffer_of(s, dst);
-    assert(buffer && (char *)dst + bytes <= buffer->begin + buffer->bytes);
-    KVC_TRY(CUDA_BEGIN(b, err, NULL));
-    KVC_TRY(wait_for_users(s, buffer, err));
-    for (size_t at = 0; at < bytes; at += CUDA_STAGE_BYTES) {
-        size_t n = smaller(CUDA_STAGE_BYTES, bytes - at);
+    KVC_TRY(begin_upload(b, dst, bytes, &buffer, err));
+    KVC_TRY(send_all(s, dst, src, bytes, s->copy, err));
+    return end_upload(s, buffer, err);
+}
+
+/* bfloat16: rounded on the device, on the copy stream. */
+static kvc_status send_halves(cuda_state *s, uint16_t *w, const float *src, size_t n, kvc_error *err)
+{
+    const size_t most = CUDA_STAGE_BYTES / sizeof *src;
+    for (size_t at = 0; at < n; at += most) {
+        size_t count = smaller(most, n - at);
         unsigned stage;
         KVC_TRY(take_stage(s, &stage, err));
-        copy_host(s->stage[stage], (const char *)src + at, n);
-        KVC_TRY_CUDA(cudaMemcpyAsync((char *)dst + at, s->stage[stage], n, cudaMemcpyHostToDevice, s->copy));
+        KVC_TRY(send(s, stage, s->round_stage[stage], src + at, count * sizeof *src, s->copy, err));
+        KVC_TRY_CUDA(op_to_bf16(count, s->round_stage[stage], w + at, s->copy));
         KVC_TRY_CUDA(cudaEventRecord(s->stage_done[stage], s->copy));
     }
-    KVC_TRY_CUDA(cudaEventRecord(buffer->arrived, s->copy));
-    buffer->arriving = true;
     return KVC_OK;
+}
+
+kvc_status cuda_load_weight(backend *b, void *w, const float *src, size_t n, kvc_error *err)
+{
+    cuda_state *s = b->state;
+    cuda_buffer *buffer;
+    if (!s->fast) return cuda_upload(b, w, src, n * sizeof *src, err);
+    if (n == 0) return KVC_OK;
+    KVC_TRY(begin_upload(b, w, n * b->weight_bytes, &buffer, err));
+    KVC_TRY(send_halves(s, w, src, n, err));
+    return end_upload(s, buffer, err);
 }
 
 /* A piece on its way from the device. */
@@ -100,14 +155,28 @@ kvc_status cuda_download(backend *b, void *dst, const void *src, size_t bytes, k
 
 kvc_status cuda_put(cuda_state *s, void *dst, const void *src, size_t bytes, kvc_error *err)
 {
-    for (size_t at = 0; at < bytes; at += CUDA_STAGE_BYTES) {
-        size_t n = smaller(CUDA_STAGE_BYTES, bytes - at);
-        unsigned stage;
-        KVC_TRY(take_stage(s, &stage, err));
-        copy_host(s->stage[stage], (const char *)src + at, n);
-        KVC_TRY_CUDA(cudaMemcpyAsync((char *)dst + at, s->stage[stage], n, cudaMemcpyHostToDevice, s->compute));
-        KVC_TRY_CUDA(cudaEventRecord(s->stage_done[stage], s->compute));
-    }
+    return send_all(s, dst, src, bytes, s->compute, err);
+}
+
+kvc_status cuda_copy(backend *b, void *dst, const void *src, size_t bytes, kvc_error *err)
+{
+    cuda_state *s = b->state;
+    KVC_TRY(CUDA_BEGIN(b, err, dst, src));
+    KVC_TRY_CUDA(cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToDevice, s->compute));
+    return KVC_OK;
+}
+
+kvc_status cuda_gather_rows(backend *b, size_t n, size_t width, const float *x, const size_t *rows, float *out,
+                            kvc_error *err)
+{
+    cuda_state *s = b->state;
+    size_t *dev_rows;
+    const cuda_part part = {&dev_rows, n * sizeof *rows};
+    if (n == 0) return KVC_OK;
+    KVC_TRY(CUDA_BEGIN(b, err, x, out));
+    KVC_TRY(cuda_scratch(s, &part, 1, err));
+    KVC_TRY(cuda_put(s, dev_rows, rows, n * sizeof *rows, err));
+    KVC_TRY_CUDA(op_gather_rows(n, width, x, dev_rows, out, s->compute));
     return KVC_OK;
 }
 

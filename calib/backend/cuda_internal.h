@@ -9,6 +9,7 @@
 #include <cuda_runtime_api.h>
 #include "backend.h"
 #include "cuda_blas.h"
+#include "cuda_solver.h"
 #include "op.h"
 
 #define CUDA_STAGES 2
@@ -17,23 +18,33 @@
 typedef struct cuda_buffer {
     char *begin;
     size_t bytes;
-    cudaEvent_t arrived; /* behind its last upload */
-    bool arriving;       /* and the compute stream has not been told to wait for it */
-    bool used;           /* by the compute stream since the copy stream last waited for that */
+    bool idle;            /* given back: kept for the next buffer of its size */
+    cudaEvent_t arrived;  /* behind its last upload */
+    bool arriving;        /* and the compute stream has not been told to wait for it */
+    bool used;            /* by the compute stream since the copy stream last waited for that */
+    bool fed;             /* uploads have come to it, so that there is always an event */
+    bool touched;         /* by the last operation: the event is still to be put behind it */
+    cudaEvent_t released; /* behind its last use */
 } cuda_buffer;
 
 typedef struct cuda_state {
     int device;
     bool fast;
     cudaStream_t compute, copy;
-    cudaEvent_t computed; /* scratch: the end of the compute stream at some call */
     cuda_blas blas;
     cublasHandle_t handle;
+    cuda_solver solver; /* opened by the first eigen() */
+    cusolverDnHandle_t solver_handle;
+    cusolverDnParams_t solver_params;
     void *workspace; /* of cuBLAS: fixed, so that it chooses alike */
     cuda_buffer *buffers;
     size_t n_buffers, room;
     void *scratch; /* of one operation at a time */
     size_t scratch_bytes;
+    uint64_t taken, most; /* bytes of the device's memory, idle buffers included: now, ever */
+    const float *rounded; /* what the scratch begins with as bfloat16, of n_rounded values; NULL: nothing */
+    size_t n_rounded;
+    void *round_stage[CUDA_STAGES];      /* device, fast: fp32 weights on their way to bfloat16 */
     char *stage[CUDA_STAGES];            /* pinned */
     cudaEvent_t stage_done[CUDA_STAGES]; /* behind the last copy from or to it */
     unsigned next_stage;
@@ -55,6 +66,15 @@ kvc_status cuda_fail_blas(const cuda_state *s, kvc_error *err, cublasStatus_t st
     } while (0)
 
 /* cuda_memory.c */
+/* cudaMalloc() with the bytes counted; `what` for the message. Idle buffers go before the most ever taken would rise.
+ */
+kvc_status cuda_take(cuda_state *s, size_t bytes, void **out, const char *what, kvc_error *err);
+void cuda_give(cuda_state *s, void *dev, size_t bytes); /* NULL is fine */
+void cuda_free_buffers(cuda_state *s);
+size_t cuda_room(backend *b);
+uint64_t cuda_peak(const backend *b);
+/* An upload may come to the buffer: what uses it up to now is behind its event. */
+kvc_status cuda_settle(cuda_state *s, kvc_error *err);
 /* The compute stream is about to use memory of buffers: waits for uploads on their way there. NULL is fine. */
 kvc_status cuda_use(cuda_state *s, const void *dev, kvc_error *err);
 kvc_status cuda_begin(backend *b, const void *const *used, size_t n, kvc_error *err);
@@ -69,6 +89,7 @@ typedef struct cuda_part {
     size_t bytes;
 } cuda_part;
 kvc_status cuda_scratch(cuda_state *s, const cuda_part *parts, size_t n, kvc_error *err);
+size_t cuda_parts_bytes(const cuda_part *parts, size_t n);
 kvc_status cuda_buffer_new(backend *b, size_t bytes, void **out, kvc_error *err);
 void cuda_buffer_free(backend *b, void *dev);
 
@@ -76,6 +97,10 @@ void cuda_buffer_free(backend *b, void *dev);
 kvc_status cuda_upload(backend *b, void *dst, const void *src, size_t bytes, kvc_error *err);
 kvc_status cuda_download(backend *b, void *dst, const void *src, size_t bytes, kvc_error *err);
 kvc_status cuda_sync(backend *b, kvc_error *err);
+kvc_status cuda_copy(backend *b, void *dst, const void *src, size_t bytes, kvc_error *err);
+kvc_status cuda_gather_rows(backend *b, size_t n, size_t width, const float *x, const size_t *rows, float *out,
+                            kvc_error *err);
+kvc_status cuda_load_weight(backend *b, void *w, const float *src, size_t n, kvc_error *err);
 /* Between host memory and scratch, in the order of the compute stream. cuda_fetch() waits for the data. */
 kvc_status cuda_put(cuda_state *s, void *dst, const void *src, size_t bytes, kvc_error *err);
 kvc_status cuda_fetch(cuda_state *s, void *dst, const void *src, size_t bytes, kvc_error *err);
@@ -94,8 +119,15 @@ typedef struct cuda_product {
 } cuda_product;
 kvc_status cuda_multiply(cuda_state *s, const cuda_product *p, kvc_error *err);
 
-kvc_status cuda_gemm(backend *b, size_t m, size_t n, size_t k, const float *x, const float *w, const float *bias,
+kvc_status cuda_gemm(backend *b, size_t m, size_t n, size_t k, const float *x, const void *w, const float *bias,
                      int accumulate, float *y, kvc_error *err);
+kvc_status cuda_output_metric(backend *b, size_t rows, size_t n_heads, size_t head_dim, const void *w, float *metric,
+                              kvc_error *err);
+/* cuda_need.c, and what operations that take much scratch say of it */
+memory_need cuda_scratch_need(const backend *b, const scratch_shape *s);
+size_t cuda_sensitivity_bytes(const scratch_shape *s);
+size_t cuda_moments_bytes(const scratch_shape *s);
+size_t cuda_probe_bytes(const scratch_shape *s);
 kvc_status cuda_rmsnorm(backend *b, size_t rows, size_t dim, const float *x, const float *w, double eps, float *y,
                         kvc_error *err);
 kvc_status cuda_rope(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *cosine, const float *sine,
@@ -116,4 +148,9 @@ kvc_status cuda_sensitivity(backend *b, const sensitivity_args *a, kvc_error *er
 kvc_status cuda_moments(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *x,
                         const double *weights, size_t weight_stride, double *weight, double *first, double *second,
                         kvc_error *err);
+/* cuda_lloyd.c, cuda_eigen.c */
+kvc_status cuda_lloyd(backend *b, uint32_t n, lloyd_job *jobs, kvc_error *err);
+kvc_status cuda_eigen(backend *b, uint32_t n, size_t d, const double *a, double *values, double *vectors,
+                      kvc_error *err);
+void cuda_eigen_close(cuda_state *s); /* also of what was never opened */
 #endif

@@ -48,16 +48,46 @@ static kvc_status put_weights(cuda_state *s, const moments_job *j, const double 
     return KVC_OK;
 }
 
+static moments_job plan_job(size_t rows, size_t n_heads, size_t head_dim)
+{
+    moments_job j = {.rows = rows, .n_heads = n_heads, .d = head_dim, .width = (head_dim + 8) & ~(size_t)7};
+    j.chunk = CHUNK / (n_heads * j.width);
+    j.chunk = j.chunk < 256 ? 256 : j.chunk;
+    j.chunk = j.chunk < rows ? j.chunk : rows;
+    return j;
+}
+
+static size_t sums_bytes(const moments_job *j)
+{
+    return j->n_heads * j->width * j->width * sizeof *j->sums;
+}
+
+static void list_parts(moments_job *j, cuda_part out[4])
+{
+    size_t rows = j->n_heads * j->chunk * j->width * sizeof *j->y;
+    out[0] = (cuda_part){&j->y, rows};
+    out[1] = (cuda_part){&j->z, rows};
+    out[2] = (cuda_part){&j->weights, j->n_heads * j->rows * sizeof *j->weights};
+    out[3] = (cuda_part){&j->sums, sums_bytes(j)};
+}
+
+/* Those of the queries. */
+size_t cuda_moments_bytes(const scratch_shape *s)
+{
+    cuda_part parts[4];
+    moments_job j = plan_job(s->n_tokens, s->n_heads, s->head_dim);
+    list_parts(&j, parts);
+    return cuda_parts_bytes(parts, 4);
+}
+
 static kvc_status run_job(cuda_state *s, moments_job *j, const float *x, const double *weights, size_t stride,
                           kvc_error *err)
 {
-    size_t bytes = j->n_heads * j->width * j->width * sizeof *j->sums;
-    size_t rows = j->n_heads * j->chunk * j->width * sizeof *j->y;
-    const cuda_part parts[] = {
-        {&j->y, rows}, {&j->z, rows}, {&j->weights, j->n_heads * j->rows * sizeof *weights}, {&j->sums, bytes}};
+    cuda_part parts[4];
+    list_parts(j, parts);
     KVC_TRY(cuda_scratch(s, parts, 4, err));
     KVC_TRY(put_weights(s, j, weights, stride, err));
-    KVC_TRY_CUDA(cudaMemsetAsync(j->sums, 0, bytes, s->compute));
+    KVC_TRY_CUDA(cudaMemsetAsync(j->sums, 0, sums_bytes(j), s->compute));
     for (size_t at = 0; at < j->rows; at += j->chunk)
         KVC_TRY(add_rows(s, j, at, j->rows - at < j->chunk ? j->rows - at : j->chunk, x, err));
     return KVC_OK;
@@ -68,13 +98,10 @@ kvc_status cuda_moments(backend *b, size_t rows, size_t n_heads, size_t head_dim
                         kvc_error *err)
 {
     cuda_state *s = b->state;
-    moments_job j = {.rows = rows, .n_heads = n_heads, .d = head_dim, .width = (head_dim + 8) & ~(size_t)7};
-    size_t square = j.width * j.width, bytes = n_heads * square * sizeof(double), d = head_dim;
     if (rows == 0 || n_heads == 0) return KVC_OK;
+    moments_job j = plan_job(rows, n_heads, head_dim);
+    size_t square = j.width * j.width, bytes = sums_bytes(&j), d = head_dim;
     KVC_TRY(CUDA_BEGIN(b, err, x));
-    j.chunk = CHUNK / (n_heads * j.width);
-    j.chunk = j.chunk < 256 ? 256 : j.chunk;
-    j.chunk = j.chunk < rows ? j.chunk : rows;
     KVC_TRY(run_job(s, &j, x, weights, weight_stride, err));
     double *sums = malloc(bytes);
     if (!sums) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the moments of %zu heads", n_heads);

@@ -11,6 +11,7 @@
 #include "cuda_internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define STRIP 32
 
@@ -40,23 +41,32 @@ static size_t sums_bytes(const probe_args *a)
     return (size_t)a->n_keys * (1 + a->n_values) * sizeof(double);
 }
 
-static kvc_status job_scratch(cuda_state *s, probe_job *j, kvc_error *err)
+#define N_PARTS 12
+
+static void list_parts(probe_job *j, cuda_part out[N_PARTS])
 {
     const probe_args *a = j->a;
     size_t rows = j->H * most_rows(a), f = sizeof(float);
-    const cuda_part parts[] = {{&j->rows, a->n_rows * sizeof *a->rows},
-                               {&j->q, rows * j->d * f},
-                               {&j->scores, rows * j->ld * f},
-                               {&j->exact, rows * j->ld * f},
-                               {&j->other, rows * j->ld * f},
-                               {&j->inside, rows * j->compressed * f},
-                               {&j->pair, rows * j->wide * f},
-                               {&j->out, rows * j->d * f},
-                               {&j->delta, rows * j->d * f},
-                               {&j->dv, j->kv * j->compressed * j->wide * f},
-                               {&j->errors, (a->n_values ? a->n_values : 1) * rows * sizeof(double)},
-                               {&j->sums, sums_bytes(a)}};
-    return cuda_scratch(s, parts, sizeof parts / sizeof *parts, err);
+    const cuda_part parts[N_PARTS] = {{&j->rows, a->n_rows * sizeof *a->rows},
+                                      {&j->q, rows * j->d * f},
+                                      {&j->scores, rows * j->ld * f},
+                                      {&j->exact, rows * j->ld * f},
+                                      {&j->other, rows * j->ld * f},
+                                      {&j->inside, rows * j->compressed * f},
+                                      {&j->pair, rows * j->wide * f},
+                                      {&j->out, rows * j->d * f},
+                                      {&j->delta, rows * j->d * f},
+                                      {&j->dv, j->kv * j->compressed * j->wide * f},
+                                      {&j->errors, (a->n_values ? a->n_values : 1) * rows * sizeof(double)},
+                                      {&j->sums, sums_bytes(a)}};
+    memcpy(out, parts, sizeof parts);
+}
+
+static kvc_status job_scratch(cuda_state *s, probe_job *j, kvc_error *err)
+{
+    cuda_part parts[N_PARTS];
+    list_parts(j, parts);
+    return cuda_scratch(s, parts, N_PARTS, err);
 }
 
 static kvc_status value_errors(cuda_state *s, const probe_job *j, kvc_error *err)
@@ -243,18 +253,40 @@ static kvc_status begin(backend *b, const probe_args *a, kvc_error *err)
     return KVC_OK;
 }
 
+/* visible: tokens that the last row sees; compressed: of them. */
+static probe_job plan_job(const probe_args *a, size_t visible, size_t compressed)
+{
+    return (probe_job){.a = a,
+                       .H = a->n_heads,
+                       .kv = a->n_kv_heads,
+                       .d = a->head_dim,
+                       .wide = (size_t)a->n_values * a->head_dim,
+                       .G = a->n_heads / a->n_kv_heads,
+                       .ld = (visible + 3) & ~(size_t)3,
+                       .compressed = compressed};
+}
+
+size_t cuda_probe_bytes(const scratch_shape *s)
+{
+    const probe_args a = {.n_tokens = (uint32_t)s->n_tokens,
+                          .n_heads = (uint32_t)s->n_heads,
+                          .n_kv_heads = (uint32_t)s->n_kv_heads,
+                          .head_dim = (uint32_t)s->head_dim,
+                          .n_rows = (uint32_t)s->n_rows,
+                          .n_keys = (uint32_t)s->n_keys,
+                          .n_values = (uint32_t)s->n_values};
+    probe_job j = plan_job(&a, s->n_tokens, s->n_tokens);
+    cuda_part parts[N_PARTS];
+    list_parts(&j, parts);
+    return cuda_parts_bytes(parts, N_PARTS);
+}
+
 kvc_status cuda_probe(backend *b, const probe_args *a, kvc_error *err)
 {
     cuda_state *s = b->state;
     if (a->n_rows == 0) return KVC_OK;
-    probe_job j = {.a = a,
-                   .H = a->n_heads,
-                   .kv = a->n_kv_heads,
-                   .d = a->head_dim,
-                   .wide = (size_t)a->n_values * a->head_dim,
-                   .G = a->n_heads / a->n_kv_heads,
-                   .ld = ((size_t)a->rows[a->n_rows - 1] + 1 + 3) & ~(size_t)3,
-                   .compressed = kvc_tokens_compressed(&a->policy, (uint64_t)a->rows[a->n_rows - 1] + 1)};
+    size_t visible = (size_t)a->rows[a->n_rows - 1] + 1;
+    probe_job j = plan_job(a, visible, kvc_tokens_compressed(&a->policy, visible));
     KVC_TRY(begin(b, a, err));
     KVC_TRY(job_scratch(s, &j, err));
     KVC_TRY(cuda_put(s, j.rows, a->rows, a->n_rows * sizeof *a->rows, err));

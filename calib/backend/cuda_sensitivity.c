@@ -10,7 +10,7 @@
  * together unless 8 queries need more; V centred, M V. */
 #include "cuda_internal.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 #define STRIP ((size_t)1 << 26)
 #define LONGEST 256 /* queries of a strip: above the diagonal all is computed in vain */
@@ -36,27 +36,51 @@ static job plan_job(const sensitivity_args *a)
     return j;
 }
 
-static kvc_status job_scratch(cuda_state *s, job *j, kvc_error *err)
+#define N_PARTS 17
+
+static void list_parts(job *j, cuda_part out[N_PARTS])
 {
     size_t width = j->kv * j->d, f = sizeof(float), g = sizeof(double);
-    const cuda_part parts[] = {{&j->v, j->T * width * f},
-                               {&j->metric, j->H * j->d * j->d * f},
-                               {&j->metric_v, j->H * j->T * j->d * f},
-                               {&j->power_v, j->H * j->T * f},
-                               {&j->q, j->H * j->n * j->d * f},
-                               {&j->o, j->H * j->n * j->d * f},
-                               {&j->mo, j->H * j->n * j->d * f},
-                               {&j->attention, j->H * j->n * j->ld * f},
-                               {&j->r, j->H * j->n * j->ld * f},
-                               {&j->power_o, j->H * j->n * f},
-                               {&j->power_q, j->H * j->n * f},
-                               {&j->parts, OP_PARTS * 4 * width * g},
-                               {&j->stats, 4 * width * g},
-                               {&j->query, j->H * j->T * g},
-                               {&j->key, j->kv * j->T * g},
-                               {&j->value, j->kv * j->T * g},
-                               {&j->anchor, j->a->anchor_score ? j->kv * j->T * g : 0}};
-    return cuda_scratch(s, parts, sizeof parts / sizeof *parts, err);
+    const cuda_part parts[N_PARTS] = {{&j->v, j->T * width * f},
+                                      {&j->metric, j->H * j->d * j->d * f},
+                                      {&j->metric_v, j->H * j->T * j->d * f},
+                                      {&j->power_v, j->H * j->T * f},
+                                      {&j->q, j->H * j->n * j->d * f},
+                                      {&j->o, j->H * j->n * j->d * f},
+                                      {&j->mo, j->H * j->n * j->d * f},
+                                      {&j->attention, j->H * j->n * j->ld * f},
+                                      {&j->r, j->H * j->n * j->ld * f},
+                                      {&j->power_o, j->H * j->n * f},
+                                      {&j->power_q, j->H * j->n * f},
+                                      {&j->parts, OP_PARTS * 4 * width * g},
+                                      {&j->stats, 4 * width * g},
+                                      {&j->query, j->H * j->T * g},
+                                      {&j->key, j->kv * j->T * g},
+                                      {&j->value, j->kv * j->T * g},
+                                      {&j->anchor, j->a->anchor_score ? j->kv * j->T * g : 0}};
+    memcpy(out, parts, sizeof parts);
+}
+
+static kvc_status job_scratch(cuda_state *s, job *j, kvc_error *err)
+{
+    cuda_part parts[N_PARTS];
+    list_parts(j, parts);
+    return cuda_scratch(s, parts, N_PARTS, err);
+}
+
+/* With the anchor score. */
+size_t cuda_sensitivity_bytes(const scratch_shape *s)
+{
+    double unused;
+    const sensitivity_args a = {.n_tokens = (uint32_t)s->n_tokens,
+                                .n_heads = (uint32_t)s->n_heads,
+                                .n_kv_heads = (uint32_t)s->n_kv_heads,
+                                .head_dim = (uint32_t)s->head_dim,
+                                .anchor_score = &unused};
+    job j = plan_job(&a);
+    cuda_part parts[N_PARTS];
+    list_parts(&j, parts);
+    return cuda_parts_bytes(parts, N_PARTS);
 }
 
 static kvc_status clear_sums(cuda_state *s, const job *j, kvc_error *err)

@@ -1,8 +1,4 @@
-/* eigen.c - LAPACK's dsyevd, dgetrf, dgecon and dgetri behind functions whose results are fully determined.
- *
- * An eigenvector is known but for its sign, which LAPACK leaves open: the largest component is made positive. Equal
- * eigenvalues leave a rotation open as well; there the result is what this LAPACK makes of this matrix, the same at
- * every run. O(n^3) each. */
+/* eigen.c - powers from eigenvalues, and LAPACK's dgetrf, dgecon and dgetri. O(n^3) each. */
 #include "eigen.h"
 
 #include <cblas.h>
@@ -22,38 +18,6 @@ static kvc_status lapack_status(const char *name, lapack_int info, kvc_error *er
         return kvc_fail(err, KVC_NO_MEMORY, "out of memory in LAPACK's %s", name);
     if (info < 0) return kvc_fail(err, KVC_NONFINITE, "LAPACK's %s: argument %d is not finite", name, (int)-info);
     if (info > 0) return kvc_fail(err, KVC_NONFINITE, "LAPACK's %s does not converge (%d)", name, (int)info);
-    return KVC_OK;
-}
-
-static void fix_sign(size_t n, double *vector)
-{
-    size_t largest = 0;
-    for (size_t i = 1; i < n; i++)
-        if (fabs(vector[i]) > fabs(vector[largest])) largest = i;
-    if (vector[largest] >= 0.0) return;
-    for (size_t i = 0; i < n; i++) vector[i] = -vector[i];
-}
-
-static void swap(double *a, double *b, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        double held = a[i];
-        a[i] = b[i];
-        b[i] = held;
-    }
-}
-
-kvc_status eigen_symmetric(size_t n, const double *a, double *values, double *vectors, kvc_error *err)
-{
-    memcpy(vectors, a, n * n * sizeof *a);
-    /* Column-major: the columns it returns are our rows. */
-    lapack_int info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', (lapack_int)n, vectors, (lapack_int)n, values);
-    KVC_TRY(lapack_status("dsyevd", info, err));
-    for (size_t k = 0; k < n / 2; k++) { /* ascending to descending */
-        swap(values + k, values + n - 1 - k, 1);
-        swap(vectors + k * n, vectors + (n - 1 - k) * n, n);
-    }
-    for (size_t k = 0; k < n; k++) fix_sign(n, vectors + k * n);
     return KVC_OK;
 }
 

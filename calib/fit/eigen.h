@@ -1,5 +1,6 @@
-/* eigen.h - the dense linear algebra of the fits: symmetric eigendecompositions, powers, inverses. All in double,
- * matrices [n][n] row-major, LAPACK and BLAS on one thread: the results do not depend on the number of threads. */
+/* eigen.h - the dense linear algebra of the fits beside eigendecompositions: powers, inverses, products. All in
+ * double, matrices [n][n] row-major, LAPACK and BLAS on one thread: the results do not depend on the number of
+ * threads. */
 #ifndef CALIB_FIT_EIGEN_H
 #define CALIB_FIT_EIGEN_H
 #include <stddef.h>
@@ -8,11 +9,6 @@
 /* Before any other call, by fit_new(): LAPACK on one thread. Process-wide; callers are parallel over heads instead.
  */
 void eigen_start(void);
-
-/*  a       [n][n]  in, symmetric, finite
- *  values  [n]     out, descending
- *  vectors [n][n]  out: row k is the unit eigenvector of values[k], its largest component (the first of them) > 0 */
-kvc_status eigen_symmetric(size_t n, const double *a, double *values, double *vectors, kvc_error *err);
 
 /* out = sum_k values[k]^exponent u_k u_k', with the rows u_k of vectors; values > 0. work [n][n]. */
 void eigen_power(size_t n, const double *values, const double *vectors, double exponent, double *out, double *work);

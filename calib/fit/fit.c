@@ -3,9 +3,12 @@
  *
  * A transform is fitted the first time that a candidate names it and copied from then on, so that candidates with the
  * same transform hold the same bytes. The latent rows are kept for the last chain of transforms: candidates that
- * come sorted by chain share them. To add a codec: a fit_*() in its own file, a line in the table below. */
+ * come sorted by chain share them, and their tables are fitted at the same time: dozens of small jobs keep all
+ * threads and a device busy, those of one candidate do not. To add a codec: a fit_*() in its own file, a line in the
+ * table below. */
 #include "fit.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +26,7 @@ static fit_transform_fn *const transform_fits[] = {[KVC_TRANSFORM_smooth] = fit_
                                                    [KVC_TRANSFORM_rot] = fit_rot,
                                                    [KVC_TRANSFORM_klt] = fit_klt};
 static fit_symbol_fn *const symbol_fits[] = {
-    [KVC_SYMBOL_lut] = fit_lut, [KVC_SYMBOL_vq] = fit_vq, [KVC_SYMBOL_seg] = fit_seg};
+    [KVC_SYMBOL_lut] = fit_tables, [KVC_SYMBOL_vq] = fit_tables, [KVC_SYMBOL_seg] = fit_seg};
 #define N_TRANSFORM_FITS (sizeof transform_fits / sizeof *transform_fits)
 #define N_SYMBOL_FITS (sizeof symbol_fits / sizeof *symbol_fits)
 
@@ -72,6 +75,7 @@ kvc_status fit_new(fit **out, const fit_data *data, const fit_options *options, 
 {
     *out = NULL;
     KVC_TRY(check_data(data, err));
+    assert(options->b);
     if (!isfinite(options->ridge) || options->ridge < 0.0)
         return kvc_fail(err, KVC_INVALID, "ridge %g: expected a number from 0 up", options->ridge);
     fit *f = calloc(1, sizeof *f);
@@ -136,25 +140,11 @@ static kvc_status latent_rows(fit *f, const kvc_coder *coder, kvc_error *err)
     return KVC_OK;
 }
 
-static kvc_status symbol_part(fit *f, const kvc_coder *coder, void *part, kvc_error *err)
+kvc_status fit_fail(const kvc_codec *codec, kvc_status status, const kvc_error *why, kvc_error *err)
 {
-    uint8_t id = coder->codec.symbol;
-    if (id >= N_SYMBOL_FITS || !symbol_fits[id])
-        return kvc_fail(err, KVC_UNSUPPORTED, "nothing here fits symbol %u", id);
-    KVC_TRY(latent_rows(f, coder, err));
-    return symbol_fits[id](&f->data, &f->options, coder, f->latent, part, err);
-}
-
-/* `coder` is a layout; its transforms work once their constants are in place, before the symbol's are. */
-static kvc_status fill(fit *f, kvc_coder *coder, unsigned char *params, kvc_error *err)
-{
-    if (kvc_coder_part_bytes(coder, 0)) {
-        void *part = params + kvc_coder_part_offset(coder, 0);
-        KVC_TRY(transform_part(f, coder, part, err));
-        coder->part[0] = part;
-    }
-    if (!kvc_coder_part_bytes(coder, KVC_SYMBOL_PIECE)) return KVC_OK;
-    return symbol_part(f, coder, params + kvc_coder_part_offset(coder, KVC_SYMBOL_PIECE), err);
+    char spec[KVC_SPEC_MAX];
+    kvc_codec_format(codec, spec);
+    return kvc_fail(err, status, "%s: %s", spec, why->message);
 }
 
 static kvc_status check_chain(const kvc_coder *coder, kvc_error *err)
@@ -177,32 +167,144 @@ static kvc_status join(fit *f, kvc_error *err)
     return KVC_OK;
 }
 
-kvc_status fit_codec(fit *f, const kvc_codec *codec, uint32_t page, void **params, size_t *n, kvc_error *err)
+/* ---- candidates ---- */
+
+typedef struct candidate {
+    fit *f; /* or its fit to rows of all heads */
+    const kvc_codec *codec;
+    kvc_coder coder;      /* a layout; its transforms work once their constants are in place */
+    unsigned char *block; /* NULL: no constants */
+} candidate;
+
+static kvc_codec without_params(const kvc_codec *codec)
 {
-    kvc_coder coder;
     kvc_codec bare = *codec;
     bare.param_offset = bare.param_bytes = 0;
-    *params = NULL;
-    *n = 0;
-    KVC_TRY(kvc_coder_init(&coder, &bare, NULL, f->n_kv_heads, f->head_dim, page, err));
-    if (coder.joined > 1 && f->data.n_kv_heads > 1) {
+    return bare;
+}
+
+static kvc_status prepare(candidate *c, fit *f, const kvc_codec *codec, uint32_t page, kvc_error *err)
+{
+    kvc_codec bare = without_params(codec);
+    *c = (candidate){.f = f, .codec = codec};
+    KVC_TRY(kvc_coder_init(&c->coder, &bare, NULL, f->n_kv_heads, f->head_dim, page, err));
+    if (c->coder.joined > 1 && f->data.n_kv_heads > 1) {
         KVC_TRY(join(f, err));
-        return fit_codec(f->whole, codec, page, params, n, err);
+        c->f = f->whole;
     }
-    size_t bytes = coder.codec.param_bytes;
+    size_t bytes = c->coder.codec.param_bytes;
     if (bytes == 0) return KVC_OK;
-    KVC_TRY(check_chain(&coder, err));
-    void *block = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
-    if (!block) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu bytes of constants", bytes);
-    memset(block, 0, bytes);
-    kvc_status status = fill(f, &coder, block, err);
-    /* What the runtime would refuse is refused here, where the candidate is known. */
-    if (status == KVC_OK) status = kvc_coder_init(&coder, &bare, block, f->n_kv_heads, f->head_dim, page, err);
-    if (status != KVC_OK) {
-        free(block);
-        return status;
-    }
-    *params = block;
-    *n = bytes;
+    KVC_TRY(check_chain(&c->coder, err));
+    c->block = aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+    if (!c->block) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu bytes of constants", bytes);
+    memset(c->block, 0, bytes);
     return KVC_OK;
+}
+
+static kvc_status fill_transform(candidate *c, kvc_error *err)
+{
+    if (!c->block || !kvc_coder_part_bytes(&c->coder, 0)) return KVC_OK;
+    void *part = c->block + kvc_coder_part_offset(&c->coder, 0);
+    c->coder.part[0] = part;
+    return transform_part(c->f, &c->coder, part, err);
+}
+
+static bool has_symbol(const candidate *c)
+{
+    return c->block && kvc_coder_part_bytes(&c->coder, KVC_SYMBOL_PIECE);
+}
+
+static kvc_status check_symbol(const candidate *c, kvc_error *err)
+{
+    uint8_t id = c->coder.codec.symbol;
+    if (!has_symbol(c) || (id < N_SYMBOL_FITS && symbol_fits[id])) return KVC_OK;
+    return kvc_fail(err, KVC_UNSUPPORTED, "nothing here fits symbol %u", id);
+}
+
+/* The symbols of one family among n candidates of one chain. */
+static kvc_status fill_symbols(candidate *list, uint32_t n, fit_symbol_fn *family, symbol_wish *wishes,
+                               kvc_error *err)
+{
+    uint32_t n_wishes = 0;
+    fit *f = list->f;
+    for (uint32_t i = 0; i < n; i++) {
+        candidate *c = &list[i];
+        if (!has_symbol(c) || symbol_fits[c->coder.codec.symbol] != family) continue;
+        wishes[n_wishes++] = (symbol_wish){&c->coder, c->block + kvc_coder_part_offset(&c->coder, KVC_SYMBOL_PIECE)};
+    }
+    if (n_wishes == 0) return KVC_OK;
+    KVC_TRY(latent_rows(f, wishes->coder, err));
+    return family(&f->data, &f->options, f->latent, n_wishes, wishes, err);
+}
+
+static kvc_status fill_chain(candidate *list, uint32_t n, kvc_error *err)
+{
+    kvc_error why;
+    for (uint32_t i = 0; i < n; i++) {
+        kvc_status status = fill_transform(&list[i], &why);
+        if (status == KVC_OK) status = check_symbol(&list[i], &why);
+        if (status != KVC_OK) return fit_fail(list[i].codec, status, &why, err);
+    }
+    symbol_wish *wishes = calloc(n, sizeof *wishes);
+    if (!wishes) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u candidates", n);
+    kvc_status status = fill_symbols(list, n, fit_tables, wishes, err);
+    if (status == KVC_OK) status = fill_symbols(list, n, fit_seg, wishes, err);
+    free(wishes);
+    return status;
+}
+
+static kvc_status fill_all(candidate *list, uint32_t n, kvc_error *err)
+{
+    for (uint32_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n; end++)
+            if (list[end].f != list[i].f || !same_chain(&list[end].coder.codec, &list[i].coder.codec)) break;
+        KVC_TRY(fill_chain(list + i, end - i, err));
+    }
+    return KVC_OK;
+}
+
+/* What the runtime would refuse is refused here, where the candidate is known. */
+static kvc_status check_block(const candidate *c, uint32_t page, kvc_error *err)
+{
+    kvc_coder coder;
+    kvc_codec bare = without_params(c->codec);
+    return c->block ? kvc_coder_init(&coder, &bare, c->block, c->f->n_kv_heads, c->f->head_dim, page, err) : KVC_OK;
+}
+
+static kvc_status fit_list(fit *f, const kvc_codec *codecs, uint32_t n, uint32_t page, candidate *list,
+                           kvc_error *err)
+{
+    kvc_error why;
+    kvc_status status;
+    for (uint32_t i = 0; i < n; i++)
+        if ((status = prepare(&list[i], f, &codecs[i], page, &why))) return fit_fail(&codecs[i], status, &why, err);
+    KVC_TRY(fill_all(list, n, err));
+    for (uint32_t i = 0; i < n; i++)
+        if ((status = check_block(&list[i], page, &why))) return fit_fail(&codecs[i], status, &why, err);
+    return KVC_OK;
+}
+
+kvc_status fit_codecs(fit *f, const kvc_codec *codecs, uint32_t n, uint32_t page, fitted *out, kvc_error *err)
+{
+    candidate *list = calloc(n + 1u, sizeof *list);
+    if (!list) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u candidates", n);
+    kvc_status status = fit_list(f, codecs, n, page, list, err);
+    for (uint32_t i = 0; i < n; i++) {
+        out[i] = (fitted){0};
+        if (status == KVC_OK && list[i].block)
+            out[i] = (fitted){list[i].block, list[i].coder.codec.param_bytes};
+        else
+            free(list[i].block);
+    }
+    free(list);
+    return status;
+}
+
+kvc_status fit_codec(fit *f, const kvc_codec *codec, uint32_t page, void **params, size_t *n, kvc_error *err)
+{
+    fitted one = {0};
+    kvc_status status = fit_codecs(f, codec, 1, page, &one, err);
+    *params = one.params;
+    *n = one.n;
+    return status;
 }

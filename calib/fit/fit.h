@@ -5,8 +5,7 @@
  * Statistics and decompositions are in double; the result depends on the data and the seed alone, not on threads. */
 #ifndef CALIB_FIT_FIT_H
 #define CALIB_FIT_FIT_H
-#include <stdbool.h>
-#include "kvc/codec.h"
+#include "backend.h"
 
 /* One side (keys after RoPE, or values) of one layer; H KV heads of d channels. Borrowed. */
 typedef struct fit_data {
@@ -25,13 +24,14 @@ typedef struct fit_data {
 } fit_data;
 
 typedef struct fit_options {
+    backend *b; /* whose k-means and decompositions are used; borrowed */
     uint64_t seed;
     size_t table_rows;   /* most sub-vectors that a table is fitted to */
     uint32_t restarts;   /* of k-means; the best is kept */
     uint32_t iterations; /* of k-means, at most */
     double ridge;        /* of klt's metric, relative to its mean eigenvalue */
 } fit_options;
-extern const fit_options fit_defaults;
+extern const fit_options fit_defaults; /* but for b */
 
 /* Keeps what several candidates share: each transform is fitted once. */
 typedef struct fit fit;
@@ -41,5 +41,12 @@ void fit_free(fit *f); /* NULL is fine */
 /* Parameters of `codec` in pages of `page` tokens: *n bytes (0: the codec has none, *params NULL), 64-byte aligned.
  * Degenerate data (constant channels, fewer rows than centroids, no rows) give a codec that works. A fitted transform
  * must be the first of its chain: KVC_UNSUPPORTED otherwise. Owned: free(). */
+typedef struct fitted {
+    void *params;
+    size_t n;
+} fitted;
+/* The same of several candidates, out [n]: tables of those that come one after another with the same transforms are
+ * fitted at the same time. On failure nothing is owned and the message begins with the codec. */
+kvc_status fit_codecs(fit *f, const kvc_codec *codecs, uint32_t n, uint32_t page, fitted *out, kvc_error *err);
 kvc_status fit_codec(fit *f, const kvc_codec *codec, uint32_t page, void **params, size_t *n, kvc_error *err);
 #endif

@@ -15,7 +15,8 @@ kvc_status jobs_run(const char *noun, uint32_t n, job_fn *fn, void *context, kvc
 #pragma omp critical(fit_heads_error)
         if (i < failed) {
             failed = i;
-            status = kvc_fail(err, own, "%s %u: %s", noun, i, why.message);
+            status =
+                noun ? kvc_fail(err, own, "%s %u: %s", noun, i, why.message) : kvc_fail(err, own, "%s", why.message);
         }
     }
     return status;

@@ -6,7 +6,7 @@
 typedef kvc_status job_fn(void *context, uint32_t index, kvc_error *err);
 
 /* fn for each of n jobs, several at a time; they share nothing that they write. The error is that of the first that
- * failed, named by the noun and its number. */
+ * failed, named by the noun and its number unless the noun is NULL. */
 kvc_status jobs_run(const char *noun, uint32_t n, job_fn *fn, void *context, kvc_error *err);
 /* The same for heads. */
 kvc_status heads_run(uint32_t n_heads, job_fn *fn, void *context, kvc_error *err);

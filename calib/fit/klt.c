@@ -26,26 +26,34 @@
 #define LATENT_MAX 65504.0
 #define ROW_MAX 0x1p15 /* of the magnitudes of a row of S together: within fp16, and the 2^17 of FORMAT.md, "klt" */
 
-typedef struct klt_job {
-    const fit_data *data;
-    double ridge;
-    unsigned char *part;
-} klt_job;
-
 /* Of one head. */
 typedef struct moments {
     const double *metric, *cov;  /* [d][d] */
     const double *mean, *absmax; /* [d] */
 } moments;
 
-/* Of one head, in a single allocation of 6 matrices and a vector. */
+/* Of one head, in a single allocation of 5 matrices. */
 typedef struct basis {
     size_t d;
     double *root, *inverse_root;  /* C^1/2, C^-1/2 */
-    double *vectors, *product;    /* U; scratch */
+    double *product;              /* scratch */
     double *synthesis, *analysis; /* S; scratch, then T */
-    double *values;               /* [d] */
+    double *memory;
+    bool done;
 } basis;
+
+/* Of all heads: those that are not done go through each step together. */
+typedef struct klt_fit {
+    const fit_data *data;
+    backend *b;
+    unsigned char *part;
+    double ridge;
+    basis *heads;     /* [H] */
+    uint32_t *active; /* [n_active] heads */
+    uint32_t n_active;
+    double *matrices, *values,
+        *vectors; /* [n_active][d][d], [n_active][d], [n_active][d][d]: to be decomposed, and so */
+} klt_fit;
 
 static double mean_eigenvalue(size_t d, const double *a)
 {
@@ -62,28 +70,49 @@ static void normalised(size_t d, const double *a, double *out)
         for (size_t j = 0; j < d; j++) out[i * d + j] = mean > 0.0 ? a[i * d + j] / mean : (double)(i == j);
 }
 
-/* root and inverse_root of the normalised metric with its ridge. */
-static kvc_status roots(basis *b, const double *metric, double ridge, kvc_error *err)
+/* What a step works on: number `index` of the active heads. */
+typedef struct step {
+    uint32_t head;
+    basis *b;
+    double *matrix, *values, *vectors;
+} step;
+
+static step step_of(const klt_fit *f, uint32_t index)
 {
-    normalised(b->d, metric, b->product);
-    KVC_TRY(eigen_symmetric(b->d, b->product, b->values, b->vectors, err));
-    for (size_t i = 0; i < b->d; i++) b->values[i] = fmax(b->values[i], 0.0) + ridge;
-    eigen_power(b->d, b->values, b->vectors, 0.5, b->root, b->product);
-    eigen_power(b->d, b->values, b->vectors, -0.5, b->inverse_root, b->product);
+    size_t d = f->data->head_dim;
+    uint32_t head = f->active[index];
+    return (step){head, &f->heads[head], f->matrices + index * d * d, f->values + index * d,
+                  f->vectors + index * d * d};
+}
+
+/* matrix = the normalised metric */
+static kvc_status prepare_roots(void *context, uint32_t index, kvc_error *err)
+{
+    const klt_fit *f = context;
+    step s = step_of(f, index);
+    (void)err;
+    normalised(s.b->d, f->data->metric + s.head * s.b->d * s.b->d, s.matrix);
     return KVC_OK;
 }
 
-/* vectors = U. */
-static kvc_status principal(basis *b, const double *cov, kvc_error *err)
+/* root and inverse_root of the metric with its ridge; matrix = C^1/2 Sigma C^1/2 */
+static kvc_status prepare_principal(void *context, uint32_t index, kvc_error *err)
 {
+    const klt_fit *f = context;
+    step s = step_of(f, index);
+    basis *b = s.b;
     size_t d = b->d;
-    normalised(d, cov, b->analysis);
+    (void)err;
+    for (size_t i = 0; i < d; i++) s.values[i] = fmax(s.values[i], 0.0) + f->ridge;
+    eigen_power(d, s.values, s.vectors, 0.5, b->root, b->product);
+    eigen_power(d, s.values, s.vectors, -0.5, b->inverse_root, b->product);
+    normalised(d, f->data->cov + s.head * d * d, b->analysis);
     for (size_t i = 0; i < d; i++) b->analysis[i * d + i] += FLAT_RIDGE;
     eigen_multiply(d, d, d, b->root, b->analysis, b->product);
-    eigen_multiply(d, d, d, b->product, b->root, b->analysis);
+    eigen_multiply(d, d, d, b->product, b->root, s.matrix);
     for (size_t i = 0; i < d; i++) /* symmetric to the last bit */
-        for (size_t j = 0; j < i; j++) b->analysis[i * d + j] = b->analysis[j * d + i];
-    return eigen_symmetric(d, b->analysis, b->values, b->vectors, err);
+        for (size_t j = 0; j < i; j++) s.matrix[i * d + j] = s.matrix[j * d + i];
+    return KVC_OK;
 }
 
 static int exponent_of(double x)
@@ -94,11 +123,11 @@ static int exponent_of(double x)
 }
 
 /* synthesis = C^-1/2 U', scaled and rounded to fp16. */
-static void round_synthesis(basis *b)
+static void round_synthesis(basis *b, const double *vectors)
 {
     size_t n = b->d * b->d;
     double largest = 0.0;
-    eigen_multiply_transposed(b->d, b->d, b->d, b->inverse_root, b->vectors, b->synthesis);
+    eigen_multiply_transposed(b->d, b->d, b->d, b->inverse_root, vectors, b->synthesis);
     for (size_t i = 0; i < n; i++) largest = fmax(largest, fabs(b->synthesis[i]));
     double scale = ldexp(1.0, SCALE_EXPONENT - exponent_of(largest));
     for (size_t i = 0; i < n; i++)
@@ -139,23 +168,6 @@ static void scale_synthesis(basis *b, int exponent)
     }
 }
 
-/* The basis for the smallest ridge, a power of ten times `ridge`, that leaves S well conditioned and latents within
- * their range. One above 1 always does the former, and the latter but for rows at the end of their own range. */
-static kvc_status fit_basis(basis *b, const moments *m, double ridge, kvc_error *err)
-{
-    for (ridge = fmax(ridge, RIDGE_MIN);; ridge *= 10.0) {
-        double rcond;
-        KVC_TRY(roots(b, m->metric, ridge, err));
-        KVC_TRY(principal(b, m->cov, err));
-        round_synthesis(b);
-        KVC_TRY(eigen_inverse(b->d, b->synthesis, b->analysis, &rcond, err));
-        int excess = excess_of(b, m), room = room_of(b);
-        if ((rcond < RCOND_MIN || excess > room) && ridge <= 1e3) continue;
-        scale_synthesis(b, excess < room ? excess : room);
-        return KVC_OK;
-    }
-}
-
 /* FORMAT.md, "klt": mean [d] fp32, T transposed [d][d] fp32, S [d][d] fp16. */
 static void write_head(const basis *b, const double *mean, unsigned char *out)
 {
@@ -168,25 +180,87 @@ static void write_head(const basis *b, const double *mean, unsigned char *out)
     for (size_t i = 0; i < d * d; i++) inverse[i] = kvc_fp16_from_float((float)b->synthesis[i]);
 }
 
-static kvc_status fit_head(void *context, uint32_t head, kvc_error *err)
+/* S and T from U (vectors); done if S is well conditioned and latents stay within their range, or the ridge is as
+ * large as it gets: one above 1 always does the former, and the latter but for rows at the end of their own range. */
+static kvc_status finish(void *context, uint32_t index, kvc_error *err)
 {
-    const klt_job *job = context;
-    size_t d = job->data->head_dim, n = d * d;
-    double *memory = malloc((6 * n + d) * sizeof *memory);
-    if (!memory) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a klt of %zu channels", d);
-    basis b = {d, memory, memory + n, memory + 2 * n, memory + 3 * n, memory + 4 * n, memory + 5 * n, memory + 6 * n};
-    moments m = {job->data->metric + head * n, job->data->cov + head * n, job->data->mean + head * d,
-                 job->data->absmax + head * d};
-    kvc_status status = fit_basis(&b, &m, job->ridge, err);
-    if (status == KVC_OK) write_head(&b, m.mean, job->part + head * (d * 4 + n * 6));
-    free(memory);
-    return status;
+    const klt_fit *f = context;
+    step s = step_of(f, index);
+    size_t d = s.b->d, n = d * d;
+    moments m = {f->data->metric + s.head * n, f->data->cov + s.head * n, f->data->mean + s.head * d,
+                 f->data->absmax + s.head * d};
+    double rcond;
+    round_synthesis(s.b, s.vectors);
+    KVC_TRY(eigen_inverse(d, s.b->synthesis, s.b->analysis, &rcond, err));
+    int excess = excess_of(s.b, &m), room = room_of(s.b);
+    if ((rcond < RCOND_MIN || excess > room) && f->ridge <= 1e3) return KVC_OK;
+    scale_synthesis(s.b, excess < room ? excess : room);
+    write_head(s.b, m.mean, f->part + s.head * (d * 4 + n * 6));
+    s.b->done = true;
+    return KVC_OK;
+}
+
+static void list_active(klt_fit *f)
+{
+    f->n_active = 0;
+    for (uint32_t head = 0; head < f->data->n_kv_heads; head++)
+        if (!f->heads[head].done) f->active[f->n_active++] = head;
+}
+
+static kvc_status decompose(const klt_fit *f, kvc_error *err)
+{
+    return f->b->eigen(f->b, f->n_active, f->data->head_dim, f->matrices, f->values, f->vectors, err);
+}
+
+/* For each head the smallest ridge, a power of ten times `ridge`, with which it is done. */
+static kvc_status fit_heads(klt_fit *f, double ridge, kvc_error *err)
+{
+    f->ridge = fmax(ridge, RIDGE_MIN);
+    for (list_active(f); f->n_active > 0; list_active(f)) {
+        KVC_TRY(heads_run(f->n_active, prepare_roots, f, err));
+        KVC_TRY(decompose(f, err));
+        KVC_TRY(heads_run(f->n_active, prepare_principal, f, err));
+        KVC_TRY(decompose(f, err));
+        KVC_TRY(heads_run(f->n_active, finish, f, err));
+        f->ridge *= 10.0;
+    }
+    return KVC_OK;
+}
+
+static kvc_status allocate(klt_fit *f, kvc_error *err)
+{
+    size_t heads = f->data->n_kv_heads, d = f->data->head_dim, n = d * d;
+    bool enough = true;
+    f->heads = calloc(heads, sizeof *f->heads);
+    f->active = calloc(heads, sizeof *f->active);
+    f->matrices = malloc(heads * (2 * n + d) * sizeof *f->matrices);
+    if (!f->heads || !f->active || !f->matrices) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a klt");
+    f->vectors = f->matrices + heads * n;
+    f->values = f->vectors + heads * n;
+    for (size_t head = 0; head < heads; head++) {
+        double *memory = malloc(5 * n * sizeof *memory);
+        f->heads[head] = (basis){.d = d, .memory = memory};
+        enough = enough && memory;
+        if (!memory) continue;
+        f->heads[head].root = memory;
+        f->heads[head].inverse_root = memory + n;
+        f->heads[head].product = memory + 2 * n;
+        f->heads[head].synthesis = memory + 3 * n;
+        f->heads[head].analysis = memory + 4 * n;
+    }
+    return enough ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for a klt of %zu channels", d);
 }
 
 kvc_status fit_klt(const fit_data *data, const fit_options *options, const kvc_coder *coder, void *part,
                    kvc_error *err)
 {
+    klt_fit f = {.data = data, .b = options->b, .part = part};
     (void)coder;
-    klt_job job = {data, options->ridge, part};
-    return heads_run(data->n_kv_heads, fit_head, &job, err);
+    kvc_status status = allocate(&f, err);
+    if (status == KVC_OK) status = fit_heads(&f, options->ridge, err);
+    for (uint32_t head = 0; f.heads && head < data->n_kv_heads; head++) free(f.heads[head].memory);
+    free(f.heads);
+    free(f.active);
+    free(f.matrices);
+    return status;
 }

@@ -1,6 +1,6 @@
 /* kmeans.c - weighted k-means: checks, packing, restarts, and the table that comes out.
  *
- * The start is kmeans_start.c, the iterations kmeans_lloyd.c over nearest.c, one dimension kmeans_line.c. Points are
+ * The start is kmeans_start.c, the iterations are the backend's, one dimension is kmeans_line.c. Points are
  * centred on their weighted mean and scaled by their largest deviation, so that fp32 products lose nothing to an
  * offset and no magnitude overflows. */
 #include "kmeans.h"
@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "heads.h"
 #include "kmeans_parts.h"
 #include "random.h"
 
@@ -172,63 +173,142 @@ static void given_start(const kmeans_options *o, const kmeans_points *points, pa
     packed_centroids_ready(c);
 }
 
-/* The best of the restarts into `best`; `trial` is room for one. */
-static kvc_status best_of_restarts(const kmeans_options *o, const kmeans_points *points, packed_centroids *best,
-                                   packed_centroids *trial, double *least, kvc_error *err)
+/* ---- a table ---- */
+
+struct kmeans_task {
+    kmeans_options o;
+    bool done;            /* without iterations: `few` or `best` has the table */
+    float *few;           /* [k][dims] where there are no more distinct points than centroids, else NULL */
+    kmeans_points points; /* else */
+    packed_centroids best, trial;
+    double least;     /* distortion of best */
+    uint32_t restart; /* the next */
+};
+
+static kvc_status begin_many(kmeans_task *t, size_t n, const float *x, const float *w, size_t n_used, kvc_error *err)
 {
-    *least = INFINITY;
-    for (uint32_t restart = 0; restart == 0 || restart < o->restarts; restart++) {
-        double distortion;
-        if (o->start && restart == 0)
-            given_start(o, points, trial);
-        else
-            KVC_TRY(kmeans_start(o, points, restart, trial, err));
-        KVC_TRY(kmeans_lloyd(o, points, trial, &distortion, err));
-        if (!(distortion < *least)) continue;
-        *least = distortion;
-        packed_centroids swap = *best;
-        *best = *trial;
-        *trial = swap;
-    }
-    return KVC_OK;
+    KVC_TRY(pack(t->o.dims, n, x, w, n_used, &t->points, err));
+    KVC_TRY(packed_centroids_new(&t->best, t->o.k, t->o.dims, err));
+    KVC_TRY(packed_centroids_new(&t->trial, t->o.k, t->o.dims, err));
+    t->least = INFINITY;
+    if (t->o.dims > 1 || t->o.k > KMEANS_LINE_MAX) return KVC_OK;
+    t->done = true;
+    return kmeans_line(&t->o, &t->points, &t->best, &t->least, err);
 }
 
-static kvc_status many_points(const kmeans_options *o, size_t n, const float *x, const float *w, size_t n_used,
-                              float *centroids, double *distortion, kvc_error *err)
-{
-    kmeans_points points = {0};
-    packed_centroids best = {0}, trial = {0};
-    double least = 0.0;
-    kvc_status status = pack(o->dims, n, x, w, n_used, &points, err);
-    if (status == KVC_OK) status = packed_centroids_new(&best, o->k, o->dims, err);
-    if (status == KVC_OK) status = packed_centroids_new(&trial, o->k, o->dims, err);
-    if (status != KVC_OK) goto done;
-    if (o->dims == 1 && o->k <= KMEANS_LINE_MAX)
-        status = kmeans_line(o, &points, &best, &least, err);
-    else
-        status = best_of_restarts(o, &points, &best, &trial, &least, err);
-    if (status != KVC_OK) goto done;
-    unpack(&points, &best, o->dims, centroids);
-    sort_rows(centroids, o->k, o->k, o->dims);
-    *distortion = least / points.weight * points.unit * points.unit;
-done:
-    packed_points_free(&points.p);
-    packed_centroids_free(&best);
-    packed_centroids_free(&trial);
-    return status;
-}
-
-kvc_status kmeans(const kmeans_options *o, size_t n, const float *x, const float *w, float *centroids,
-                  double *distortion, kvc_error *err)
+static kvc_status begin(kmeans_task *t, size_t n, const float *x, const float *w, kvc_error *err)
 {
     size_t n_used;
     uint32_t found = 0;
-    KVC_TRY(check_options(o, err));
-    KVC_TRY(check_points(o->dims, n, x, w, &n_used, err));
-    memset(centroids, 0, (size_t)o->k * o->dims * sizeof *centroids);
-    *distortion = 0.0;
-    KVC_TRY(distinct_points(o, n, x, w, centroids, &found, err));
-    if (found > o->k) return many_points(o, n, x, w, n_used, centroids, distortion, err);
-    sort_rows(centroids, found, o->k, o->dims);
+    KVC_TRY(check_options(&t->o, err));
+    KVC_TRY(check_points(t->o.dims, n, x, w, &n_used, err));
+    t->few = calloc((size_t)t->o.k * t->o.dims, sizeof *t->few);
+    if (!t->few) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for k-means");
+    KVC_TRY(distinct_points(&t->o, n, x, w, t->few, &found, err));
+    if (found <= t->o.k) {
+        t->done = true;
+        sort_rows(t->few, found, t->o.k, t->o.dims);
+        return KVC_OK;
+    }
+    free(t->few);
+    t->few = NULL;
+    return begin_many(t, n, x, w, n_used, err);
+}
+
+kvc_status kmeans_begin(kmeans_task **out, const kmeans_options *o, size_t n, const float *x, const float *w,
+                        kvc_error *err)
+{
+    kmeans_task *t = *out = calloc(1, sizeof *t);
+    if (!t) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for k-means");
+    t->o = *o;
+    kvc_status status = begin(t, n, x, w, err);
+    if (status == KVC_OK) return KVC_OK;
+    kmeans_free(t);
+    *out = NULL;
+    return status;
+}
+
+void kmeans_free(kmeans_task *t)
+{
+    if (!t) return;
+    free(t->few);
+    packed_points_free(&t->points.p);
+    packed_centroids_free(&t->best);
+    packed_centroids_free(&t->trial);
+    free(t);
+}
+
+typedef struct restart_round {
+    kmeans_task **tasks;
+    lloyd_job *jobs;
+} restart_round;
+
+static kvc_status start_one(void *context, uint32_t index, kvc_error *err)
+{
+    const restart_round *r = context;
+    kmeans_task *t = r->tasks[index];
+    r->jobs[index] = (lloyd_job){&t->points.p, t->points.energy, t->o.iterations, &t->trial, 0};
+    if (!t->o.start || t->restart) return kmeans_start(&t->o, &t->points, t->restart, &t->trial, err);
+    given_start(&t->o, &t->points, &t->trial);
     return KVC_OK;
+}
+
+/* The trial's result, if it is the best so far. */
+static void keep_better(kmeans_task *t, double distortion)
+{
+    t->restart++;
+    if (!(distortion < t->least)) return;
+    t->least = distortion;
+    packed_centroids swap = t->best;
+    t->best = t->trial;
+    t->trial = swap;
+}
+
+/* One restart of the tasks that have one left; returns how many those were. */
+static kvc_status solve_round(backend *b, kmeans_task *const *tasks, uint32_t n, restart_round *r, uint32_t *n_left,
+                              kvc_error *err)
+{
+    *n_left = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (!tasks[i]->done && (tasks[i]->restart == 0 || tasks[i]->restart < tasks[i]->o.restarts))
+            r->tasks[(*n_left)++] = tasks[i];
+    if (*n_left == 0) return KVC_OK;
+    KVC_TRY(jobs_run("table", *n_left, start_one, r, err));
+    KVC_TRY(b->lloyd(b, *n_left, r->jobs, err));
+    for (uint32_t i = 0; i < *n_left; i++) keep_better(r->tasks[i], r->jobs[i].distortion);
+    return KVC_OK;
+}
+
+kvc_status kmeans_solve(backend *b, kmeans_task *const *tasks, uint32_t n, kvc_error *err)
+{
+    uint32_t n_left = n;
+    restart_round r = {calloc(n + 1u, sizeof *r.tasks), calloc(n + 1u, sizeof *r.jobs)};
+    kvc_status status = r.tasks && r.jobs ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u tables", n);
+    while (status == KVC_OK && n_left > 0) status = solve_round(b, tasks, n, &r, &n_left, err);
+    free(r.tasks);
+    free(r.jobs);
+    return status;
+}
+
+void kmeans_end(const kmeans_task *t, float *centroids, double *distortion)
+{
+    *distortion = 0.0;
+    if (t->few) {
+        memcpy(centroids, t->few, (size_t)t->o.k * t->o.dims * sizeof *centroids);
+        return;
+    }
+    unpack(&t->points, &t->best, t->o.dims, centroids);
+    sort_rows(centroids, t->o.k, t->o.k, t->o.dims);
+    *distortion = t->least / t->points.weight * t->points.unit * t->points.unit;
+}
+
+kvc_status kmeans(backend *b, const kmeans_options *o, size_t n, const float *x, const float *w, float *centroids,
+                  double *distortion, kvc_error *err)
+{
+    kmeans_task *t;
+    KVC_TRY(kmeans_begin(&t, o, n, x, w, err));
+    kvc_status status = kmeans_solve(b, &t, 1, err);
+    if (status == KVC_OK) kmeans_end(t, centroids, distortion);
+    kmeans_free(t);
+    return status;
 }

@@ -17,10 +17,6 @@ typedef struct kmeans_points {
 kvc_status kmeans_start(const kmeans_options *o, const kmeans_points *points, uint32_t restart, packed_centroids *c,
                         kvc_error *err);
 
-/* Lloyd's iterations from c, which becomes the result; *distortion = sum of w d^2 in packed units. */
-kvc_status kmeans_lloyd(const kmeans_options *o, const kmeans_points *points, packed_centroids *c, double *distortion,
-                        kvc_error *err);
-
 /* One dimension, k <= KMEANS_LINE_MAX: exact where there are few points, else exact over many small bins and then
  * Lloyd's iterations. No randomness. */
 #define KMEANS_LINE_MAX 256u

@@ -16,6 +16,7 @@
 typedef struct rot_job {
     const fit_data *data;
     uint16_t *part;
+    double *moments, *values, *vectors; /* [H][d][d], [H][d], [H][d][d] */
 } rot_job;
 
 /* What the eigenvectors are of: the metric of keys, cov + mean mean' of values. */
@@ -52,27 +53,39 @@ static void mix(size_t d, const double *vectors, double *hadamard, double *out)
     eigen_multiply_transposed(d, d, d, transposed, hadamard, out);
 }
 
-static kvc_status fit_head(void *context, uint32_t head, kvc_error *err)
+static kvc_status find_moment(void *context, uint32_t head, kvc_error *err)
+{
+    const rot_job *job = context;
+    size_t d = job->data->head_dim;
+    (void)err;
+    second_moment(job->data, head, job->moments + head * d * d);
+    return KVC_OK;
+}
+
+static kvc_status write_head(void *context, uint32_t head, kvc_error *err)
 {
     const rot_job *job = context;
     size_t d = job->data->head_dim, n = d * d;
-    double *memory = calloc(4 * n + d, sizeof *memory);
-    if (!memory) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a rotation of %zu channels", d);
-    double *moment = memory, *vectors = memory + n, *scratch = memory + 2 * n, *values = memory + 4 * n;
-    second_moment(job->data, head, moment);
-    kvc_status status = eigen_symmetric(d, moment, values, vectors, err);
-    if (status == KVC_OK) {
-        mix(d, vectors, scratch, moment);
-        for (size_t i = 0; i < n; i++) job->part[head * n + i] = kvc_fp16_from_float((float)moment[i]);
-    }
-    free(memory);
-    return status;
+    double *scratch = calloc(3 * n, sizeof *scratch), *mixed = scratch + 2 * n;
+    if (!scratch) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a rotation of %zu channels", d);
+    mix(d, job->vectors + head * n, scratch, mixed);
+    for (size_t i = 0; i < n; i++) job->part[head * n + i] = kvc_fp16_from_float((float)mixed[i]);
+    free(scratch);
+    return KVC_OK;
 }
 
 kvc_status fit_rot(const fit_data *data, const fit_options *options, const kvc_coder *coder, void *part,
                    kvc_error *err)
 {
-    (void)options, (void)coder;
-    rot_job job = {data, part};
-    return heads_run(data->n_kv_heads, fit_head, &job, err);
+    size_t H = data->n_kv_heads, d = data->head_dim, n = d * d;
+    double *memory = malloc(H * (2 * n + d) * sizeof *memory);
+    rot_job job = {data, part, memory, memory + 2 * H * n, memory + H * n};
+    (void)coder;
+    if (!memory) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a rotation of %zu channels", d);
+    kvc_status status = heads_run(data->n_kv_heads, find_moment, &job, err);
+    if (status == KVC_OK)
+        status = options->b->eigen(options->b, data->n_kv_heads, d, job.moments, job.values, job.vectors, err);
+    if (status == KVC_OK) status = heads_run(data->n_kv_heads, write_head, &job, err);
+    free(memory);
+    return status;
 }

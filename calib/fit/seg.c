@@ -44,7 +44,8 @@ static kvc_status fit_channel(void *context, uint32_t index, kvc_error *err)
     float *x = malloc((rows + 1) * sizeof *x);
     if (!x) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu values", rows);
     for (size_t row = 0; row < rows; row++) x[row] = s->y[(head * rows + row) * d + channel];
-    kvc_status status = kmeans(&o, rows, x, s->data->weights + head * rows, centroids, &distortion, err);
+    kvc_status status =
+        kmeans(s->options->b, &o, rows, x, s->data->weights + head * rows, centroids, &distortion, err);
     if (status == KVC_OK)
         kvc_rows_to_fp16(centroids, o.k,
                          s->tables + head * values_before(s->coder, d) + values_before(s->coder, channel));
@@ -52,9 +53,15 @@ static kvc_status fit_channel(void *context, uint32_t index, kvc_error *err)
     return status;
 }
 
-kvc_status fit_seg(const fit_data *data, const fit_options *options, const kvc_coder *coder, const float *y,
-                   void *part, kvc_error *err)
+kvc_status fit_seg(const fit_data *data, const fit_options *options, const float *y, uint32_t n,
+                   const symbol_wish *wishes, kvc_error *err)
 {
-    segment_fit s = {.data = data, .options = options, .coder = coder, .y = y, .tables = part};
-    return jobs_run("channel", data->n_kv_heads * coder->latent_dim, fit_channel, &s, err);
+    for (uint32_t i = 0; i < n; i++) {
+        const kvc_coder *coder = wishes[i].coder;
+        segment_fit s = {.data = data, .options = options, .coder = coder, .y = y, .tables = wishes[i].part};
+        kvc_error why;
+        kvc_status status = jobs_run("channel", data->n_kv_heads * coder->latent_dim, fit_channel, &s, &why);
+        if (status != KVC_OK) return fit_fail(&coder->codec, status, &why, err);
+    }
+    return KVC_OK;
 }

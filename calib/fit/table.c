@@ -149,12 +149,11 @@ static void count_codes(table_fit *t)
     }
 }
 
-static kvc_status fit_tables(table_fit *t, bool sorted, void *part, kvc_error *err)
+static kvc_status prepare(table_fit *t, table_way *out, void *part, kvc_error *err)
 {
     uint32_t heads = t->data->n_kv_heads;
-    table_way out = {0};
     count_codes(t);
-    uint32_t *counts = lay_out(t, &out, part);
+    uint32_t *counts = lay_out(t, out, part);
     t->heads = calloc(heads, sizeof *t->heads);
     t->parts = calloc(t->n_codes, sizeof *t->parts);
     t->jobs = calloc(t->n_codes, sizeof *t->jobs);
@@ -166,29 +165,32 @@ static kvc_status fit_tables(table_fit *t, bool sorted, void *part, kvc_error *e
     KVC_TRY(set_classes(t, counts, err));
     list_jobs(t);
     assert((char *)(t->tables + t->n_values) == (char *)part + kvc_coder_part_bytes(t->coder, KVC_SYMBOL_PIECE));
-    return table_run(t, sorted, &out, err);
+    return KVC_OK;
 }
 
-static kvc_status fit_symbol(const fit_data *data, const fit_options *options, const kvc_coder *coder, const float *y,
-                             bool sorted, void *part, kvc_error *err)
+static void table_fit_free(table_fit *t)
 {
-    table_fit t = {.data = data, .options = *options, .coder = coder, .y = y};
-    kvc_status status = fit_tables(&t, sorted, part, err);
-    free(t.heads);
-    free(t.parts);
-    free(t.jobs);
-    free(t.energy);
+    free(t->heads);
+    free(t->parts);
+    free(t->jobs);
+    free(t->energy);
+}
+
+kvc_status fit_tables(const fit_data *data, const fit_options *options, const float *y, uint32_t n,
+                      const symbol_wish *wishes, kvc_error *err)
+{
+    table_fit *fits = calloc(n, sizeof *fits);
+    table_way *out = calloc(n, sizeof *out);
+    kvc_status status = fits && out ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u candidates", n);
+    for (uint32_t i = 0; i < n && status == KVC_OK; i++) {
+        kvc_error why;
+        fits[i] = (table_fit){.data = data, .options = *options, .coder = wishes[i].coder, .y = y};
+        status = prepare(&fits[i], &out[i], wishes[i].part, &why);
+        if (status != KVC_OK) fit_fail(&wishes[i].coder->codec, status, &why, err);
+    }
+    if (status == KVC_OK) status = table_run(fits, out, n, err);
+    for (uint32_t i = 0; i < n && fits; i++) table_fit_free(&fits[i]);
+    free(fits);
+    free(out);
     return status;
-}
-
-kvc_status fit_vq(const fit_data *data, const fit_options *options, const kvc_coder *coder, const float *y,
-                  void *part, kvc_error *err)
-{
-    return fit_symbol(data, options, coder, y, true, part, err);
-}
-
-kvc_status fit_lut(const fit_data *data, const fit_options *options, const kvc_coder *coder, const float *y,
-                   void *part, kvc_error *err)
-{
-    return fit_symbol(data, options, coder, y, false, part, err);
 }

@@ -60,6 +60,7 @@ typedef enum arrangement { BANDS, BALANCED, AS_THEY_ARE } arrangement;
 /* Order and scales of a way that has room for them. */
 void table_arrange(const table_fit *t, arrangement how, table_way *way);
 
-/* All tables, and the order and scales of the better arrangement to `out`; as they are where not `sorted`. */
-kvc_status table_run(const table_fit *t, bool sorted, table_way *out, kvc_error *err);
+/* The tables of n fits that have the same latent rows, and the order and scales of the better arrangement to out [n];
+ * as they are where the symbol is no vq. */
+kvc_status table_run(const table_fit *fits, table_way *out, uint32_t n, kvc_error *err);
 #endif

@@ -2,11 +2,15 @@
  *
  * A trial is a fit to a quarter of the points in half of the iterations. The fit in full starts from the trial's
  * centroids and makes the other half: beside a k-means++ start and all iterations over all points, and trials on top
- * of them, that takes half of the time and loses nothing (tests/bench/bench_fit.c). */
+ * of them, that takes half of the time and loses nothing (tests/bench/bench_fit.c).
+ *
+ * The tables of all candidates go together, first all trials and then all fits. On a device a batch of them is
+ * gathered and begun by the host's threads, then iterated as one. */
 #include <stdlib.h>
 #include <string.h>
 #include "heads.h"
 #include "kmeans.h"
+#include "kvc/codec_list.h"
 #include "random.h"
 #include "table.h"
 
@@ -14,7 +18,20 @@
 #define N_TRIALS 2u    /* BANDS and BALANCED */
 #define FEW_JOBS 5u    /* fitted one after another, each in parallel */
 
-/* ---- tables ---- */
+/* ---- one table ---- */
+
+/* A job of a fit under a way, from at most `most` points. */
+typedef struct table_task {
+    const table_fit *t;
+    const table_way *way;
+    uint32_t job;
+    size_t most;
+    kmeans_options options;
+    float *centroids;   /* [2^bits][dims] out; NULL: to the job's table, in fp16 */
+    double *loss;       /* out, unless NULL */
+    kmeans_task *table; /* between gathering and storing */
+    double weight;      /* sum over the points */
+} table_task;
 
 static double sum_of(const float *w, size_t n)
 {
@@ -23,81 +40,114 @@ static double sum_of(const float *w, size_t n)
     return sum;
 }
 
-/* Of job `index` under `way`, from at most `most` points: centroids [2^bits][dims], and *loss. */
-static kvc_status fit_centroids(const table_fit *t, const table_way *way, uint32_t index, size_t most,
-                                const kmeans_options *limits, float *centroids, double *loss, kvc_error *err)
+static kvc_status gather(table_task *task, kvc_error *err)
 {
-    const table_job *j = &t->jobs[index];
-    kmeans_options o = *limits;
-    o.k = 1u << t->coder->codec.bits;
-    o.dims = j->dims;
-    o.seed = random_mix(t->options.seed ^ (index + 1u));
-    size_t n = table_points(t, j, most ? most : 1);
-    float *x = calloc(n * o.dims + 1, sizeof *x), *w = calloc(n + 1, sizeof *w);
-    double distortion = 0.0;
+    const table_fit *t = task->t;
+    const table_job *j = &t->jobs[task->job];
+    kmeans_options *o = &task->options;
+    o->k = 1u << t->coder->codec.bits;
+    o->dims = j->dims;
+    o->seed = random_mix(t->options.seed ^ (task->job + 1u));
+    size_t n = table_points(t, j, task->most ? task->most : 1);
+    float *x = calloc(n * o->dims + 1, sizeof *x), *w = calloc(n + 1, sizeof *w);
     kvc_status status = KVC_OK;
     if (!x || !w) status = kvc_fail(err, KVC_NO_MEMORY, "out of memory for a table of %zu sub-vectors", n);
-    if (status == KVC_OK) status = table_gather(t, way, j, n, x, w, err);
-    if (status == KVC_OK) status = kmeans(&o, n, x, w, centroids, &distortion, err);
-    if (status == KVC_OK) *loss = distortion * sum_of(w, n);
+    if (status == KVC_OK) status = table_gather(t, task->way, j, n, x, w, err);
+    if (status == KVC_OK) status = kmeans_begin(&task->table, o, n, x, w, err);
+    if (status == KVC_OK) task->weight = sum_of(w, n);
     free(x);
     free(w);
     return status;
 }
 
-typedef struct run {
-    const table_fit *t;
-    table_way *ways;
-    uint32_t n_ways;
-} run;
-
-static uint32_t half(uint32_t iterations)
+static kvc_status store(table_task *task, kvc_error *err)
 {
-    return (iterations + 1) / 2;
-}
-
-/* A trial of one job in one way. */
-static kvc_status try_one(void *context, uint32_t index, kvc_error *err)
-{
-    const run *r = context;
-    const table_fit *t = r->t;
-    table_way *way = &r->ways[index % r->n_ways];
-    uint32_t job = index / r->n_ways;
-    kmeans_options o = {.restarts = 1, .iterations = half(t->options.iterations)};
-    float *centroids = way->centroids + (t->jobs[job].table - t->tables);
-    return fit_centroids(t, way, job, t->options.table_rows / TRIAL_SHARE, &o, centroids, &way->loss[job], err);
-}
-
-/* A table in full, from the trial's where there was one. */
-static kvc_status fit_one(void *context, uint32_t index, kvc_error *err)
-{
-    const run *r = context;
-    const table_fit *t = r->t;
-    const table_way *way = r->ways;
-    const table_job *j = &t->jobs[index];
-    size_t n = (size_t)j->dims << t->coder->codec.bits;
-    kmeans_options o = {.restarts = t->options.restarts, .iterations = t->options.iterations};
-    if (way->centroids) o.start = way->centroids + (j->table - t->tables);
-    if (way->centroids && o.restarts <= 1) o.iterations = half(o.iterations);
-    double loss;
-    float *centroids = malloc(n * sizeof *centroids);
+    size_t n = (size_t)task->options.k * task->options.dims;
+    double distortion;
+    float *centroids = task->centroids ? task->centroids : malloc(n * sizeof *centroids);
     if (!centroids) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a table of %zu values", n);
-    kvc_status status = fit_centroids(t, way, index, t->options.table_rows, &o, centroids, &loss, err);
-    if (status == KVC_OK) kvc_rows_to_fp16(centroids, n, j->table);
+    kmeans_end(task->table, centroids, &distortion);
+    if (task->loss) *task->loss = distortion * task->weight;
+    if (task->centroids) return KVC_OK;
+    kvc_rows_to_fp16(centroids, n, task->t->jobs[task->job].table);
     free(centroids);
+    return KVC_OK;
+}
+
+static kvc_status named(const table_task *task, kvc_status status, const kvc_error *why, kvc_error *err)
+{
+    return status == KVC_OK ? KVC_OK : fit_fail(&task->t->coder->codec, status, why, err);
+}
+
+static void drop(table_task *task)
+{
+    kmeans_free(task->table);
+    task->table = NULL;
+}
+
+/* ---- many ---- */
+
+/* From beginning to end; index: of the tasks. */
+static kvc_status run_one(void *context, uint32_t index, kvc_error *err)
+{
+    table_task *task = (table_task *)context + index;
+    kvc_error why;
+    kvc_status status = gather(task, &why);
+    if (status == KVC_OK) status = kmeans_solve(task->t->options.b, &task->table, 1, &why);
+    if (status == KVC_OK) status = store(task, &why);
+    drop(task);
+    return named(task, status, &why, err);
+}
+
+static kvc_status gather_one(void *context, uint32_t index, kvc_error *err)
+{
+    table_task *task = (table_task *)context + index;
+    kvc_error why;
+    return named(task, gather(task, &why), &why, err);
+}
+
+static kvc_status store_one(void *context, uint32_t index, kvc_error *err)
+{
+    table_task *task = (table_task *)context + index;
+    kvc_error why;
+    return named(task, store(task, &why), &why, err);
+}
+
+static kvc_status run_batch(backend *b, table_task *tasks, uint32_t n, kmeans_task **tables, kvc_error *err)
+{
+    kvc_status status = jobs_run(NULL, n, gather_one, tasks, err);
+    for (uint32_t i = 0; i < n; i++) tables[i] = tasks[i].table;
+    if (status == KVC_OK) status = kmeans_solve(b, tables, n, err);
+    if (status == KVC_OK) status = jobs_run(NULL, n, store_one, tasks, err);
+    for (uint32_t i = 0; i < n; i++) drop(&tasks[i]);
     return status;
 }
 
 /* Few tables one after another, each in parallel; many at a time. */
-static kvc_status fit_jobs(const table_fit *t, table_way *way, kvc_error *err)
+static kvc_status run_tasks(table_task *tasks, uint32_t n, kvc_error *err)
 {
-    run r = {t, way, 1};
-    if (t->n_jobs > FEW_JOBS) return jobs_run("table", t->n_jobs, fit_one, &r, err);
-    for (uint32_t i = 0; i < t->n_jobs; i++) KVC_TRY(fit_one(&r, i, err));
-    return KVC_OK;
+    backend *b = n ? tasks->t->options.b : NULL;
+    if (n == 0) return KVC_OK;
+    if (b->lloyd_batch == 1 && n > FEW_JOBS) return jobs_run(NULL, n, run_one, tasks, err);
+    if (b->lloyd_batch == 1) {
+        for (uint32_t i = 0; i < n; i++) KVC_TRY(run_one(tasks, i, err));
+        return KVC_OK;
+    }
+    kmeans_task **tables = calloc(b->lloyd_batch, sizeof *tables);
+    kvc_status status = tables ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u tables", n);
+    for (uint32_t at = 0; at < n && status == KVC_OK; at += b->lloyd_batch)
+        status = run_batch(b, tasks + at, n - at < b->lloyd_batch ? n - at : b->lloyd_batch, tables, err);
+    free(tables);
+    return status;
 }
 
-/* ---- the better way ---- */
+/* ---- ways ---- */
+
+/* Of one candidate. */
+typedef struct choice {
+    table_way ways[N_TRIALS];
+    const table_way *best;
+} choice;
 
 static kvc_status way_new(const table_fit *t, table_way *way, kvc_error *err)
 {
@@ -128,46 +178,114 @@ static size_t order_bytes(const table_fit *t)
     return (size_t)t->data->n_kv_heads * t->order_stride * sizeof(uint16_t);
 }
 
-static bool same_order(const table_fit *t, const table_way *a, const table_way *b)
+/* Trial tables, where the two ways differ. */
+static kvc_status arrange(const table_fit *t, choice *c, kvc_error *err)
 {
-    return memcmp(a->order, b->order, order_bytes(t)) == 0;
-}
-
-/* Both ways tried: the better one. */
-static kvc_status choose(const table_fit *t, table_way *ways, table_way **best, kvc_error *err)
-{
-    run r = {t, ways, N_TRIALS};
     for (uint32_t i = 0; i < N_TRIALS; i++) {
-        ways[i].centroids = calloc(t->n_values, sizeof *ways[i].centroids);
-        if (!ways[i].centroids)
+        KVC_TRY(way_new(t, &c->ways[i], err));
+        table_arrange(t, (arrangement)i, &c->ways[i]);
+    }
+    c->best = &c->ways[BANDS];
+    if (memcmp(c->ways[BANDS].order, c->ways[BALANCED].order, order_bytes(t)) == 0) return KVC_OK;
+    for (uint32_t i = 0; i < N_TRIALS; i++) {
+        c->ways[i].centroids = calloc(t->n_values, sizeof *c->ways[i].centroids);
+        if (!c->ways[i].centroids)
             return kvc_fail(err, KVC_NO_MEMORY, "out of memory for trial tables of %zu values", t->n_values);
     }
-    KVC_TRY(jobs_run("trial", N_TRIALS * t->n_jobs, try_one, &r, err));
-    if (total_loss(t, &ways[BALANCED]) < total_loss(t, &ways[BANDS])) *best = &ways[BALANCED];
     return KVC_OK;
 }
 
-static kvc_status fit_arranged(const table_fit *t, table_way *ways, table_way *out, kvc_error *err)
+static uint32_t half(uint32_t iterations)
 {
-    table_way *best = &ways[BANDS];
-    for (uint32_t i = 0; i < N_TRIALS; i++) {
-        KVC_TRY(way_new(t, &ways[i], err));
-        table_arrange(t, (arrangement)i, &ways[i]);
-    }
-    if (!same_order(t, &ways[BANDS], &ways[BALANCED])) KVC_TRY(choose(t, ways, &best, err));
-    memcpy(out->order, best->order, order_bytes(t));
-    memcpy(out->scales, best->scales, t->n_codes * sizeof *out->scales);
-    return fit_jobs(t, best, err);
+    return (iterations + 1) / 2;
 }
 
-kvc_status table_run(const table_fit *t, bool sorted, table_way *out, kvc_error *err)
+static table_task trial_of(const table_fit *t, table_way *way, uint32_t job)
 {
-    table_way ways[N_TRIALS] = {0};
-    if (!sorted) {
-        table_arrange(t, AS_THEY_ARE, out);
-        return fit_jobs(t, out, err);
+    return (table_task){.t = t,
+                        .way = way,
+                        .job = job,
+                        .most = t->options.table_rows / TRIAL_SHARE,
+                        .options = {.restarts = 1, .iterations = half(t->options.iterations)},
+                        .centroids = way->centroids + (t->jobs[job].table - t->tables),
+                        .loss = &way->loss[job]};
+}
+
+/* In full, from the trial's table where there was one. */
+static table_task fit_of(const table_fit *t, const table_way *way, uint32_t job)
+{
+    table_task task = {.t = t,
+                       .way = way,
+                       .job = job,
+                       .most = t->options.table_rows,
+                       .options = {.restarts = t->options.restarts, .iterations = t->options.iterations}};
+    if (!way->centroids) return task;
+    task.options.start = way->centroids + (t->jobs[job].table - t->tables);
+    if (task.options.restarts <= 1) task.options.iterations = half(task.options.iterations);
+    return task;
+}
+
+/* ---- all ---- */
+
+static kvc_status run_trials(const table_fit *fits, choice *choices, uint32_t n, table_task *tasks, kvc_error *err)
+{
+    uint32_t n_tasks = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!choices[i].ways[0].centroids) continue;
+        for (uint32_t job = 0; job < fits[i].n_jobs; job++)
+            for (uint32_t way = 0; way < N_TRIALS; way++)
+                tasks[n_tasks++] = trial_of(&fits[i], &choices[i].ways[way], job);
     }
-    kvc_status status = fit_arranged(t, ways, out, err);
-    for (uint32_t i = 0; i < N_TRIALS; i++) way_free(&ways[i]);
+    KVC_TRY(run_tasks(tasks, n_tasks, err));
+    for (uint32_t i = 0; i < n; i++) {
+        table_way *ways = choices[i].ways;
+        if (ways->centroids && total_loss(&fits[i], &ways[BALANCED]) < total_loss(&fits[i], &ways[BANDS]))
+            choices[i].best = &ways[BALANCED];
+    }
+    return KVC_OK;
+}
+
+static kvc_status run_fits(const table_fit *fits, const choice *choices, uint32_t n, table_task *tasks,
+                           kvc_error *err)
+{
+    uint32_t n_tasks = 0;
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t job = 0; job < fits[i].n_jobs; job++) tasks[n_tasks++] = fit_of(&fits[i], choices[i].best, job);
+    return run_tasks(tasks, n_tasks, err);
+}
+
+static kvc_status run_all(const table_fit *fits, choice *choices, table_way *out, uint32_t n, table_task *tasks,
+                          kvc_error *err)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const table_fit *t = &fits[i];
+        choices[i].best = &out[i];
+        if (t->coder->codec.symbol == KVC_SYMBOL_vq)
+            KVC_TRY(arrange(t, &choices[i], err));
+        else
+            table_arrange(t, AS_THEY_ARE, &out[i]);
+    }
+    KVC_TRY(run_trials(fits, choices, n, tasks, err));
+    for (uint32_t i = 0; i < n; i++) {
+        const table_way *best = choices[i].best;
+        if (best == &out[i]) continue;
+        memcpy(out[i].order, best->order, order_bytes(&fits[i]));
+        memcpy(out[i].scales, best->scales, fits[i].n_codes * sizeof *best->scales);
+    }
+    return run_fits(fits, choices, n, tasks, err);
+}
+
+kvc_status table_run(const table_fit *fits, table_way *out, uint32_t n, kvc_error *err)
+{
+    size_t n_jobs = 0;
+    for (uint32_t i = 0; i < n; i++) n_jobs += fits[i].n_jobs;
+    choice *choices = calloc(n, sizeof *choices);
+    table_task *tasks = calloc(N_TRIALS * n_jobs + 1, sizeof *tasks);
+    kvc_status status = choices && tasks ? run_all(fits, choices, out, n, tasks, err)
+                                         : kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu tables", n_jobs);
+    for (uint32_t i = 0; choices && i < n; i++)
+        for (uint32_t way = 0; way < N_TRIALS; way++) way_free(&choices[i].ways[way]);
+    free(choices);
+    free(tasks);
     return status;
 }

@@ -12,7 +12,8 @@ struct decoder {
     kvc_cache *cache;
     layer_weights *layers; /* [n_layers] */
     layer_arena arena;     /* of DECODER_ROWS tokens */
-    float *norm, *head;    /* backend memory: [hidden], [vocab][hidden] */
+    float *norm;           /* backend memory: [hidden] */
+    void *head;            /* weight [vocab][hidden] */
     float *dev_logits;     /* backend memory: [vocab] */
     /* host */
     float *stage;               /* [STAGE_FLOATS] */
@@ -36,10 +37,10 @@ static kvc_status load_weights(decoder *d, kvc_error *err)
         KVC_TRY(layer_weights_load(&d->layers[i], m, b, i, d->stage, err));
     }
     KVC_TRY(b->buffer_new(b, norm->n * sizeof(float), (void **)&d->norm, err));
-    KVC_TRY(b->buffer_new(b, head->n * sizeof(float), (void **)&d->head, err));
+    KVC_TRY(b->buffer_new(b, head->n * b->weight_bytes, &d->head, err));
     KVC_TRY(b->buffer_new(b, c->vocab * sizeof(float), (void **)&d->dev_logits, err));
     KVC_TRY(tensor_load(m, b, norm, 0, norm->n, d->stage, d->norm, err));
-    return tensor_load(m, b, head, 0, head->n, d->stage, d->head, err);
+    return weight_load(m, b, head, 0, head->n, d->stage, d->head, err);
 }
 
 static kvc_status allocate(decoder *d, kvc_error *err)
@@ -60,7 +61,7 @@ static kvc_status allocate(decoder *d, kvc_error *err)
     d->work = aligned_alloc(64, (size_t)d->n_threads * d->work_bytes + 64);
     d->layers = calloc(c->n_layers, sizeof *d->layers);
     if (!d->work || !d->layers) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a decoder");
-    return layer_arena_new(&d->arena, c, d->b, rows, err);
+    return layer_arena_new(&d->arena, c, d->b, rows, true, err);
 }
 
 kvc_status decoder_new(decoder **out, model *m, backend *b, kvc_cache *cache, kvc_error *err)
@@ -118,6 +119,7 @@ static kvc_status run_layer(decoder *d, uint32_t layer, const kvc_batch *batch, 
     size_t n = *batch->n_tokens, q_bytes = n * query_width(c) * sizeof(float),
            kv_bytes = n * kv_width(c) * sizeof(float);
     KVC_TRY(layer_project(d->m, b, &d->layers[layer], s, n, err));
+    KVC_TRY(layer_rotate(d->m, b, s, 0, n, err));
     KVC_TRY(b->download(b, d->q, s->q, q_bytes, err));
     KVC_TRY(b->download(b, d->k, s->k, kv_bytes, err));
     KVC_TRY(b->download(b, d->v, s->v, kv_bytes, err));

@@ -1,11 +1,17 @@
 /* forward.c - the decoder pass: layer by layer over all sequences, so that one layer's weights are in memory at a
  * time and every observer sees a layer's keys and values of all text together. Cost per layer: 2 (hidden (2 query + 2
- * kv) + 3 hidden ffn) flops per token and attention; the stream is read and written once. */
+ * kv) + 3 hidden ffn) flops per token and attention; the stream is read and written once.
+ *
+ * Consecutive sequences go through a layer's products together, as many as batch_rows() says (on the CPU one), and
+ * one by one through attention. A stream in the backend's memory is updated where it lies; then nothing but observers
+ * makes the host wait, and the next layer's weights arrive while this one is computed. */
 #include "model_private.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define CHECK_ROWS ((size_t)65536) /* of the stream, at a time */
 
 typedef struct pass {
     model *m;
@@ -13,18 +19,19 @@ typedef struct pass {
     const sequence_set *tokens;
     hidden_states *hidden;
     const forward_hooks *hooks; /* may be NULL */
-    layer_weights weights;
-    layer_arena arena;
-    float *stage; /* host [STAGE_FLOATS] */
-    float *rows;  /* host [longest][hidden]; only where the stream is in a file */
+    layer_weights *weights;     /* of the present layer */
+    layer_arena arena;          /* may be kept by m->resident */
+    float *stage;               /* host [STAGE_FLOATS] */
+    float *rows;                /* host [arena.n_tokens][hidden]; only where the stream is in a file */
+    double *power;              /* host [CHECK_ROWS]; only where the stream is in the backend's memory */
 } pass;
 
 static void pass_free(pass *p)
 {
-    layer_weights_free(&p->weights, p->b);
-    layer_arena_free(&p->arena, p->b);
+    resident_leave(p->m);
     free(p->stage);
     free(p->rows);
+    free(p->power);
 }
 
 /* Angles of positions 0 .. n - 1 to the arena, by way of the stage. */
@@ -43,21 +50,35 @@ static kvc_status load_angles(pass *p, size_t n, kvc_error *err)
 
 static kvc_status pass_new(pass *p, kvc_error *err)
 {
-    size_t longest = sequences_longest(p->tokens);
+    size_t longest = sequences_longest(p->tokens),
+           together = min_size(batch_rows(p->b, &p->m->config), sequences_tokens(p->tokens));
+    size_t most = together > longest ? together : longest;
+    bool on_device = hidden_device(p->hidden, 0), in_file = !on_device && !hidden_rows(p->hidden, 0);
     p->stage = malloc(STAGE_FLOATS * sizeof *p->stage);
-    if (!hidden_rows(p->hidden, 0)) p->rows = malloc((longest * p->m->config.hidden + 1) * sizeof *p->rows);
-    if (!p->stage || (!p->rows && !hidden_rows(p->hidden, 0)))
+    if (in_file) p->rows = malloc((most * p->m->config.hidden + 1) * sizeof *p->rows);
+    if (on_device) p->power = malloc(CHECK_ROWS * sizeof *p->power);
+    if (!p->stage || (in_file && !p->rows) || (on_device && !p->power))
         return kvc_fail(err, KVC_NO_MEMORY, "out of memory for sequences of %zu tokens", longest);
-    KVC_TRY(layer_weights_new(&p->weights, p->m, p->b, err));
-    KVC_TRY(layer_arena_new(&p->arena, &p->m->config, p->b, longest, err));
-    return load_angles(p, longest, err);
+    KVC_TRY(resident_open(p->m, p->b, err));
+    bool fresh;
+    KVC_TRY(resident_arena(p->m, most, !on_device, &p->arena, &fresh, err));
+    return fresh ? load_angles(p, most, err) : KVC_OK;
 }
 
 static kvc_status load_stream(pass *p, size_t first, size_t n, kvc_error *err)
 {
     const float *rows = hidden_rows(p->hidden, first);
+    if (hidden_device(p->hidden, 0)) {
+        p->arena.x = hidden_device(p->hidden, first);
+        return KVC_OK;
+    }
     if (!rows) KVC_TRY(hidden_read(p->hidden, first, n, p->rows, err));
     return p->b->upload(p->b, p->arena.x, rows ? rows : p->rows, n * p->m->config.hidden * sizeof(float), err);
+}
+
+static kvc_status fail_overflow(uint32_t layer, kvc_error *err)
+{
+    return kvc_fail(err, KVC_NONFINITE, "layer %u: the residual stream overflows fp32", layer);
 }
 
 /* Finite weights can still overflow on the way. */
@@ -68,13 +89,28 @@ static kvc_status check_stream(const float *rows, size_t n, uint32_t layer, kvc_
         memcpy(&bits, rows + i, sizeof bits);
         bad |= (bits & 0x7f800000u) == 0x7f800000u;
     }
-    return bad ? kvc_fail(err, KVC_NONFINITE, "layer %u: the residual stream overflows fp32", layer) : KVC_OK;
+    return bad ? fail_overflow(layer, err) : KVC_OK;
+}
+
+/* The same for a stream in the backend's memory; squares of fp32 values do not overflow double. */
+static kvc_status check_device(pass *p, uint32_t layer, kvc_error *err)
+{
+    size_t total = sequences_tokens(p->tokens);
+    if (!hidden_device(p->hidden, 0)) return KVC_OK;
+    for (size_t at = 0; at < total; at += CHECK_ROWS) {
+        size_t n = min_size(CHECK_ROWS, total - at);
+        KVC_TRY(p->b->row_power(p->b, n, p->m->config.hidden, hidden_device(p->hidden, at), p->power, err));
+        for (size_t i = 0; i < n; i++)
+            if (!isfinite(p->power[i])) return fail_overflow(layer, err);
+    }
+    return KVC_OK;
 }
 
 static kvc_status store_stream(pass *p, uint32_t layer, size_t first, size_t n, kvc_error *err)
 {
     float *rows = hidden_rows(p->hidden, first), *to = rows ? rows : p->rows;
     size_t count = n * p->m->config.hidden;
+    if (hidden_device(p->hidden, 0)) return KVC_OK;
     KVC_TRY(p->b->download(p->b, to, p->arena.x, count * sizeof *to, err));
     KVC_TRY(p->b->sync(p->b, err));
     KVC_TRY(check_stream(to, count, layer, err));
@@ -98,29 +134,46 @@ static kvc_status attend_exact(const layer_view *view, kvc_error *err)
     return view->backend->attention(view->backend, &args, err);
 }
 
-static kvc_status run_sequence(pass *p, uint32_t layer, size_t sequence, kvc_error *err)
+/* A sequence whose rows are [at, at + n) of the arena. */
+static kvc_status run_sequence(pass *p, uint32_t layer, size_t sequence, size_t at, kvc_error *err)
 {
-    size_t first = p->tokens->first[sequence], n = p->tokens->first[sequence + 1] - first;
-    layer_arena *s = &p->arena;
-    layer_view view = {
+    const model_config *c = &p->m->config;
+    const layer_arena *s = &p->arena;
+    const layer_view view = {
         .backend = p->b,
-        .config = &p->m->config,
+        .config = c,
         .layer = layer,
         .sequence = sequence,
-        .n_tokens = n,
-        .q = s->q,
-        .k = s->k,
-        .v = s->v,
-        .wo = p->weights.slot[SLOT_O],
-        .residual = s->x,
-        .out = s->out,
+        .n_tokens = p->tokens->first[sequence + 1] - p->tokens->first[sequence],
+        .q = s->q + at * query_width(c),
+        .k = s->k + at * kv_width(c),
+        .v = s->v + at * kv_width(c),
+        .wo = p->weights->slot[SLOT_O],
+        .residual = s->x + at * c->hidden,
+        .out = s->out + at * query_width(c),
     };
     const forward_hooks *hooks = p->hooks;
-    KVC_TRY(load_stream(p, first, n, err));
-    KVC_TRY(layer_project(p->m, p->b, &p->weights, s, n, err));
+    KVC_TRY(layer_rotate(p->m, p->b, s, at, view.n_tokens, err));
     if (hooks && hooks->observe) KVC_TRY(hooks->observe(hooks->context, &view, err));
-    KVC_TRY(hooks && hooks->attention ? hooks->attention(hooks->context, &view, err) : attend_exact(&view, err));
-    KVC_TRY(layer_finish(p->m, p->b, &p->weights, s, n, err));
+    return hooks && hooks->attention ? hooks->attention(hooks->context, &view, err) : attend_exact(&view, err);
+}
+
+/* The first sequence that does not fit into the arena together with `begin` and those behind it. */
+static size_t group_end(const pass *p, size_t begin)
+{
+    const size_t *first = p->tokens->first;
+    size_t end = begin + 1;
+    while (p->b->batch_values && end < p->tokens->n && first[end + 1] - first[begin] <= p->arena.n_tokens) end++;
+    return end;
+}
+
+static kvc_status run_group(pass *p, uint32_t layer, size_t begin, size_t end, kvc_error *err)
+{
+    size_t first = p->tokens->first[begin], n = p->tokens->first[end] - first;
+    KVC_TRY(load_stream(p, first, n, err));
+    KVC_TRY(layer_project(p->m, p->b, p->weights, &p->arena, n, err));
+    for (size_t i = begin; i < end; i++) KVC_TRY(run_sequence(p, layer, i, p->tokens->first[i] - first, err));
+    KVC_TRY(layer_finish(p->m, p->b, p->weights, &p->arena, n, err));
     return store_stream(p, layer, first, n, err);
 }
 
@@ -128,14 +181,20 @@ static kvc_status run_layers(pass *p, uint32_t first_layer, uint32_t last_layer,
                              kvc_error *err)
 {
     double total = (double)(last_layer - first_layer) * (double)p->tokens->n, done = 0;
+    layer_weights *next;
     for (uint32_t layer = first_layer; layer < last_layer; layer++) {
-        KVC_TRY(layer_weights_load(&p->weights, p->m, p->b, layer, p->stage, err));
-        for (size_t i = 0; i < p->tokens->n; i++) {
+        KVC_TRY(resident_layer(p->m, layer, p->stage, &p->weights, err));
+        for (size_t i = 0, end; i < p->tokens->n; i = end) {
             if (job_cancelled(job))
                 return kvc_fail(err, KVC_INTERRUPTED, "interrupted in layer %u of %u", layer, p->m->config.n_layers);
-            KVC_TRY(run_sequence(p, layer, i, err));
-            job_progress(job, stage, ++done, total);
+            end = group_end(p, i);
+            KVC_TRY(run_group(p, layer, i, end, err));
+            done += (double)(end - i);
+            job_progress(job, stage, done, total);
         }
+        if (layer + 1 < last_layer && resident_ahead(p->m))
+            KVC_TRY(resident_layer(p->m, layer + 1, p->stage, &next, err));
+        KVC_TRY(check_device(p, layer, err));
         if (p->hooks && p->hooks->layer_done) KVC_TRY(p->hooks->layer_done(p->hooks->context, layer, p->hidden, err));
     }
     return KVC_OK;

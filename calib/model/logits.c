@@ -4,7 +4,8 @@
  * by in blocks of LOGIT_COLUMNS entries converted to fp32, and each row keeps running maxima and sums (logit_sums).
  * Converting the matrix once per 2048 rows is below 1 % of the products. A reference that is compared again and again
  * is computed anew each time: its logits would take 4 V bytes a row. Memory for a vocabulary of any size (576
- * wide: 48 MB): stage [STAGE_FLOATS] | x [R][hidden] host | ref, cfg [R][hidden] | w [C][hidden] | a, b [R][C] */
+ * wide: 48 MB): stage [STAGE_FLOATS] | x [R][hidden] host | ref, cfg [R][hidden] | w [C][hidden] | a, b [R][C]
+ * A device holds the matrix as a whole if there is room (resident.c), and takes larger blocks of it. */
 #include "model_private.h"
 
 #include <math.h>
@@ -16,10 +17,17 @@ typedef struct head {
     size_t rows;      /* most rows at a time */
     size_t columns;   /* vocabulary entries at a time */
     float *stage, *x; /* host [STAGE_FLOATS], [rows][hidden] */
-    float *norm, *w;  /* [hidden], [columns][hidden] */
+    float *norm;      /* [hidden] */
+    void *all;        /* weight [vocab][hidden], borrowed; NULL: a block at a time */
+    void *block;      /* weight [columns][hidden], unless there is `all` */
     float *normed[2]; /* [rows][hidden] */
     float *logits[2]; /* [rows][columns] */
 } head;
+
+size_t logit_columns(const backend *b, const model_config *c)
+{
+    return min_size(b->batch_values ? LOGIT_COLUMNS_DEVICE : LOGIT_COLUMNS, c->vocab);
+}
 
 static void head_free(head *h)
 {
@@ -27,7 +35,7 @@ static void head_free(head *h)
     free(h->stage);
     free(h->x);
     b->buffer_free(b, h->norm);
-    b->buffer_free(b, h->w);
+    b->buffer_free(b, h->block);
     for (int i = 0; i < 2; i++) {
         b->buffer_free(b, h->normed[i]);
         b->buffer_free(b, h->logits[i]);
@@ -44,7 +52,9 @@ static kvc_status head_new(head *h, int n_models, kvc_error *err)
     if (!h->stage || !h->x)
         return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the logits of %zu tokens", h->rows);
     KVC_TRY(b->buffer_new(b, hidden * sizeof(float), (void **)&h->norm, err));
-    KVC_TRY(b->buffer_new(b, h->columns * hidden * sizeof(float), (void **)&h->w, err));
+    KVC_TRY(resident_open(h->m, b, err));
+    KVC_TRY(resident_head(h->m, h->stage, &h->all, err));
+    if (!h->all) KVC_TRY(b->buffer_new(b, h->columns * hidden * b->weight_bytes, &h->block, err));
     for (int i = 0; i < n_models; i++) {
         KVC_TRY(b->buffer_new(b, h->rows * hidden * sizeof(float), (void **)&h->normed[i], err));
         KVC_TRY(b->buffer_new(b, h->rows * h->columns * sizeof(float), (void **)&h->logits[i], err));
@@ -52,38 +62,44 @@ static kvc_status head_new(head *h, int n_models, kvc_error *err)
     return tensor_load(h->m, b, norm, 0, hidden, h->stage, h->norm, err);
 }
 
-/* Final norm of host rows. */
+/* Final norm of rows in the backend's memory; they may be its result. */
 static kvc_status head_norm(head *h, int which, size_t n, const float *x, kvc_error *err)
 {
-    size_t hidden = h->m->config.hidden;
-    KVC_TRY(h->b->upload(h->b, h->normed[which], x, n * hidden * sizeof *x, err));
-    return h->b->rmsnorm(h->b, n, hidden, h->normed[which], h->norm, h->m->config.rms_eps, h->normed[which], err);
+    return h->b->rmsnorm(h->b, n, h->m->config.hidden, x, h->norm, h->m->config.rms_eps, h->normed[which], err);
 }
 
-/* Rows of the vocabulary matrix [first, first + n) to h->w; their mapped pages do not stay. */
-static kvc_status head_load(head *h, size_t first, size_t n, kvc_error *err)
+static kvc_status head_norm_host(head *h, int which, size_t n, const float *x, kvc_error *err)
+{
+    KVC_TRY(h->b->upload(h->b, h->normed[which], x, n * h->m->config.hidden * sizeof *x, err));
+    return head_norm(h, which, n, h->normed[which], err);
+}
+
+/* Rows of the vocabulary matrix [first, first + n), for the products that follow; their mapped pages do not stay. */
+static kvc_status head_load(head *h, size_t first, size_t n, const void **w, kvc_error *err)
 {
     size_t hidden = h->m->config.hidden;
     const tensor *t = model_head_tensor(h->m);
-    KVC_TRY(tensor_load(h->m, h->b, t, first * hidden, n * hidden, h->stage, h->w, err));
+    *w = h->all ? (const char *)h->all + first * hidden * h->b->weight_bytes : h->block;
+    if (h->all) return KVC_OK;
+    KVC_TRY(weight_load(h->m, h->b, t, first * hidden, n * hidden, h->stage, h->block, err));
     weights_release(h->m->weights, t);
     return KVC_OK;
 }
 
-static kvc_status head_multiply(head *h, int which, size_t rows, size_t columns, kvc_error *err)
+static kvc_status head_multiply(head *h, int which, size_t rows, size_t columns, const void *w, kvc_error *err)
 {
-    return h->b->gemm(h->b, rows, columns, h->m->config.hidden, h->normed[which], h->w, NULL, 0, h->logits[which],
-                      err);
+    return h->b->gemm(h->b, rows, columns, h->m->config.hidden, h->normed[which], w, NULL, 0, h->logits[which], err);
 }
 
 static kvc_status logits_of(head *h, size_t n, const float *x, float *logits, kvc_error *err)
 {
     size_t vocab = h->m->config.vocab;
-    KVC_TRY(head_norm(h, 0, n, x, err));
+    const void *w;
+    KVC_TRY(head_norm_host(h, 0, n, x, err));
     for (size_t first = 0; first < vocab; first += h->columns) {
         size_t count = min_size(h->columns, vocab - first);
-        KVC_TRY(head_load(h, first, count, err));
-        KVC_TRY(head_multiply(h, 0, n, count, err));
+        KVC_TRY(head_load(h, first, count, &w, err));
+        KVC_TRY(head_multiply(h, 0, n, count, w, err));
         for (size_t r = 0; r < n; r++)
             KVC_TRY(h->b->download(h->b, logits + r * vocab + first, h->logits[0] + r * count, count * sizeof(float),
                                    err));
@@ -93,10 +109,11 @@ static kvc_status logits_of(head *h, size_t n, const float *x, float *logits, kv
 
 kvc_status model_logits(model *m, backend *b, size_t n, const float *x, float *logits, kvc_error *err)
 {
-    head h = {.m = m, .b = b, .rows = n, .columns = min_size(LOGIT_COLUMNS, m->config.vocab)};
+    head h = {.m = m, .b = b, .rows = n, .columns = logit_columns(b, &m->config)};
     kvc_status status = head_new(&h, 1, err);
     if (status == KVC_OK) status = logits_of(&h, n, x, logits, err);
     head_free(&h);
+    resident_leave(m);
     return status;
 }
 
@@ -112,23 +129,29 @@ typedef struct comparison {
     logit_row *next;
 } comparison;
 
+static kvc_status norm_rows(comparison *c, int which, size_t first, size_t n, kvc_error *err)
+{
+    head *h = &c->head;
+    const float *rows = hidden_device(c->hidden[which], first);
+    if (rows) return head_norm(h, which, n, rows, err);
+    KVC_TRY(hidden_read(c->hidden[which], first, n, h->x, err));
+    return head_norm_host(h, which, n, h->x, err);
+}
+
 static kvc_status compare_block(comparison *c, size_t first, size_t n, kvc_error *err)
 {
     head *h = &c->head;
     size_t vocab = h->m->config.vocab;
     int cfg = c->n_models - 1;
-    for (int i = 0; i < c->n_models; i++) {
-        KVC_TRY(hidden_read(c->hidden[i], first, n, h->x, err));
-        KVC_TRY(head_norm(h, i, n, h->x, err));
-        KVC_TRY(h->b->sync(h->b, err));
-    }
+    const void *w;
+    for (int i = 0; i < c->n_models; i++) KVC_TRY(norm_rows(c, i, first, n, err));
     for (size_t i = 0; i < n; i++)
         c->targets[i] = c->tokens && first + i + 1 < c->total ? c->tokens->ids[first + i + 1] : 0;
     logit_sums_start(n, c->sums);
     for (size_t at = 0; at < vocab; at += h->columns) {
         size_t count = min_size(h->columns, vocab - at);
-        KVC_TRY(head_load(h, at, count, err));
-        for (int i = 0; i < c->n_models; i++) KVC_TRY(head_multiply(h, i, n, count, err));
+        KVC_TRY(head_load(h, at, count, &w, err));
+        for (int i = 0; i < c->n_models; i++) KVC_TRY(head_multiply(h, i, n, count, w, err));
         KVC_TRY(h->b->compare_logits(h->b, n, at, count, h->logits[0], h->logits[cfg], c->targets, c->sums, err));
     }
     return h->b->sync(h->b, err);
@@ -179,10 +202,10 @@ static kvc_status compare_all(comparison *c, const job *job, kvc_error *err)
 static kvc_status compare(comparison *c, model *m, backend *b, const job *job, kvc_error *err)
 {
     if (c->total == 0) return KVC_OK;
-    c->head = (head){
-        .m = m, .b = b, .rows = min_size(LOGIT_ROWS, c->total), .columns = min_size(LOGIT_COLUMNS, m->config.vocab)};
+    c->head = (head){.m = m, .b = b, .rows = min_size(LOGIT_ROWS, c->total), .columns = logit_columns(b, &m->config)};
     kvc_status status = compare_all(c, job, err);
     head_free(&c->head);
+    resident_leave(m);
     free(c->targets);
     free(c->sums);
     return status;

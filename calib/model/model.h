@@ -12,21 +12,23 @@
 typedef struct model {
     model_config config;
     weights *weights;
-    kvc_model_info info; /* as it goes into cfg.bin */
+    kvc_model_info info;       /* as it goes into cfg.bin */
+    struct resident *resident; /* what passes leave in a device's memory for the next one; NULL: nothing */
 } model;
 
 /* `path` as in contract.md (MODEL). Reads config.json beside it, checks every tensor that the pass needs (name,
  * shape, dtype). hash: also fill info.weights_sha256 and tokenizer_sha256 (reads the whole file). */
 kvc_status model_open(model **out, const char *path, bool hash, kvc_error *err);
-void model_close(model *m);
+void model_close(model *m); /* while the backends that it ran on are still open; NULL is fine */
 /* Path of tokenizer.json beside the model, into buf. */
 void model_tokenizer_path(const model *m, char *buf, size_t n);
 
 /* The residual stream of a set of sequences: hidden[token][hidden_size] fp32, token order of the sequence_set.
- * Kept in memory, or in an unlinked temporary file in `spill_folder` if it exceeds memory_limit bytes (0: no limit).
- */
+ * Kept in the memory of `b`, a device, as long as it takes no more than half of what is free there; else, or with
+ * NULL, in host memory, or in an unlinked temporary file in `spill_folder` if it exceeds memory_limit bytes (0: no
+ * limit). */
 typedef struct hidden_states hidden_states;
-kvc_status hidden_new(hidden_states **out, size_t n_tokens, uint32_t width, uint64_t memory_limit,
+kvc_status hidden_new(hidden_states **out, backend *b, size_t n_tokens, uint32_t width, uint64_t memory_limit,
                       const char *spill_folder, kvc_error *err);
 void hidden_free(hidden_states *h);
 kvc_status hidden_read(hidden_states *h, size_t first, size_t n, float *dst, kvc_error *err);
@@ -34,8 +36,11 @@ kvc_status hidden_write(hidden_states *h, size_t first, size_t n, const float *s
 
 /* Row i of `to` becomes row rows[i] of `from`; n rows. */
 kvc_status hidden_gather(hidden_states *to, hidden_states *from, const size_t *rows, size_t n, kvc_error *err);
-/* All rows of `from`, which has as many of the same width. */
-kvc_status hidden_copy(hidden_states *to, hidden_states *from, kvc_error *err);
+/* Rows [first, first + n) of `to` become the first n of `from`. */
+kvc_status hidden_copy(hidden_states *to, size_t first, hidden_states *from, size_t n, kvc_error *err);
+/* Copies of a text of `length` tokens that model_layers() is better given at a time: 1 where it makes no difference.
+ */
+size_t model_together(const model_config *c, const backend *b, size_t length);
 
 /* One sequence inside one layer, after RoPE and before attention. All pointers are backend memory and valid during
  * the call. */
@@ -45,7 +50,7 @@ typedef struct layer_view {
     uint32_t layer;
     size_t sequence, n_tokens;
     const float *q, *k, *v; /* [T][n_heads][d], [T][n_kv_heads][d] twice */
-    const float *wo;        /* [hidden][n_heads * d] */
+    const void *wo;         /* weight [hidden][n_heads * d] */
     const float *residual;  /* [T][hidden], the stream before attention's output is added */
     float *out;             /* [T][n_heads][d], for the attention hook */
 } layer_view;
@@ -89,6 +94,9 @@ void decoder_free(decoder *d);
 kvc_status decoder_feed(decoder *d, uint32_t sequence, const uint32_t *ids, size_t n, const float **logits,
                         kvc_error *err);
 
-/* Peak bytes that a pass over these shapes takes beside the mapped weights (formula in docs/memory.md). */
-uint64_t model_memory(const model_config *c, size_t n_tokens, size_t longest, uint64_t memory_limit);
+/* Peak bytes that a pass over these shapes takes beside the mapped weights (formula in docs/memory.md), from what is
+ * free on the backend now. */
+memory_need model_memory(const model_config *c, backend *b, size_t n_tokens, size_t longest, uint64_t memory_limit);
+/* Of them those of the residual stream. */
+memory_need stream_memory(const model_config *c, backend *b, size_t n_tokens, size_t longest, uint64_t memory_limit);
 #endif

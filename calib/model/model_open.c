@@ -116,6 +116,7 @@ kvc_status model_open(model **out, const char *path, bool hash, kvc_error *err)
 void model_close(model *m)
 {
     if (!m) return;
+    resident_free(m);
     weights_close(m->weights);
     free(m);
 }

@@ -71,7 +71,12 @@ static kvc_status read_side(compressed_layers *c, const layer_view *view, const 
 
 kvc_status compressed_layers_attend(compressed_layers *c, const layer_view *view, kvc_error *err)
 {
-    const cache_side *side = c->sides + 2 * view->layer;
+    return compressed_layers_attend_as(c, view, c->sides + 2 * view->layer, err);
+}
+
+kvc_status compressed_layers_attend_as(compressed_layers *c, const layer_view *view, const cache_side *side,
+                                       kvc_error *err)
+{
     const model_config *m = view->config;
     attention_args args = {
         .n_tokens = (uint32_t)view->n_tokens,

@@ -29,4 +29,7 @@ kvc_status compressed_layers_side(const compressed_layers *c, uint32_t layer, bo
 /* Query t reads exact rows in sinks and window and decoded rows in the pages that are compressed when t + 1 tokens
  * are present (methods.md sections 2 and 4). */
 kvc_status compressed_layers_attend(compressed_layers *c, const layer_view *view, kvc_error *err);
+/* The same with other sides [2] than the layer's. */
+kvc_status compressed_layers_attend_as(compressed_layers *c, const layer_view *view, const cache_side *sides,
+                                       kvc_error *err);
 #endif

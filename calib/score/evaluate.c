@@ -76,7 +76,7 @@ static kvc_status run_pass(hidden_states **out, model *m, backend *b, const sequ
                            const forward_hooks *hooks, uint64_t memory_limit, const job *job, const char *stage,
                            kvc_error *err)
 {
-    KVC_TRY(hidden_new(out, sequences_tokens(tokens), m->config.hidden, memory_limit, NULL, err));
+    KVC_TRY(hidden_new(out, b, sequences_tokens(tokens), m->config.hidden, memory_limit, NULL, err));
     KVC_TRY(model_embed(m, tokens, *out, err));
     return model_layers(m, b, tokens, *out, 0, m->config.n_layers, hooks, job, stage, err);
 }

@@ -27,21 +27,22 @@ struct gather {
     double *query_weight;                           /* [Q][T] */
     double *query_sum, *query_first, *query_second; /* [Q], [Q][d], [Q][d][d] */
     float *metric;                                  /* [Q][d][d] M_h of the layer */
-    float *host;                                    /* [T][H d] rows of one side; W_o transposed */
-    uint32_t *chosen;
-    float *device; /* backend memory: W_o transposed [Q d][hidden], then one M_h [d][d] */
+    float *host;                                    /* [T][H d] sampled rows of one side */
+    uint32_t *chosen;                               /* [T] */
+    size_t *tokens;                                 /* [T] the same */
+    float *device;                                  /* backend memory: as host */
     bool have_metric, antkv_keys;
     double *unused; /* [H][T] key weights that AnTKV's score takes the place of */
     void *memory;
 };
 
 typedef struct shape {
-    size_t H, Q, d, T, hidden, capacity;
+    size_t H, Q, d, T, capacity;
 } shape;
 
 static shape shape_of(const kvc_model_info *m, size_t longest, size_t capacity)
 {
-    return (shape){m->n_kv_heads, m->n_query_heads, m->head_dim, longest, m->hidden_size, capacity};
+    return (shape){m->n_kv_heads, m->n_query_heads, m->head_dim, longest, capacity};
 }
 
 static size_t place(void *slot, size_t n, size_t size, size_t at, uint8_t *base)
@@ -70,7 +71,7 @@ static size_t place_side(side *s, const shape *x, size_t at, uint8_t *base)
 
 static size_t layout(gather *g, const shape *x, uint8_t *base)
 {
-    size_t at = place_side(&g->keys, x, 0, base), Qd = x->Q * x->d, host = x->T * x->H * x->d;
+    size_t at = place_side(&g->keys, x, 0, base), Qd = x->Q * x->d;
     at = place_side(&g->values, x, at, base);
     at = place(&g->query_weight, x->Q * x->T, 8, at, base);
     at = place(&g->unused, x->H * x->T, 8, at, base);
@@ -78,15 +79,21 @@ static size_t layout(gather *g, const shape *x, uint8_t *base)
     at = place(&g->query_first, Qd, 8, at, base);
     at = place(&g->query_second, Qd * x->d, 8, at, base);
     at = place(&g->metric, Qd * x->d, 4, at, base);
-    at = place(&g->host, host > 2 * Qd * x->hidden ? host : 2 * Qd * x->hidden, 4, at, base);
+    at = place(&g->host, x->T * x->H * x->d, 4, at, base);
+    at = place(&g->tokens, x->T, sizeof *g->tokens, at, base);
     return place(&g->chosen, x->T, 4, at, base);
 }
 
-uint64_t gather_memory(const kvc_model_info *m, size_t longest, size_t fit_rows)
+memory_need gather_memory(const backend *b, const kvc_model_info *m, size_t longest, size_t fit_rows)
 {
     gather unused;
     shape x = shape_of(m, longest, fit_rows);
-    return layout(&unused, &x, NULL) + 4 * (uint64_t)m->n_query_heads * m->head_dim * (m->hidden_size + m->head_dim);
+    const scratch_shape pass = {
+        .n_tokens = x.T, .n_heads = x.Q, .n_kv_heads = x.H, .head_dim = x.d, .sensitivity = true};
+    memory_need need = b->scratch(b, &pass);
+    need.host += layout(&unused, &x, NULL);
+    need.dev += sizeof(float) * x.T * x.H * x.d;
+    return need;
 }
 
 /* fit_from, or 0 where nothing from there on gets compressed. */
@@ -113,7 +120,7 @@ kvc_status gather_new(gather **out, backend *b, const profile *p, const sequence
     g->per_sequence = (fit_rows + n - 1) / n;
     g->capacity = g->per_sequence * n;
     shape x = shape_of(m, g->longest, g->capacity);
-    size_t device = (size_t)m->n_query_heads * m->head_dim * m->hidden_size + (size_t)m->head_dim * m->head_dim;
+    size_t device = x.T * x.H * x.d;
     g->memory = malloc(layout(g, &x, NULL));
     kvc_status status = g->memory ? b->buffer_new(b, device * sizeof(float), (void **)&g->device, err)
                                   : kvc_fail(err, KVC_NO_MEMORY, "out of memory for fitting");
@@ -155,26 +162,6 @@ void gather_begin(gather *g, uint32_t layer)
     memset(g->query_second, 0, Q * d * d * sizeof *g->query_second);
 }
 
-/* M_h = W_h' W_h of every query head: W_o [hidden][Q d] is transposed, so that a head's columns are rows. */
-static kvc_status compute_metric(gather *g, const layer_view *view, kvc_error *err)
-{
-    size_t Q = g->p->model.n_query_heads, d = g->p->model.head_dim, hidden = g->p->model.hidden_size, n = Q * d;
-    float *from = g->host, *to = g->host + n * hidden, *product = g->device + n * hidden;
-    KVC_TRY(g->b->download(g->b, from, view->wo, n * hidden * sizeof *from, err));
-    KVC_TRY(g->b->sync(g->b, err));
-    for (size_t row = 0; row < hidden; row++)
-        for (size_t c = 0; c < n; c++) to[c * hidden + row] = from[row * n + c];
-    KVC_TRY(g->b->upload(g->b, g->device, to, n * hidden * sizeof *to, err));
-    for (size_t h = 0; h < Q; h++) {
-        const float *w = g->device + h * d * hidden;
-        KVC_TRY(g->b->gemm(g->b, d, d, hidden, w, w, NULL, 0, product, err));
-        KVC_TRY(g->b->download(g->b, g->metric + h * d * d, product, d * d * sizeof(float), err));
-        KVC_TRY(g->b->sync(g->b, err));
-    }
-    g->have_metric = true;
-    return KVC_OK;
-}
-
 /* No weight above CAP times the mean of those that are not zero. */
 static void cap_weights(double *w, size_t n)
 {
@@ -193,13 +180,15 @@ static kvc_status sample_side(gather *g, side *s, const float *device_rows, size
                               kvc_error *err)
 {
     size_t H = g->p->model.n_kv_heads, d = g->p->model.head_dim;
-    KVC_TRY(g->b->download(g->b, g->host, device_rows, n_tokens * H * d * sizeof(float), err));
+    for (uint32_t i = 0; i < n_chosen; i++) g->tokens[i] = g->chosen[i];
+    KVC_TRY(g->b->gather_rows(g->b, n_chosen, H * d, device_rows, g->tokens, g->device, err));
+    KVC_TRY(g->b->download(g->b, g->host, g->device, n_chosen * H * d * sizeof(float), err));
     KVC_TRY(g->b->sync(g->b, err));
     for (size_t h = 0; h < H; h++) {
         for (uint32_t i = 0; i < n_chosen; i++) {
-            size_t to = h * g->capacity + g->n_rows + i, token = g->chosen[i];
-            memcpy(s->rows + to * d, g->host + (token * H + h) * d, d * sizeof *s->rows);
-            s->weights[to] = (float)s->token_weight[h * n_tokens + token];
+            size_t to = h * g->capacity + g->n_rows + i;
+            memcpy(s->rows + to * d, g->host + (i * H + h) * d, d * sizeof *s->rows);
+            s->weights[to] = (float)s->token_weight[h * n_tokens + g->chosen[i]];
         }
     }
     return KVC_OK;
@@ -218,7 +207,9 @@ kvc_status gather_add(gather *g, const layer_view *view, kvc_error *err)
     size_t T = view->n_tokens, H = m->n_kv_heads;
     side *k = &g->keys, *v = &g->values;
     if (view->sequence < g->first_sequence || kvc_tokens_compressed(&g->p->tokens, T) == 0) return KVC_OK;
-    if (!g->have_metric) KVC_TRY(compute_metric(g, view, err));
+    if (!g->have_metric)
+        KVC_TRY(g->b->output_metric(g->b, m->hidden_size, m->n_query_heads, m->head_dim, view->wo, g->metric, err));
+    g->have_metric = true;
     sensitivity_args args = {
         .n_tokens = (uint32_t)T,
         .n_heads = m->n_query_heads,

@@ -1,5 +1,4 @@
-/* kept.c - see kept.h. Rows lie in host memory, one sequence after another: q, k, v; one sequence at a time is in the
- * backend's. */
+/* kept.c - see kept.h. Rows lie in the backend's memory, one sequence after another: q, k, v. */
 #include "kept.h"
 
 #include <stdlib.h>
@@ -8,10 +7,8 @@ struct kept {
     backend *b;
     size_t query, kv;   /* values of a token */
     size_t n, n_floats; /* sequences, floats used */
-    size_t *first;      /* [n + 1] floats before sequence i */
     layer_view *views;
-    float *host;
-    float *device; /* backend memory, q k v of the longest */
+    float *rows; /* backend memory */
 };
 
 static size_t token_floats(const kept *k)
@@ -23,7 +20,7 @@ kvc_status kept_new(kept **out, backend *b, const model_config *c, const sequenc
                     const probed_set *probed, kvc_error *err)
 {
     kept *k = calloc(1, sizeof *k);
-    size_t n_tokens = 0, longest = 0;
+    size_t n_tokens = 0;
     *out = NULL;
     if (!k) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for probed sequences");
     k->b = b;
@@ -31,15 +28,11 @@ kvc_status kept_new(kept **out, backend *b, const model_config *c, const sequenc
     k->kv = (size_t)c->n_kv_heads * c->head_dim;
     for (size_t i = 0; i < tokens->n; i++) {
         if (!probed->sequence[i]) continue;
-        size_t length = tokens->first[i + 1] - tokens->first[i];
-        longest = length > longest ? length : longest;
-        n_tokens += length;
+        n_tokens += tokens->first[i + 1] - tokens->first[i];
     }
-    k->first = calloc(probed->n + 1, sizeof *k->first);
     k->views = calloc(probed->n + 1, sizeof *k->views);
-    k->host = malloc((n_tokens * token_floats(k) + 1) * sizeof *k->host);
-    kvc_status status = k->first && k->views && k->host
-                            ? b->buffer_new(b, longest * token_floats(k) * sizeof(float), (void **)&k->device, err)
+    kvc_status status = k->views
+                            ? b->buffer_new(b, n_tokens * token_floats(k) * sizeof(float), (void **)&k->rows, err)
                             : kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu probed sequences", probed->n);
     if (status == KVC_OK)
         *out = k;
@@ -51,10 +44,8 @@ kvc_status kept_new(kept **out, backend *b, const model_config *c, const sequenc
 void kept_free(kept *k)
 {
     if (!k) return;
-    k->b->buffer_free(k->b, k->device);
-    free(k->first);
+    k->b->buffer_free(k->b, k->rows);
     free(k->views);
-    free(k->host);
     free(k);
 }
 
@@ -65,14 +56,19 @@ void kept_clear(kept *k)
 
 kvc_status kept_add(kept *k, const layer_view *view, kvc_error *err)
 {
-    size_t T = view->n_tokens;
-    float *to = k->host + k->n_floats;
-    KVC_TRY(k->b->download(k->b, to, view->q, T * k->query * sizeof *to, err));
-    KVC_TRY(k->b->download(k->b, to + T * k->query, view->k, T * k->kv * sizeof *to, err));
-    KVC_TRY(k->b->download(k->b, to + T * (k->query + k->kv), view->v, T * k->kv * sizeof *to, err));
-    KVC_TRY(k->b->sync(k->b, err));
-    k->views[k->n] = *view;
-    k->first[k->n++] = k->n_floats;
+    size_t T = view->n_tokens, kv_bytes = T * k->kv * sizeof(float);
+    layer_view *own = &k->views[k->n];
+    float *q = k->rows + k->n_floats, *key = q + T * k->query, *value = key + T * k->kv;
+    KVC_TRY(k->b->copy(k->b, q, view->q, T * k->query * sizeof *q, err));
+    KVC_TRY(k->b->copy(k->b, key, view->k, kv_bytes, err));
+    KVC_TRY(k->b->copy(k->b, value, view->v, kv_bytes, err));
+    *own = *view;
+    own->q = q;
+    own->k = key;
+    own->v = value;
+    own->residual = NULL;
+    own->out = NULL;
+    k->n++;
     k->n_floats += T * token_floats(k);
     return KVC_OK;
 }
@@ -82,20 +78,13 @@ size_t kept_count(const kept *k)
     return k->n;
 }
 
-kvc_status kept_view(kept *k, size_t index, layer_view *out, kvc_error *err)
+const layer_view *kept_view(const kept *k, size_t index)
 {
-    size_t T = k->views[index].n_tokens;
-    *out = k->views[index];
-    out->q = k->device;
-    out->k = k->device + T * k->query;
-    out->v = out->k + T * k->kv;
-    out->residual = NULL;
-    out->out = NULL;
-    return k->b->upload(k->b, k->device, k->host + k->first[index], T * token_floats(k) * sizeof(float), err);
+    return &k->views[index];
 }
 
 uint64_t kept_memory(const kvc_model_info *m, size_t n_sequences, size_t longest)
 {
     uint64_t token = ((uint64_t)m->n_query_heads + 2 * (uint64_t)m->n_kv_heads) * m->head_dim;
-    return sizeof(float) * token * longest * (n_sequences + 1);
+    return sizeof(float) * token * longest * n_sequences;
 }

@@ -13,8 +13,9 @@ void kept_free(kept *k); /* NULL is fine */
 void kept_clear(kept *k);
 kvc_status kept_add(kept *k, const layer_view *view, kvc_error *err);
 size_t kept_count(const kept *k);
-/* Sequence `index` in the order of adding, as when it was added but without residual and out; valid until the next
- * call. */
-kvc_status kept_view(kept *k, size_t index, layer_view *out, kvc_error *err);
+/* Sequence `index` in the order of adding, as when it was added but without residual and out; valid until
+ * kept_clear(). */
+const layer_view *kept_view(const kept *k, size_t index);
+/* Bytes of the backend's memory. */
 uint64_t kept_memory(const kvc_model_info *m, size_t n_sequences, size_t longest);
 #endif

@@ -302,12 +302,19 @@ kvc_status local_loss_new(local_loss **out, backend *b, profile *p, uint32_t pro
     return status;
 }
 
-uint64_t local_loss_memory(const kvc_model_info *model, uint32_t n_keys, uint32_t n_values, uint32_t probe_rows,
-                           size_t longest)
+memory_need local_loss_memory(const backend *b, const kvc_model_info *model, uint32_t n_keys, uint32_t n_values,
+                              uint32_t probe_rows, size_t longest)
 {
     uint64_t page = (uint64_t)longest * model->n_kv_heads * model->head_dim, n = n_keys + n_values;
     uint64_t rows = most_rows(probe_rows, longest), out = rows * model->n_query_heads * model->head_dim;
-    uint64_t errors = n_values * page, tile = 16 * (model->n_query_heads / model->n_kv_heads); /* cpu_probe.c */
-    uint64_t scratch = tile * (4 * (uint64_t)longest + (uint64_t)n_values * model->head_dim);
-    return sizeof(float) * (n * page + (n + 1) * out + rows * model->hidden_size + errors + 2 * scratch);
+    const scratch_shape shape = {.n_tokens = longest,
+                                 .n_heads = model->n_query_heads,
+                                 .n_kv_heads = model->n_kv_heads,
+                                 .head_dim = model->head_dim,
+                                 .n_rows = rows,
+                                 .n_keys = n_keys,
+                                 .n_values = n_values};
+    memory_need need = b->scratch(b, &shape);
+    need.dev += sizeof(float) * (n * page + (n + 1) * out + rows * model->hidden_size);
+    return need;
 }

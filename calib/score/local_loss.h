@@ -18,7 +18,7 @@ kvc_status local_loss_add(local_loss *l, const layer_view *view, const uint32_t 
                           uint32_t domain, kvc_error *err);
 /* e_k, e_v, e_a, e_o, key_loss, value_loss and output_power of the layer into p, and the domains' losses. */
 void local_loss_finish(local_loss *l);
-/* Bytes of all this. */
-uint64_t local_loss_memory(const kvc_model_info *model, uint32_t n_keys, uint32_t n_values, uint32_t probe_rows,
-                           size_t longest);
+/* Bytes of all this and of what probe() takes. */
+memory_need local_loss_memory(const backend *b, const kvc_model_info *model, uint32_t n_keys, uint32_t n_values,
+                              uint32_t probe_rows, size_t longest);
 #endif

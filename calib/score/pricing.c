@@ -8,7 +8,11 @@
  * a position. Cost of an item: the layers from l on, and two vocabulary products per scored position. A KL is good to
  * some 1e-9 (sums of logit_sums are double and exponentials of both models have the same errors).
  *
- * Memory: n_layers + 1 residual streams, as many of them as memory_limit allows, the others in unlinked files. */
+ * A device is kept busy by several changes of one layer at a time: the text runs in as many copies, each with its own
+ * change.
+ *
+ * Memory: n_layers + 1 residual streams, as many of them as memory_limit allows, the others in unlinked files; a copy
+ * is another. */
 #include "compressed_layers.h"
 
 #include <math.h>
@@ -23,7 +27,12 @@ struct pricing {
     compressed_layers layers;  /* its sides are the base plan's, but for the time of a price */
     cache_side *other;         /* [n_layers][2] sides of another plan */
     hidden_states **entering;  /* [n_layers] the stream that enters each layer under the base plan */
-    hidden_states *work;       /* the stream that runs */
+    size_t together;           /* copies of the text that may run at a time */
+    sequence_set copies;       /* their sequences; ids are not there */
+    const cache_side *changes; /* [n_copies][2] sides of the layer `changed`; NULL: those of `layers` */
+    uint32_t changed;
+    hidden_states *work;       /* the streams that run, one behind another */
+    size_t *work_rows;         /* [n_rows] scored positions of a copy */
     hidden_states *ref, *cfg;  /* [n_rows] final rows at the scored positions: exact, changed */
     size_t *rows, n_rows;      /* scored positions, as rows of the stream, ascending */
     size_t *first;             /* [tokens->n + 1] each sequence's among them */
@@ -75,25 +84,44 @@ double pricing_share(const sequence_set *tokens, const kvc_token_policy *policy)
 static kvc_status attend(void *context, const layer_view *view, kvc_error *err)
 {
     pricing *p = context;
-    return compressed_layers_attend(&p->layers, view, err);
+    if (!p->changes || view->layer != p->changed) return compressed_layers_attend(&p->layers, view, err);
+    return compressed_layers_attend_as(&p->layers, view, p->changes + 2 * (view->sequence / p->tokens->n), err);
 }
 
 static kvc_status layer_done(void *context, uint32_t layer, hidden_states *hidden, kvc_error *err)
 {
     pricing *p = context;
     if (!p->keep_streams || layer + 1 == p->m->config.n_layers) return KVC_OK;
-    return hidden_copy(p->entering[layer + 1], hidden, err);
+    return hidden_copy(p->entering[layer + 1], 0, hidden, sequences_tokens(p->tokens), err);
+}
+
+/* Copies of the text from a layer on. */
+static kvc_status run_copies(pricing *p, uint32_t layer, size_t n_copies, bool keep_streams, const job *job,
+                             const char *stage, kvc_error *err)
+{
+    forward_hooks hooks = {.attention = attend, .layer_done = layer_done, .context = p};
+    size_t n_tokens = sequences_tokens(p->tokens);
+    sequence_set copies = p->copies;
+    copies.n = n_copies * p->tokens->n;
+    p->keep_streams = keep_streams;
+    for (size_t i = 0; i < n_copies; i++)
+        KVC_TRY(hidden_copy(p->work, i * n_tokens, p->entering[layer], n_tokens, err));
+    return model_layers(p->m, p->b, &copies, p->work, layer, p->m->config.n_layers, &hooks, job, stage, err);
+}
+
+/* The scored rows of a copy that has run. */
+static kvc_status take_rows(pricing *p, size_t copy, hidden_states *final, kvc_error *err)
+{
+    for (size_t i = 0; i < p->n_rows; i++) p->work_rows[i] = copy * sequences_tokens(p->tokens) + p->rows[i];
+    return hidden_gather(final, p->work, p->work_rows, p->n_rows, err);
 }
 
 /* The present sides from a layer on; the scored rows of the result go to `final`. */
 static kvc_status run_from(pricing *p, uint32_t layer, bool keep_streams, hidden_states *final, const job *job,
                            const char *stage, kvc_error *err)
 {
-    forward_hooks hooks = {.attention = attend, .layer_done = layer_done, .context = p};
-    p->keep_streams = keep_streams;
-    KVC_TRY(hidden_copy(p->work, p->entering[layer], err));
-    KVC_TRY(model_layers(p->m, p->b, p->tokens, p->work, layer, p->m->config.n_layers, &hooks, job, stage, err));
-    return hidden_gather(final, p->work, p->rows, p->n_rows, err);
+    KVC_TRY(run_copies(p, layer, 1, keep_streams, job, stage, err));
+    return take_rows(p, 0, final, err);
 }
 
 /* KL at the scored positions; progress is that of the layers alone. */
@@ -219,15 +247,64 @@ static kvc_status check_usable(const pricing *p, kvc_error *err)
     return p->usable ? KVC_OK : kvc_fail(err, KVC_INVALID, "pricing: the base plan was not computed to its end");
 }
 
+size_t pricing_together(const pricing *p)
+{
+    return p->together;
+}
+
+/* Sides [n][2] of the layer with one side changed in each, and whether any is another than the base's. */
+static kvc_status bind_changes(pricing *p, uint32_t layer, bool values, uint32_t n, const pricing_change *changes,
+                               cache_side *sides, bool *any, kvc_error *err)
+{
+    *any = false;
+    for (uint32_t i = 0; i < n; i++) {
+        cache_side *own = sides + 2 * i;
+        memcpy(own, p->layers.sides + 2 * layer, 2 * sizeof *own);
+        KVC_TRY(compressed_layers_side(&p->layers, layer, values, changes[i].codec, changes[i].params, &own[values],
+                                       err));
+        *any = *any || !same_side(&own[values], &p->layers.sides[2 * layer + values]);
+    }
+    return KVC_OK;
+}
+
+static kvc_status price_copies(pricing *p, uint32_t layer, uint32_t n, const cache_side *sides, price *out,
+                               price *files, const job *job, kvc_error *err)
+{
+    p->changes = sides;
+    p->changed = layer;
+    kvc_status status = run_copies(p, layer, n, false, job, "price", err);
+    p->changes = NULL;
+    for (uint32_t i = 0; i < n && status == KVC_OK; i++) {
+        status = take_rows(p, i, p->cfg, err);
+        if (status == KVC_OK) status = compare(p, p->kl, job, err);
+        if (status == KVC_OK) report(p, p->kl, &out[i], files ? files + i * sequences_files(p->tokens) : NULL);
+    }
+    return status;
+}
+
+kvc_status pricing_items(pricing *p, uint32_t layer, bool values, uint32_t n, const pricing_change *changes,
+                         price *out, price *files, const job *job, kvc_error *err)
+{
+    uint32_t n_layers = p->m->config.n_layers;
+    bool any;
+    KVC_TRY(check_usable(p, err));
+    if (layer >= n_layers) return kvc_fail(err, KVC_INVALID, "pricing: layer %u of %u", layer, n_layers);
+    if (n > p->together) return kvc_fail(err, KVC_INVALID, "pricing: %u items of %zu", n, p->together);
+    cache_side *sides = calloc(2 * (size_t)n, sizeof *sides);
+    if (!sides) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u prices", n);
+    kvc_status status = bind_changes(p, layer, values, n, changes, sides, &any, err);
+    if (status == KVC_OK && any) status = price_copies(p, layer, n, sides, out, files, job, err);
+    for (uint32_t i = 0; i < n && status == KVC_OK && !any; i++)
+        report(p, p->base_kl, &out[i], files ? files + i * sequences_files(p->tokens) : NULL);
+    free(sides);
+    return status;
+}
+
 kvc_status pricing_item(pricing *p, uint32_t layer, bool values, const kvc_codec *codec, const void *params,
                         price *out, price *files, const job *job, kvc_error *err)
 {
-    uint32_t n_layers = p->m->config.n_layers;
-    KVC_TRY(check_usable(p, err));
-    if (layer >= n_layers) return kvc_fail(err, KVC_INVALID, "pricing: layer %u of %u", layer, n_layers);
-    memcpy(p->other, p->layers.sides, 2 * (size_t)n_layers * sizeof *p->other);
-    KVC_TRY(compressed_layers_side(&p->layers, layer, values, codec, params, &p->other[2 * layer + values], err));
-    return price_other(p, out, files, job, err);
+    const pricing_change change = {codec, params};
+    return pricing_items(p, layer, values, 1, &change, out, files, job, err);
 }
 
 kvc_status pricing_plan(pricing *p, const plan_ref *plan, price *out, price *files, const job *job, kvc_error *err)
@@ -254,15 +331,30 @@ static kvc_status allocate_streams(pricing *p, uint64_t memory_limit, kvc_error 
            held = streams_held(n * sizeof(float) * c->hidden, c->n_layers, memory_limit);
     p->entering = calloc(c->n_layers, sizeof(hidden_states *));
     if (!p->entering) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u layers", c->n_layers);
-    KVC_TRY(hidden_new(&p->work, n, c->hidden, held > 0 ? 0 : 1, NULL, err));
+    KVC_TRY(hidden_new(&p->work, p->b, p->together * n, c->hidden, held > 0 ? 0 : 1, NULL, err));
     for (uint32_t i = 0; i < c->n_layers; i++)
-        KVC_TRY(hidden_new(&p->entering[i], n, c->hidden, i + 1 < held ? 0 : 1, NULL, err));
-    KVC_TRY(hidden_new(&p->ref, p->n_rows, c->hidden, 0, NULL, err));
-    return hidden_new(&p->cfg, p->n_rows, c->hidden, 0, NULL, err);
+        KVC_TRY(hidden_new(&p->entering[i], p->b, n, c->hidden, i + 1 < held ? 0 : 1, NULL, err));
+    KVC_TRY(hidden_new(&p->ref, p->b, p->n_rows, c->hidden, 0, NULL, err));
+    return hidden_new(&p->cfg, p->b, p->n_rows, c->hidden, 0, NULL, err);
+}
+
+/* Sequences of all copies, one behind another. */
+static kvc_status copy_sequences(pricing *p, kvc_error *err)
+{
+    const sequence_set *t = p->tokens;
+    p->together = model_together(&p->m->config, p->b, sequences_tokens(t));
+    size_t n = p->together * t->n;
+    p->copies.n = n;
+    p->copies.first = malloc((n + 1) * sizeof *p->copies.first);
+    p->work_rows = malloc((p->n_rows + 1) * sizeof *p->work_rows);
+    if (!p->copies.first || !p->work_rows) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu sequences", n);
+    for (size_t i = 0; i <= n; i++) p->copies.first[i] = i / t->n * sequences_tokens(t) + t->first[i % t->n];
+    return KVC_OK;
 }
 
 static kvc_status allocate(pricing *p, uint64_t memory_limit, kvc_error *err)
 {
+    KVC_TRY(copy_sequences(p, err));
     KVC_TRY(allocate_streams(p, memory_limit, err));
     KVC_TRY(compressed_layers_new(&p->layers, p->m, p->b, &p->policy, sequences_longest(p->tokens), err));
     p->other = calloc(2 * (size_t)p->m->config.n_layers, sizeof *p->other);
@@ -311,6 +403,8 @@ void pricing_free(pricing *p)
     hidden_free(p->ref);
     hidden_free(p->cfg);
     compressed_layers_free(&p->layers);
+    sequences_free(&p->copies);
+    free(p->work_rows);
     free(p->entering);
     free(p->other);
     free(p->rows);
@@ -321,13 +415,19 @@ void pricing_free(pricing *p)
     free(p);
 }
 
-uint64_t pricing_memory(const model_config *c, size_t n_tokens, size_t n_sequences, size_t longest,
-                        uint32_t score_rows, uint64_t memory_limit)
+memory_need pricing_memory(const model_config *c, backend *b, size_t n_tokens, size_t n_sequences, size_t longest,
+                           uint32_t score_rows, uint64_t memory_limit)
 {
     uint64_t stream = n_tokens * sizeof(float) * (uint64_t)c->hidden,
              held = streams_held(stream, c->n_layers, memory_limit);
     uint64_t rows = n_tokens, pages = 4 * sizeof(float) * (uint64_t)longest * c->n_kv_heads * c->head_dim;
     if (score_rows && n_sequences < n_tokens / score_rows) rows = n_sequences * (uint64_t)score_rows;
-    uint64_t row = 2 * sizeof(float) * (uint64_t)c->hidden + sizeof(logit_row) + 2 * sizeof(double);
-    return (held ? held - 1 : 0) * stream + rows * row + n_tokens * sizeof(size_t) + pages;
+    memory_need need = {.host = rows * (sizeof(logit_row) + 2 * sizeof(double)) + n_tokens * sizeof(size_t),
+                        .dev = 2 * sizeof(float) * rows * c->hidden + pages};
+    if (stream_memory(c, b, n_tokens, longest, 0).dev) /* a device's memory knows no limit but its own */
+        need.dev += (b->room(b) == SIZE_MAX ? (held ? held - 1 : 0) : c->n_layers) * stream +
+                    (model_together(c, b, n_tokens) - 1) * stream;
+    else
+        need.host += (held ? held - 1 : 0) * stream;
+    return need;
 }

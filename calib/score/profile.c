@@ -37,7 +37,23 @@ typedef struct measurement {
     double *power;      /* [longest] */
     uint32_t saved;     /* layers done in the last checkpoint, UINT32_MAX: none */
     struct timespec saved_at;
+    struct timespec lap; /* when the last part of the work was done */
+    profile_times times;
 } measurement;
+
+static double seconds_since(const struct timespec *t)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - t->tv_sec) + 1e-9 * (double)(now.tv_nsec - t->tv_nsec);
+}
+
+/* What was done since the last call counts as *part. */
+static void add_lap(measurement *m, double *part)
+{
+    *part += seconds_since(&m->lap);
+    clock_gettime(CLOCK_MONOTONIC, &m->lap);
+}
 
 static size_t columns(const profile *p)
 {
@@ -96,7 +112,9 @@ static kvc_status observe(void *context, const layer_view *view, kvc_error *err)
     measurement *m = context;
     KVC_TRY(collect_statistics(m, view, err));
     KVC_TRY(collect_residual(m, view, err));
+    add_lap(m, &m->times.layers);
     if (m->gather) KVC_TRY(gather_add(m->gather, view, err));
+    add_lap(m, &m->times.sensitivity);
     return m->probed.sequence[view->sequence] ? kept_add(m->kept, view, err) : KVC_OK;
 }
 
@@ -123,23 +141,30 @@ static void finish_statistics(measurement *m, uint32_t layer)
     p->residual_power[layer] = m->n_residual > 0 ? m->residual_power / m->n_residual : 0;
 }
 
-/* One candidate of a side: its constants go into the profile. */
-static kvc_status fit_candidate(measurement *m, fit *f, bool values, uint32_t layer, uint32_t candidate,
-                                kvc_error *err)
+/* The constants of a side's candidates go into the profile. */
+static kvc_status keep_params(measurement *m, bool values, uint32_t layer, const fitted *list, uint32_t n,
+                              kvc_error *err)
 {
-    const kvc_codec *codec = values ? &m->p->values[candidate] : &m->p->keys[candidate];
-    void *params = NULL;
-    size_t n = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (list[i].params) KVC_TRY(profile_keep_params(m->p, values, layer, i, list[i].params, err));
+    return KVC_OK;
+}
+
+static kvc_status fit_candidates(measurement *m, fit *f, bool values, uint32_t layer, kvc_error *err)
+{
+    const profile *p = m->p;
+    const kvc_codec *codecs = values ? p->values : p->keys;
+    uint32_t n = values ? p->n_values : p->n_keys;
+    fitted *list = calloc(n, sizeof *list);
     kvc_error why;
-    if (codec->param_bytes == 0) return KVC_OK;
-    kvc_status status = fit_codec(f, codec, m->p->tokens.page, &params, &n, &why);
-    if (status != KVC_OK) {
-        char spec[KVC_SPEC_MAX];
-        kvc_codec_format(codec, spec);
-        return kvc_fail(err, status, "layer %u %s: %s: %s", layer, values ? "values" : "keys", spec, why.message);
-    }
-    status = profile_keep_params(m->p, values, layer, candidate, params, err);
-    free(params);
+    if (!list) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u candidates", n);
+    kvc_status status = fit_codecs(f, codecs, n, p->tokens.page, list, &why);
+    if (status != KVC_OK)
+        kvc_fail(err, status, "layer %u %s: %s", layer, values ? "values" : "keys", why.message);
+    else
+        status = keep_params(m, values, layer, list, n, err);
+    for (uint32_t i = 0; i < n; i++) free(list[i].params);
+    free(list);
     return status;
 }
 
@@ -147,11 +172,11 @@ static kvc_status fit_side(measurement *m, bool values, uint32_t layer, kvc_erro
 {
     fit_data data;
     fit *f;
+    fit_options options = m->options->fit;
+    options.b = m->b;
     gather_side(m->gather, values, &data);
-    KVC_TRY(fit_new(&f, &data, &m->options->fit, err));
-    kvc_status status = KVC_OK;
-    for (uint32_t i = 0; status == KVC_OK && i < (values ? m->p->n_values : m->p->n_keys); i++)
-        status = fit_candidate(m, f, values, layer, i, err);
+    KVC_TRY(fit_new(&f, &data, &options, err));
+    kvc_status status = fit_candidates(m, f, values, layer, err);
     fit_free(f);
     return status;
 }
@@ -160,22 +185,14 @@ static kvc_status measure_layer(measurement *m, uint32_t layer, kvc_error *err)
 {
     KVC_TRY(local_loss_begin(m->losses, layer, err));
     for (size_t i = 0; i < kept_count(m->kept); i++) {
-        layer_view view;
-        KVC_TRY(kept_view(m->kept, i, &view, err));
-        uint32_t n = probe_rows_draw(m->rows, &m->p->tokens, (uint32_t)view.n_tokens, m->options->probe_rows,
-                                     m->options->seed, view.sequence);
-        uint32_t domain = m->probed.domain[m->tokens->file[view.sequence]];
-        KVC_TRY(local_loss_add(m->losses, &view, m->rows, n, domain, err));
+        const layer_view *view = kept_view(m->kept, i);
+        uint32_t n = probe_rows_draw(m->rows, &m->p->tokens, (uint32_t)view->n_tokens, m->options->probe_rows,
+                                     m->options->seed, view->sequence);
+        uint32_t domain = m->probed.domain[m->tokens->file[view->sequence]];
+        KVC_TRY(local_loss_add(m->losses, view, m->rows, n, domain, err));
     }
     local_loss_finish(m->losses);
     return KVC_OK;
-}
-
-static double seconds_since(const struct timespec *t)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)(now.tv_sec - t->tv_sec) + 1e-9 * (double)(now.tv_nsec - t->tv_nsec);
 }
 
 static kvc_status layer_done(void *context, uint32_t layer, hidden_states *hidden, kvc_error *err)
@@ -183,11 +200,14 @@ static kvc_status layer_done(void *context, uint32_t layer, hidden_states *hidde
     measurement *m = context;
     profile *p = m->p;
     finish_statistics(m, layer);
+    add_lap(m, &m->times.layers);
     if (m->gather) {
         KVC_TRY(fit_side(m, false, layer, err));
         KVC_TRY(fit_side(m, true, layer, err));
     }
+    add_lap(m, &m->times.fits);
     KVC_TRY(measure_layer(m, layer, err));
+    add_lap(m, &m->times.losses);
     p->layers_done = layer + 1;
     bool due = seconds_since(&m->saved_at) >= m->options->checkpoint_seconds || p->layers_done == p->n_layers;
     if (m->options->workdir && due) {
@@ -195,6 +215,7 @@ static kvc_status layer_done(void *context, uint32_t layer, hidden_states *hidde
         m->saved = p->layers_done;
         clock_gettime(CLOCK_MONOTONIC, &m->saved_at);
     }
+    add_lap(m, &m->times.checkpoints);
     begin_layer(m, layer + 1);
     return KVC_OK;
 }
@@ -241,14 +262,16 @@ static kvc_status measurement_new(measurement *m, const model_config *c, const s
                          : KVC_OK;
 }
 
-uint64_t profile_memory(const kvc_model_info *model, const kvc_codec *keys, uint32_t n_keys, const kvc_codec *values,
-                        uint32_t n_values, const profile_options *o, size_t n_probed, size_t longest)
+memory_need profile_memory(const backend *b, const kvc_model_info *model, const kvc_codec *keys, uint32_t n_keys,
+                           const kvc_codec *values, uint32_t n_values, const profile_options *o, size_t n_probed,
+                           size_t longest)
 {
-    uint64_t bytes =
-        local_loss_memory(model, n_keys, n_values, o->probe_rows, longest) + kept_memory(model, n_probed, longest);
     const profile shape = {
         .n_keys = n_keys, .n_values = n_values, .keys = (kvc_codec *)keys, .values = (kvc_codec *)values};
-    return any_fitted(&shape) ? bytes + gather_memory(model, longest, o->fit_rows) : bytes;
+    memory_need need = local_loss_memory(b, model, n_keys, n_values, o->probe_rows, longest);
+    need.dev += kept_memory(model, n_probed, longest);
+    if (!any_fitted(&shape)) return need;
+    return memory_sum(need, gather_memory(b, model, longest, o->fit_rows));
 }
 
 kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set *tokens,
@@ -269,13 +292,14 @@ kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set 
     state.n_tokens = sequences_tokens(tokens);
     state.tokens = tokens;
     clock_gettime(CLOCK_MONOTONIC, &state.saved_at);
+    state.lap = state.saved_at;
     snprintf(p->backend, sizeof p->backend, "%s", b->name);
     p->n_tokens = state.n_tokens;
     p->probe_rows = options->probe_rows;
     p->seed = options->seed;
     if ((status = measurement_new(&state, &m->config, tokens, err))) goto done;
     if ((status =
-             hidden_new(&hidden, state.n_tokens, m->config.hidden, options->memory_limit, options->workdir, err)))
+             hidden_new(&hidden, b, state.n_tokens, m->config.hidden, options->memory_limit, options->workdir, err)))
         goto done;
     if (options->resume && options->workdir &&
         (status = checkpoint_load(p, hidden, state.n_tokens, options->workdir, &resumed, err)))
@@ -285,6 +309,7 @@ kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set 
     if (!resumed && (status = model_embed(m, tokens, hidden, err))) goto done;
     status = model_layers(m, b, tokens, hidden, p->layers_done, p->n_layers, &hooks, job, "profile", err);
 done:
+    if (options->times) *options->times = state.times;
     measurement_free(&state);
     if (status == KVC_OK && final) {
         *final = hidden;

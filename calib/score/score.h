@@ -5,6 +5,13 @@
 #include "model.h"
 #include "profile.h"
 
+/* Seconds. What a device is asked for is waited for at the next result that the host needs. */
+typedef struct profile_times {
+    double layers;      /* the forward pass and statistics of channels */
+    double sensitivity; /* weights, moments and samples */
+    double fits, losses, checkpoints;
+} profile_times;
+
 typedef struct profile_options {
     uint32_t probe_rows;      /* query rows per sequence that losses are measured on (0: all) */
     uint32_t probe_sequences; /* of how many sequences, one of each prompt file at least (probed.h; 0: of all) */
@@ -16,6 +23,7 @@ typedef struct profile_options {
     uint64_t memory_limit;     /* of the hidden states, 0: none */
     const char *workdir;       /* checkpoints; NULL: none */
     double checkpoint_seconds; /* least time between two; 0: after every layer */
+    profile_times *times;      /* written; NULL: not wanted */
     bool resume; /* continue from the workdir's checkpoint (its fingerprint must equal p->fingerprint) */
 } profile_options;
 
@@ -28,8 +36,9 @@ kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set 
 
 /* Bytes of the buffers that profile_measure adds to the forward pass; of the codecs param_bytes is read. n_probed as
  * in probed.h. */
-uint64_t profile_memory(const kvc_model_info *model, const kvc_codec *keys, uint32_t n_keys, const kvc_codec *values,
-                        uint32_t n_values, const profile_options *o, size_t n_probed, size_t longest);
+memory_need profile_memory(const backend *b, const kvc_model_info *model, const kvc_codec *keys, uint32_t n_keys,
+                           const kvc_codec *values, uint32_t n_values, const profile_options *o, size_t n_probed,
+                           size_t longest);
 /* The finished measurements with the prices so far take the last checkpoint's place, for --resume. */
 kvc_status profile_keep_prices(const profile *p, const char *workdir, kvc_error *err);
 /* Remove the checkpoints of a finished profile. */
@@ -92,6 +101,15 @@ typedef struct price {
  * [sequences_files(tokens)]: the same over each prompt file's positions, all 0 where it has none. */
 kvc_status pricing_item(pricing *p, uint32_t layer, bool values, const kvc_codec *codec, const void *params,
                         price *out, price *files, const job *job, kvc_error *err);
+/* The same of n changes of one layer's side, no more than pricing_together(), at a time; out [n], files NULL or
+ * [n][sequences_files(tokens)]. */
+typedef struct pricing_change {
+    const kvc_codec *codec;
+    const void *params;
+} pricing_change;
+size_t pricing_together(const pricing *p);
+kvc_status pricing_items(pricing *p, uint32_t layer, bool values, uint32_t n, const pricing_change *changes,
+                         price *out, price *files, const job *job, kvc_error *err);
 /* The same measure for a whole plan, computed from the first layer in which it differs from the base. */
 kvc_status pricing_plan(pricing *p, const plan_ref *plan, price *out, price *files, const job *job, kvc_error *err);
 /* Positions that see a compressed page, as a share of those that evaluate() scores. A price is the mean over the
@@ -99,6 +117,6 @@ kvc_status pricing_plan(pricing *p, const plan_ref *plan, price *out, price *fil
  * this is evaluate()'s mean, up to that rounding and, with score_rows, up to which positions were drawn. */
 double pricing_share(const sequence_set *tokens, const kvc_token_policy *policy);
 /* Peak bytes that a pricing adds to the forward pass (model_memory()). */
-uint64_t pricing_memory(const model_config *c, size_t n_tokens, size_t n_sequences, size_t longest,
-                        uint32_t score_rows, uint64_t memory_limit);
+memory_need pricing_memory(const model_config *c, backend *b, size_t n_tokens, size_t n_sequences, size_t longest,
+                           uint32_t score_rows, uint64_t memory_limit);
 #endif

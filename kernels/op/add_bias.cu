@@ -13,6 +13,6 @@ extern "C" cudaError_t op_add_bias(size_t rows, size_t n, const float *bias, int
 {
     size_t total = rows * n;
     if (total == 0) return cudaSuccess;
-    add_bias<<<loop_grid(total), THREADS, 0, stream>>>(total, n, bias, accumulate, y);
-    return cudaGetLastError();
+    KVC_LAUNCH(add_bias, loop_grid(total), THREADS, 0, stream, total, n, bias, accumulate, y);
+    return KVC_LAUNCHED();
 }

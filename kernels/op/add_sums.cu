@@ -16,6 +16,6 @@ __global__ static void add_sums(size_t n, const double *values, double *out)
 extern "C" cudaError_t op_add_sums(size_t count, size_t n, const double *values, double *out, cudaStream_t stream)
 {
     if (count == 0) return cudaSuccess;
-    add_sums<<<(unsigned)count, THREADS, 0, stream>>>(n, values, out);
-    return cudaGetLastError();
+    KVC_LAUNCH(add_sums, (unsigned)count, THREADS, 0, stream, n, values, out);
+    return KVC_LAUNCHED();
 }

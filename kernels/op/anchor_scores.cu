@@ -79,6 +79,6 @@ extern "C" cudaError_t op_anchor_scores(const op_weights *args, cudaStream_t str
 {
     if (args->rows.n == 0 || args->compressed == 0) return cudaSuccess;
     dim3 grid((unsigned)blocks_of(args->compressed, TILE), args->n_kv_heads);
-    anchor_scores<<<grid, THREADS, 0, stream>>>(*args);
-    return cudaGetLastError();
+    KVC_LAUNCH(anchor_scores, grid, THREADS, 0, stream, *args);
+    return KVC_LAUNCHED();
 }

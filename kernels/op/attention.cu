@@ -8,30 +8,15 @@
  * then values [BN][LD] | probabilities [BM][BN + 4]; LD = W + 4 floats puts the float4 of 8 rows into different
  * banks.
  *
- * Decode-faithful: where the count of compressed tokens changes inside a tile, its rows read a key from different
- * places. So the keys are walked twice: first those of any row's pages, then the exact ones without those that are
- * compressed for all rows; each time a row is masked out where the key is not its own. That is at most BM + page keys
- * more, whatever the page.
+ * Keys are walked twice (attention_keys.cuh).
  *
  * Cost: 4 d flops and one exponential per score, T^2 / 2 scores per head. Per 4 channels and 4 x 4 scores: 8 loads of
  * 16 bytes for 64 multiply-adds. */
 #include "op.h"
 
+#include "attention_keys.cuh"
 #include "launch.cuh"
 #include "reduce.cuh"
-#include "rows.cuh"
-
-/* Keys number `count`; the i-th is token i + skip, or token i where i < keep. */
-struct key_run {
-    const float *k, *v;
-    bool pages;
-    uint32_t count, keep, skip;
-};
-
-__device__ inline uint32_t key_token(const key_run &run, uint32_t i)
-{
-    return i < run.keep ? i : i + run.skip;
-}
 
 template <int RM, int RN, int NV> struct attention_tile {
     static const int BM = 16 * RM, BN = 16 * RN, W = 64 * NV, LD = W + 4, LDP = BN + 4;
@@ -39,7 +24,7 @@ template <int RM, int RN, int NV> struct attention_tile {
 
     float *q, *kv, *p; /* shared memory */
     unsigned x, y;
-    uint32_t last[RM], edge[RM]; /* of each row: the last token it sees; its compressed ones end here */
+    key_sight sight[RM]; /* of each row */
     float max[RM], sum[RM], o[RM][4 * NV];
 
     __device__ void start(const op_attention_args &a, uint32_t first, uint32_t head, float *memory)
@@ -53,10 +38,7 @@ template <int RM, int RN, int NV> struct attention_tile {
         }
 #pragma unroll
         for (int i = 0; i < RM; i++) {
-            uint32_t t = first + RM * y + i;
-            last[i] = t < a.n_tokens ? t : a.n_tokens - 1; /* rows beyond the end are computed and not stored */
-            edge[i] = a.policy.sinks;
-            if (a.k_page || a.v_page) edge[i] += tokens_compressed(a.policy, (uint64_t)last[i] + 1);
+            sight[i] = sight_of(a, first + RM * y + i);
             max[i] = -INFINITY;
             sum[i] = 0;
 #pragma unroll
@@ -95,15 +77,6 @@ template <int RM, int RN, int NV> struct attention_tile {
         }
     }
 
-    /* Compressed tokens of a row are all seen by it. */
-    __device__ bool reads(int row, const key_run &run, uint32_t sinks, uint32_t i) const
-    {
-        uint32_t token = key_token(run, i);
-        if (i >= run.count) return false;
-        if (run.pages) return token < edge[row];
-        return token <= last[row] && (token < sinks || token >= edge[row]);
-    }
-
     /* p = exp(s - maximum so far); what was added up so far is brought to the new maximum. */
     __device__ void soften(const key_run &run, uint32_t sinks, uint32_t begin, float (&s)[RM][RN])
     {
@@ -112,7 +85,7 @@ template <int RM, int RN, int NV> struct attention_tile {
             float top = max[i];
 #pragma unroll
             for (int j = 0; j < RN; j++) {
-                if (!reads(i, run, sinks, begin + x + 16 * j)) s[i][j] = -INFINITY;
+                if (!reads(run, sight[i], sinks, begin + x + 16 * j)) s[i][j] = -INFINITY;
                 top = fmaxf(top, s[i][j]);
             }
             for (int offset = 8; offset > 0; offset /= 2) top = fmaxf(top, __shfl_xor_sync(ALL_LANES, top, offset));
@@ -191,21 +164,15 @@ template <int RM, int RN, int NV> struct attention_tile {
 template <int RM, int RN, int NV>
 __global__ static void __launch_bounds__(256, NV <= 2 ? 2 : 1) attend(op_attention_args a)
 {
-    extern __shared__ float4 memory[];
+    KVC_SHARED(float, memory);
     typedef attention_tile<RM, RN, NV> tile;
     uint32_t first = (gridDim.x - 1 - blockIdx.x) * tile::BM, head = blockIdx.y; /* the longest tiles come first */
     uint32_t end = first + tile::BM < a.n_tokens ? first + tile::BM : a.n_tokens;
-    uint32_t kv_head = head / (a.n_heads / a.n_kv_heads), all = 0, any = 0; /* compressed for all rows, for any */
-    if (a.k_page || a.v_page) {
-        all = tokens_compressed(a.policy, (uint64_t)first + 1);
-        any = tokens_compressed(a.policy, end);
-    }
-    key_run pages = {a.k_page ? a.k_page : a.k, a.v_page ? a.v_page : a.v, true, any, 0, a.policy.sinks};
-    key_run exact = {a.k, a.v, false, end - all, a.policy.sinks, all};
+    uint32_t kv_head = head / (a.n_heads / a.n_kv_heads);
     tile t;
-    t.start(a, first, head, (float *)memory);
-    t.walk(a, pages, kv_head);
-    t.walk(a, exact, kv_head);
+    t.start(a, first, head, memory);
+    t.walk(a, page_keys(a, end), kv_head);
+    t.walk(a, exact_keys(a, first, end), kv_head);
     t.store(a, first, head);
 }
 
@@ -213,11 +180,11 @@ template <int RM, int RN, int NV> static cudaError_t launch(const op_attention_a
 {
     typedef attention_tile<RM, RN, NV> tile;
     auto kernel = attend<RM, RN, NV>;
-    cudaError_t status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)tile::bytes);
+    cudaError_t status = KVC_ALLOW_SHARED(kernel, tile::bytes);
     if (status != cudaSuccess) return status;
     dim3 grid((unsigned)blocks_of(a.n_tokens, tile::BM), a.n_heads);
-    kernel<<<grid, THREADS, tile::bytes, stream>>>(a);
-    return cudaGetLastError();
+    KVC_LAUNCH(kernel, grid, THREADS, tile::bytes, stream, a);
+    return KVC_LAUNCHED();
 }
 
 /* Queries and keys 64 at a time up to d = 256, where the device has the shared memory; else 32. */

@@ -15,6 +15,6 @@ extern "C" cudaError_t op_centre(size_t n_tokens, size_t width, const float *v, 
 {
     size_t total = n_tokens * width;
     if (total == 0) return cudaSuccess;
-    centre<<<loop_grid(total), THREADS, 0, stream>>>(total, n_tokens, width, v, sums, out);
-    return cudaGetLastError();
+    KVC_LAUNCH(centre, loop_grid(total), THREADS, 0, stream, total, n_tokens, width, v, sums, out);
+    return KVC_LAUNCHED();
 }

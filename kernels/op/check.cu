@@ -6,5 +6,5 @@ __global__ static void nothing() {}
 extern "C" cudaError_t op_check_device(void)
 {
     cudaFuncAttributes attributes;
-    return cudaFuncGetAttributes(&attributes, nothing);
+    return cudaFuncGetAttributes(&attributes, (const void *)nothing);
 }

@@ -47,7 +47,7 @@ extern "C" cudaError_t op_column_stats(size_t rows, size_t width, const float *x
 {
     if (width == 0) return cudaSuccess;
     unsigned across = (unsigned)blocks_of(width, COLUMNS);
-    column_parts<<<dim3(across, OP_PARTS), COLUMNS, 0, stream>>>(rows, width, x, parts);
-    join_parts<<<across, COLUMNS, 0, stream>>>(width, parts, out);
-    return cudaGetLastError();
+    KVC_LAUNCH(column_parts, dim3(across, OP_PARTS), COLUMNS, 0, stream, rows, width, x, parts);
+    KVC_LAUNCH(join_parts, across, COLUMNS, 0, stream, width, parts, out);
+    return KVC_LAUNCHED();
 }

@@ -86,6 +86,6 @@ extern "C" cudaError_t op_compare_logits(size_t rows, size_t first, size_t n, co
                                          const uint32_t *targets, op_logit_sums *sums, cudaStream_t stream)
 {
     if (rows == 0 || n == 0) return cudaSuccess;
-    compare_rows<<<(unsigned)rows, THREADS, 0, stream>>>(first, n, ref, cfg, targets, sums);
-    return cudaGetLastError();
+    KVC_LAUNCH(compare_rows, (unsigned)rows, THREADS, 0, stream, first, n, ref, cfg, targets, sums);
+    return KVC_LAUNCHED();
 }

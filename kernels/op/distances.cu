@@ -60,6 +60,6 @@ __global__ static void distances(op_weights a)
 extern "C" cudaError_t op_distances(const op_weights *args, cudaStream_t stream)
 {
     if (args->rows.n == 0 || args->compressed == 0) return cudaSuccess;
-    distances<<<dim3(args->rows.n, args->n_heads), THREADS, 0, stream>>>(*args);
-    return cudaGetLastError();
+    KVC_LAUNCH(distances, dim3(args->rows.n, args->n_heads), THREADS, 0, stream, *args);
+    return KVC_LAUNCHED();
 }

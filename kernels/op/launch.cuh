@@ -2,6 +2,7 @@
 #ifndef KERNELS_OP_LAUNCH_CUH
 #define KERNELS_OP_LAUNCH_CUH
 #include <stddef.h>
+#include "device.cuh"
 
 static const unsigned THREADS = 256;
 

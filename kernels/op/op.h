@@ -17,18 +17,23 @@ cudaError_t op_check_device(void);
 
 /* ---- forward pass ------------------------------------------------------------------------------------------- */
 
-/* y = x / sqrt(mean(x^2) + eps) * w per row; y may be x. The mean in double. */
-cudaError_t op_rmsnorm(size_t rows, size_t dim, const float *x, const float *w, double eps, float *y,
+/* y = x / sqrt(mean(x^2) + eps) * w per row; y may be x. The mean in double. half: y as bfloat16 too, unless NULL. */
+cudaError_t op_rmsnorm(size_t rows, size_t dim, const float *x, const float *w, double eps, float *y, void *half,
                        cudaStream_t stream);
 /* x [rows][n_heads][d] in place, channel i with i + d/2; cosine, sine [rows][d/2] */
 cudaError_t op_rope(size_t rows, size_t n_heads, size_t head_dim, const float *cosine, const float *sine, float *x,
                     cudaStream_t stream);
-/* gate = silu(gate) * up */
-cudaError_t op_silu_mul(size_t n, float *gate, const float *up, cudaStream_t stream);
+/* gate = silu(gate) * up, and half as above */
+cudaError_t op_silu_mul(size_t n, float *gate, const float *up, void *half, cudaStream_t stream);
 /* y [rows][n] = bias, or += bias where `accumulate` */
 cudaError_t op_add_bias(size_t rows, size_t n, const float *bias, int accumulate, float *y, cudaStream_t stream);
 /* y [n] = x as bfloat16, to nearest even */
 cudaError_t op_to_bf16(size_t n, const float *x, void *y, cudaStream_t stream);
+/* y [n] = bfloat16 x as fp32 */
+cudaError_t op_from_bf16(size_t n, const void *x, float *y, cudaStream_t stream);
+/* out [n][width]: row rows[i] of x */
+cudaError_t op_gather_rows(size_t n, size_t width, const float *x, const size_t *rows, float *out,
+                           cudaStream_t stream);
 /* y = x rounded to fp16, finite values beyond its range to +-65504; y may be x. *nonfinite becomes 1 where an x is
  * NaN or infinite, else stays. */
 cudaError_t op_round_fp16(size_t n, const float *x, float *y, uint32_t *nonfinite, cudaStream_t stream);
@@ -43,6 +48,9 @@ typedef struct op_attention_args {
     float *out;
 } op_attention_args;
 cudaError_t op_attention(const op_attention_args *args, cudaStream_t stream);
+/* The same with rows rounded to fp16, by tensor cores; d <= OP_HALF_DIM. */
+#define OP_HALF_DIM 128
+cudaError_t op_attention_half(const op_attention_args *args, cudaStream_t stream);
 
 /* ---- sums over rows and columns, in double ------------------------------------------------------------------- */
 
@@ -72,6 +80,24 @@ typedef struct op_logit_sums {
 /* ref, cfg [rows][n]: vocabulary entries [first, first + n); they may be the same. targets, sums [rows] */
 cudaError_t op_compare_logits(size_t rows, size_t first, size_t n, const float *ref, const float *cfg,
                               const uint32_t *targets, op_logit_sums *sums, cudaStream_t stream);
+
+/* ---- k-means ------------------------------------------------------------------------------------------------- */
+
+/* A table's points and centroids, packed as in calib/backend/nearest.h. */
+typedef struct op_lloyd_job {
+    size_t n;                            /* points */
+    uint32_t dims, k, slots, iterations; /* of 1, 2, 4, 8, 16; centroids, rounded up to 16; at most */
+    const float *x, *w;                  /* [groups][dims][16], [groups][16] */
+    float *c, *half, *kept;              /* [slots / 16][dims][16], [slots] |c|^2 / 2, scratch as c */
+    uint32_t *label;                     /* [groups][16] */
+    double *sums;                        /* [k][dims + 1] */
+    float *cost;                         /* [groups][16] */
+    double energy, distortion;           /* sum of w |x|^2; out: of w |x - c|^2 */
+    uint32_t done;                       /* 0 */
+} op_lloyd_job;
+/* Lloyd's iterations of n jobs, which lie in device memory: c becomes the result. `most` of all jobs. */
+cudaError_t op_lloyd(uint32_t n, op_lloyd_job *jobs, size_t most_points, uint32_t most_k, uint32_t most_iterations,
+                     cudaStream_t stream);
 
 /* ---- strips: some query rows of all heads against the keys that they see --------------------------------------- */
 

@@ -19,9 +19,9 @@ extern "C" cudaError_t op_value_errors(size_t n, uint32_t n_kv_heads, uint32_t h
 {
     size_t total = n * n_kv_heads * head_dim;
     if (total == 0) return cudaSuccess;
-    value_errors<<<loop_grid(total), THREADS, 0, stream>>>(total, n, n_kv_heads, head_dim, page, exact, index,
-                                                           n_values, to);
-    return cudaGetLastError();
+    KVC_LAUNCH(value_errors, loop_grid(total), THREADS, 0, stream, total, n, n_kv_heads, head_dim, page, exact, index,
+               n_values, to);
+    return KVC_LAUNCHED();
 }
 
 /* A block per row, a warp per candidate. */
@@ -44,6 +44,6 @@ extern "C" cudaError_t op_pair_errors(size_t rows, uint32_t n_values, uint32_t h
                                       const float *key, const float *value, double *errors, cudaStream_t stream)
 {
     if (rows == 0 || n_values == 0) return cudaSuccess;
-    pair_errors<<<(unsigned)rows, THREADS, 0, stream>>>(n_values, head_dim, out, key, value, errors);
-    return cudaGetLastError();
+    KVC_LAUNCH(pair_errors, (unsigned)rows, THREADS, 0, stream, n_values, head_dim, out, key, value, errors);
+    return KVC_LAUNCHED();
 }

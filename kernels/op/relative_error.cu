@@ -25,6 +25,6 @@ __global__ static void relative_error(size_t n, const float *x, const float *y, 
 
 extern "C" cudaError_t op_relative_error(size_t n, const float *x, const float *y, double *parts, cudaStream_t stream)
 {
-    relative_error<<<OP_PARTS, THREADS, 0, stream>>>(n, x, y, parts);
-    return cudaGetLastError();
+    KVC_LAUNCH(relative_error, OP_PARTS, THREADS, 0, stream, n, x, y, parts);
+    return KVC_LAUNCHED();
 }

@@ -19,6 +19,6 @@ extern "C" cudaError_t op_rope(size_t rows, size_t n_heads, size_t head_dim, con
 {
     size_t n = rows * n_heads * (head_dim / 2);
     if (n == 0) return cudaSuccess;
-    rotate<<<loop_grid(n), THREADS, 0, stream>>>(n, n_heads, head_dim / 2, cosine, sine, x);
-    return cudaGetLastError();
+    KVC_LAUNCH(rotate, loop_grid(n), THREADS, 0, stream, n, n_heads, head_dim / 2, cosine, sine, x);
+    return KVC_LAUNCHED();
 }

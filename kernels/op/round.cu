@@ -1,4 +1,5 @@
-/* round.cu - fp32 rows to bfloat16 for the tensor cores, and rounded to fp16 as a cache holds them. Bound by memory.
+/* round.cu - fp32 rows to bfloat16 for the tensor cores and back, and rounded to fp16 as a cache holds them. Bound by
+ * memory.
  */
 #include "op.h"
 
@@ -28,10 +29,22 @@ extern "C" cudaError_t op_to_bf16(size_t n, const float *x, void *y, cudaStream_
 {
     if (n == 0) return cudaSuccess;
     if (n % 4 == 0 && (uintptr_t)x % 16 == 0 && (uintptr_t)y % 8 == 0)
-        to_bf16_wide<<<loop_grid(n / 4), THREADS, 0, stream>>>(n / 4, (const float4 *)x, (uint2 *)y);
+        KVC_LAUNCH(to_bf16_wide, loop_grid(n / 4), THREADS, 0, stream, n / 4, (const float4 *)x, (uint2 *)y);
     else
-        to_bf16<<<loop_grid(n), THREADS, 0, stream>>>(n, x, (__nv_bfloat16 *)y);
-    return cudaGetLastError();
+        KVC_LAUNCH(to_bf16, loop_grid(n), THREADS, 0, stream, n, x, (__nv_bfloat16 *)y);
+    return KVC_LAUNCHED();
+}
+
+__global__ static void from_bf16(size_t n, const uint16_t *x, float *y)
+{
+    for (size_t i = loop_first(); i < n; i += loop_step()) y[i] = __uint_as_float((uint32_t)x[i] << 16);
+}
+
+extern "C" cudaError_t op_from_bf16(size_t n, const void *x, float *y, cudaStream_t stream)
+{
+    if (n == 0) return cudaSuccess;
+    KVC_LAUNCH(from_bf16, loop_grid(n), THREADS, 0, stream, n, (const uint16_t *)x, y);
+    return KVC_LAUNCHED();
 }
 
 /* As kvc_rows_to_fp16() and back: a zero keeps its sign. */
@@ -51,6 +64,6 @@ __global__ static void round_fp16(size_t n, const float *x, float *y, uint32_t *
 extern "C" cudaError_t op_round_fp16(size_t n, const float *x, float *y, uint32_t *nonfinite, cudaStream_t stream)
 {
     if (n == 0) return cudaSuccess;
-    round_fp16<<<loop_grid(n), THREADS, 0, stream>>>(n, x, y, nonfinite);
-    return cudaGetLastError();
+    KVC_LAUNCH(round_fp16, loop_grid(n), THREADS, 0, stream, n, x, y, nonfinite);
+    return KVC_LAUNCHED();
 }

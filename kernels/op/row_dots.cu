@@ -25,6 +25,6 @@ extern "C" cudaError_t op_row_dots(size_t rows, uint32_t n_heads, uint32_t head_
 {
     if (rows == 0 || n_heads == 0) return cudaSuccess;
     dim3 grid((unsigned)blocks_of(rows, WARPS), n_heads);
-    row_dots<<<grid, THREADS, 0, stream>>>(rows, head_dim, x, share, head_stride, row_stride, y, out);
-    return cudaGetLastError();
+    KVC_LAUNCH(row_dots, grid, THREADS, 0, stream, rows, head_dim, x, share, head_stride, row_stride, y, out);
+    return KVC_LAUNCHED();
 }

@@ -17,6 +17,6 @@ __global__ static void row_power(size_t width, const float *x, double *out)
 extern "C" cudaError_t op_row_power(size_t rows, size_t width, const float *x, double *out, cudaStream_t stream)
 {
     if (rows == 0) return cudaSuccess;
-    row_power<<<(unsigned)rows, THREADS, 0, stream>>>(width, x, out);
-    return cudaGetLastError();
+    KVC_LAUNCH(row_power, (unsigned)rows, THREADS, 0, stream, width, x, out);
+    return KVC_LAUNCHED();
 }

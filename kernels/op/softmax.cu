@@ -48,6 +48,6 @@ __global__ static void softmax_rows(op_strip s)
 extern "C" cudaError_t op_softmax(const op_strip *strip, cudaStream_t stream)
 {
     if (strip->rows.n == 0 || strip->n_heads == 0) return cudaSuccess;
-    softmax_rows<<<dim3(strip->rows.n, strip->n_heads), THREADS, 0, stream>>>(*strip);
-    return cudaGetLastError();
+    KVC_LAUNCH(softmax_rows, dim3(strip->rows.n, strip->n_heads), THREADS, 0, stream, *strip);
+    return KVC_LAUNCHED();
 }

@@ -18,8 +18,8 @@ extern "C" cudaError_t op_gather_queries(op_rows rows, uint32_t n_heads, uint32_
 {
     size_t total = (size_t)rows.n * n_heads * head_dim;
     if (total == 0) return cudaSuccess;
-    gather_queries<<<loop_grid(total), THREADS, 0, stream>>>(rows, total, n_heads, head_dim, q, scale, out);
-    return cudaGetLastError();
+    KVC_LAUNCH(gather_queries, loop_grid(total), THREADS, 0, stream, rows, total, n_heads, head_dim, q, scale, out);
+    return KVC_LAUNCHED();
 }
 
 __global__ static void scatter_rows(size_t total, size_t n, size_t n_heads, size_t d, const float *from, size_t ld,
@@ -36,6 +36,6 @@ extern "C" cudaError_t op_scatter_rows(uint32_t n, uint32_t n_heads, uint32_t he
 {
     size_t total = (size_t)n * n_heads * head_dim;
     if (total == 0) return cudaSuccess;
-    scatter_rows<<<loop_grid(total), THREADS, 0, stream>>>(total, n, n_heads, head_dim, from, ld, to);
-    return cudaGetLastError();
+    KVC_LAUNCH(scatter_rows, loop_grid(total), THREADS, 0, stream, total, n, n_heads, head_dim, from, ld, to);
+    return KVC_LAUNCHED();
 }

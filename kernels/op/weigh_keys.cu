@@ -33,6 +33,6 @@ extern "C" cudaError_t op_weigh_keys(const op_weights *args, cudaStream_t stream
 {
     if (args->rows.n == 0 || args->compressed == 0) return cudaSuccess;
     dim3 grid((unsigned)blocks_of(args->compressed, COLUMNS), args->n_kv_heads);
-    weigh_keys<<<grid, dim3(COLUMNS, PARTS), 0, stream>>>(*args);
-    return cudaGetLastError();
+    KVC_LAUNCH(weigh_keys, grid, dim3(COLUMNS, PARTS), 0, stream, *args);
+    return KVC_LAUNCHED();
 }

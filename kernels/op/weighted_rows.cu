@@ -20,7 +20,7 @@ extern "C" cudaError_t op_weighted_rows(size_t rows, size_t n_heads, size_t head
 {
     size_t total = rows * n_heads * width;
     if (total == 0) return cudaSuccess;
-    weighted_rows<<<loop_grid(total), THREADS, 0, stream>>>(total, rows, n_heads, head_dim, x, weights, weight_stride,
-                                                            width, y, z);
-    return cudaGetLastError();
+    KVC_LAUNCH(weighted_rows, loop_grid(total), THREADS, 0, stream, total, rows, n_heads, head_dim, x, weights,
+               weight_stride, width, y, z);
+    return KVC_LAUNCHED();
 }

@@ -181,7 +181,7 @@ int main(int argc, char **argv)
     fit_data seen = side_new(heads, n_rows, 1), fresh = side_new(heads, FRESH, 2);
     kvc_error err;
     fit *f;
-    omp_set_num_threads(threads);
+    must(backend_open_cpu(&options.b, threads, &err), &err);
     must(fit_new(&f, &seen, &options, &err), &err);
     printf("%zu rows of %u heads, %d threads\n", n_rows, heads, threads);
     measure(f, "mixes", mixes, &fresh);

@@ -17,6 +17,8 @@
 
 #define REPEATS 7
 
+static backend *cpu;
+
 static double now(void)
 {
     struct timespec t;
@@ -97,7 +99,7 @@ static double fit(kmeans_options o, size_t n, const float *x, const float *w, fl
     double best = 1e30;
     for (int repeat = 0; repeat < 3; repeat++) {
         double start = now();
-        must(kmeans(&o, n, x, w, table, distortion, &err), &err);
+        must(kmeans(cpu, &o, n, x, w, table, distortion, &err), &err);
         best = fmin(best, now() - start);
     }
     return best;
@@ -135,7 +137,8 @@ int main(int argc, char **argv)
     size_t n = argc > 1 ? strtoul(argv[1], NULL, 10) : 131072;
     uint32_t k = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 256;
     int threads = argc > 3 ? atoi(argv[3]) : 1;
-    omp_set_num_threads(threads);
+    kvc_error err;
+    must(backend_open_cpu(&cpu, threads, &err), &err);
     double speed = multiply_adds();
     printf("%zu points, %u centroids, %d threads; multiply-adds: %.1f G/s a thread\n", n, k, threads, 1e-9 * speed);
     for (uint32_t dims = 1; dims <= 8; dims *= 2) measure(n, k, dims, speed, threads);

@@ -231,7 +231,7 @@ class Pipeline(Cli):
             self.assertRegex(out, r"peak memory +[\d.]+ MiB")
             self.assertRegex(out, r"(profile|eval) +\d+ tokens +about [\d.]+ s")
         forecast = self.json_of("model", *SMALL, "--dry-run", "--json", "-q")
-        self.assertEqual(set(forecast), {"memory_bytes", "disk_bytes", "flops", "device", "stages"})
+        self.assertEqual(set(forecast), {"memory_bytes", "device_bytes", "disk_bytes", "flops", "device", "stages"})
         self.assertEqual([s["stage"] for s in forecast["stages"]], ["profile", "anchors", "measure"])
         self.assertEqual([s["tokens"] for s in forecast["stages"]], [1344, 4 * 224, 448])
         for method, name in (("exact", "refine"), ("kvtuner", "kvtuner")):

@@ -9,6 +9,13 @@
 #include <string.h>
 #include "backend.h"
 
+/* Longer sequences are for a real device. */
+#ifdef GPU_EMULATED
+#define MOST_TOKENS 200
+#else
+#define MOST_TOKENS UINT32_MAX
+#endif
+
 static backend *cpu, *gpu;
 static kvc_error error;
 static int cases, failures;
@@ -55,14 +62,14 @@ static float noise(uint32_t *state)
 }
 
 /* Uniform in offset +- spread */
-static float *random_floats(size_t n, uint32_t seed, float spread, float offset)
+static inline float *random_floats(size_t n, uint32_t seed, float spread, float offset)
 {
     float *x = memory(n * sizeof *x);
     for (size_t i = 0; i < n; i++) x[i] = offset + spread * noise(&seed);
     return x;
 }
 
-static float *nans(size_t n)
+static inline float *nans(size_t n)
 {
     float *x = memory(n * sizeof *x);
     for (size_t i = 0; i < n; i++) x[i] = NAN;
@@ -70,7 +77,7 @@ static float *nans(size_t n)
 }
 
 /* A buffer of the GPU with x [n]. */
-static float *on_gpu(const float *x, size_t n)
+static inline float *on_gpu(const float *x, size_t n)
 {
     void *dev;
     must(gpu->buffer_new(gpu, n * sizeof *x, &dev, &error), "buffer");
@@ -78,14 +85,14 @@ static float *on_gpu(const float *x, size_t n)
     return dev;
 }
 
-static float *poisoned_on_gpu(size_t n)
+static inline float *poisoned_on_gpu(size_t n)
 {
     float *x = nans(n), *dev = on_gpu(x, n);
     free(x);
     return dev;
 }
 
-static float *from_gpu(const float *dev, size_t n)
+static inline float *from_gpu(const float *dev, size_t n)
 {
     float *x = nans(n);
     must(gpu->download(gpu, x, dev, n * sizeof *x, &error), "download");
@@ -93,7 +100,7 @@ static float *from_gpu(const float *dev, size_t n)
     return x;
 }
 
-static void release(float *dev)
+static inline void release(float *dev)
 {
     gpu->buffer_free(gpu, dev);
 }

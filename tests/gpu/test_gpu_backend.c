@@ -83,6 +83,14 @@ static const struct {
 } products[] = {{1, 1, 1},      {1, 200, 33},  {2, 65, 16},   {63, 70, 8},     {64, 7, 64},
                 {130, 800, 24}, {257, 64, 40}, {300, 96, 72}, {1100, 576, 192}};
 
+static void *weight_on_gpu(const float *w, size_t n)
+{
+    void *dev;
+    must(gpu->buffer_new(gpu, n * gpu->weight_bytes, &dev, &error), "buffer");
+    must(gpu->load_weight(gpu, dev, w, n, &error), "load_weight");
+    return dev;
+}
+
 static void gemm__agrees(double tolerance)
 {
     for (size_t s = 0; s < 4 * (sizeof products / sizeof *products); s++) {
@@ -90,7 +98,7 @@ static void gemm__agrees(double tolerance)
         int accumulate = s % 2, with_bias = s / 2 % 2;
         float *x = random_floats(m * k, 1, 1, 0), *w = random_floats(n * k, 2, 1, 0), *b = random_floats(n, 3, 1, 0);
         float *y = random_floats(m * n, 4, 1, 0), *dev_y = accumulate ? on_gpu(y, m * n) : poisoned_on_gpu(m * n);
-        float *dev_x = on_gpu(x, m * k), *dev_w = on_gpu(w, n * k), *dev_b = on_gpu(b, n);
+        float *dev_x = on_gpu(x, m * k), *dev_w = weight_on_gpu(w, n * k), *dev_b = on_gpu(b, n);
         char text[96];
         snprintf(text, sizeof text, "%s %zu x %zu x %zu bias %d accumulate %d", gpu->name, m, n, k, with_bias,
                  accumulate);
@@ -100,6 +108,53 @@ static void gemm__agrees(double tolerance)
         release(dev_x), release(dev_w), release(dev_b);
         free(x), free(w), free(b), free(y);
     }
+}
+
+/* Products with one x after another, and after x has changed. */
+static void gemm__sees_that_x_changes(double tolerance)
+{
+    enum { M = 70, N = 64, K = 96 };
+    float *w = random_floats(N * K, 2, 1, 0), *dev_w = weight_on_gpu(w, N * K), *dev_x = poisoned_on_gpu(M * K);
+    for (uint32_t seed = 5; seed < 8; seed++) {
+        float *x = random_floats(M * K, seed, 1, 0), *y = memory(M * N * sizeof *y), *dev_y = poisoned_on_gpu(M * N);
+        must(gpu->upload(gpu, dev_x, x, M * K * sizeof *x, &error), "upload");
+        must(cpu->gemm(cpu, M, N, K, x, w, NULL, 0, y, &error), "gemm");
+        for (int twice = 0; twice < 2; twice++)
+            must(gpu->gemm(gpu, M, N, K, dev_x, dev_w, NULL, 0, dev_y, &error), "gemm");
+        check_gpu("gemm", "of another x", M * N, dev_y, y, tolerance);
+        free(x), free(y);
+    }
+    free(w);
+    release(dev_w), release(dev_x);
+}
+
+static void output_metric__agrees(double tolerance)
+{
+    enum { ROWS = 192, HEADS = 3, D = 40 };
+    size_t n = (size_t)ROWS * HEADS * D;
+    float *w = random_floats(n, 1, 1, 0), *dev_w = weight_on_gpu(w, n), *want = nans(HEADS * D * D),
+          *got = nans(HEADS * D * D);
+    must(cpu->output_metric(cpu, ROWS, HEADS, D, w, want, &error), "metric");
+    must(gpu->output_metric(gpu, ROWS, HEADS, D, dev_w, got, &error), "metric");
+    check_floats("output_metric", gpu->name, HEADS * D * D, got, want, tolerance);
+    free(w), free(want), free(got);
+    release(dev_w);
+}
+
+static void rows__are_gathered_and_copied(void)
+{
+    enum { ROWS = 50, WIDTH = 33, N = 4 };
+    const size_t rows[N] = {49, 0, 7, 7};
+    float *x = random_floats(ROWS * WIDTH, 1, 1, 0), *dev_x = on_gpu(x, ROWS * WIDTH);
+    float *out = poisoned_on_gpu(N * WIDTH), *twin = poisoned_on_gpu(N * WIDTH);
+    must(gpu->gather_rows(gpu, N, WIDTH, dev_x, rows, out, &error), "gather_rows");
+    must(gpu->copy(gpu, twin, out, N * WIDTH * sizeof *x, &error), "copy");
+    float *got = from_gpu(twin, N * WIDTH);
+    bool same = true;
+    for (size_t i = 0; i < N; i++) same &= memcmp(got + i * WIDTH, x + rows[i] * WIDTH, WIDTH * sizeof *x) == 0;
+    report(same, "rows gathered and copied", "4 of 50", 0);
+    free(x), free(got);
+    release(dev_x), release(out), release(twin);
 }
 
 /* ---- rows */
@@ -258,9 +313,13 @@ int main(void)
     uploads__wait_for_operations_on_their_buffer();
     buffer_new__is_aligned_and_refuses_the_impossible();
     gemm__agrees(2e-6);
+    gemm__sees_that_x_changes(2e-6);
+    output_metric__agrees(2e-6);
+    rows__are_gathered_and_copied();
     rmsnorm__agrees();
     silu_mul__agrees();
     for (size_t i = 0; i < N_SHAPES; i++) {
+        if (shapes[i].tokens > MOST_TOKENS) continue;
         rope__agrees(&shapes[i]);
         for (int pages = 0; pages < 4; pages++) attention__agrees(&shapes[i], pages, 2, 3e-6);
         attention__agrees(&shapes[i], 3, 30, 2e-4); /* scores of hundreds: their rounding counts */
@@ -270,5 +329,10 @@ int main(void)
     gpu->close(gpu);
     must(backend_open(&gpu, "cuda:0,fast", 0, &error), "fast");
     gemm__agrees(5e-3);
+    gemm__sees_that_x_changes(5e-3);
+    output_metric__agrees(5e-3);
+    for (size_t i = 0; i < N_SHAPES; i++)
+        for (int pages = 0; pages < 4 && shapes[i].tokens <= MOST_TOKENS; pages++)
+            attention__agrees(&shapes[i], pages, 2, 2e-3);
     return close_backends();
 }

@@ -276,6 +276,7 @@ int main(void)
     sums__agree(1, 1), sums__agree(3, 65), sums__agree(64, 64), sums__agree(300, 192), sums__agree(2, 5000);
     moments__agree(1, 1, 64), moments__agree(63, 3, 64), moments__agree(300, 8, 80), moments__agree(9000, 8, 128);
     for (size_t i = 0; i < N_SHAPES; i++) {
+        if (shapes[i].tokens > MOST_TOKENS) continue;
         probe__agrees(&shapes[i], NULL, KEYS, VALUES);
         probe__agrees(&shapes[i], paired, KEYS, VALUES);
         probe__agrees(&shapes[i], NULL, KEYS, 0);

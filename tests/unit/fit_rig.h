@@ -7,6 +7,33 @@
 #include <string.h>
 #include "fit.h"
 
+/* The CPU, opened once. */
+static inline backend *rig_backend(void)
+{
+    static backend *b;
+    if (!b && backend_open_cpu(&b, 0, NULL) != KVC_OK) abort();
+    return b;
+}
+
+static inline fit_options rig_options(const fit_options *options)
+{
+    fit_options own = *options;
+    own.b = rig_backend();
+    return own;
+}
+
+static inline kvc_status rig_eigen(size_t d, const double *a, double *values, double *vectors, kvc_error *err)
+{
+    return rig_backend()->eigen(rig_backend(), 1, d, a, values, vectors, err);
+}
+
+/* fit_new() with that backend. */
+static inline kvc_status rig_fit_new(fit **out, const fit_data *data, const fit_options *options, kvc_error *err)
+{
+    fit_options own = rig_options(options);
+    return fit_new(out, data, &own, err);
+}
+
 /* Owns what the fit_data in it points to. */
 typedef struct fit_rig {
     fit_data data;
@@ -112,7 +139,7 @@ static inline void *rig_fit_with(const fit_rig *rig, const fit_options *options,
     void *params = NULL;
     size_t n = 0;
     ck_assert_msg(kvc_codec_parse(&codec, spec, &err) == KVC_OK, "%s", err.message);
-    ck_assert_msg(fit_new(&f, &rig->data, options, &err) == KVC_OK, "%s", err.message);
+    ck_assert_msg(rig_fit_new(&f, &rig->data, options, &err) == KVC_OK, "%s", err.message);
     ck_assert_msg(fit_codec(f, &codec, 8, &params, &n, &err) == KVC_OK, "%s", err.message);
     ck_assert_msg(kvc_coder_init(coder, &codec, params, rig->data.n_kv_heads, rig->data.head_dim, 8, &err) == KVC_OK,
                   "%s", err.message);

@@ -61,7 +61,7 @@ static inline float *tiny_stream(model *m, backend *b, const sequence_set *token
     size_t n = tokens->first[tokens->n];
     hidden_states *hidden;
     float *rows = malloc((n + 1) * m->config.hidden * sizeof *rows);
-    OK(hidden_new(&hidden, n, m->config.hidden, memory, getenv("KVC_TEST_BUILD"), err));
+    OK(hidden_new(&hidden, b, n, m->config.hidden, memory, getenv("KVC_TEST_BUILD"), err));
     OK(model_embed(m, tokens, hidden, err));
     OK(model_layers(m, b, tokens, hidden, 0, m->config.n_layers, hooks, NULL, "test", err));
     OK(hidden_read(hidden, 0, n, rows, err));

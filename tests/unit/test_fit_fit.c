@@ -12,7 +12,7 @@ typedef struct block {
     size_t n;
 } block;
 
-static block fitted(fit *f, const char *spec)
+static block fitted_specs(fit *f, const char *spec)
 {
     kvc_error err = {""};
     kvc_codec codec;
@@ -25,7 +25,7 @@ static block fitted(fit *f, const char *spec)
 static fit *fit_of(const fit_rig *rig)
 {
     fit *f;
-    ck_assert_int_eq(fit_new(&f, &rig->data, &fit_defaults, NULL), KVC_OK);
+    ck_assert_int_eq(rig_fit_new(&f, &rig->data, &fit_defaults, NULL), KVC_OK);
     return f;
 }
 
@@ -35,7 +35,7 @@ START_TEST(fit__gives_nothing_to_codecs_without_constants)
     fit_rig rig = rig_new(2, D, ROWS, false);
     fit *f = fit_of(&rig);
     for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
-        block b = fitted(f, specs[i]);
+        block b = fitted_specs(f, specs[i]);
         ck_assert_ptr_null(b.params);
         ck_assert_uint_eq(b.n, 0);
     }
@@ -55,8 +55,8 @@ START_TEST(fit__gives_one_transform_to_all_candidates)
         snprintf(specs[0], sizeof *specs, "fp16+%s", transforms[i]);
         snprintf(specs[1], sizeof *specs, "int4.tok32+%s+had", transforms[i]);
         snprintf(specs[2], sizeof *specs, "int2.ch64+%s", transforms[i]);
-        for (size_t k = 0; k < 3; k++) b[k] = fitted(f, specs[k]);
-        b[3] = fitted(other, specs[2]);
+        for (size_t k = 0; k < 3; k++) b[k] = fitted_specs(f, specs[k]);
+        b[3] = fitted_specs(other, specs[2]);
         for (size_t k = 0; k < 4; k++) {
             ck_assert_uint_gt(b[k].n, 0);
             ck_assert_uint_eq((uintptr_t)b[k].params % 64, 0);
@@ -81,7 +81,7 @@ START_TEST(fit__does_not_depend_on_the_order_of_candidates)
         for (size_t i = 0; i < 5; i++) {
             fit *alone = fit_of(&rig);
             const char *spec = specs[round ? 4 - i : i];
-            block b = fitted(f, spec), want = fitted(alone, spec);
+            block b = fitted_specs(f, spec), want = fitted_specs(alone, spec);
             ck_assert_uint_eq(b.n, want.n);
             ck_assert_mem_eq(b.params, want.params, b.n);
             free(b.params);
@@ -103,7 +103,7 @@ START_TEST(fit__gives_the_same_bytes_on_any_number_of_threads)
         for (int threads = 1; threads <= 3; threads++) {
             omp_set_num_threads(threads);
             fit *f = fit_of(&rig);
-            b[threads - 1] = fitted(f, specs[i]);
+            b[threads - 1] = fitted_specs(f, specs[i]);
             fit_free(f);
         }
         ck_assert_mem_eq(b[0].params, b[1].params, b[0].n);
@@ -189,22 +189,22 @@ START_TEST(fit__refuses_what_is_no_data)
     for (size_t i = 0; i < 4; i++) {
         double held = numbers[i][D - 1];
         numbers[i][D - 1] = i % 2 ? NAN : INFINITY;
-        ck_assert_int_eq(fit_new(&f, &rig.data, &fit_defaults, &err), KVC_NONFINITE);
+        ck_assert_int_eq(rig_fit_new(&f, &rig.data, &fit_defaults, &err), KVC_NONFINITE);
         ck_assert(f == NULL && strstr(err.message, names[i]));
         numbers[i][D - 1] = held;
     }
     rig.weights[3] = -1.0f;
-    ck_assert_int_eq(fit_new(&f, &rig.data, &fit_defaults, &err), KVC_NONFINITE);
+    ck_assert_int_eq(rig_fit_new(&f, &rig.data, &fit_defaults, &err), KVC_NONFINITE);
     rig.weights[3] = 1.0f;
     rig.rows[9 * D + 5] = NAN;
-    ck_assert_int_eq(fit_new(&f, &rig.data, &fit_defaults, &err), KVC_NONFINITE);
+    ck_assert_int_eq(rig_fit_new(&f, &rig.data, &fit_defaults, &err), KVC_NONFINITE);
     rig.rows[9 * D + 5] = 0.0f;
     options.ridge = -1.0;
-    ck_assert_int_eq(fit_new(&f, &rig.data, &options, &err), KVC_INVALID);
+    ck_assert_int_eq(rig_fit_new(&f, &rig.data, &options, &err), KVC_INVALID);
     rig.data.head_dim = 12;
-    ck_assert_int_eq(fit_new(&f, &rig.data, &fit_defaults, &err), KVC_INVALID);
+    ck_assert_int_eq(rig_fit_new(&f, &rig.data, &fit_defaults, &err), KVC_INVALID);
     rig.data.head_dim = D;
-    ck_assert_int_eq(fit_new(&f, &rig.data, &fit_defaults, &err), KVC_OK);
+    ck_assert_int_eq(rig_fit_new(&f, &rig.data, &fit_defaults, &err), KVC_OK);
     fit_free(f);
     fit_free(NULL);
     rig_free(&rig);

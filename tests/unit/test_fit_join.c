@@ -86,7 +86,7 @@ static double loss_of(const fit_rig *rig, const char *spec)
     fit *f;
     fit_options o = fit_defaults;
     ck_assert_int_eq(kvc_codec_parse(&codec, spec, &err), KVC_OK);
-    ck_assert_int_eq(fit_new(&f, &rig->data, &o, &err), KVC_OK);
+    ck_assert_int_eq(rig_fit_new(&f, &rig->data, &o, &err), KVC_OK);
     ck_assert_msg(fit_codec(f, &codec, PAGE, &params, &n, &err) == KVC_OK, "%s", err.message);
     ck_assert_int_eq(kvc_coder_init(&coder, &codec, params, H, D, PAGE, &err), KVC_OK);
     float *x = malloc(PAGE * H * D * sizeof *x), *y = malloc(PAGE * H * D * sizeof *y);
@@ -144,7 +144,7 @@ START_TEST(join__same_bytes_for_any_threads)
     for (int i = 0; i < 2; i++) {
         fit *f;
         omp_set_num_threads(i + 1);
-        ck_assert_int_eq(fit_new(&f, &rig.data, &fit_defaults, &err), KVC_OK);
+        ck_assert_int_eq(rig_fit_new(&f, &rig.data, &fit_defaults, &err), KVC_OK);
         ck_assert_int_eq(fit_codec(f, &codec, PAGE, &params[i], &n[i], &err), KVC_OK);
         fit_free(f);
     }
@@ -169,7 +169,7 @@ START_TEST(join__degenerate_data_gives_a_codec)
         fit *f;
         rig.data.n_rows = n;
         ck_assert_int_eq(kvc_codec_parse(&codec, "vq8x8+klt@joint", &err), KVC_OK);
-        ck_assert_int_eq(fit_new(&f, &rig.data, &fit_defaults, &err), KVC_OK);
+        ck_assert_int_eq(rig_fit_new(&f, &rig.data, &fit_defaults, &err), KVC_OK);
         ck_assert_msg(fit_codec(f, &codec, PAGE, &params, &bytes, &err) == KVC_OK, "%s", err.message);
         free(params);
         fit_free(f);

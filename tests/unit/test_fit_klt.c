@@ -139,7 +139,7 @@ START_TEST(klt__truncates_better_than_any_other_basis)
         for (size_t i = 0; i < D; i++)
             for (size_t j = 0; j <= i; j++)
                 moment[i * D + j] = moment[j * D + i] = trial ? rig_random(&state) : rig.cov[i * D + j];
-        ck_assert_int_eq(eigen_symmetric(D, moment, values, t, NULL), KVC_OK);
+        ck_assert_int_eq(rig_eigen(D, moment, values, t, NULL), KVC_OK);
         for (size_t i = 0; i < N; i++) s[i] = t[i % D * D + i / D];
         for (size_t kept = 4; kept < D; kept += 4)
             ck_assert_double_lt(truncation(&rig, b.forward, b.backward, kept), truncation(&rig, t, s, kept));
@@ -239,7 +239,7 @@ START_TEST(klt__enlarges_a_ridge_that_is_too_small)
     options.ridge = 0.0;
     for (size_t i = 0; i < D * D; i++) rig.metric[i] = i % (D + 1) == 0 && i < D * 4 ? 1.0 : 0.0;
     ck_assert_int_eq(kvc_codec_parse(&codec, "fp16+klt", NULL), KVC_OK);
-    ck_assert_int_eq(fit_new(&f, &rig.data, &options, NULL), KVC_OK);
+    ck_assert_int_eq(rig_fit_new(&f, &rig.data, &options, NULL), KVC_OK);
     ck_assert_int_eq(fit_codec(f, &codec, 8, &params, &n, NULL), KVC_OK);
     ck_assert_int_eq(kvc_coder_init(&coder, &codec, params, 1, D, 8, NULL), KVC_OK);
     basis b = basis_of(&coder, 0);

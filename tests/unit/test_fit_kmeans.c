@@ -1,5 +1,6 @@
 /* Weighted k-means: what it finds, what it leaves, degenerate points, and that threads change nothing. */
 #include "check_main.h"
+#include "fit_rig.h"
 #include "kmeans.h"
 #include "nearest.h"
 
@@ -67,7 +68,7 @@ static double run(kmeans_options o, size_t n, const float *x, const float *w, fl
     kvc_error err = {""};
     double distortion = -1.0;
     for (uint32_t i = 0; i < o.k * o.dims; i++) table[i] = NAN;
-    ck_assert_msg(kmeans(&o, n, x, w, table, &distortion, &err) == KVC_OK, "%s", err.message);
+    ck_assert_msg(kmeans(rig_backend(), &o, n, x, w, table, &distortion, &err) == KVC_OK, "%s", err.message);
     for (uint32_t i = 0; i < o.k * o.dims; i++) ck_assert(isfinite(table[i]));
     for (uint32_t j = 1; j < o.k; j++) {
         uint32_t d = 0;
@@ -293,7 +294,7 @@ START_TEST(kmeans__values_at_the_ends_of_fp32_stay_finite)
     for (uint32_t dims = 1; dims <= 2; dims++) {
         kmeans_options o = options(3, dims);
         double distortion;
-        ck_assert(kmeans(&o, 8 / dims, x, w, table, &distortion, NULL) == KVC_OK);
+        ck_assert(kmeans(rig_backend(), &o, 8 / dims, x, w, table, &distortion, NULL) == KVC_OK);
         for (uint32_t i = 0; i < 3 * dims; i++) ck_assert(isfinite(table[i]));
         ck_assert(isfinite(distortion) && distortion >= 0.0);
     }
@@ -308,7 +309,7 @@ START_TEST(kmeans__an_offset_costs_no_precision)
     kvc_error err;
     kmeans_options o = options(64, 2);
     double moved;
-    ck_assert(kmeans(&o, MANY, x, w, table, &moved, &err) == KVC_OK);
+    ck_assert(kmeans(rig_backend(), &o, MANY, x, w, table, &moved, &err) == KVC_OK);
     ck_assert(fabs(moved - plain) < .02 * plain);
     free(x);
     free(w);
@@ -381,16 +382,16 @@ START_TEST(kmeans__refuses_what_it_cannot_do)
     double distortion;
     kvc_error err;
     kmeans_options o = options(2, 2);
-    ck_assert(kmeans(&o, 2, x, w, table, &distortion, &err) == KVC_NONFINITE);
+    ck_assert(kmeans(rig_backend(), &o, 2, x, w, table, &distortion, &err) == KVC_NONFINITE);
     ck_assert_ptr_nonnull(strstr(err.message, "value 1 of point 0"));
     o.dims = 1;
-    ck_assert(kmeans(&o, 1, x, bad, table, &distortion, &err) == KVC_NONFINITE);
-    ck_assert(kmeans(&o, 1, x, bad + 1, table, &distortion, &err) == KVC_NONFINITE);
+    ck_assert(kmeans(rig_backend(), &o, 1, x, bad, table, &distortion, &err) == KVC_NONFINITE);
+    ck_assert(kmeans(rig_backend(), &o, 1, x, bad + 1, table, &distortion, &err) == KVC_NONFINITE);
     ck_assert_ptr_nonnull(strstr(err.message, "weight 0"));
     static const uint32_t wrong[][2] = {{0, 1}, {4097, 1}, {2, 0}, {2, 17}};
     for (size_t i = 0; i < 4; i++) {
         o.k = wrong[i][0], o.dims = wrong[i][1];
-        ck_assert(kmeans(&o, 1, x, w, table, &distortion, &err) == KVC_INVALID);
+        ck_assert(kmeans(rig_backend(), &o, 1, x, w, table, &distortion, &err) == KVC_INVALID);
     }
 }
 END_TEST

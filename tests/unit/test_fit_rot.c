@@ -47,7 +47,7 @@ static void check_shares(size_t d, const double *r, const double *moment)
 {
     size_t n = d & -d, blocks = d / n;
     double *values = malloc(d * sizeof *values), *vectors = malloc(d * d * sizeof *vectors);
-    ck_assert_int_eq(eigen_symmetric(d, moment, values, vectors, NULL), KVC_OK);
+    ck_assert_int_eq(rig_eigen(d, moment, values, vectors, NULL), KVC_OK);
     for (size_t i = 0; i < d; i++) {
         double share = 0.0, got = 0.0;
         for (size_t k = i / n; k < d; k += blocks) share += values[k] / (double)n;

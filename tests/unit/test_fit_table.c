@@ -1,6 +1,7 @@
 /* Tables of vq, lut and seg through fit_codec(): what they reach, what they leave on degenerate data, and the
  * allocation of seg's bits. */
 #include "check_main.h"
+#include "fit_rig.h"
 #include "fit.h"
 #include "kmeans.h"
 #include "order.h"
@@ -69,7 +70,7 @@ static void *constants(const side *s, const fit_options *options, const char *sp
     void *params;
     size_t n;
     ck_assert_msg(kvc_codec_parse(&codec, spec, &err) == KVC_OK, "%s", err.message);
-    ck_assert_msg(fit_new(&f, &s->data, options, &err) == KVC_OK, "%s", err.message);
+    ck_assert_msg(rig_fit_new(&f, &s->data, options, &err) == KVC_OK, "%s", err.message);
     ck_assert_msg(fit_codec(f, &codec, PAGE, &params, &n, &err) == KVC_OK, "%s: %s", spec, err.message);
     ck_assert_msg(kvc_coder_init(coder, &codec, params, HEADS, DIM, PAGE, &err) == KVC_OK, "%s", err.message);
     ck_assert_uint_eq(n, coder->codec.param_bytes);

@@ -62,7 +62,7 @@ START_TEST(model_layers__in_two_parts_equal_one_run)
     size_t n = tokens.first[tokens.n], bytes = n * m->config.hidden * sizeof(float);
     float *whole = tiny_stream(m, b, &tokens, NULL, 0), *parts = malloc(bytes);
     hidden_states *hidden;
-    OK(hidden_new(&hidden, n, m->config.hidden, 0, NULL, err));
+    OK(hidden_new(&hidden, b, n, m->config.hidden, 0, NULL, err));
     OK(model_embed(m, &tokens, hidden, err));
     OK(model_layers(m, b, &tokens, hidden, 0, 1, NULL, NULL, "test", err));
     OK(model_layers(m, b, &tokens, hidden, 1, 3, NULL, NULL, "test", err));
@@ -136,7 +136,7 @@ static kvc_status run(model *m, const job *job, const forward_hooks *hooks, uint
     backend *b = cpu_backend(2);
     sequence_set tokens = tiny_tokens(lengths, N_SEQUENCES, m->config.vocab);
     hidden_states *hidden = NULL;
-    kvc_status status = hidden_new(&hidden, tokens.first[tokens.n], m->config.hidden, memory, folder, &error);
+    kvc_status status = hidden_new(&hidden, b, tokens.first[tokens.n], m->config.hidden, memory, folder, &error);
     if (status == KVC_OK) status = model_embed(m, &tokens, hidden, &error);
     if (status == KVC_OK) status = model_layers(m, b, &tokens, hidden, 0, 2, hooks, job, "test", &error);
     hidden_free(hidden);
@@ -182,13 +182,13 @@ START_TEST(hidden_states__check_their_range)
 {
     hidden_states *h;
     float row[8] = {0};
-    OK(hidden_new(&h, 3, 4, 0, NULL, err));
+    OK(hidden_new(&h, NULL, 3, 4, 0, NULL, err));
     OK(hidden_write(h, 1, 2, row, err));
     ck_assert_int_eq(hidden_write(h, 2, 2, row, &error), KVC_INVALID);
     ck_assert_int_eq(hidden_read(h, 4, 0, row, &error), KVC_INVALID);
     ck_assert_int_eq(hidden_read(h, 1, SIZE_MAX, row, &error), KVC_INVALID);
     hidden_free(h);
-    ck_assert_int_eq(hidden_new(&h, SIZE_MAX / 8, 4, 0, NULL, &error), KVC_NO_MEMORY);
+    ck_assert_int_eq(hidden_new(&h, NULL, SIZE_MAX / 8, 4, 0, NULL, &error), KVC_NO_MEMORY);
     ck_assert_ptr_null(h);
 }
 END_TEST
@@ -200,7 +200,7 @@ START_TEST(model_embed__refuses_ids_beyond_the_vocabulary)
     sequence_set tokens = tiny_tokens(&length, 1, m->config.vocab);
     hidden_states *hidden;
     tokens.ids[3] = 320;
-    OK(hidden_new(&hidden, 5, m->config.hidden, 0, NULL, err));
+    OK(hidden_new(&hidden, NULL, 5, m->config.hidden, 0, NULL, err));
     ck_assert_int_eq(model_embed(m, &tokens, hidden, &error), KVC_INVALID);
     ck_assert_ptr_nonnull(strstr(error.message, "token 3 has id 320"));
     hidden_free(hidden);
@@ -212,7 +212,7 @@ END_TEST
 static hidden_states *hidden_of(const float *rows, size_t n, uint32_t width)
 {
     hidden_states *h;
-    OK(hidden_new(&h, n, width, 0, NULL, err));
+    OK(hidden_new(&h, NULL, n, width, 0, NULL, err));
     OK(hidden_write(h, 0, n, rows, err));
     return h;
 }

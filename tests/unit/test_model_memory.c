@@ -17,6 +17,12 @@ static double peak_bytes(void)
     return 1024.0 * (double)usage.ru_maxrss;
 }
 
+static double need_of(const model *m, backend *b, size_t n_tokens, size_t longest, uint64_t limit)
+{
+    memory_need need = model_memory(&m->config, b, n_tokens, longest, limit);
+    return (double)(need.host + need.dev);
+}
+
 static void check_peak(size_t length, size_t n, uint64_t limit)
 {
     size_t lengths[8];
@@ -26,9 +32,9 @@ static void check_peak(size_t length, size_t n, uint64_t limit)
     for (size_t i = 0; i < n; i++) lengths[i] = length;
     sequence_set tokens = tiny_tokens(lengths, n, m->config.vocab);
     logit_row *rows = malloc(n * length * sizeof *rows);
-    double before = peak_bytes(), expected = (double)model_memory(&m->config, n * length, length, limit);
+    double before = peak_bytes(), expected = need_of(m, b, n * length, length, limit);
     hidden_states *hidden;
-    OK(hidden_new(&hidden, n * length, m->config.hidden, limit, getenv("KVC_TEST_BUILD"), err));
+    OK(hidden_new(&hidden, b, n * length, m->config.hidden, limit, getenv("KVC_TEST_BUILD"), err));
     OK(model_embed(m, &tokens, hidden, err));
     OK(model_layers(m, b, &tokens, hidden, 0, 1, NULL, NULL, "test", err));
     OK(model_compare(m, b, &tokens, hidden, hidden, rows, NULL, err));

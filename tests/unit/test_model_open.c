@@ -111,7 +111,7 @@ START_TEST(model_layers__names_the_weight_that_is_not_finite)
     spoil(folder, 65 * (long)sizeof(float)); /* the final norm has 64 values and is the last tensor */
     OK(model_open(&m, folder, false, err));
     sequence_set tokens = tiny_tokens(&length, 1, m->config.vocab);
-    OK(hidden_new(&hidden, length, m->config.hidden, 0, NULL, err));
+    OK(hidden_new(&hidden, b, length, m->config.hidden, 0, NULL, err));
     OK(model_embed(m, &tokens, hidden, err));
     ck_assert_int_eq(model_layers(m, b, &tokens, hidden, 0, 2, NULL, NULL, "test", &error), KVC_NONFINITE);
     ck_assert_ptr_nonnull(strstr(error.message, "model.layers.1.mlp.down_proj.weight"));
@@ -130,7 +130,7 @@ START_TEST(model_layers__reports_activations_that_overflow)
     model *m = tiny_model("test_model_open", "overflow", "--gain 1e20 --mlp-bias");
     sequence_set tokens = tiny_tokens(&length, 1, m->config.vocab);
     hidden_states *hidden;
-    OK(hidden_new(&hidden, length, m->config.hidden, 0, NULL, err));
+    OK(hidden_new(&hidden, b, length, m->config.hidden, 0, NULL, err));
     OK(model_embed(m, &tokens, hidden, err));
     ck_assert_int_eq(model_layers(m, b, &tokens, hidden, 0, 2, NULL, NULL, "test", &error), KVC_NONFINITE);
     ck_assert_ptr_nonnull(strstr(error.message, "layer 0"));

@@ -181,14 +181,14 @@ START_TEST(model_compare_rows__agrees_with_the_comparison_of_all_rows)
     size_t total = sequences_tokens(&r.tokens);
     hidden_states *ref, *cfg, *few[2];
     logit_row *all = malloc(total * sizeof *all), some[6];
-    OK(hidden_new(&ref, total, (uint32_t)width, 0, NULL, err));
-    OK(hidden_new(&cfg, total, (uint32_t)width, 0, NULL, err));
+    OK(hidden_new(&ref, r.b, total, (uint32_t)width, 0, NULL, err));
+    OK(hidden_new(&cfg, r.b, total, (uint32_t)width, 0, NULL, err));
     OK(model_embed(r.m, &r.tokens, ref, err));
-    OK(hidden_copy(cfg, ref, err));
+    OK(hidden_copy(cfg, 0, ref, total, err));
     OK(model_layers(r.m, r.b, &r.tokens, cfg, 0, 1, NULL, NULL, "test", err));
     OK(model_compare(r.m, r.b, &r.tokens, ref, cfg, all, NULL, err));
     for (int i = 0; i < 2; i++) {
-        OK(hidden_new(&few[i], n, (uint32_t)width, 1, getenv("KVC_TEST_BUILD"), err));
+        OK(hidden_new(&few[i], r.b, n, (uint32_t)width, 1, getenv("KVC_TEST_BUILD"), err));
         OK(hidden_gather(few[i], i ? cfg : ref, picked, n, err));
     }
     OK(model_compare_rows(r.m, r.b, n, few[0], few[1], some, NULL, err));
@@ -278,14 +278,20 @@ START_TEST(pricing__depends_on_neither_threads_nor_memory)
 }
 END_TEST
 
+static uint64_t need_of(const rig *r, uint32_t score_rows, uint64_t memory_limit)
+{
+    memory_need need = pricing_memory(&r->m->config, r->b, 1000, 4, 250, score_rows, memory_limit);
+    return need.host + need.dev;
+}
+
 START_TEST(pricing_memory__counts_the_streams_that_the_limit_allows)
 {
     rig r = rig_open("memory", 1);
     const model_config *c = &r.m->config;
-    uint64_t stream = 1000 * sizeof(float) * (uint64_t)c->hidden, none = pricing_memory(c, 1000, 4, 250, 16, 1);
-    ck_assert_uint_eq(pricing_memory(c, 1000, 4, 250, 16, 0), none + LAYERS * stream);
-    ck_assert_uint_eq(pricing_memory(c, 1000, 4, 250, 16, 2 * stream), none + stream);
-    ck_assert_uint_lt(none, pricing_memory(c, 1000, 4, 250, 0, 1));
+    uint64_t stream = 1000 * sizeof(float) * (uint64_t)c->hidden, none = need_of(&r, 16, 1);
+    ck_assert_uint_eq(need_of(&r, 16, 0), none + LAYERS * stream);
+    ck_assert_uint_eq(need_of(&r, 16, 2 * stream), none + stream);
+    ck_assert_uint_lt(none, need_of(&r, 0, 1));
     rig_close(&r);
 }
 END_TEST

@@ -143,7 +143,7 @@ START_TEST(evaluate__reuses_a_reference_pass)
     sequence_set tokens = some_tokens(m);
     hidden_states *ref;
     eval_result own, given;
-    OK(hidden_new(&ref, sequences_tokens(&tokens), m->config.hidden, 0, NULL, err));
+    OK(hidden_new(&ref, b, sequences_tokens(&tokens), m->config.hidden, 0, NULL, err));
     OK(model_embed(m, &tokens, ref, err));
     OK(model_layers(m, b, &tokens, ref, 0, 2, NULL, NULL, "test", err));
     OK(evaluate(m, b, &tokens, &policy, layers, NULL, 0, 0, NULL, &own, NULL, "test", err));

@@ -48,6 +48,7 @@ struct fiber {
 emulated_lane *emulate_self;
 dim3 emulate_block_dim, emulate_grid_dim;
 unsigned char *emulate_shared;
+void (*emulate_enqueue)(cudaStream_t stream, std::function<void()> work);
 
 static bool descending;
 static std::vector<fiber> fibers;

@@ -44,12 +44,18 @@ extern unsigned char *emulate_shared; /* dynamic shared memory */
 
 /* Run the kernel: `body` once in every thread. Shared memory is filled with NaN before each block. */
 void emulate_launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &body);
-/* The same with arguments, which are taken now, whenever the kernel runs. */
+/* How kernels are started in a stream, for whoever has streams (fake_runtime.h): NULL, at once. */
+extern void (*emulate_enqueue)(cudaStream_t stream, std::function<void()> work);
+/* In a stream, with arguments, which are taken now, whenever the kernel runs. */
 template <typename... PARAMETERS, typename... ARGUMENTS>
-static inline void emulate_start(dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(PARAMETERS...),
-                                 ARGUMENTS... arguments)
+static inline void emulate_start(cudaStream_t stream, dim3 grid, dim3 block, size_t shared_bytes,
+                                 void (*kernel)(PARAMETERS...), ARGUMENTS... arguments)
 {
-    emulate_launch(grid, block, shared_bytes, [=] { kernel(arguments...); });
+    auto work = [=] { emulate_launch(grid, block, shared_bytes, [=] { kernel(arguments...); }); };
+    if (emulate_enqueue)
+        emulate_enqueue(stream, work);
+    else
+        work();
 }
 /* Until it is called with NULL, launches are not run but kept: what a captured stream does. */
 struct emulated_launch {
@@ -70,11 +76,11 @@ const uint32_t *emulate_exchange(const uint32_t *words, uint32_t n);
 
 template <typename T> static inline T __shfl_sync(uint32_t, T value, int from, int = 32)
 {
-    static_assert(sizeof(T) == 4, "words");
-    uint32_t word;
-    memcpy(&word, &value, 4);
-    const uint32_t *all = emulate_exchange(&word, 1);
-    memcpy(&value, &all[from & 31], 4);
+    static_assert(sizeof(T) % 4 == 0, "words");
+    uint32_t words[sizeof(T) / 4];
+    memcpy(words, &value, sizeof words);
+    const uint32_t *all = emulate_exchange(words, sizeof(T) / 4);
+    memcpy(&value, all + (from & 31) * (sizeof(T) / 4), sizeof words);
     return value;
 }
 

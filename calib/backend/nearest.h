@@ -3,8 +3,8 @@
  * nearest c minimises |c|^2 / 2 - x.c: dims multiply-adds for each pair. Points lie in groups of 16 so that one
  * instruction serves a group; dims are padded with zeros to 1, 2, 4, 8 or 16, for each of which the loops are
  * unrolled. Values should be centred and of order one: the subtraction above is in fp32. */
-#ifndef CALIB_FIT_NEAREST_H
-#define CALIB_FIT_NEAREST_H
+#ifndef CALIB_BACKEND_NEAREST_H
+#define CALIB_BACKEND_NEAREST_H
 #include <stddef.h>
 #include <stdint.h>
 #include "kvc/kvc.h"

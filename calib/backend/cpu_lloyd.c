@@ -1,4 +1,4 @@
-/* kmeans_lloyd.c - Lloyd's iterations: each centroid becomes the weighted mean of the points nearest to it.
+/* cpu_lloyd.c - Lloyd's iterations: each centroid becomes the weighted mean of the points nearest to it.
  *
  * Points are cut into blocks by their number alone; each block adds up its own sums in double, and blocks are added
  * in order: threads change nothing. The distortion comes from the sums, without a pass over the points: with S and W
@@ -10,15 +10,16 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "kmeans_parts.h"
+#include "cpu_internal.h"
+#include "nearest.h"
 
 #define GROUP NEAREST_GROUP
 #define BLOCK_GROUPS 256u
 #define MOST_BLOCKS 32u
-#define LEAST_GAIN 1e-4 /* relative, of an iteration, to go on */
 
 typedef struct lloyd {
-    const kmeans_points *points;
+    const packed_points *p;
+    double energy;
     packed_centroids *c;
     uint32_t *label; /* [groups][16] */
     double *sums;    /* [blocks][k][dims + 1]: of w x and, last, of w; block 0 ends up with the total */
@@ -28,7 +29,7 @@ typedef struct lloyd {
 
 static void add_block(lloyd *l, size_t block)
 {
-    const packed_points *p = &l->points->p;
+    const packed_points *p = l->p;
     uint32_t dims = p->dims;
     double *sums = l->sums + block * l->c->k * l->row;
     size_t first = block * l->block_groups, last = first + l->block_groups;
@@ -61,7 +62,7 @@ static double assign(lloyd *l)
             gain += value * (2.0 * sum[d] - sum[dims] * value);
         }
     }
-    return fmax(l->points->energy - gain, 0.0);
+    return fmax(l->energy - gain, 0.0);
 }
 
 static float square_distance(const packed_points *p, size_t i, const float *c)
@@ -78,7 +79,7 @@ static float square_distance(const packed_points *p, size_t i, const float *c)
 /* Puts a centroid where it saves most: on the point that costs most, whose neighbours then cost less. */
 static void move_to_costliest(lloyd *l, uint32_t j)
 {
-    const packed_points *p = &l->points->p;
+    const packed_points *p = l->p;
     size_t most = 0;
     for (size_t i = 1; i < p->n; i++)
         if (l->cost[i] > l->cost[most]) most = i;
@@ -90,7 +91,7 @@ static void move_to_costliest(lloyd *l, uint32_t j)
 
 static void repair(lloyd *l)
 {
-    const packed_points *p = &l->points->p;
+    const packed_points *p = l->p;
     int costs_known = 0;
     for (uint32_t j = 0; j < l->c->k; j++) {
         if (l->sums[j * l->row + p->dims] > 0.0) continue;
@@ -129,19 +130,18 @@ static double iterate(lloyd *l, uint32_t iterations, packed_centroids *kept)
             *kept = swap;
             break;
         }
-        int go_on = distortion - next >= LEAST_GAIN * distortion;
+        int go_on = distortion - next >= LLOYD_LEAST_GAIN * distortion;
         distortion = next;
         if (!go_on) break;
     }
     return distortion;
 }
 
-kvc_status kmeans_lloyd(const kmeans_options *o, const kmeans_points *points, packed_centroids *c, double *distortion,
-                        kvc_error *err)
+static kvc_status run_job(lloyd_job *job, kvc_error *err)
 {
-    const packed_points *p = &points->p;
-    packed_centroids kept = {0};
-    lloyd l = {.points = points, .c = c, .row = p->dims + 1u};
+    const packed_points *p = job->points;
+    packed_centroids *c = job->centroids, kept = {0};
+    lloyd l = {.p = p, .energy = job->energy, .c = c, .row = p->dims + 1u};
     l.block_groups = (p->groups + MOST_BLOCKS - 1) / MOST_BLOCKS;
     if (l.block_groups < BLOCK_GROUPS) l.block_groups = BLOCK_GROUPS;
     l.n_blocks = (p->groups + l.block_groups - 1) / l.block_groups;
@@ -151,10 +151,17 @@ kvc_status kmeans_lloyd(const kmeans_options *o, const kmeans_points *points, pa
     kvc_status status = packed_centroids_new(&kept, c->k, c->dims, err);
     if (status == KVC_OK && (!l.label || !l.cost || !l.sums))
         status = kvc_fail(err, KVC_NO_MEMORY, "out of memory for k-means of %zu points", p->n);
-    if (status == KVC_OK) *distortion = iterate(&l, o->iterations, &kept);
+    if (status == KVC_OK) job->distortion = iterate(&l, job->iterations, &kept);
     packed_centroids_free(&kept);
     free(l.label);
     free(l.cost);
     free(l.sums);
     return status;
+}
+
+kvc_status cpu_lloyd(backend *b, uint32_t n, lloyd_job *jobs, kvc_error *err)
+{
+    (void)b;
+    for (uint32_t i = 0; i < n; i++) KVC_TRY(run_job(&jobs[i], err));
+    return KVC_OK;
 }

@@ -1,6 +1,6 @@
 /* isa.h - functions compiled for several instruction sets. Results may differ between machines, not between runs. */
-#ifndef CALIB_FIT_ISA_H
-#define CALIB_FIT_ISA_H
+#ifndef CALIB_BACKEND_ISA_H
+#define CALIB_BACKEND_ISA_H
 #include "kvc/clones.h"
 
 #ifdef KVC_HAS_CLONES

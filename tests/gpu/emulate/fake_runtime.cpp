@@ -1,0 +1,206 @@
+/* fake_runtime.cpp - see fake_runtime.h. One host thread at a time, as the code under test. */
+#include "fake_runtime.h"
+#include "emulate.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <deque>
+#include <map>
+#include <vector>
+
+static const size_t DEVICE_BYTES = (size_t)4 << 30;
+
+struct CUstream_st {
+    bool lazy;
+    std::deque<std::function<void()>> waiting;
+    uint64_t n_run; /* since it was created */
+};
+
+struct CUevent_st {
+    cudaStream_t stream;
+    uint64_t end; /* everything before it counts, by n_run */
+};
+
+static std::vector<cudaStream_t> streams;
+static std::map<void *, size_t> blocks;
+static size_t taken;
+
+static const bool hooked = (emulate_enqueue = fake_enqueue, true); /* kernels go into streams too */
+
+static void run_until(cudaStream_t stream, uint64_t end)
+{
+    while (!stream->waiting.empty() && stream->n_run < end) {
+        std::function<void()> work = stream->waiting.front();
+        stream->waiting.pop_front();
+        stream->n_run++;
+        work();
+    }
+}
+
+static void run_all(cudaStream_t stream)
+{
+    run_until(stream, UINT64_MAX);
+}
+
+void fake_enqueue(cudaStream_t stream, std::function<void()> work)
+{
+    if (!stream || !stream->lazy) {
+        work();
+        return;
+    }
+    stream->waiting.push_back(work);
+}
+
+extern "C" {
+
+const char *CUDARTAPI cudaGetErrorString(cudaError_t status)
+{
+    return status == cudaErrorMemoryAllocation ? "out of memory" : status == cudaSuccess ? "no error" : "an error";
+}
+
+cudaError_t CUDARTAPI cudaGetLastError(void)
+{
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaGetDeviceCount(int *n)
+{
+    *n = 1;
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaGetDevice(int *device)
+{
+    *device = 0;
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaSetDevice(int device)
+{
+    return device == 0 ? cudaSuccess : cudaErrorInvalidDevice;
+}
+
+cudaError_t CUDARTAPI cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
+{
+    if (attribute != cudaDevAttrMaxSharedMemoryPerBlockOptin) return cudaErrorInvalidValue;
+    *value = 227 << 10;
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaFuncGetAttributes(struct cudaFuncAttributes *, const void *)
+{
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaDeviceSynchronize(void)
+{
+    for (cudaStream_t stream : streams) run_all(stream);
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaMemGetInfo(size_t *free_bytes, size_t *total)
+{
+    *free_bytes = DEVICE_BYTES - taken;
+    *total = DEVICE_BYTES;
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaMalloc(void **out, size_t bytes)
+{
+    *out = bytes <= DEVICE_BYTES - taken ? aligned_alloc(256, (bytes + 255) / 256 * 256) : NULL;
+    if (!*out) return cudaErrorMemoryAllocation;
+    memset(*out, 0xff, bytes);
+    blocks[*out] = bytes;
+    taken += bytes;
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaFree(void *memory)
+{
+    if (!memory) return cudaSuccess;
+    if (!blocks.count(memory)) return cudaErrorInvalidValue;
+    cudaDeviceSynchronize();
+    taken -= blocks[memory];
+    blocks.erase(memory);
+    free(memory);
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaHostAlloc(void **out, size_t bytes, unsigned)
+{
+    *out = malloc(bytes);
+    return *out ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t CUDARTAPI cudaFreeHost(void *memory)
+{
+    free(memory);
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
+{
+    *out = new CUstream_st{streams.size() > 0, {}, 0};
+    streams.push_back(*out);
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaStreamDestroy(cudaStream_t stream)
+{
+    run_all(stream);
+    for (size_t i = 0; i < streams.size(); i++)
+        if (streams[i] == stream) streams.erase(streams.begin() + (ptrdiff_t)i);
+    delete stream;
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaStreamSynchronize(cudaStream_t stream)
+{
+    run_all(stream);
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
+{
+    *out = new CUevent_st{NULL, 0};
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaEventDestroy(cudaEvent_t event)
+{
+    delete event;
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+    event->stream = stream;
+    event->end = stream->n_run + stream->waiting.size();
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaEventSynchronize(cudaEvent_t event)
+{
+    if (event->stream) run_until(event->stream, event->end);
+    return cudaSuccess;
+}
+
+/* What the event stands for may as well run now. */
+cudaError_t CUDARTAPI cudaStreamWaitEvent(cudaStream_t, cudaEvent_t event, unsigned)
+{
+    return cudaEventSynchronize(event);
+}
+
+cudaError_t CUDARTAPI cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t stream)
+{
+    fake_enqueue(stream, [=] { memmove(to, from, bytes); });
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream)
+{
+    fake_enqueue(stream, [=] { memset(to, value, bytes); });
+    return cudaSuccess;
+}
+}
