@@ -87,7 +87,8 @@ static kvc_status forecast_measuring(forecast *f, const settings *s, const subje
     const model_config *c = &subject->model->config;
     size_t n = sequences_tokens(tokens), longest = sequences_longest(tokens);
     uint64_t stream = (uint64_t)n * c->hidden * sizeof(float);
-    const profile_options o = {.probe_rows = (uint32_t)s->probe_rows, .fit_rows = s->fit_rows};
+    const profile_options o = {
+        .probe_rows = (uint32_t)s->probe_rows, .fit_rows = s->fit_rows, .fit = settings_fit(s)};
     const kvc_token_policy policy = settings_tokens(s, NULL);
     probed_set probed;
     KVC_TRY(probed_new(&probed, tokens, &policy, s->probe_sequences, err));

@@ -102,6 +102,7 @@ typedef struct scratch_shape {
     size_t n_rows, n_keys, n_values;                /* of probe(); 0: none */
     size_t gemm_values;                             /* of the largest x of a gemm() */
     bool sensitivity;                               /* and moments() */
+    size_t table_points;                            /* of a table that lloyd() iterates; 0: none */
 } scratch_shape;
 
 /* Bytes in host memory, in buffers, and of what one operation at a time takes of a device's memory. */

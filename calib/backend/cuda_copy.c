@@ -48,6 +48,7 @@ static kvc_status begin_upload(backend *b, const void *dst, size_t bytes, cuda_b
     cuda_state *s = b->state;
     KVC_TRY(CUDA_BEGIN(b, err, NULL));
     *buffer = cuda_buffer_of(s, dst);
+    (void)bytes;
     assert(*buffer && (const char *)dst + bytes <= (*buffer)->begin + (*buffer)->bytes);
     return wait_for_users(s, *buffer, err);
 }

@@ -128,6 +128,7 @@ memory_need cuda_scratch_need(const backend *b, const scratch_shape *s);
 size_t cuda_sensitivity_bytes(const scratch_shape *s);
 size_t cuda_moments_bytes(const scratch_shape *s);
 size_t cuda_probe_bytes(const scratch_shape *s);
+size_t cuda_lloyd_bytes(uint32_t n, size_t points); /* of n tables; about */
 kvc_status cuda_rmsnorm(backend *b, size_t rows, size_t dim, const float *x, const float *w, double eps, float *y,
                         kvc_error *err);
 kvc_status cuda_rope(backend *b, size_t rows, size_t n_heads, size_t head_dim, const float *cosine, const float *sine,

@@ -10,6 +10,13 @@ _Static_assert(LLOYD_LEAST_GAIN == 1e-4, "kernels/op/lloyd.cu");
 
 enum { X, W, C, HALF, KEPT, LABEL, SUMS, COST, N_PIECES }; /* of a job's memory */
 
+#define USUAL_DIMS 8 /* in the mean over a batch of tables */
+
+size_t cuda_lloyd_bytes(uint32_t n, size_t points)
+{
+    return n * points * (USUAL_DIMS + 3) * sizeof(float);
+}
+
 typedef struct batch {
     uint32_t n;
     lloyd_job *jobs;

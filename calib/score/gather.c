@@ -84,12 +84,17 @@ static size_t layout(gather *g, const shape *x, uint8_t *base)
     return place(&g->chosen, x->T, 4, at, base);
 }
 
-memory_need gather_memory(const backend *b, const kvc_model_info *m, size_t longest, size_t fit_rows)
+memory_need gather_memory(const backend *b, const kvc_model_info *m, size_t longest, size_t fit_rows,
+                          size_t table_rows)
 {
     gather unused;
     shape x = shape_of(m, longest, fit_rows);
-    const scratch_shape pass = {
-        .n_tokens = x.T, .n_heads = x.Q, .n_kv_heads = x.H, .head_dim = x.d, .sensitivity = true};
+    const scratch_shape pass = {.n_tokens = x.T,
+                                .n_heads = x.Q,
+                                .n_kv_heads = x.H,
+                                .head_dim = x.d,
+                                .sensitivity = true,
+                                .table_points = table_rows};
     memory_need need = b->scratch(b, &pass);
     need.host += layout(&unused, &x, NULL);
     need.dev += sizeof(float) * x.T * x.H * x.d;

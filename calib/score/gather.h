@@ -22,6 +22,7 @@ void gather_begin(gather *g, uint32_t layer);
 kvc_status gather_add(gather *g, const layer_view *view, kvc_error *err);
 /* What was gathered of one side; valid until the next gather_begin(). */
 void gather_side(gather *g, bool values, fit_data *out);
-/* Bytes of all this and of what sensitivity() and moments() take. */
-memory_need gather_memory(const backend *b, const kvc_model_info *m, size_t longest, size_t fit_rows);
+/* Bytes of all this and of what sensitivity() and moments() take, and of tables fitted to table_rows points. */
+memory_need gather_memory(const backend *b, const kvc_model_info *m, size_t longest, size_t fit_rows,
+                          size_t table_rows);
 #endif

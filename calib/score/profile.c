@@ -271,7 +271,7 @@ memory_need profile_memory(const backend *b, const kvc_model_info *model, const 
     memory_need need = local_loss_memory(b, model, n_keys, n_values, o->probe_rows, longest);
     need.dev += kept_memory(model, n_probed, longest);
     if (!any_fitted(&shape)) return need;
-    return memory_sum(need, gather_memory(b, model, longest, o->fit_rows));
+    return memory_sum(need, gather_memory(b, model, longest, o->fit_rows, o->fit.table_rows));
 }
 
 kvc_status profile_measure(profile *p, model *m, backend *b, const sequence_set *tokens,

@@ -9,7 +9,13 @@
 #include <map>
 #include <vector>
 
-static const size_t DEVICE_BYTES = (size_t)4 << 30;
+/* In GiB; FAKE_DEVICE_GIB says another number. */
+static size_t device_bytes(void)
+{
+    const char *text = getenv("FAKE_DEVICE_GIB");
+    return (text ? strtoul(text, NULL, 10) : 4) << 30;
+}
+static const size_t DEVICE_BYTES = device_bytes();
 
 struct CUstream_st {
     bool lazy;
