@@ -1,7 +1,7 @@
 /* test_gpu_cache.c - libkvc_cuda against libkvc, on a GPU or (linked to tests/gpu/emulate) on the CPU: random calls,
  * graphs that are replayed over several pages, what runs out, what is not finite, what is refused.
  *
- *     test_gpu_cache [FOLDER]     of make_kernels.c; without it `gpu_cache` beside the program
+ *     test_gpu_cache [FOLDER [CASE]]     of make_kernels.c; without it `gpu_cache` beside the program
  *
  * Skips (77) where there is no GPU. */
 #include <errno.h>
@@ -501,6 +501,10 @@ int main(int argc, char **argv)
     device = n > 1;
     if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) return 1;
     snprintf(folder, sizeof folder, "%s/gpu_cache", dirname(self));
-    const char *from = argc > 1 ? argv[1] : folder;
-    return test_case(from, "mixed", n_steps) + test_case(from, "short", n_steps) != 0;
+    const char *const cases[] = {"mixed", "short"};
+    uint32_t n_failures = 0;
+    for (int i = 0; i < 2; i++)
+        if (argc < 3 || strcmp(argv[2], cases[i]) == 0)
+            n_failures += test_case(argc > 1 ? argv[1] : folder, cases[i], n_steps);
+    return n_failures != 0;
 }
