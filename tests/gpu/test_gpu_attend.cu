@@ -137,14 +137,6 @@ template <typename P> static void check_all(const char *key, const char *value, 
     check<P>(key, value, n_queries, unequal, 3);
 }
 
-/* More pages than a warp has numbers of at a time. */
-static void check_long(void)
-{
-    static const lengths tokens = {8, {5200, 1, 2300, 64, 1, 3000, 1, 1}};
-    check<attend_params<64, 4, 8, 64, 3, 4, int_ch<64, 4, 64, 64>, int_tok<64, 4, 64>>>("int4.ch64", "int4.tok", 1,
-                                                                                        tokens, 1);
-}
-
 /* DIM, group, columns, tile, keys, values; specs; queries */
 #define CASE(d, group, columns, tile, keys, values, key, value, n)                                                   \
     check_all<attend_params<d, group, columns, tile, 3, 4, keys, values>>(key, value, n)
@@ -157,8 +149,8 @@ template <typename P> static void check_queries(const char *key, const char *val
     static const lengths tokens = {3, {16, 300, 150}};
     for (uint32_t n_queries : {2, 3, 5, 9, 16}) check<P>(key, value, n_queries, tokens, 3);
 }
-#define QUERIES(d, group, columns, warps, tile, keys, values, key, value)                                            \
-    check_queries<attend_params<d, group, columns, tile, 2, warps, keys, values>>(key, value)
+#define QUERIES(d, group, columns, tile, keys, values, key, value)                                                   \
+    check_queries<attend_params<d, group, columns, tile, 3, 4, keys, values>>(key, value)
 
 /* Every number of queries for a group: the order of columns has nothing to do with codecs. */
 template <int GROUP, int COLUMNS, int WARPS> static void check_group(void)
@@ -169,28 +161,71 @@ template <int GROUP, int COLUMNS, int WARPS> static void check_group(void)
         check_case<P>(shape_of<P>("fp16", "fp16", n_queries, tokens), 2, true);
 }
 
+/* A sliding window that ends in the fp16 window, in a page, at a page's border, among the sinks, at the first token,
+ * before it: what is older is not listed, or hidden. */
+template <typename P> static void check_window(const char *key, const char *value)
+{
+    static const lengths tokens = {4, {300, 16, 67, 133}};
+    for (uint32_t window : {1, 40, 104, 168, 233, 298, 5000})
+        for (uint32_t n_queries : {1, 5}) {
+            attend_shape s = shape_of<P>(key, value, n_queries, tokens);
+            s.sliding_window = window;
+            check_case<P>(s, 3, true);
+        }
+}
+#define WINDOW(d, group, columns, tile, keys, values, key, value)                                                    \
+    check_window<attend_params<d, group, columns, tile, 3, 4, keys, values>>(key, value)
+
+/* Scores that are small beside the cap, about as large, and all at it. */
+template <typename P> static void check_caps(const char *key, const char *value)
+{
+    static const lengths tokens = {4, {300, 16, 67, 133}};
+    for (float cap : {0.1f, 2.0f, 50.0f}) {
+        attend_shape s = shape_of<P>(key, value, 3, tokens);
+        s.softcap = cap;
+        if (cap == 2.0f) s.sliding_window = 100;
+        check_case<P>(s, 3, cap != 50.0f);
+    }
+}
+#define CAPPED(d, group, columns, tile, keys, values, key, value)                                                    \
+    check_caps<attend_params<d, group, columns, tile, 3, 4, keys, values, true>>(key, value)
+
+#ifdef __SANITIZE_ADDRESS__
+/* One of each kind: with the sanitizers the rest takes a quarter of an hour to build. */
+static void check_kernels(void)
+{
+    CASE(64, 4, 8, 16, half_rows<64 AND 16>, half_rows<64 AND 16>, "fp16", "fp16", 1);
+    CASE(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok", 1);
+    CASE(64, 4, 8, 64, table<64 AND 4 AND 8 AND 64>, int_tok<64 AND 4 AND 64>, "vq4x8+klt", "int4.tok+had", 1);
+    CASE(64, 4, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[8]x8+klt", "vq[8]x8+klt", 1);
+    QUERIES(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok");
+    WINDOW(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok");
+}
+static void check_numbers(void) {}
+#else
+/* More pages than a warp has numbers of at a time. */
+static void check_long(void)
+{
+    static const lengths tokens = {8, {5200, 1, 2300, 64, 1, 3000, 1, 1}};
+    check<attend_params<64, 4, 8, 64, 3, 4, int_ch<64, 4, 64, 64>, int_tok<64, 4, 64>>>("int4.ch64", "int4.tok", 1,
+                                                                                        tokens, 1);
+}
+
 static void check_groups(void)
 {
     check_group<1, 8, 4>();
-    check_group<2, 8, 4>();
-    check_group<3, 8, 8>();
-    check_group<4, 8, 4>();
     check_group<5, 8, 2>();
-    check_group<6, 8, 8>();
     check_group<7, 8, 4>();
-    check_group<8, 8, 8>();
     check_group<16, 16, 4>();
 }
 
 static void check_batches(void)
 {
-    QUERIES(64, 1, 8, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok");
-    QUERIES(64, 7, 8, 8, 32, int_ch<64 AND 2 AND 32 AND 32>, int_tok<64 AND 8 AND 32>, "int2.ch32", "int8.tok");
-    QUERIES(128, 4, 8, 8, 64, int_tok<128 AND 4 AND 64>, int_tok<128 AND 2 AND 64>, "int4.tok", "int2.tok");
-    QUERIES(64, 4, 8, 8, 64, table<64 AND 4 AND 8 AND 64>, table<64 AND 4 AND 8 AND 64>, "vq4x8+klt", "vq4x8+klt");
-    QUERIES(64, 8, 8, 4, 64, table<64 AND 8 AND 8 AND 64>, table<64 AND 2 AND 6 AND 64>, "vq8x8", "vq2x6+klt");
-    QUERIES(64, 4, 8, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[8]x8+klt", "vq[8]x8+klt");
-    QUERIES(64, 16, 16, 4, 32, shared<64 AND 32 AND 64>, int_tok<64 AND 4 AND 32>, "vq[12]x8+klt", "int4.tok");
+    QUERIES(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok");
+    QUERIES(64, 7, 8, 32, int_ch<64 AND 2 AND 32 AND 32>, int_tok<64 AND 8 AND 32>, "int2.ch32", "int8.tok");
+    QUERIES(64, 3, 8, 64, int_tok<64 AND 4 AND 64>, int_tok<64 AND 4 AND 64>, "int4.tok", "int4.tok");
+    QUERIES(64, 16, 16, 32, table<64 AND 4 AND 8 AND 32>, int_tok<64 AND 4 AND 32>, "vq4x8+klt", "int4.tok");
+    QUERIES(64, 4, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[8]x8+klt", "vq[8]x8+klt");
 }
 
 static void check_scalars(void)
@@ -213,7 +248,6 @@ static void check_shared(void)
 {
     CASE(64, 4, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[8]x8+klt", "vq[8]x8+klt", 1);
     CASE(128, 4, 8, 64, shared<128 AND 64 AND 64>, shared<128 AND 64 AND 64>, "vq[4]x8+klt", "vq[10]x8+klt", 1);
-    CASE(128, 8, 16, 32, shared<128 AND 32 AND 128>, shared<128 AND 32 AND 128>, "vq[24]x8+klt", "vq[16]x8", 2);
     CASE(64, 3, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[2]x8+klt", "vq[36]x8+klt", 1);
     CASE(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, shared<64 AND 64 AND 64>, "int4.ch64", "vq[20]x8+klt", 1);
 }
@@ -229,21 +263,6 @@ static void check_tables(void)
     CASE(64, 4, 8, 64, table<64 AND 4 AND 8 AND 64>, int_tok<64 AND 4 AND 64>, "vq4x8+klt", "int4.tok+had", 1);
 }
 
-/* A sliding window that ends in the fp16 window, in a page, at a page's border, among the sinks, at the first token,
- * before it: what is older is not listed, or hidden. */
-template <typename P> static void check_window(const char *key, const char *value)
-{
-    static const lengths tokens = {4, {300, 16, 67, 133}};
-    for (uint32_t window : {1, 40, 104, 168, 233, 298, 5000})
-        for (uint32_t n_queries : {1, 5}) {
-            attend_shape s = shape_of<P>(key, value, n_queries, tokens);
-            s.sliding_window = window;
-            check_case<P>(s, 3, true);
-        }
-}
-#define WINDOW(d, group, columns, tile, keys, values, key, value)                                                    \
-    check_window<attend_params<d, group, columns, tile, 3, 4, keys, values>>(key, value)
-
 static void check_windows(void)
 {
     WINDOW(64, 4, 8, 16, half_rows<64 AND 16>, half_rows<64 AND 16>, "fp16", "fp16");
@@ -252,26 +271,10 @@ static void check_windows(void)
     WINDOW(64, 3, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[2]x8+klt", "vq[8]x8+klt");
 }
 
-/* Scores that are small beside the cap, about as large, and all at it. */
-template <typename P> static void check_caps(const char *key, const char *value)
-{
-    static const lengths tokens = {4, {300, 16, 67, 133}};
-    for (float cap : {0.1f, 2.0f, 50.0f}) {
-        attend_shape s = shape_of<P>(key, value, 3, tokens);
-        s.softcap = cap;
-        if (cap == 2.0f) s.sliding_window = 100;
-        check_case<P>(s, 3, cap != 50.0f);
-    }
-}
-#define CAPPED(d, group, columns, tile, keys, values, key, value)                                                    \
-    check_caps<attend_params<d, group, columns, tile, 3, 4, keys, values, true>>(key, value)
-
 static void check_softcap(void)
 {
     CAPPED(64, 4, 8, 16, half_rows<64 AND 16>, half_rows<64 AND 16>, "fp16", "fp16");
-    CAPPED(256, 2, 8, 32, int_ch<256 AND 4 AND 32 AND 64>, int_tok<256 AND 4 AND 32>, "int4.ch64", "int4.tok");
     CAPPED(64, 4, 16, 64, table<64 AND 4 AND 8 AND 64>, int_tok<64 AND 4 AND 64>, "vq4x8+klt", "int4.tok");
-    CAPPED(64, 3, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[8]x8+klt", "vq[8]x8+klt");
 }
 
 static void check_kernels(void)
@@ -290,6 +293,7 @@ static void check_numbers(void)
     check_groups();
     check_windows();
 }
+#endif
 
 int main(void)
 {
