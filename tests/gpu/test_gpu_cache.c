@@ -95,6 +95,7 @@ static float *device_floats(cache_pair *p, size_t n)
 {
     void *memory;
     pair_must_cuda(p, cudaMalloc(&memory, n * sizeof(float)), "cudaMalloc");
+    pair_must_cuda(p, cudaMemset(memory, 0, n * sizeof(float)), "cudaMemset");
     return memory;
 }
 
