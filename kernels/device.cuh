@@ -164,11 +164,6 @@ static inline void mma_16x8x16(float c[4], const uint32_t a[4], const uint32_t b
 {
     emulate_mma(c, a, b);
 }
-/* Lane 4 g + t gives row g, columns 2t, 2t+1 of an [8][8] matrix of fp16 and gets column g, rows 2t, 2t+1. */
-static inline uint32_t transpose_8x8(uint32_t pair)
-{
-    return emulate_transpose(pair);
-}
 static inline float exp2_fast(float x)
 {
     return exp2f(x);
@@ -184,12 +179,6 @@ __device__ __forceinline__ void mma_16x8x16(float c[4], const uint32_t a[4], con
                  "{%0,%1,%2,%3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
-}
-__device__ __forceinline__ uint32_t transpose_8x8(uint32_t pair)
-{
-    uint32_t out;
-    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(out) : "r"(pair));
-    return out;
 }
 /* 2^x, relative error 2^-22; 2^-inf = 0 */
 __device__ __forceinline__ float exp2_fast(float x)

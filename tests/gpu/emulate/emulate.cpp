@@ -178,14 +178,6 @@ void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2])
     }
 }
 
-uint32_t emulate_transpose(uint32_t pair)
-{
-    uint32_t g = current->lane.index % WARP / 4, t = current->lane.index % 4, out = 0;
-    const uint32_t *all = emulate_exchange(&pair, 1);
-    for (uint32_t i = 0; i < 2; i++) out |= (all[(2 * t + i) * 4 + g / 2] >> 16 * (g % 2) & 0xffffu) << 16 * i;
-    return out;
-}
-
 static void run_thread(void)
 {
     (*kernel)();
