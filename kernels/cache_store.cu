@@ -7,7 +7,8 @@
 #include "device.cuh"
 
 #define ROW_THREADS 128
-#define EIGHT 8u /* fp16 values of a 16-byte access; rows that move at a time, and no page is shorter */
+#define EIGHT 8u /* fp16 values of a 16-byte access */
+#define MOVES 8u
 
 /* ---- what an append does to a sequence ---- */
 
@@ -94,23 +95,35 @@ __global__ void __launch_bounds__(512, 1)
         sides.shape[side], coder_work{sides.params[side], head, 0}, shared,
         [&](uint32_t r, uint32_t channel) {
             uint32_t token = first + r;
-            return __half2float(token < g.length ? held[(size_t)(token - g.packed) * c.d + channel]
-                                                 : __ushort_as_half(fresh(token - g.length, channel)));
+            bool is_held = token < g.length;
+            __half x = __ushort_as_half(0);
+            if (is_held) x = held[(size_t)(token - g.packed) * c.d + channel]; /* no branch: none waits for another */
+            if (!is_held) x = __ushort_as_half(fresh(token - g.length, channel));
+            return x;
         },
         to + (side ? c.value_offset : 0));
 }
 
 /* ---- rows ---- */
 
-/* Rows from .. end - 1 move down by `shift`, at least EIGHT of them: what a step writes, none before it still has to
- * read. */
+/* Rows from .. end - 1 move down by `shift`, so many at a time: what a step writes, none before it still has to read.
+ * A thread has MOVES pieces on their way. */
 __device__ static void move_rows(uint16_t *rows, uint32_t d, uint32_t from, uint32_t end, uint32_t shift)
 {
     uint32_t of_row = d / EIGHT;
-    for (; from < end; from += EIGHT) {
-        uint32_t n = least(EIGHT, end - from) * of_row;
-        for (uint32_t k = threadIdx.x; k < n; k += ROW_THREADS)
-            ((uint4 *)(rows + (size_t)(from - shift) * d))[k] = ((const uint4 *)(rows + (size_t)from * d))[k];
+    for (; from < end; from += shift) {
+        uint32_t n = least(shift, end - from) * of_row;
+        const uint4 *at = (const uint4 *)(rows + (size_t)from * d);
+        uint4 *to = (uint4 *)(rows + (size_t)(from - shift) * d);
+        for (uint32_t k = threadIdx.x; k < n; k += MOVES * ROW_THREADS) {
+            uint4 x[MOVES];
+#pragma unroll
+            for (uint32_t j = 0; j < MOVES; j++)
+                if (k + j * ROW_THREADS < n) x[j] = at[k + j * ROW_THREADS];
+#pragma unroll
+            for (uint32_t j = 0; j < MOVES; j++)
+                if (k + j * ROW_THREADS < n) to[k + j * ROW_THREADS] = x[j];
+        }
         __syncthreads();
     }
 }

@@ -40,7 +40,9 @@ __device__ inline void coder_read(const page_shape &s, const coder_work &w, cons
                                   uint32_t first)
 {
     __syncthreads();
-    each_value(t.n_rows, s.d, [&](uint32_t r, uint32_t i) { t.y[r * s.d + i] = clamp_fp16(rows(first + r, i)); });
+    each_value_from(
+        t.n_rows, s.d, [&](uint32_t r, uint32_t i) { return rows(first + r, i); },
+        [&](uint32_t r, uint32_t i, float x) { t.y[r * s.d + i] = clamp_fp16(x); });
     __syncthreads();
     for (uint32_t k = 0; k < s.n_transforms; k++) {
         coder_transform<MATRIX>(s, w, t, k);

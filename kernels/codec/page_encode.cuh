@@ -1,5 +1,5 @@
 /* page_encode.cuh - a thread block encodes a page of one head, some rows at a time in shared memory; whatever rows
- * come from, by a function rows(row, channel) that is a float. */
+ * come from, by a function rows(row, channel) that is a float or __half. */
 #ifndef KERNELS_CODEC_PAGE_ENCODE_CUH
 #define KERNELS_CODEC_PAGE_ENCODE_CUH
 #include "codec/coder.cuh"

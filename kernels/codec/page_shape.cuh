@@ -5,6 +5,7 @@
  * of 8, so that codes of a tile are whole bytes. */
 #ifndef KERNELS_CODEC_PAGE_SHAPE_CUH
 #define KERNELS_CODEC_PAGE_SHAPE_CUH
+#include <cuda_fp16.h>
 #include <stdint.h>
 #include "kvc/codec.h"
 #include "kvc/codec_list.h"
@@ -68,5 +69,36 @@ template <typename F> __device__ inline void each_value(uint32_t n, uint32_t d, 
 {
     for (uint32_t r = threadIdx.x / WARP; r < n; r += blockDim.x / WARP)
         for (uint32_t i = threadIdx.x % WARP; i < d; i += WARP) f(r, i);
+}
+
+__device__ inline float value_of(float x)
+{
+    return x;
+}
+__device__ inline float value_of(__half x)
+{
+    return __half2float(x);
+}
+
+/* The same for values from memory, read(row, channel) float or __half: eight are on their way before the first
+ * write(row, channel, value). */
+template <typename READ, typename WRITE>
+__device__ inline void each_value_from(uint32_t n, uint32_t d, READ read, WRITE write)
+{
+    uint32_t n_warps = blockDim.x / WARP;
+    for (uint32_t r = threadIdx.x / WARP; r < n; r += 4 * n_warps)
+        for (uint32_t i = threadIdx.x % WARP; i < d; i += 2 * WARP) {
+            decltype(read(r, i)) x[8];
+#pragma unroll
+            for (uint32_t k = 0; k < 8; k++) {
+                uint32_t row = r + k / 2 * n_warps, channel = i + k % 2 * WARP;
+                if (row < n && channel < d) x[k] = read(row, channel);
+            }
+#pragma unroll
+            for (uint32_t k = 0; k < 8; k++) {
+                uint32_t row = r + k / 2 * n_warps, channel = i + k % 2 * WARP;
+                if (row < n && channel < d) write(row, channel, value_of(x[k]));
+            }
+        }
 }
 #endif
