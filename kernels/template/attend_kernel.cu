@@ -16,8 +16,7 @@
 #define ATTEND_TOK STAGED_TOK
 #define ATTEND_CH STAGED_CH
 
-template <int SYMBOL, int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE>
-struct side_of;
+template <int SYMBOL, int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE> struct side_of;
 template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE>
 struct side_of<ATTEND_FP16, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE> {
     typedef staged_fp16<LATENT, ATTEND_PAGE, ATTEND_TILE> type;
@@ -43,8 +42,8 @@ struct attend_params {
     typedef side_of<ATTEND_KEY_SYMBOL, ATTEND_KEY_BITS, ATTEND_KEY_SCALE, ATTEND_KEY_SCALE_GROUP, ATTEND_KEY_LATENT,
                     ATTEND_KEY_DIMS, ATTEND_KEY_MOST, ATTEND_KEY_TABLE_BYTES>::type key_side;
     typedef side_of<ATTEND_VALUE_SYMBOL, ATTEND_VALUE_BITS, ATTEND_VALUE_SCALE, ATTEND_VALUE_SCALE_GROUP,
-                    ATTEND_VALUE_LATENT, ATTEND_VALUE_DIMS, ATTEND_VALUE_MOST,
-                    ATTEND_VALUE_TABLE_BYTES>::type value_side;
+                    ATTEND_VALUE_LATENT, ATTEND_VALUE_DIMS, ATTEND_VALUE_MOST, ATTEND_VALUE_TABLE_BYTES>::type
+        value_side;
 };
 
 static_assert(attend<attend_params>::SHARED_BYTES <= ATTEND_SHARED_BYTES, "more than codegen has counted");

@@ -187,7 +187,8 @@ static inline void rig_reference(const rig *r, const double *keys, const double 
     for (uint32_t t = first; t < n_seen; t++) sum += p[t] = exp(p[t] - most);
     for (uint32_t c = 0; c < d; c++) {
         out[c] = 0.0;
-        for (uint32_t t = first; t < n_seen; t++) out[c] += p[t] / sum * values[((size_t)t * heads + kv_head) * d + c];
+        for (uint32_t t = first; t < n_seen; t++)
+            out[c] += p[t] / sum * values[((size_t)t * heads + kv_head) * d + c];
     }
     free(p);
 }

@@ -1,10 +1,10 @@
 /* kvc_cuda.h - libkvc_cuda: the cache of kvc.h in the memory of a GPU, over device pointers and a stream.
  *
- * Shapes, order of rows, token policy and pages are those of kvc.h; pages have the same bytes. All memory is allocated
- * by kvc_cuda_cache_create(). Calls put work on the stream and return: what they change or compute is there when the
- * stream has come so far. Calls of one cache must be serialised by the caller, attend too (it has one scratch), and
- * must follow one another on the device: one stream, or streams that wait for each other. Every call works on the
- * cache's device, whichever is current, and leaves the current one as it was.
+ * Shapes, order of rows, token policy and pages are those of kvc.h; pages have the same bytes. All memory is
+ * allocated by kvc_cuda_cache_create(). Calls put work on the stream and return: what they change or compute is there
+ * when the stream has come so far. Calls of one cache must be serialised by the caller, attend too (it has one
+ * scratch), and must follow one another on the device: one stream, or streams that wait for each other. Every call
+ * works on the cache's device, whichever is current, and leaves the current one as it was.
  *
  * Graphs. append and attend may be captured and replayed: how long a sequence is stands in device memory and is
  * advanced there. While a stream is captured the host's own numbers (lengths, pages in use) stay as they are, since
