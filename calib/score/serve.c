@@ -6,7 +6,7 @@
  * first brought into the order of steps,
  *
  *     sequence 0: a0 a1 a2 a3
- *     sequence 1: b0 b1              ->  a0 b0 c0 | a1 b1 c1 | a2 c2 | a3          the longest first
+ *     sequence 1: b0 b1              ->  a0 c0 b0 | a1 c1 b1 | a2 c2 | a3          the longest first
  *     sequence 2: c0 c1 c2
  *
  * and outputs back. All of it is on the stream of the backend: nothing waits but for the layer's end, where the
@@ -17,7 +17,7 @@
 
 #include <stdlib.h>
 
-#define MOST_TOGETHER 64u /* sequences; with as many a GPU has no time left over */
+#define MOST_TOGETHER 64u /* sequences; a step of more takes longer */
 
 typedef struct served {
     backend *b;
