@@ -8,6 +8,7 @@
 #include "subject.h"
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 typedef struct evaluation {
@@ -70,23 +71,47 @@ static kvc_status copy_layers(kvc_layer **out, const kvc_config *config, kvc_err
     return *out ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u layers", n);
 }
 
-static kvc_status run_evaluation(evaluation *x, const settings *s, kvc_error *err)
+/* Attention is the backend's own. */
+static kvc_status run_backend(evaluation *x, const settings *s, kvc_error *err)
 {
     const kvc_config *config = x->image.config;
     kvc_layer *layers = NULL;
     size_t n_params = 0;
     const void *params = config ? kvc_config_parameters(config, &n_params) : NULL;
-    struct timespec begin, end;
     if (config) KVC_TRY(copy_layers(&layers, config, err));
-    console_units("tokens", (double)sequences_tokens(&x->tokens));
-    clock_gettime(CLOCK_MONOTONIC, &begin);
     kvc_status status =
         evaluate(x->subject.model, x->subject.backend, &x->tokens, config ? kvc_config_tokens(config) : NULL, layers,
                  params, n_params, s->memory, NULL, &x->result, console_job(), "eval", err);
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    x->seconds = (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
     free(layers);
     return status;
+}
+
+/* It is libkvc_cuda's. */
+static kvc_status run_served(evaluation *x, const settings *s, kvc_error *err)
+{
+    serving_need need = {0};
+    KVC_TRY(evaluate_served(x->subject.model, x->subject.backend, &x->tokens, x->image.config, s->kernels, s->memory,
+                            &x->result, &need, console_job(), "eval", err));
+    console_detail("libkvc_cuda: %u sequences at a time, %.1f MiB of the device for them", need.n_together,
+                   (double)need.memory.dev / (1 << 20));
+    return KVC_OK;
+}
+
+static kvc_status run_evaluation(evaluation *x, const settings *s, kvc_error *err)
+{
+    struct timespec begin, end;
+    console_units("tokens", (double)sequences_tokens(&x->tokens));
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    KVC_TRY((s->kernels ? run_served : run_backend)(x, s, err));
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    x->seconds = (double)(end.tv_sec - begin.tv_sec) + 1e-9 * (double)(end.tv_nsec - begin.tv_nsec);
+    return KVC_OK;
+}
+
+/* Whose attention was measured. */
+static const char *attention_of(const settings *s)
+{
+    return s->kernels ? "libkvc_cuda" : "backend";
 }
 
 /* What was not measured is null. */
@@ -99,13 +124,13 @@ static kvc_status report_json(const evaluation *x, const settings *s, kvc_error 
 {
     const eval_result *r = &x->result;
     const kvc_config *config = x->image.config;
-    json_t *o = json_pack("{s:I,s:f,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:s,s:f}", "tokens", (json_int_t)r->n_tokens,
+    json_t *o = json_pack("{s:I,s:f,s:o,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:s,s:s,s:f}", "tokens", (json_int_t)r->n_tokens,
                           "ppl_ref", r->ppl_ref, "ppl", measured(x, r->ppl), "kl_mean", measured(x, r->kl_mean),
                           "kl_stderr", measured(x, r->kl_stderr), "top1_agreement", measured(x, r->top1_agreement),
                           "bits_per_value", measured(x, config ? kvc_config_bits_per_value(config, s->context) : 0),
                           "bytes_per_token", measured(x, config ? kvc_config_bytes_per_token(config, s->context) : 0),
                           "seq_len", (json_int_t)s->seq_len, "context", (json_int_t)s->context, "device",
-                          x->subject.backend->name, "seconds", x->seconds);
+                          x->subject.backend->name, "attention", attention_of(s), "seconds", x->seconds);
     if (!o) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the result");
     json_dumpf(o, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
     printf("\n");
@@ -127,17 +152,29 @@ static void report_text(const evaluation *x, const settings *s)
         printf("bits per value        %.4f at %llu tokens (fp16: 16)\n",
                kvc_config_bits_per_value(config, s->context), (unsigned long long)s->context);
         printf("bytes per token       %.1f\n", kvc_config_bytes_per_token(config, s->context));
+        printf("attention             %s\n", attention_of(s));
     }
     printf("time                  %.1f s on %s\n", x->seconds, x->subject.backend->name);
+}
+
+static kvc_status check_kernels(const settings *s, kvc_error *err)
+{
+    if (!s->kernels) return KVC_OK;
+    if (!s->config) return kvc_fail(err, KVC_INVALID, "--kernels: say with --config whose kernels they are");
+    if (strncmp(s->device, "cuda", 4) == 0) return KVC_OK;
+    return kvc_fail(err, KVC_INVALID, "--kernels: libkvc_cuda needs --device cuda, not %s", s->device);
 }
 
 static kvc_status eval(evaluation *x, const settings *s, kvc_error *err)
 {
     if (!s->text) return kvc_fail(err, KVC_INVALID, "eval: say with --text what to score");
-    KVC_TRY(subject_open(&x->subject, s, (s->config || s->plan) && !s->dry_run, err));
+    KVC_TRY(check_kernels(s, err));
+    bool opens = s->kernels || !s->dry_run; /* a forecast looks into no configuration otherwise */
+    KVC_TRY(subject_open(&x->subject, s, (s->config || s->plan) && opens, err));
     KVC_TRY(read_text(x, s, err));
+    if (opens) KVC_TRY(read_config(x, s, err));
+    if (s->dry_run && s->kernels) return dry_run_served(s, &x->subject, &x->tokens, x->image.config, err);
     if (s->dry_run) return dry_run_eval(s, &x->subject, &x->tokens, s->config || s->plan, err);
-    KVC_TRY(read_config(x, s, err));
     KVC_TRY(run_evaluation(x, s, err));
     if (s->json) return report_json(x, s, err);
     report_text(x, s);

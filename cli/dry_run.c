@@ -62,6 +62,9 @@ static memory_need stream_of(const settings *s, const subject *subject, size_t n
     return stream_memory(&subject->model->config, subject->backend, n_tokens, longest, s->memory);
 }
 
+/* An append and an attend of libkvc_cuda, in one layer, of short sequences (docs/benchmarks.md: 9 and 27 us). */
+#define SERVE_SECONDS 40e-6
+
 /* With a compressed model: its stream, and exact and decoded pages of one sequence. */
 static memory_need eval_memory(const settings *s, const subject *subject, const sequence_set *tokens, size_t n_tokens,
                                bool compressed)
@@ -172,6 +175,19 @@ static void forecast_eval(forecast *f, const char *name, const settings *s, cons
               models * seconds_forward(&f->speeds, c, tokens, tokens->n) + seconds_logits(&f->speeds, c, n, models));
 }
 
+static void forecast_served(forecast *f, const settings *s, const subject *subject, const sequence_set *tokens,
+                            const serving_need *need)
+{
+    const model_config *c = &subject->model->config;
+    size_t n = sequences_tokens(tokens);
+    memory_need passes = eval_memory(s, subject, tokens, n, false);
+    raise_memory(f, subject,
+                 memory_sum(memory_sum(passes, stream_of(s, subject, n, sequences_longest(tokens))), need->memory));
+    add_stage(f, "eval", n,
+              2 * seconds_forward(&f->speeds, c, tokens, tokens->n) + seconds_logits(&f->speeds, c, n, 2));
+    add_stage(f, "serve", n, (double)need->n_steps * c->n_layers * SERVE_SECONDS);
+}
+
 /* What follows the profile. */
 static void forecast_plan(forecast *f, const settings *s, const subject *subject, const corpus *corpus)
 {
@@ -233,5 +249,16 @@ kvc_status dry_run_eval(const settings *s, const subject *subject, const sequenc
     forecast f = {.resident = resident_bytes(), .base = subject->backend->peak(subject->backend)};
     KVC_TRY(speeds_measure(&f.speeds, subject, NULL, NULL, err));
     forecast_eval(&f, "eval", s, subject, tokens, compressed);
+    return print_forecast(&f, s, subject, err);
+}
+
+kvc_status dry_run_served(const settings *s, const subject *subject, const sequence_set *tokens,
+                          const kvc_config *config, kvc_error *err)
+{
+    forecast f = {.resident = resident_bytes(), .base = subject->backend->peak(subject->backend)};
+    serving_need need;
+    KVC_TRY(serving_forecast(&need, &subject->model->config, subject->backend, tokens, config, s->kernels, err));
+    KVC_TRY(speeds_measure(&f.speeds, subject, NULL, NULL, err));
+    forecast_served(&f, s, subject, tokens, &need);
     return print_forecast(&f, s, subject, err);
 }

@@ -11,4 +11,7 @@ kvc_status dry_run_profile(const settings *s, const subject *subject, const corp
                            kvc_error *err);
 kvc_status dry_run_eval(const settings *s, const subject *subject, const sequence_set *tokens, bool compressed,
                         kvc_error *err);
+/* Of `eval --kernels`: kernels that do not serve the configuration are refused. */
+kvc_status dry_run_served(const settings *s, const subject *subject, const sequence_set *tokens,
+                          const kvc_config *config, kvc_error *err);
 #endif

@@ -120,8 +120,9 @@ const option_row option_table[] = {
      "time N sequences of so many tokens, like 16x32768; repeatable"},
     {"repeats", 0, "repeats", OPTION_COUNT, ROLE_NONE, 1, 1e6, "21", ON_BENCH, AT(repeats), "N",
      "times that each call is made; medians are printed"},
-    {"kernels", 0, "kernels", OPTION_TEXT, ROLE_NONE, 0, 0, NULL, ON_RUN | ON_COMPILE, AT(kernels), "DIR",
-     "also write the CUDA kernels that the configuration needs; what has no kernel yet is refused by name"},
+    {"kernels", 0, "kernels", OPTION_TEXT, ROLE_NONE, 0, 0, NULL, ON_RUN | ON_COMPILE | ON_EVAL, AT(kernels), "DIR",
+     "also write the CUDA kernels that the configuration needs; what has no kernel yet is refused by name; eval: "
+     "attention is that of libkvc_cuda with these kernels of --config"},
     {"arch", 0, "arch", OPTION_CHOICE, ROLE_NONE, 0, 0, "sm_90", ON_RUN | ON_COMPILE, AT(arch),
      "sm_80|sm_86|sm_87|sm_89|sm_90|sm_100|sm_103|sm_120", "GPU that --kernels are for; later ones can run them too"},
     {"softcap", 0, "softcap", OPTION_FLAG, ROLE_NONE, 0, 0, NULL, ON_COMPILE, AT(softcap), NULL,

@@ -4,6 +4,7 @@
 #include "cpu_internal.h"
 #include "cuda_open.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <stdio.h>
 
@@ -79,6 +80,14 @@ static const backend cuda_table = {
     .lloyd = cuda_lloyd,
     .eigen = cuda_eigen,
 };
+
+void cuda_stream_of(const backend *b, int *device, cudaStream_t *stream)
+{
+    const cuda_state *s = b->state;
+    assert(b->close == cuda_close);
+    *device = s->device;
+    *stream = s->compute;
+}
 
 static kvc_status find_device(int ordinal, kvc_error *err)
 {

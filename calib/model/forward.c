@@ -51,8 +51,7 @@ static kvc_status load_angles(pass *p, size_t n, kvc_error *err)
 static kvc_status pass_new(pass *p, kvc_error *err)
 {
     size_t longest = sequences_longest(p->tokens),
-           together = min_size(batch_rows(p->b, &p->m->config), sequences_tokens(p->tokens));
-    size_t most = together > longest ? together : longest;
+           most = model_rows_together(&p->m->config, p->b, sequences_tokens(p->tokens), longest);
     bool on_device = hidden_device(p->hidden, 0), in_file = !on_device && !hidden_rows(p->hidden, 0);
     p->stage = malloc(STAGE_FLOATS * sizeof *p->stage);
     if (in_file) p->rows = malloc((most * p->m->config.hidden + 1) * sizeof *p->rows);
@@ -134,17 +133,17 @@ static kvc_status attend_exact(const layer_view *view, kvc_error *err)
     return view->backend->attention(view->backend, &args, err);
 }
 
-/* A sequence whose rows are [at, at + n) of the arena. */
-static kvc_status run_sequence(pass *p, uint32_t layer, size_t sequence, size_t at, kvc_error *err)
+/* Of rows [at, at + n_tokens) of the arena, which are `sequence` or begin with it. */
+static layer_view view_of(const pass *p, uint32_t layer, size_t sequence, size_t at, size_t n_tokens)
 {
     const model_config *c = &p->m->config;
     const layer_arena *s = &p->arena;
-    const layer_view view = {
+    return (layer_view){
         .backend = p->b,
         .config = c,
         .layer = layer,
         .sequence = sequence,
-        .n_tokens = p->tokens->first[sequence + 1] - p->tokens->first[sequence],
+        .n_tokens = n_tokens,
         .q = s->q + at * query_width(c),
         .k = s->k + at * kv_width(c),
         .v = s->v + at * kv_width(c),
@@ -152,9 +151,17 @@ static kvc_status run_sequence(pass *p, uint32_t layer, size_t sequence, size_t 
         .residual = s->x + at * c->hidden,
         .out = s->out + at * query_width(c),
     };
+}
+
+/* A sequence whose rows begin at row `at` of the arena. */
+static kvc_status run_sequence(pass *p, uint32_t layer, size_t sequence, size_t at, kvc_error *err)
+{
+    const layer_view view =
+        view_of(p, layer, sequence, at, p->tokens->first[sequence + 1] - p->tokens->first[sequence]);
     const forward_hooks *hooks = p->hooks;
-    KVC_TRY(layer_rotate(p->m, p->b, s, at, view.n_tokens, err));
+    KVC_TRY(layer_rotate(p->m, p->b, &p->arena, at, view.n_tokens, err));
     if (hooks && hooks->observe) KVC_TRY(hooks->observe(hooks->context, &view, err));
+    if (hooks && hooks->attention_together) return KVC_OK;
     return hooks && hooks->attention ? hooks->attention(hooks->context, &view, err) : attend_exact(&view, err);
 }
 
@@ -170,9 +177,12 @@ static size_t group_end(const pass *p, size_t begin)
 static kvc_status run_group(pass *p, uint32_t layer, size_t begin, size_t end, kvc_error *err)
 {
     size_t first = p->tokens->first[begin], n = p->tokens->first[end] - first;
+    const forward_hooks *hooks = p->hooks;
     KVC_TRY(load_stream(p, first, n, err));
+    const layer_view all = view_of(p, layer, begin, 0, n);
     KVC_TRY(layer_project(p->m, p->b, p->weights, &p->arena, n, err));
     for (size_t i = begin; i < end; i++) KVC_TRY(run_sequence(p, layer, i, p->tokens->first[i] - first, err));
+    if (hooks && hooks->attention_together) KVC_TRY(hooks->attention_together(hooks->context, &all, err));
     KVC_TRY(layer_finish(p->m, p->b, p->weights, &p->arena, n, err));
     return store_stream(p, layer, first, n, err);
 }

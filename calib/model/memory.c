@@ -6,8 +6,7 @@
 /* Packed operands of OpenBLAS and tiles of attention, per thread; measured. */
 #define THREAD_BYTES ((uint64_t)2 << 20)
 
-/* Sequences that go through a layer together. */
-static size_t tokens_together(const backend *b, const model_config *c, size_t n_tokens, size_t longest)
+size_t model_rows_together(const model_config *c, const backend *b, size_t n_tokens, size_t longest)
 {
     size_t together = min_size(batch_rows(b, c), n_tokens);
     return together > longest ? together : longest;
@@ -23,7 +22,7 @@ static memory_need pass_bytes(const model_config *c, const backend *b, size_t ro
                               bool own_x)
 {
     const arch *a = arch_find(c->architecture);
-    size_t together = tokens_together(b, c, n_tokens, longest);
+    size_t together = model_rows_together(c, b, n_tokens, longest);
     uint64_t layer = a ? layer_weights_bytes(c, a, b->weight_bytes) : 0;
     return (memory_need){
         .host = sizeof(float) * (uint64_t)STAGE_FLOATS,
@@ -57,7 +56,7 @@ memory_need stream_memory(const model_config *c, backend *b, size_t n_tokens, si
 /* On a device the weights stay while logits are compared; in host memory they do not. */
 memory_need model_memory(const model_config *c, backend *b, size_t n_tokens, size_t longest, uint64_t memory_limit)
 {
-    size_t room = b->room(b), together = tokens_together(b, c, n_tokens, longest), query = query_width(c);
+    size_t room = b->room(b), together = model_rows_together(c, b, n_tokens, longest), query = query_width(c);
     memory_need stream = stream_memory(c, b, n_tokens, longest, memory_limit);
     memory_need pass = pass_bytes(c, b, room, n_tokens, longest, stream.dev == 0);
     memory_need compare = compare_bytes(c, b, room, n_tokens);

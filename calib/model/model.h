@@ -38,6 +38,8 @@ kvc_status hidden_write(hidden_states *h, size_t first, size_t n, const float *s
 kvc_status hidden_gather(hidden_states *to, hidden_states *from, const size_t *rows, size_t n, kvc_error *err);
 /* Rows [first, first + n) of `to` become the first n of `from`. */
 kvc_status hidden_copy(hidden_states *to, size_t first, hidden_states *from, size_t n, kvc_error *err);
+/* Tokens that model_layers() takes through a layer together, at most: whole sequences, one at least. */
+size_t model_rows_together(const model_config *c, const backend *b, size_t n_tokens, size_t longest);
 /* Copies of a text of `length` tokens that model_layers() is better given at a time: 1 where it makes no difference.
  */
 size_t model_together(const model_config *c, const backend *b, size_t length);
@@ -58,6 +60,9 @@ typedef struct layer_view {
 typedef struct forward_hooks {
     /* Replaces exact attention where set: must fill view->out. */
     kvc_status (*attention)(void *context, const layer_view *view, kvc_error *err);
+    /* Or that of all sequences that go through the layer together: `sequence` is the first of them, and their rows
+     * follow one another, n_tokens in all. */
+    kvc_status (*attention_together)(void *context, const layer_view *view, kvc_error *err);
     /* Looks at the layer's inputs (called before attention). */
     kvc_status (*observe)(void *context, const layer_view *view, kvc_error *err);
     /* After all sequences of a layer; `hidden` now holds the input of layer + 1. */

@@ -7,6 +7,7 @@
  * layers. Cost: one forward pass per model plus two logit products per scored position; memory: two residual streams
  * and five buffers of one sequence. */
 #include "compressed_layers.h"
+#include "evaluate.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -81,46 +82,58 @@ static kvc_status run_pass(hidden_states **out, model *m, backend *b, const sequ
     return model_layers(m, b, tokens, *out, 0, m->config.n_layers, hooks, job, stage, err);
 }
 
+kvc_status evaluate_check(const sequence_set *tokens, const kvc_token_policy *policy, kvc_error *err)
+{
+    size_t longest = sequences_longest(tokens);
+    if (sequences_tokens(tokens) == tokens->n)
+        return kvc_fail(err, KVC_INPUT, "the text has no position to score: it needs at least 2 tokens");
+    if (!policy || kvc_tokens_compressed(policy, longest)) return KVC_OK;
+    return kvc_fail(
+        err, KVC_INPUT,
+        "the longest sequence has %zu tokens, fewer than sinks + window + page = %u: nothing would be compressed",
+        longest, policy->sinks + policy->window + policy->page);
+}
+
+kvc_status evaluate_passes(model *m, backend *b, const sequence_set *tokens, const forward_hooks *hooks,
+                           uint64_t memory_limit, hidden_states *ref, eval_result *out, eval_result *files,
+                           const job *job, const char *stage, kvc_error *err)
+{
+    size_t n_rows = sequences_tokens(tokens) - tokens->n;
+    hidden_states *own_ref = NULL, *cfg = NULL;
+    logit_row *rows = malloc(n_rows * sizeof *rows);
+    kvc_status status = KVC_OK;
+    if (!rows) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu scored positions", n_rows);
+    if (!ref) {
+        if ((status = run_pass(&own_ref, m, b, tokens, NULL, memory_limit, job, stage, err))) goto done;
+        ref = own_ref;
+    }
+    if (hooks && (status = run_pass(&cfg, m, b, tokens, hooks, memory_limit, job, stage, err))) goto done;
+    if ((status = model_compare(m, b, tokens, ref, cfg ? cfg : ref, rows, job, err))) goto done;
+    *out = summarise(tokens, ALL_FILES, rows, hooks != NULL);
+    for (uint32_t i = 0; files && i < sequences_files(tokens); i++)
+        files[i] = summarise(tokens, i, rows, hooks != NULL);
+done:
+    hidden_free(own_ref);
+    hidden_free(cfg);
+    free(rows);
+    return status;
+}
+
 kvc_status evaluate_files(model *m, backend *b, const sequence_set *tokens, const kvc_token_policy *policy,
                           const kvc_layer *layers, const void *params, size_t params_bytes, uint64_t memory_limit,
                           hidden_states *ref, eval_result *out, eval_result *files, const job *job, const char *stage,
                           kvc_error *err)
 {
-    size_t n_rows = sequences_tokens(tokens) - tokens->n;
     compressed_layers compressed = {0};
-    forward_hooks hooks = {.attention = attend, .context = &compressed};
-    plan_ref plan = {layers, params, params_bytes};
-    hidden_states *own_ref = NULL, *cfg = NULL;
-    logit_row *rows = NULL;
-    kvc_status status = KVC_OK;
-    if (n_rows == 0) return kvc_fail(err, KVC_INPUT, "the text has no position to score: it needs at least 2 tokens");
-    if (layers && kvc_tokens_compressed(policy, sequences_longest(tokens)) == 0)
-        return kvc_fail(
-            err, KVC_INPUT,
-            "the longest sequence has %zu tokens, fewer than sinks + window + page = %u: nothing would be compressed",
-            sequences_longest(tokens), policy->sinks + policy->window + policy->page);
-    if (!(rows = malloc(n_rows * sizeof *rows))) {
-        status = kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu scored positions", n_rows);
-        goto done;
-    }
-    if (!ref) {
-        if ((status = run_pass(&own_ref, m, b, tokens, NULL, memory_limit, job, stage, err))) goto done;
-        ref = own_ref;
-    }
-    if (layers) {
-        if ((status = compressed_layers_new(&compressed, m, b, policy, sequences_longest(tokens), err))) goto done;
-        if ((status = compressed_layers_bind(&compressed, &plan, compressed.sides, err))) goto done;
-        if ((status = run_pass(&cfg, m, b, tokens, &hooks, memory_limit, job, stage, err))) goto done;
-    }
-    if ((status = model_compare(m, b, tokens, ref, cfg ? cfg : ref, rows, job, err))) goto done;
-    *out = summarise(tokens, ALL_FILES, rows, layers != NULL);
-    for (uint32_t i = 0; files && i < sequences_files(tokens); i++)
-        files[i] = summarise(tokens, i, rows, layers != NULL);
-done:
+    const forward_hooks hooks = {.attention = attend, .context = &compressed};
+    const plan_ref plan = {layers, params, params_bytes};
+    KVC_TRY(evaluate_check(tokens, layers ? policy : NULL, err));
+    if (!layers) return evaluate_passes(m, b, tokens, NULL, memory_limit, ref, out, files, job, stage, err);
+    kvc_status status = compressed_layers_new(&compressed, m, b, policy, sequences_longest(tokens), err);
+    if (status == KVC_OK) status = compressed_layers_bind(&compressed, &plan, compressed.sides, err);
+    if (status == KVC_OK)
+        status = evaluate_passes(m, b, tokens, &hooks, memory_limit, ref, out, files, job, stage, err);
     compressed_layers_free(&compressed);
-    hidden_free(own_ref);
-    hidden_free(cfg);
-    free(rows);
     return status;
 }
 

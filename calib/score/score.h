@@ -69,6 +69,24 @@ kvc_status evaluate_files(model *m, backend *b, const sequence_set *tokens, cons
 kvc_status evaluate_exact(hidden_states **out, model *m, backend *b, const sequence_set *tokens,
                           uint64_t memory_limit, const job *job, const char *stage, kvc_error *err);
 
+/* What serving a text takes beside the passes. */
+typedef struct serving_need {
+    memory_need memory;
+    uint32_t n_together; /* sequences at a time */
+    uint64_t n_steps;    /* of a layer: an append and an attend of up to n_together tokens */
+} serving_need;
+
+/* evaluate() with the attention of libkvc_cuda, as a server runs it: in each layer a token's keys and values are
+ * appended to the cache, then its query attends, token after token, sequences side by side as far as memory goes. b
+ * is a GPU; `kernels` the folder that `kvcalib compile --kernels` wrote for the configuration. KVC_INVALID: this
+ * build has no libkvc_cuda. KVC_MISMATCH: kernels of another configuration or version. need: written. */
+kvc_status evaluate_served(model *m, backend *b, const sequence_set *tokens, const kvc_config *config,
+                           const char *kernels, uint64_t memory_limit, eval_result *out, serving_need *need,
+                           const job *job, const char *stage, kvc_error *err);
+/* The need alone; loads the kernels and makes the cache to find out. */
+kvc_status serving_forecast(serving_need *out, const model_config *c, backend *b, const sequence_set *tokens,
+                            const kvc_config *config, const char *kernels, kvc_error *err);
+
 /* Isolated global losses: what one changed item (a layer's keys or values) costs, everything else as in a base plan.
  * The streams that enter each layer under the base plan are kept, so that only the changed layer and later ones are
  * computed. */

@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(TESTS, "spec"))
 from xxh3 import xxh3_64  # noqa: E402
 
 EVAL_KEYS = {"tokens", "ppl_ref", "ppl", "kl_mean", "kl_stderr", "top1_agreement", "bits_per_value", "bytes_per_token",
-             "seq_len", "context", "device", "seconds"}
+             "seq_len", "context", "device", "attention", "seconds"}
 HAND_PLAN = """tokens: {sinks: 4, window: 64, page: 64}
 default: {key: int4.ch32, value: int4.tok}
 layers:

@@ -53,6 +53,8 @@ class Usage(Cli):
         self.fails(2, "bench", says="--config")
         self.fails(2, "bench", "cfg.bin", says=["too many", "--config"])
         self.fails(2, "eval", "model", "--text", "a.txt", "--config", "c", "--plan", "p", says="--plan")
+        self.fails(2, "eval", "model", "--text", "a.txt", "--device", "cuda", "--kernels", "k", says=["--kernels", "--config"])
+        self.fails(2, "eval", "model", "--text", "a.txt", "--config", "c", "--kernels", "k", says=["--kernels", "--device cuda"])
 
     def test_wrong_values(self):
         for option, value in [("--bits", "x"), ("--bits", "0"), ("--bits", "nan"), ("--max-loss", "-1%"), ("--max-loss", "1%%"),

@@ -13,7 +13,7 @@
 static size_t device_bytes(void)
 {
     const char *text = getenv("FAKE_DEVICE_GIB");
-    return (text ? strtoul(text, NULL, 10) : 4) << 30;
+    return (size_t)((text ? strtod(text, NULL) : 4) * (1 << 30));
 }
 static const size_t DEVICE_BYTES = device_bytes();
 
@@ -67,7 +67,9 @@ const char *CUDARTAPI cudaGetErrorString(cudaError_t status)
 
 cudaError_t CUDARTAPI cudaGetLastError(void)
 {
-    return cudaSuccess;
+    cudaError_t status = emulate_last;
+    emulate_last = cudaSuccess;
+    return status;
 }
 
 cudaError_t CUDARTAPI cudaGetDeviceCount(int *n)
@@ -89,13 +91,12 @@ cudaError_t CUDARTAPI cudaSetDevice(int device)
 
 cudaError_t CUDARTAPI cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
 {
-    if (attribute != cudaDevAttrMaxSharedMemoryPerBlockOptin) return cudaErrorInvalidValue;
-    *value = 227 << 10;
-    return cudaSuccess;
-}
-
-cudaError_t CUDARTAPI cudaFuncGetAttributes(struct cudaFuncAttributes *, const void *)
-{
+    if (attribute == cudaDevAttrMaxSharedMemoryPerBlockOptin)
+        *value = 227 << 10;
+    else if (attribute == cudaDevAttrMultiProcessorCount)
+        *value = EMULATED_MULTIPROCESSORS;
+    else
+        return cudaErrorInvalidValue;
     return cudaSuccess;
 }
 
@@ -201,6 +202,35 @@ cudaError_t CUDARTAPI cudaStreamWaitEvent(cudaStream_t, cudaEvent_t event, unsig
 cudaError_t CUDARTAPI cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t stream)
 {
     fake_enqueue(stream, [=] { memmove(to, from, bytes); });
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width,
+                                        size_t height, cudaMemcpyKind, cudaStream_t stream)
+{
+    fake_enqueue(stream, [=] {
+        for (size_t i = 0; i < height; i++)
+            memmove((char *)to + i * to_pitch, (const char *)from + i * from_pitch, width);
+    });
+    return cudaSuccess;
+}
+
+/* Without a stream: nothing else waits for these, nor do they. */
+cudaError_t CUDARTAPI cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind)
+{
+    memmove(to, from, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaMemset(void *to, int value, size_t bytes)
+{
+    memset(to, value, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus *status)
+{
+    *status = cudaStreamCaptureStatusNone;
     return cudaSuccess;
 }
 
