@@ -174,6 +174,11 @@ static void given_start(const kmeans_options *o, const kmeans_points *points, pa
 
 /* ---- a table ---- */
 
+bool kmeans_is_exact(uint32_t k, uint32_t dims)
+{
+    return dims == 1 && k <= KMEANS_LINE_MAX;
+}
+
 struct kmeans_task {
     kmeans_options o;
     float *few;                 /* [k][dims] where there are no more distinct points than centroids, else NULL */
@@ -197,7 +202,7 @@ static kvc_status start(kmeans_task *t, uint32_t restart, kvc_error *err)
 static kvc_status begin_many(kmeans_task *t, size_t n, const float *x, const float *w, size_t n_used, kvc_error *err)
 {
     KVC_TRY(pack(t->o.dims, n, x, w, n_used, &t->points, err));
-    t->done = t->o.dims == 1 && t->o.k <= KMEANS_LINE_MAX;
+    t->done = kmeans_is_exact(t->o.k, t->o.dims);
     t->least = INFINITY;
     t->n_restarts = t->done || t->o.restarts == 0 ? 1 : t->o.restarts;
     t->restarts = calloc(t->n_restarts, sizeof *t->restarts);

@@ -2,7 +2,8 @@
  *
  * A trial is a fit to a quarter of the points in half of the iterations. The fit in full starts from the trial's
  * centroids and makes the other half: beside a k-means++ start and all iterations over all points, and trials on top
- * of them, that takes half of the time and loses nothing (tests/bench/bench_fit.c).
+ * of them, that takes half of the time and loses nothing (tests/bench/bench_fit.c). In one dimension, where k-means
+ * is exact and as long over a quarter of the points, the trial is the fit.
  *
  * The tables of all candidates go together, first all trials and then all fits; on a device through a queue
  * (table_queue.h). */
@@ -234,15 +235,27 @@ static uint32_t half(uint32_t iterations)
     return (iterations + 1) / 2;
 }
 
+static float *trial_centroids(const table_fit *t, const table_way *way, uint32_t job)
+{
+    return way->centroids + (t->jobs[job].table - t->tables);
+}
+
+static bool is_exact(const table_fit *t, uint32_t job)
+{
+    return kmeans_is_exact(1u << t->coder->codec.bits, t->jobs[job].dims);
+}
+
 static table_task trial_of(const table_fit *t, table_way *way, uint32_t job)
 {
-    return (table_task){.t = t,
-                        .way = way,
-                        .job = job,
-                        .most = t->options.table_rows / TRIAL_SHARE,
-                        .options = {.restarts = 1, .iterations = half(t->options.iterations)},
-                        .centroids = way->centroids + (t->jobs[job].table - t->tables),
-                        .loss = &way->loss[job]};
+    bool whole = is_exact(t, job);
+    return (table_task){
+        .t = t,
+        .way = way,
+        .job = job,
+        .most = whole ? t->options.table_rows : t->options.table_rows / TRIAL_SHARE,
+        .options = {.restarts = 1, .iterations = whole ? t->options.iterations : half(t->options.iterations)},
+        .centroids = trial_centroids(t, way, job),
+        .loss = &way->loss[job]};
 }
 
 /* In full, from the trial's table where there was one. */
@@ -254,7 +267,7 @@ static table_task fit_of(const table_fit *t, const table_way *way, uint32_t job)
                        .most = t->options.table_rows,
                        .options = {.restarts = t->options.restarts, .iterations = t->options.iterations}};
     if (!way->centroids) return task;
-    task.options.start = way->centroids + (t->jobs[job].table - t->tables);
+    task.options.start = trial_centroids(t, way, job);
     if (task.options.restarts <= 1) task.options.iterations = half(task.options.iterations);
     return task;
 }
@@ -284,7 +297,14 @@ static kvc_status run_fits(const table_fit *fits, const choice *choices, uint32_
 {
     uint32_t n_tasks = 0;
     for (uint32_t i = 0; i < n; i++)
-        for (uint32_t job = 0; job < fits[i].n_jobs; job++) tasks[n_tasks++] = fit_of(&fits[i], choices[i].best, job);
+        for (uint32_t job = 0; job < fits[i].n_jobs; job++) {
+            const table_way *way = choices[i].best;
+            if (way->centroids && is_exact(&fits[i], job))
+                kvc_rows_to_fp16(trial_centroids(&fits[i], way, job), (size_t)1 << fits[i].coder->codec.bits,
+                                 fits[i].jobs[job].table);
+            else
+                tasks[n_tasks++] = fit_of(&fits[i], way, job);
+        }
     return run_tasks(tasks, n_tasks, err);
 }
 
