@@ -36,31 +36,52 @@ static void *need(size_t bytes)
     return memory;
 }
 
+/* Both caches of p->cfg. */
+static void create(cache_pair *p, const char *kernels, int device, uint64_t max_tokens, uint32_t end_head)
+{
+    kvc_error err;
+    const kvc_model_info *m = kvc_config_model(p->cfg);
+    kvc_cache_options options = {sizeof options, MOST_SEQUENCES, max_tokens, NULL};
+    kvc_cuda_cache_options cuda = {sizeof cuda, device,  MOST_SEQUENCES, 16 * MOST_SEQUENCES,
+                                   max_tokens,  kernels, p->first_head,  end_head};
+    p->n_layers = m->n_layers;
+    p->row_values = m->n_kv_heads * m->head_dim;
+    p->query_values = m->n_query_heads * m->head_dim;
+    pair_must(p, kvc_cache_create(&p->cpu, p->cfg, &options, &err), "create", &err);
+    pair_must(p, kvc_cuda_cache_create(&p->gpu, p->cfg, &cuda, &err), "create on the device", &err);
+    pair_must_cuda(p, cudaSetDevice(device), "device");
+    pair_must_cuda(p, cudaStreamCreate(&p->stream), "stream");
+}
+
+static cache_pair pair_of(const char *name, uint32_t first_head)
+{
+    return (cache_pair){
+        .name = name, .step = "open", .random = 12345, .n_sequences = MOST_SEQUENCES, .first_head = first_head};
+}
+
 void pair_open(cache_pair *p, const char *folder, const char *name, int device, uint64_t max_tokens,
                uint32_t first_head, uint32_t end_head)
 {
     kvc_error err;
     char path[4200];
-    *p = (cache_pair){
-        .name = name, .step = "open", .random = 12345, .n_sequences = MOST_SEQUENCES, .first_head = first_head};
+    *p = pair_of(name, first_head);
     const cache_case *c = cache_case_find(name);
     p->options =
         (kvc_attend_options){.size = sizeof p->options, .sliding_window = c->sliding_window, .softcap = c->softcap};
     snprintf(p->folder, sizeof p->folder, "%s/%s", folder, name);
     snprintf(path, sizeof path, "%s/cfg.bin", p->folder);
     pair_must(p, kvc_config_open(&p->cfg, path, &err), "cfg.bin", &err);
-    const kvc_model_info *m = kvc_config_model(p->cfg);
-    p->n_layers = m->n_layers;
-    p->row_values = m->n_kv_heads * m->head_dim;
-    p->query_values = m->n_query_heads * m->head_dim;
-    kvc_cache_options options = {sizeof options, MOST_SEQUENCES, max_tokens, NULL};
-    pair_must(p, kvc_cache_create(&p->cpu, p->cfg, &options, &err), "create", &err);
     snprintf(path, sizeof path, "%s/kernels", p->folder);
-    kvc_cuda_cache_options cuda = {sizeof cuda, device, MOST_SEQUENCES, 16 * MOST_SEQUENCES,
-                                   max_tokens,  path,   first_head,     end_head};
-    pair_must(p, kvc_cuda_cache_create(&p->gpu, p->cfg, &cuda, &err), "create on the device", &err);
-    pair_must_cuda(p, cudaSetDevice(device), "device");
-    pair_must_cuda(p, cudaStreamCreate(&p->stream), "stream");
+    create(p, path, device, max_tokens, end_head);
+}
+
+void pair_open_memory(cache_pair *p, const void *image, size_t n, const char *name, int device, uint64_t max_tokens,
+                      uint32_t first_head, uint32_t end_head)
+{
+    kvc_error err;
+    *p = pair_of(name, first_head);
+    pair_must(p, kvc_config_open_memory(&p->cfg, image, n, &err), "configuration", &err);
+    create(p, NULL, device, max_tokens, end_head);
 }
 
 void pair_close(cache_pair *p)

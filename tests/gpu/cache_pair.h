@@ -25,6 +25,9 @@ typedef struct cache_pair {
  * 0. Ends the program where that fails. */
 void pair_open(cache_pair *p, const char *folder, const char *name, int device, uint64_t max_tokens,
                uint32_t first_head, uint32_t end_head);
+/* The same of a configuration in memory, without kernels. */
+void pair_open_memory(cache_pair *p, const void *image, size_t n, const char *name, int device, uint64_t max_tokens,
+                      uint32_t first_head, uint32_t end_head);
 void pair_close(cache_pair *p);
 uint32_t pair_random(cache_pair *p, uint32_t n); /* 0 .. n - 1 */
 void pair_fail(cache_pair *p, const char *what, double number);

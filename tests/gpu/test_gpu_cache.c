@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "cache_pair.h"
+#include "case_config.h"
 
 static int device; /* not the first one, where there are several */
 
@@ -510,6 +511,36 @@ static uint32_t test_heads(const char *folder, const char *name, int n_steps)
     return p.failures;
 }
 
+/* Pages of two of three heads, whatever constants look like. */
+static uint32_t test_constants(void)
+{
+    static const case_config config = {3,
+                                       1,
+                                       64,
+                                       {4, 16, 16},
+                                       4,
+                                       4,
+                                       {{"vq4x8.static", "vq2x8.head+klt"},
+                                        {"lut3.static", "lut4.head+smooth"},
+                                        {"vq[4*8,1*16]x6", "seg[8,4,2,1,0,0,0,0].static+klt"},
+                                        {"int4.ch16+perm", "vq[4*1,10*2,10*4]x3.static+rot"}}};
+    uint32_t sequences[MOST_SEQUENCES], n_tokens[MOST_SEQUENCES];
+    size_t n;
+    void *image = case_config_image(&config, &n);
+    cache_pair p;
+    pair_open_memory(&p, image, n, "constants", device, 2000, 1, 3);
+    p.step = "append";
+    for (int i = 0; i < 8; i++) {
+        kvc_batch batch = random_batch(&p, sequences, n_tokens);
+        pair_append(&p, &batch, KVC_F32);
+    }
+    pair_compare(&p);
+    printf("constants, two of three KV heads: %u failures\n", p.failures);
+    pair_close(&p);
+    free(image);
+    return p.failures;
+}
+
 int main(int argc, char **argv)
 {
     char self[4000] = "", folder[4096];
@@ -527,6 +558,6 @@ int main(int argc, char **argv)
         if (argc < 3 || strcmp(argv[2], cases[i]) == 0)
             n_failures += test_case(argc > 1 ? argv[1] : folder, cases[i], n_steps);
     if (argc < 3 || strcmp(argv[2], "mixed") == 0)
-        n_failures += test_heads(argc > 1 ? argv[1] : folder, "mixed", n_steps);
+        n_failures += test_heads(argc > 1 ? argv[1] : folder, "mixed", n_steps) + test_constants();
     return n_failures != 0;
 }
