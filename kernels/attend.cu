@@ -44,8 +44,8 @@ static cudaError_t launch_image(const attend_kernel *k, attend_layer l, attend_b
                                 cudaStream_t stream)
 {
     void *arguments[] = {&l, &b, &w};
-    return cudaLaunchKernel(k->kernel, dim3(k->n_blocks), dim3(k->info.warps * 32), arguments, k->info.shared_bytes,
-                            stream);
+    return cudaLaunchKernel(k->kernel, dim3(k->n_blocks), dim3(k->info.warps * 32), arguments,
+                            k->info.shared_bytes, stream);
 }
 
 extern "C" cudaError_t kernel_attend(const attend_kernel *k, const attend_layer *layer, const attend_batch *batch,
@@ -78,8 +78,8 @@ extern "C" size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads
     size_t most = 0;
     for (uint32_t q = 1; q <= ATTEND_MOST_QUERIES && q <= max_queries; q++) {
         uint32_t n = max_queries / q < n_sequences ? max_queries / q : n_sequences;
-        attend_columns c = columns_of(q, k->group, k->info.columns, k->info.warps);
-        size_t own = results_of(n_heads, n, k->n_blocks, k->info.warps, c.tiles);
+        attend_roles roles(n_heads, n, k->n_blocks, k->info.warps, share_of(q * k->group, k->info.columns));
+        size_t own = roles.n_results();
         most = own > most ? own : most;
     }
     return most * k->info.columns * result_floats(k->d, latent);

@@ -226,7 +226,8 @@ template <typename P> struct attend {
         at.copies.reuse();
     }
 
-    /* fp16 rows are read where they are; rows behind the last one are read as that one, and not seen. */
+    /* fp16 rows are read where they are, all of a unit at once; rows behind the last one are read as that one, and
+     * not seen. */
     __device__ static void run_exact(workplace &at, const attend_layer &l, const attend_batch &b,
                                      const attend_work &w, const attend_run &run)
     {
@@ -242,16 +243,22 @@ template <typename P> struct attend {
         int n_exact = (int)(run.n_tokens - run.n_packed);
         for (uint32_t unit = run.begin; unit < run.end; unit++) {
             int row = (int)unit * EXACT_TOKENS, last = n_exact - 1;
+            int tokens[4] = {min(row + 2 * t, last), min(row + 2 * t + 1, last), min(row + 2 * t + 8, last),
+                             min(row + 2 * t + 9, last)};
+            uint32_t keys[2][exact_keys::PAIRS];
+            typename exact_values::operands v;
             attend_scores<P, 2> p;
+#pragma unroll
             for (int i = 0; i < 2; i++)
-                exact_keys::products(key_rows, NULL, min(row + i * 8 + g, last), q.pairs, lane, p.x[i]);
+                exact_side::keys::load(key_rows, NULL, min(row + i * 8 + g, last), lane, keys[i]);
+            v.load(value_rows, NULL, tokens, lane);
+#pragma unroll
+            for (int i = 0; i < 2; i++) exact_keys::products(keys[i], q.pairs, p.x[i]);
             q.finish(p);
             cap(p, b);
             hide_exact(p.x, row, l.sinks, run, n_exact, lane);
             s.weigh(p, lane);
-            int tokens[4] = {min(row + 2 * t, last), min(row + 2 * t + 1, last), min(row + 2 * t + 8, last),
-                             min(row + 2 * t + 9, last)};
-            exact_values::accumulate(s, value_rows, NULL, tokens, p.x, {}, lane);
+            exact_values::accumulate(s, v, p.x, {});
         }
         exact_values::leave(s, none, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES),
                             present(run, b), lane);
@@ -265,9 +272,8 @@ template <typename P> struct attend {
         attend_columns columns;
         uint32_t part, first; /* first is columns.tiles where there is nothing for the warp */
 
-        __device__ __forceinline__ role(const attend_batch &b, uint32_t warp)
+        __device__ __forceinline__ role(const attend_columns &c, uint32_t warp) : columns(c)
         {
-            columns = columns_of(b.n_queries, P::GROUP, P::COLUMNS, P::WARPS);
             part = warp % columns.parts, first = warp / columns.parts;
             if (first >= columns.together) first = columns.tiles;
         }
@@ -275,36 +281,40 @@ template <typename P> struct attend {
 
     /* The run at `begin` of the list, with a tile of columns; number: of the part in the grid. */
     __device__ static __forceinline__ attend_run take_run(const attend_layer &l, const attend_batch &b,
-                                                          const attend_work &w, const role &r, bool exact,
+                                                          const attend_work &w, const attend_roles &roles, bool exact,
                                                           uint32_t begin, uint32_t end, uint32_t tile,
                                                           uint32_t number, int lane)
     {
         attend_run run = run_at(l, b, w, exact ? 0 : P::TILE, begin, end, (uint32_t)lane);
         run.first_column = tile * P::COLUMNS;
-        run.result = first_result(l.n_heads, b.n_sequences, gridDim.x, r.columns.parts, tile, exact) +
-                     result_of(run.head, run.sequence, b.n_sequences, number, exact ? 0 : r.columns.parts);
+        run.result = roles.first_result(tile, exact) +
+                     result_of(run.head, run.sequence, b.n_sequences, number, exact ? 0 : roles.columns.parts);
         return run;
     }
 
+    /* Of the fp16 rows. Few units are spread over many blocks. */
     __device__ static void share_rows(workplace &at, const attend_layer &l, const attend_batch &b,
-                                      const attend_work &w, const role &r)
+                                      const attend_work &w, const attend_roles &roles, const role &r)
     {
-        uint32_t number = blockIdx.x * r.columns.parts + r.part;
+        uint32_t number = r.part * gridDim.x + blockIdx.x;
         uint32_t total = l.n_heads * units_of(w, b, true)[b.n_sequences];
         uint32_t each = share_of(total, gridDim.x * r.columns.parts), end = min((number + 1) * each, total);
         for (uint32_t tile = r.first; tile < r.columns.tiles; tile += r.columns.together)
             for (uint32_t begin = number * each; begin < end;) {
-                attend_run run = take_run(l, b, w, r, true, begin, end, tile, number, at.lane);
+                attend_run run = take_run(l, b, w, roles, true, begin, end, tile, number, at.lane);
                 run_exact(at, l, b, w, run);
                 begin += run.end - run.begin;
             }
     }
 
-    /* fp16 rows come while the first tiles, and the tables, are on their way. */
+    /* Half of the warps begin with their fp16 rows, the others end with them: rows are waited for one by one, and in
+     * the meantime memory and arithmetic are for the pages. */
     __device__ static void share(const attend_layer &l, const attend_batch &b, const attend_work &w, uint8_t *shared)
     {
         int warp = (int)threadIdx.x / 32;
-        const role r(b, (uint32_t)warp);
+        const attend_roles roles(l.n_heads, b.n_sequences, gridDim.x, P::WARPS,
+                                 share_of(b.n_queries * P::GROUP, P::COLUMNS));
+        const role r(roles.columns, (uint32_t)warp);
         workplace at;
         at.lane = (int)threadIdx.x % 32;
         at.tables = shared;
@@ -328,18 +338,21 @@ template <typename P> struct attend {
             auto next_run = [&] {
                 if (begin >= end) begin = own, tile += r.columns.together;
                 if (tile >= r.columns.tiles) return;
-                run = take_run(l, b, w, r, false, begin, end, tile, piece.number + r.part, at.lane);
+                run = take_run(l, b, w, roles, false, begin, end, tile, piece.number + r.part, at.lane);
                 begin_pages(at, h, l, run, pages);
             };
             next_run();
-            if (TABLE_BYTES) {
-                __syncthreads(); /* nobody looks at the tables any more */
+            if (TABLE_BYTES && unit < block_end) { /* while the first tiles are on their way */
+                __syncthreads();                   /* nobody looks at the tables any more */
                 key_side::copy_table(key_table(shared), h.key, l.key_table);
                 value_side::copy_table(value_table(shared), h.value, l.value_table);
+                __syncthreads();
             }
-            if (!rows_done) share_rows(at, l, b, w, r);
-            rows_done = true;
-            if (TABLE_BYTES) __syncthreads();
+            bool is_only = unit == blockIdx.x * of_block && piece.end == block_end; /* nobody will wait for the warp */
+            if (!rows_done && (unit >= block_end || (warp % 2 == 0 && is_only))) {
+                share_rows(at, l, b, w, roles, r);
+                rows_done = true;
+            }
             for (; tile < r.columns.tiles; next_run()) {
                 run_pages(at, h, l, b, w, run, pages);
                 begin += run.end - run.begin;

@@ -47,7 +47,7 @@ typedef struct attend_work {
         *query_bias; /* [n_sequences][n_queries][query heads][key_latent], [..]; used where there is a fold */
     uint32_t *units; /* [2][n_sequences + 1] */
     attend_sequence *sequences; /* [n_sequences] */
-    float *partial;             /* [results_of()][columns of a tile][result_floats()], 16-byte aligned */
+    float *partial;             /* [attend_roles.n_results()][columns of a tile][result_floats()], 16-byte aligned */
 } attend_work;
 
 #endif

@@ -105,7 +105,7 @@ __host__ __device__ __forceinline__ uint32_t prepare_bytes(uint32_t d)
 {
     return MAP_ROWS * (d + ENDS_THREADS) * (uint32_t)sizeof(float);
 }
-__global__ void __launch_bounds__(ENDS_THREADS, 1)
+__global__ void __launch_bounds__(ENDS_THREADS, 2)
     attend_prepare(attend_layer l, attend_batch b, attend_work w, uint32_t d, uint32_t group, uint32_t tile)
 {
     KVC_SHARED(float, q);
@@ -155,15 +155,16 @@ __device__ inline uint32_t number_of(uint32_t at, uint32_t of_block, uint32_t of
     return p.number + part_of(p, at);
 }
 
+/* Of the pages, or of the fp16 rows, of a sequence and head. */
 __device__ inline merge_pieces pieces_of(const attend_layer &l, const attend_batch &b, const attend_work &w,
-                                         const merge_shape &m, uint32_t sequence, uint32_t head, bool exact,
-                                         uint32_t column)
+                                         const merge_shape &m, const attend_roles &roles, uint32_t sequence,
+                                         uint32_t head, bool exact, uint32_t column)
 {
     const uint32_t *units = units_of(w, b, exact);
-    uint32_t of_head = units[b.n_sequences], n_units = units[sequence + 1] - units[sequence];
+    uint32_t of_head = units[b.n_sequences], before = units[sequence], n_units = units[sequence + 1] - before;
     if (n_units == 0) return merge_pieces{NULL, 0, 0};
-    uint32_t begin = head * of_head + units[sequence], end = begin + n_units - 1, total = l.n_heads * of_head;
-    uint32_t first, last, n_parts = columns_of(b.n_queries, m.group, m.columns, m.n_warps).parts;
+    uint32_t begin = head * of_head + before, end = begin + n_units - 1, total = l.n_heads * of_head;
+    uint32_t first, last, n_parts = roles.columns.parts;
     if (exact) {
         uint32_t each = share_of(total, m.n_blocks * n_parts);
         first = begin / each, last = end / each;
@@ -172,45 +173,50 @@ __device__ inline merge_pieces pieces_of(const attend_layer &l, const attend_bat
         first = number_of(begin, of_block, of_head, total, n_parts);
         last = number_of(end, of_block, of_head, total, n_parts);
     }
-    uint32_t result = first_result(l.n_heads, b.n_sequences, m.n_blocks, n_parts, column / m.columns, exact) +
+    uint32_t result = roles.first_result(column / m.columns, exact) +
                       result_of(head, sequence, b.n_sequences, first, exact ? 0 : n_parts);
     uint32_t floats = result_floats(m.d, m.latent);
     size_t stride = (size_t)m.columns * floats;
     return merge_pieces{w.partial + result * stride + column % m.columns * floats, stride, last - first + 1};
 }
 
-/* The greatest maximum, the same in all lanes of a warp. */
-__device__ inline float most_of(const merge_pieces &p, float most)
-{
-    for (uint32_t i = threadIdx.x % 32; i < p.n; i += 32) most = fmaxf(most, p.first[i * p.stride]);
-    for (int step = 16; step; step /= 2) most = fmaxf(most, __shfl_xor_sync(~0u, most, step));
-    return most;
-}
+/* Pieces put together, of four channels: weights are relative to the maximum. */
+struct merge_sum {
+    float most, mass;
+    float4 x;
+};
 
-/* Channels `channel` .. + 3 of pieces part, part + parts, ... */
-__device__ inline float4 add_pieces(const merge_pieces &p, float most, uint32_t part, uint32_t parts,
-                                    uint32_t channel)
+/* Pieces part, part + parts, ...; channels `channel` .. + 3. All that is read is asked for before it is needed. */
+__device__ inline merge_sum add_pieces(const merge_pieces &p, uint32_t part, uint32_t parts, uint32_t channel)
 {
-    float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-#pragma unroll 4
-    for (uint32_t i = part; i < p.n; i += parts) {
-        const float *piece = p.first + i * p.stride;
-        float weight = exp2_fast(piece[0] - most);
-        float4 x = *(const float4 *)(piece + RESULT_CHANNELS + channel);
-        sum.x += weight * x.x, sum.y += weight * x.y, sum.z += weight * x.z, sum.w += weight * x.w;
+    const uint32_t AHEAD = 4;
+    merge_sum s = {ATTEND_LEAST, 0.0f, make_float4(0.0f, 0.0f, 0.0f, 0.0f)};
+    for (uint32_t first = part; first < p.n; first += AHEAD * parts) {
+        float2 head[AHEAD]; /* maximum, sum of weights */
+        float4 x[AHEAD];
+#pragma unroll
+        for (uint32_t k = 0; k < AHEAD; k++) {
+            bool present = first + k * parts < p.n;
+            const float *piece = p.first + (present ? first + k * parts : first) * p.stride;
+            head[k] = *(const float2 *)piece;
+            x[k] = *(const float4 *)(piece + RESULT_CHANNELS + channel);
+            if (!present) head[k].x = -INFINITY;
+        }
+        float most = s.most;
+#pragma unroll
+        for (uint32_t k = 0; k < AHEAD; k++) most = fmaxf(most, head[k].x);
+        float weight = exp2_fast(s.most - most);
+        s.most = most, s.mass *= weight;
+        s.x.x *= weight, s.x.y *= weight, s.x.z *= weight, s.x.w *= weight;
+#pragma unroll
+        for (uint32_t k = 0; k < AHEAD; k++) {
+            weight = exp2_fast(head[k].x - most);
+            s.mass += weight * head[k].y;
+            s.x.x += weight * x[k].x, s.x.y += weight * x[k].y;
+            s.x.z += weight * x[k].z, s.x.w += weight * x[k].w;
+        }
     }
-    return sum;
-}
-/* The sum of all weights, the same in all lanes of a warp. */
-__device__ inline float mass_of(const merge_pieces &p, float most)
-{
-    float sum = 0.0f;
-    for (uint32_t i = threadIdx.x % 32; i < p.n; i += 32) {
-        const float *piece = p.first + i * p.stride;
-        sum += exp2_fast(piece[0] - most) * piece[1];
-    }
-    for (int step = 16; step; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
-    return sum;
+    return s;
 }
 
 /* Behind all others, [merge_blocks()][n_heads] blocks of merge_threads(), merge_bytes() of shared memory:
@@ -227,42 +233,76 @@ __host__ __device__ __forceinline__ uint32_t merge_rows(uint32_t n_heads, uint32
     while (rows < MAP_ROWS && share_of(rows_of_head, rows) * n_heads > 256) rows *= 2;
     return rows;
 }
+/* Of a part of a row's pieces: weights of its pages and of its rows, relative to the maxima. */
+struct merge_part {
+    float most[2], mass[2]; /* most: then the weight of the part */
+};
 __host__ __device__ __forceinline__ uint32_t merge_bytes(uint32_t d, uint32_t latent)
 {
     uint32_t n_warps = merge_threads(d) / 32, pieces = n_warps * (latent + d), sums = MAP_ROWS * n_warps * 32;
-    return (MAP_ROWS * (latent + d + 2) + (pieces > sums ? pieces : sums)) * (uint32_t)sizeof(float);
+    return (MAP_ROWS * (latent + d + 2) + n_warps * 4 + (pieces > sums ? pieces : sums)) * (uint32_t)sizeof(float);
 }
-__global__ void __launch_bounds__(ENDS_THREADS, 1)
+
+/* What a warp has of a row: `part` of `parts` of its pieces; latent + d channels to `to`. */
+__device__ inline void merge_pieces_of(const merge_pieces pieces[2], uint32_t part, uint32_t parts,
+                                       const uint32_t channels[2], float *to, merge_part *out)
+{
+    uint32_t lane = threadIdx.x % 32;
+#pragma unroll
+    for (uint32_t i = 0; i < 2; i++) {
+        for (uint32_t j = lane * 4; j < channels[i]; j += 128) {
+            merge_sum s = add_pieces(pieces[i], part, parts, j);
+            *(float4 *)(to + j) = s.x;
+            if (j == 0) out->most[i] = s.most, out->mass[i] = s.mass;
+        }
+        to += channels[i];
+    }
+}
+
+/* Maxima of a row's parts become their weights; a warp, of which a lane has the pages or the rows of a part. */
+__device__ inline void weigh_parts(merge_part *parts, uint32_t n_parts, float *mass, float *sum)
+{
+    uint32_t lane = threadIdx.x % 32, i = lane % 2;
+    bool present = lane / 2 < n_parts;
+    float own = present ? parts[lane / 2].most[i] : ATTEND_LEAST, most = own;
+    for (int step = 16; step; step /= 2) most = fmaxf(most, __shfl_xor_sync(~0u, most, step));
+    float weight = exp2_fast(own - most), weights = present ? parts[lane / 2].mass[i] * weight : 0.0f;
+    if (present) parts[lane / 2].most[i] = weight;
+    for (int step = 16; step > 1; step /= 2) weights += __shfl_xor_sync(~0u, weights, step);
+    float both = weights + __shfl_xor_sync(~0u, weights, 1);
+    if (lane == 0) *mass = weights, *sum = both;
+}
+
+__global__ void __launch_bounds__(ENDS_THREADS, 2)
     attend_merge(attend_layer l, attend_batch b, attend_work w, float *out, merge_shape m)
 {
     KVC_SHARED(float, latent); /* [latent channel][MAP_ROWS], [MAP_ROWS][d], mass and sum [MAP_ROWS] */
     float *exact = latent + MAP_ROWS * m.latent, *mass = exact + MAP_ROWS * m.d, *sum = mass + MAP_ROWS;
-    float *pieces = sum + MAP_ROWS; /* [rows][splits][latent + d] */
+    merge_part *parts = (merge_part *)(sum + MAP_ROWS); /* [rows][splits] */
+    float *pieces = (float *)(parts + blockDim.x / 32); /* [rows][splits][latent + d] */
     uint32_t head = blockIdx.y, of_sequence = b.n_queries * m.group, first = blockIdx.x * m.rows;
     uint32_t n_rows = min(m.rows, b.n_sequences * of_sequence - first), width = m.latent + m.d;
-    uint32_t splits = blockDim.x / 32 / m.rows, r = threadIdx.x / 32 / splits, split = threadIdx.x / 32 % splits;
-    uint32_t lane = threadIdx.x % 32;
+    uint32_t splits = blockDim.x / 32 / m.rows, warp = threadIdx.x / 32, r = warp / splits, split = warp % splits;
     if (r < n_rows) {
         uint32_t sequence = (first + r) / of_sequence, column = (first + r) % of_sequence;
-        merge_pieces pages = pieces_of(l, b, w, m, sequence, head, false, column);
-        merge_pieces rows = pieces_of(l, b, w, m, sequence, head, true, column);
-        float most = most_of(rows, most_of(pages, -1e30f)), own = mass_of(pages, most);
-        float all = own + mass_of(rows, most), *to = pieces + (r * splits + split) * width;
-        for (uint32_t j = lane * 4; j < m.latent; j += 128)
-            *(float4 *)(to + j) = add_pieces(pages, most, split, splits, j);
-        for (uint32_t j = lane * 4; j < m.d; j += 128)
-            *(float4 *)(to + m.latent + j) = add_pieces(rows, most, split, splits, j);
-        if (split == 0 && lane == 0) mass[r] = own, sum[r] = all;
+        const attend_roles roles(l.n_heads, b.n_sequences, m.n_blocks, m.n_warps, share_of(of_sequence, m.columns));
+        const merge_pieces of_row[2] = {pieces_of(l, b, w, m, roles, sequence, head, false, column),
+                                        pieces_of(l, b, w, m, roles, sequence, head, true, column)};
+        const uint32_t channels[2] = {m.latent, m.d};
+        merge_pieces_of(of_row, split, splits, channels, pieces + warp * width, parts + warp);
     }
     __syncthreads();
+    if (r < n_rows && split == 0) weigh_parts(parts + warp, splits, mass + r, sum + r);
+    __syncthreads();
     for (uint32_t at = threadIdx.x; at < MAP_ROWS * width; at += blockDim.x) {
-        uint32_t row = at / width, j = at % width;
+        uint32_t row = at / width, j = at % width, is_row = j >= m.latent;
         float x = 0.0f;
-        for (uint32_t k = 0; row < n_rows && k < splits; k++) x += pieces[(row * splits + k) * width + j];
-        if (j < m.latent)
-            latent[j * MAP_ROWS + row] = x;
-        else
+        for (uint32_t k = row * splits; row < n_rows && k < (row + 1) * splits; k++)
+            x += parts[k].most[is_row] * pieces[k * width + j];
+        if (is_row)
             exact[row * m.d + j - m.latent] = x;
+        else
+            latent[j * MAP_ROWS + row] = x;
     }
     __syncthreads();
     uint32_t n_heads = l.n_heads, group = m.group, d = m.d;

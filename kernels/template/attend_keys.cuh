@@ -215,14 +215,11 @@ template <typename P, typename SIDE> struct attend_keys {
         }
     };
 
-    /* Products of row `row` of the lane's g with every column. */
-    __device__ static __forceinline__ void products(const uint8_t *codes, const uint8_t *table, int row,
-                                                    const uint32_t pairs[TILES_N][PAIRS], int lane,
+    /* Products of eight tokens, of each the lane's channels, with every column. */
+    __device__ static __forceinline__ void products(const uint32_t keys[PAIRS], const uint32_t pairs[TILES_N][PAIRS],
                                                     float out[TILES_N][2])
     {
-        uint32_t keys[PAIRS];
         row_products<TILES_N, PAIRS / 2> sums;
-        KEYS::load(codes, table, row, lane, keys);
         sums.clear();
         sums.add(pairs, keys);
 #pragma unroll
@@ -266,7 +263,9 @@ template <typename P, typename SIDE> struct attend_keys {
         for (int i = 0; i < BLOCKS; i++) {
             if (BY_CHANNEL && i * 8 % SIDE::TOKENS_OF_SCALE == 0)
                 scale_query(q, stage, i * 8 / SIDE::TOKENS_OF_SCALE, lane, scaled, zero);
-            products(stage, table, i * 8 + lane / 4, BY_CHANNEL ? scaled : q.pairs, lane, p.x[i]);
+            uint32_t keys[PAIRS];
+            KEYS::load(stage, table, i * 8 + lane / 4, lane, keys);
+            products(keys, BY_CHANNEL ? scaled : q.pairs, p.x[i]);
             if (SIDE::SCALE == STAGED_TOK) scale_tokens(q, stage, i * 8 + lane % 4 * 2, p.x[i]);
 #pragma unroll
             for (int n = 0; n < TILES_N; n++) p.bias[i][n] += zero[n] * q.scale[n];

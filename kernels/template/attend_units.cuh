@@ -4,7 +4,8 @@
 #define KERNELS_TEMPLATE_ATTEND_UNITS_CUH
 #include "template/attend_args.h"
 
-#define EXACT_TOKENS 16 /* of a unit of fp16 rows */
+#define EXACT_TOKENS 16     /* of a unit of fp16 rows */
+#define ATTEND_LEAST -1e30f /* a maximum before any score */
 
 /* Tokens that the first query of a sequence sees: oldest .. before - 1. Of the next query both are one more. */
 struct attend_sight {
@@ -66,12 +67,10 @@ struct attend_columns {
     uint32_t tiles, together, parts;
 };
 
-/* Of at least one query. */
-__host__ __device__ __forceinline__ attend_columns columns_of(uint32_t n_queries, uint32_t group, uint32_t columns,
-                                                              uint32_t n_warps)
+__host__ __device__ __forceinline__ attend_columns columns_of(uint32_t tiles, uint32_t n_warps)
 {
     attend_columns c;
-    c.tiles = share_of(n_queries * group, columns);
+    c.tiles = tiles;
     c.together = share_of(c.tiles, share_of(c.tiles, n_warps));
     c.parts = n_warps / c.together;
     return c;
@@ -118,34 +117,38 @@ __device__ __forceinline__ uint32_t part_of(const attend_piece &p, uint32_t at)
     return ((at - p.begin + 1) * p.parts - 1) / (p.end - p.begin);
 }
 
-/* Where partial results of a tile of columns lie: first those of pages, then those of fp16 rows; the number of the
- * run's head and sequence plus the part's number in the grid, for pages and a head more than before, since there
- * parts begin anew where a head ends inside a block's share. No two are the same, and those of one head and sequence
- * lie side by side. */
+/* Where partial results of a tile of columns lie: first those of pages, then those of fp16 rows, `results_of_list()`
+ * each; the number of the run's head and sequence plus the part's number in the grid, for pages and a head more than
+ * before, since there parts begin anew where a head ends inside a block's share. No two are the same, and those of
+ * one head and sequence lie side by side. */
 __device__ __forceinline__ uint32_t result_of(uint32_t head, uint32_t sequence, uint32_t n_sequences, uint32_t part,
                                               uint32_t n_parts)
 {
     return head * n_sequences + sequence + part + head * n_parts;
 }
-__host__ __device__ __forceinline__ uint32_t page_results(uint32_t n_heads, uint32_t n_sequences, uint32_t n_blocks,
-                                                          uint32_t n_parts)
+__host__ __device__ __forceinline__ uint32_t results_of_list(uint32_t n_heads, uint32_t n_sequences,
+                                                             uint32_t n_blocks, uint32_t n_parts)
 {
-    return n_heads * n_sequences + n_blocks * n_parts + n_heads * n_parts;
-}
-__device__ __forceinline__ uint32_t first_result(uint32_t n_heads, uint32_t n_sequences, uint32_t n_blocks,
-                                                 uint32_t n_parts, uint32_t tile, bool exact)
-{
-    return (2 * tile + exact) * page_results(n_heads, n_sequences, n_blocks, n_parts);
+    return n_heads * n_sequences + (n_blocks + n_heads) * n_parts;
 }
 
-/* How many there may be in all, with so many queries or fewer: tiles * parts is at most n_warps, or one part has them
- * all. */
-__host__ __device__ __forceinline__ uint32_t results_of(uint32_t n_heads, uint32_t n_sequences, uint32_t n_blocks,
-                                                        uint32_t n_warps, uint32_t n_tiles)
-{
-    uint32_t n_parts = n_tiles > n_warps ? n_tiles : n_warps;
-    return 2 * (n_tiles * n_heads * n_sequences + (n_blocks + n_heads) * n_parts);
-}
+/* Who does what of n_tiles tiles of columns, and how many results there are: all lists have room for as many. */
+struct attend_roles {
+    attend_columns columns;
+    uint32_t of_list; /* results */
+
+    __host__ __device__ __forceinline__ attend_roles(uint32_t n_heads, uint32_t n_sequences, uint32_t n_blocks,
+                                                     uint32_t n_warps, uint32_t n_tiles)
+    {
+        columns = columns_of(n_tiles, n_warps);
+        of_list = results_of_list(n_heads, n_sequences, n_blocks, columns.parts);
+    }
+    __host__ __device__ __forceinline__ uint32_t first_result(uint32_t tile, bool exact) const
+    {
+        return (2 * tile + exact) * of_list;
+    }
+    __host__ __device__ __forceinline__ uint32_t n_results() const { return 2 * columns.tiles * of_list; }
+};
 
 /* The last of n >= 1 ascending numbers that is not greater than x, as no. 0 is not. All lanes of a warp. */
 __device__ __forceinline__ uint32_t last_below(const uint32_t *numbers, uint32_t n, uint32_t x, uint32_t lane)

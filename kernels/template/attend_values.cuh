@@ -3,7 +3,6 @@
 #define KERNELS_TEMPLATE_ATTEND_VALUES_CUH
 #include "template/attend_keys.cuh"
 
-#define ATTEND_LEAST -1e30f     /* a maximum before any score */
 #define ATTEND_ONES 0x3c003c00u /* 1, 1 */
 
 /* Of a run so far: maxima of columns g (+ 8 n); o: [16 channels][columns], TILES of them, in the order of the side's
@@ -130,14 +129,23 @@ template <typename P, typename SIDE> struct attend_values {
         uint32_t scale[2], minimum[2];
     };
 
-    /* 16 tokens' values, weighted by p: tokens[k] is the row of the lane's k-th token. */
-    __device__ static __forceinline__ void accumulate(state &s, const uint8_t *codes, const uint8_t *table,
-                                                      const int tokens[4], const float p[2][TILES_N][2],
-                                                      const token_scales &scales, int lane)
+    /* What a lane has of 16 tokens: tokens[k] is the row of its k-th one. */
+    struct operands {
+        uint32_t early[VALUES::D / 8], late[VALUES::D / 8];
+
+        __device__ __forceinline__ void load(const uint8_t *codes, const uint8_t *table, const int tokens[4],
+                                             int lane)
+        {
+            VALUES::load(codes, table, tokens[0], tokens[1], lane, early);
+            VALUES::load(codes, table, tokens[2], tokens[3], lane, late);
+        }
+    };
+
+    /* Weighted by p. */
+    __device__ static __forceinline__ void accumulate(state &s, const operands &v, const float p[2][TILES_N][2],
+                                                      const token_scales &scales)
     {
-        uint32_t early[VALUES::D / 8], late[VALUES::D / 8], weights[TILES_N][2];
-        VALUES::load(codes, table, tokens[0], tokens[1], lane, early);
-        VALUES::load(codes, table, tokens[2], tokens[3], lane, late);
+        uint32_t weights[TILES_N][2];
         s.take(p, scales.minimum, weights);
         if (BY_TOKEN) {
 #pragma unroll
@@ -149,7 +157,7 @@ template <typename P, typename SIDE> struct attend_values {
         }
 #pragma unroll
         for (int i = 0; i < VALUES::D / 16; i++) {
-            uint32_t a[4] = {early[2 * i], early[2 * i + 1], late[2 * i], late[2 * i + 1]};
+            uint32_t a[4] = {v.early[2 * i], v.early[2 * i + 1], v.late[2 * i], v.late[2 * i + 1]};
 #pragma unroll
             for (int n = 0; n < TILES_N; n++) mma_16x8x16(s.o[i][n], a, weights[n]);
         }
@@ -170,7 +178,9 @@ template <typename P, typename SIDE> struct attend_values {
                     scales.minimum[half] = *(const uint32_t *)(stage + SIDE::MINIMA + tokens[half * 2] * 2);
                 }
             }
-            accumulate(s, stage, table, tokens, p + 2 * i, scales, lane);
+            operands v;
+            v.load(stage, table, tokens, lane);
+            accumulate(s, v, p + 2 * i, scales);
         }
     }
 

@@ -182,8 +182,7 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
     w.units = a.make<uint32_t>(2 * (what.batch + 1));
     w.sequences = a.make<attend_sequence>(what.batch);
     w.partial =
-        a.make<float>((size_t)results_of(n_heads, what.batch, n_blocks, P::WARPS, column_tiles<P>(n_queries)) *
-                      P::COLUMNS * result_floats(d, d));
+        a.make<float>(n_results<P>(n_heads, what.batch, n_blocks, n_queries) * P::COLUMNS * result_floats(d, d));
     float *q = a.make<float>(rows * d), *out = a.make<float>(rows * d);
     fill_floats<<<1024, 256>>>(q, rows * d, 1.0f);
     attend_batch b = {q, a.copy(slots.data(), slots.size()), what.batch, n_queries, 1.0f / sqrtf((float)d), 0, 0.0f};

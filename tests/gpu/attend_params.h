@@ -21,10 +21,11 @@ template <int D, int TILE> using half_rows = staged_fp16<D, 64, TILE>;
 template <int D, int TILE, int MOST> using shared = staged_shared<D, 64, TILE, MOST, 16384>;
 template <int D, int DIMS, int BITS, int TILE> using table = staged_table<D, DIMS, BITS, 64, TILE>;
 
-/* Tiles of columns that a head has. */
-template <typename P> uint32_t column_tiles(uint32_t n_queries)
+/* Partial results of a call. */
+template <typename P> size_t n_results(uint32_t n_heads, uint32_t n_sequences, uint32_t n_blocks, uint32_t n_queries)
 {
-    return columns_of(n_queries, P::GROUP, P::COLUMNS, P::WARPS).tiles;
+    uint32_t tiles = share_of(n_queries * P::GROUP, P::COLUMNS);
+    return attend_roles(n_heads, n_sequences, n_blocks, P::WARPS, tiles).n_results();
 }
 
 /* The calls of one attention, in order; rows: of a block of the last one, 0 for what is best. */

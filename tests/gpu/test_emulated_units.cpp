@@ -1,6 +1,6 @@
 /* test_emulated_units.cpp - the numbers that attend_units.cuh gives: every unit of the list in one part, parts of a
- * run side by side, partial results that are never the same and never more than results_of(); with a sliding window
- * no unit that no query sees. */
+ * run side by side, partial results that are never the same and never more than there is room for; with a sliding
+ * window no unit that no query sees. */
 #include "emulate.h"
 #include <stdio.h>
 #include <vector>
@@ -23,7 +23,7 @@ static void check(const grid &g)
 {
     uint32_t of_head = g.n_sequences * g.of_sequence, total = g.n_heads * of_head;
     uint32_t of_block = share_of(total, g.n_blocks);
-    uint32_t most = page_results(g.n_heads, g.n_sequences, g.n_blocks, g.n_parts), last_run = ~0u, last_part = 0;
+    uint32_t most = results_of_list(g.n_heads, g.n_sequences, g.n_blocks, g.n_parts), last_run = ~0u, last_part = 0;
     int last = -1;
     for (uint32_t unit = 0; unit < total; unit++) {
         attend_piece p = piece_at(unit, of_block, of_head, total, g.n_parts);
@@ -46,10 +46,10 @@ static void check(const grid &g)
 static void check_columns(uint32_t n_warps)
 {
     for (uint32_t n = 1; n <= 256; n++) {
-        attend_columns c = columns_of(n, 8, 8, n_warps);
+        attend_columns c = columns_of(n, n_warps);
+        attend_roles roles(3, 5, 7, n_warps, n);
         if (c.tiles != n || c.together == 0 || c.together > c.tiles || c.parts * c.together > n_warps || !c.parts ||
-            first_result(3, 5, 7, c.parts, n, false) > results_of(3, 5, 7, n_warps, n) ||
-            results_of(3, 5, 7, n_warps, n) > results_of(3, 5, 7, n_warps, n + 1)) {
+            roles.first_result(n - 1, true) + results_of_list(3, 5, 7, c.parts) > roles.n_results()) {
             failures++;
             fprintf(stderr, "%u tiles of columns, %u warps\n", n, n_warps);
         }

@@ -16,7 +16,7 @@ template <typename P> static attend_work make_work(device_arena &a, const attend
 {
     const attend_shape &s = c.shape;
     size_t rows = (size_t)s.n_sequences * s.n_queries * s.n_heads * s.group;
-    size_t results = results_of(s.n_heads, s.n_sequences, n_blocks, P::WARPS, column_tiles<P>(s.n_queries));
+    size_t results = n_results<P>(s.n_heads, s.n_sequences, n_blocks, s.n_queries);
     attend_work w;
     w.latent = c.layer.fold ? a.make<float>(rows * c.layer.key_latent) : NULL;
     w.query_bias = c.layer.fold ? a.make<float>(rows) : NULL;
