@@ -102,9 +102,10 @@ static kvc_status forecast_measuring(forecast *f, const settings *s, const subje
     memory_need held = stream_of(s, subject, n, longest);
     bool spilled = held.host + held.dev < stream;
     f->disk = 2 * stream + (spilled ? stream : 0); /* an old and a new checkpoint; the spilled stream */
+    double seconds = seconds_forward(&f->speeds, c, tokens, tokens->n) + seconds_fit(&f->speeds, c, tokens) +
+                     seconds_probe(&f->speeds, c, tokens, space, s->probe_rows, probed.n);
     add_stage(f, "profile", n,
-              seconds_forward(&f->speeds, c, tokens, tokens->n) + seconds_fit(&f->speeds, s, c, tokens, space) +
-                  seconds_probe(&f->speeds, c, tokens, space, s->probe_rows, probed.n));
+              seconds_open(&f->speeds, subject) + seconds + seconds_checkpoints(s, c->n_layers, seconds, stream));
     probed_free(&probed);
     return KVC_OK;
 }
@@ -234,8 +235,7 @@ kvc_status dry_run_profile(const settings *s, const subject *subject, const corp
                            kvc_error *err)
 {
     forecast f = {.resident = resident_bytes(), .base = subject->backend->peak(subject->backend)};
-    kvc_token_policy policy = settings_tokens(s, NULL);
-    KVC_TRY(speeds_measure(&f.speeds, subject, &policy, space, err));
+    KVC_TRY(speeds_measure(&f.speeds, subject, s, &corpus->calibration, space, err));
     KVC_TRY(forecast_measuring(&f, s, subject, &corpus->calibration, space, err));
     forecast_prices(&f, s, subject, &corpus->calibration, space);
     if (s->anchor_tokens) forecast_anchors(&f, s, subject, &corpus->calibration);
@@ -247,7 +247,7 @@ kvc_status dry_run_eval(const settings *s, const subject *subject, const sequenc
                         kvc_error *err)
 {
     forecast f = {.resident = resident_bytes(), .base = subject->backend->peak(subject->backend)};
-    KVC_TRY(speeds_measure(&f.speeds, subject, NULL, NULL, err));
+    KVC_TRY(speeds_measure(&f.speeds, subject, s, tokens, NULL, err));
     forecast_eval(&f, "eval", s, subject, tokens, compressed);
     return print_forecast(&f, s, subject, err);
 }

@@ -20,7 +20,8 @@ typedef struct attention_args {
     const float *q, *k, *v;
     const float *k_page, *v_page;
     kvc_token_policy policy;
-    float *out; /* all rows: [T][n_heads][d] */
+    float *out;      /* all rows: [T][n_heads][d] */
+    uint32_t n_more; /* as many more sequences of T tokens follow, row behind row, in all of these arrays */
 } attention_args;
 
 /* Per row of logits: what the comparison of a reference and a compressed model needs. */
@@ -164,10 +165,12 @@ struct backend {
      * policy.page. */
     kvc_status (*transcode)(backend *b, const kvc_coder *coder, const kvc_token_policy *policy, size_t n_tokens,
                             const float *dev_x, float *dev_exact, float *dev_page, kvc_error *err);
-    /* logits [rows][n] of both models for the vocabulary entries [first, first + n), which come in ascending order;
-     * targets [rows] host; sums [rows] host, from logit_sums_start(). dev_ref and dev_cfg may be the same. */
-    kvc_status (*compare_logits)(backend *b, size_t rows, size_t first, size_t n, const float *dev_ref,
-                                 const float *dev_cfg, const uint32_t *targets, logit_sums *sums, kvc_error *err);
+    /* logits cfg [rows][n] beside ref [ref_rows][n], row r beside row r mod ref_rows, for the vocabulary entries
+     * [first, first + n), which come in ascending order; targets [ref_rows] host; sums [rows] host, from
+     * logit_sums_start(). dev_ref and dev_cfg may be the same. */
+    kvc_status (*compare_logits)(backend *b, size_t rows, size_t ref_rows, size_t first, size_t n,
+                                 const float *dev_ref, const float *dev_cfg, const uint32_t *targets,
+                                 logit_sums *sums, kvc_error *err);
     kvc_status (*probe)(backend *b, const probe_args *args, kvc_error *err);
     /* out[r] = sum of squares of row r, in double; host [rows] */
     kvc_status (*row_power)(backend *b, size_t rows, size_t width, const float *dev_x, double *out, kvc_error *err);

@@ -157,9 +157,8 @@ static void attend_tile(const attention_args *a, const tile *t, scratch *w)
     store_outputs(a, t, w);
 }
 
-kvc_status cpu_attention(backend *b, const attention_args *a, kvc_error *err)
+static kvc_status attend_sequence(const attention_args *a, kvc_error *err)
 {
-    (void)b;
     size_t n_tiles, failed = 0, *first = cut_tiles(a, &n_tiles);
     if (!first) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for attention over %u tokens", a->n_tokens);
 #pragma omp parallel reduction(+ : failed)
@@ -177,4 +176,27 @@ kvc_status cpu_attention(backend *b, const attention_args *a, kvc_error *err)
     }
     free(first);
     return failed ? kvc_fail(err, KVC_NO_MEMORY, "out of memory for attention tiles") : KVC_OK;
+}
+
+static const float *rows_behind(const float *rows, size_t values)
+{
+    return rows ? rows + values : NULL;
+}
+
+kvc_status cpu_attention(backend *b, const attention_args *a, kvc_error *err)
+{
+    size_t query = (size_t)a->n_tokens * a->n_heads * a->head_dim;
+    size_t kv = (size_t)a->n_tokens * a->n_kv_heads * a->head_dim;
+    (void)b;
+    for (uint32_t i = 0; i <= a->n_more; i++) {
+        attention_args one = *a;
+        one.q += i * query;
+        one.k += i * kv;
+        one.v += i * kv;
+        one.k_page = rows_behind(a->k_page, i * kv);
+        one.v_page = rows_behind(a->v_page, i * kv);
+        one.out += i * query;
+        KVC_TRY(attend_sequence(&one, err));
+    }
+    return KVC_OK;
 }

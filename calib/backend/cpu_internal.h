@@ -72,8 +72,8 @@ kvc_status cpu_silu_mul(backend *b, size_t n, float *gate, const float *up, kvc_
 kvc_status cpu_attention(backend *b, const attention_args *args, kvc_error *err);
 kvc_status cpu_transcode(backend *b, const kvc_coder *coder, const kvc_token_policy *policy, size_t n_tokens,
                          const float *x, float *exact, float *page, kvc_error *err);
-kvc_status cpu_compare_logits(backend *b, size_t rows, size_t first, size_t n, const float *ref, const float *cfg,
-                              const uint32_t *targets, logit_sums *sums, kvc_error *err);
+kvc_status cpu_compare_logits(backend *b, size_t rows, size_t ref_rows, size_t first, size_t n, const float *ref,
+                              const float *cfg, const uint32_t *targets, logit_sums *sums, kvc_error *err);
 kvc_status cpu_probe(backend *b, const probe_args *a, kvc_error *err);
 kvc_status cpu_row_power(backend *b, size_t rows, size_t width, const float *x, double *out, kvc_error *err);
 kvc_status cpu_relative_error(backend *b, size_t n, const float *x, const float *y, double *sum, double *count,

@@ -38,11 +38,12 @@ static void add_row(const float *ref, const float *cfg, size_t first, size_t n, 
     cpu_exp_sums(cfg, cfg, n, s->max_cfg, &s->sum_cfg, &unused);
 }
 
-kvc_status cpu_compare_logits(backend *b, size_t rows, size_t first, size_t n, const float *ref, const float *cfg,
-                              const uint32_t *targets, logit_sums *sums, kvc_error *err)
+kvc_status cpu_compare_logits(backend *b, size_t rows, size_t ref_rows, size_t first, size_t n, const float *ref,
+                              const float *cfg, const uint32_t *targets, logit_sums *sums, kvc_error *err)
 {
     (void)b, (void)err;
 #pragma omp parallel for schedule(static)
-    for (size_t r = 0; r < rows; r++) add_row(ref + r * n, cfg + r * n, first, n, targets[r], &sums[r]);
+    for (size_t r = 0; r < rows; r++)
+        add_row(ref + r % ref_rows * n, cfg + r * n, first, n, targets[r % ref_rows], &sums[r]);
     return KVC_OK;
 }

@@ -1,11 +1,16 @@
 /* cuda_eigen.c - eigendecompositions by cuSOLVER, all matrices of a call as one batch, in double.
  *
- * cuSOLVER counts columns first and gives values ascending, as LAPACK; what is equal or of either sign is settled as
- * on the CPU (eigen_order.h). Its library is opened by the first call. */
+ * A few small ones, those of a layer's heads, are LAPACK's: matrices and results lie in host memory, where threads
+ * take a millisecond or two, and a device is not kept busy by steps that wait for each other. cuSOLVER counts columns
+ * first and gives values ascending, as LAPACK; what is equal or of either sign is settled as on the CPU
+ * (eigen_order.h). Its library is opened by the first call. */
+#include "cpu_internal.h"
 #include "cuda_internal.h"
 #include "eigen_order.h"
 
 #include <stdlib.h>
+
+#define FEW ((double)(1 << 25)) /* n d^3: 16 matrices of 128 */
 
 #define KVC_TRY_SOLVER(call)                                                                                         \
     do {                                                                                                             \
@@ -93,6 +98,7 @@ kvc_status cuda_eigen(backend *b, uint32_t n, size_t d, const double *a, double 
     eigen_job j = {.n = n, .d = d};
     size_t square = n * d * d * sizeof *a;
     if (n == 0 || d == 0) return KVC_OK;
+    if ((double)n * (double)(d * d * d) <= FEW) return cpu_eigen(b, n, d, a, values, vectors, err);
     KVC_TRY(CUDA_BEGIN(b, err, NULL));
     KVC_TRY(open_solver(s, err));
     KVC_TRY(plan(s, &j, err));

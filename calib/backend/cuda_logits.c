@@ -16,18 +16,18 @@ SAME(cross);
 SAME(top_ref);
 SAME(top_cfg);
 
-kvc_status cuda_compare_logits(backend *b, size_t rows, size_t first, size_t n, const float *ref, const float *cfg,
-                               const uint32_t *targets, logit_sums *sums, kvc_error *err)
+kvc_status cuda_compare_logits(backend *b, size_t rows, size_t ref_rows, size_t first, size_t n, const float *ref,
+                               const float *cfg, const uint32_t *targets, logit_sums *sums, kvc_error *err)
 {
     cuda_state *s = b->state;
     uint32_t *dev_targets;
     op_logit_sums *dev_sums;
-    const cuda_part parts[] = {{&dev_targets, rows * sizeof *targets}, {&dev_sums, rows * sizeof *sums}};
+    const cuda_part parts[] = {{&dev_targets, ref_rows * sizeof *targets}, {&dev_sums, rows * sizeof *sums}};
     if (rows == 0 || n == 0) return KVC_OK;
     KVC_TRY(CUDA_BEGIN(b, err, ref, cfg));
     KVC_TRY(cuda_scratch(s, parts, 2, err));
-    KVC_TRY(cuda_put(s, dev_targets, targets, rows * sizeof *targets, err));
+    KVC_TRY(cuda_put(s, dev_targets, targets, ref_rows * sizeof *targets, err));
     KVC_TRY(cuda_put(s, dev_sums, sums, rows * sizeof *sums, err));
-    KVC_TRY_CUDA(op_compare_logits(rows, first, n, ref, cfg, dev_targets, dev_sums, s->compute));
+    KVC_TRY_CUDA(op_compare_logits(rows, ref_rows, first, n, ref, cfg, dev_targets, dev_sums, s->compute));
     return cuda_fetch(s, sums, dev_sums, rows * sizeof *sums, err);
 }

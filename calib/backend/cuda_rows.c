@@ -60,6 +60,7 @@ kvc_status cuda_attention(backend *b, const attention_args *a, kvc_error *err)
         .v_page = a->v_page,
         .policy = a->policy,
         .out = a->out,
+        .n_sequences = a->n_more + 1,
     };
     KVC_TRY(CUDA_BEGIN(b, err, a->q, a->k, a->v, a->k_page, a->v_page, a->out));
     bool half = s->fast && a->head_dim <= OP_HALF_DIM;

@@ -49,10 +49,14 @@ static kvc_status check_numbers(const char *what, const double *x, size_t n, boo
     return KVC_OK;
 }
 
+/* Millions of values: looked at all together, and one by one only where some are bad. */
 static kvc_status check_floats(const char *what, const float *x, size_t n, bool negative_too, kvc_error *err)
 {
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(x[i]) || (!negative_too && x[i] < 0.0f))
+    int bad = 0;
+    float least = negative_too ? -INFINITY : 0.0f;
+    for (size_t i = 0; i < n; i++) bad |= !(x[i] - x[i] == 0.0f) | (x[i] < least);
+    for (size_t i = 0; bad && i < n; i++)
+        if (!isfinite(x[i]) || x[i] < least)
             return kvc_fail(err, KVC_NONFINITE, "%s: value %zu is %g", what, i, (double)x[i]);
     return KVC_OK;
 }

@@ -9,7 +9,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "heads.h"
 #include "kmeans_parts.h"
 #include "random.h"
 
@@ -175,25 +174,41 @@ static void given_start(const kmeans_options *o, const kmeans_points *points, pa
 
 /* ---- a table ---- */
 
+bool kmeans_is_exact(uint32_t k, uint32_t dims)
+{
+    return dims == 1 && k <= KMEANS_LINE_MAX;
+}
+
 struct kmeans_task {
     kmeans_options o;
-    bool done;            /* without iterations: `few` or `best` has the table */
-    float *few;           /* [k][dims] where there are no more distinct points than centroids, else NULL */
-    kmeans_points points; /* else */
-    packed_centroids best, trial;
-    double least;     /* distortion of best */
-    uint32_t restart; /* the next */
+    float *few;                 /* [k][dims] where there are no more distinct points than centroids, else NULL */
+    kmeans_points points;       /* else */
+    packed_centroids *restarts; /* [n_restarts] starts, then what iterations make of them */
+    uint32_t n_restarts, best;
+    bool done;    /* without iterations: `few` or the only restart has the table */
+    double least; /* distortion of the best */
 };
+
+static kvc_status start(kmeans_task *t, uint32_t restart, kvc_error *err)
+{
+    packed_centroids *c = &t->restarts[restart];
+    KVC_TRY(packed_centroids_new(c, t->o.k, t->o.dims, err));
+    if (t->done) return kmeans_line(&t->o, &t->points, c, &t->least, err);
+    if (!t->o.start || restart) return kmeans_start(&t->o, &t->points, restart, c, err);
+    given_start(&t->o, &t->points, c);
+    return KVC_OK;
+}
 
 static kvc_status begin_many(kmeans_task *t, size_t n, const float *x, const float *w, size_t n_used, kvc_error *err)
 {
     KVC_TRY(pack(t->o.dims, n, x, w, n_used, &t->points, err));
-    KVC_TRY(packed_centroids_new(&t->best, t->o.k, t->o.dims, err));
-    KVC_TRY(packed_centroids_new(&t->trial, t->o.k, t->o.dims, err));
+    t->done = kmeans_is_exact(t->o.k, t->o.dims);
     t->least = INFINITY;
-    if (t->o.dims > 1 || t->o.k > KMEANS_LINE_MAX) return KVC_OK;
-    t->done = true;
-    return kmeans_line(&t->o, &t->points, &t->best, &t->least, err);
+    t->n_restarts = t->done || t->o.restarts == 0 ? 1 : t->o.restarts;
+    t->restarts = calloc(t->n_restarts, sizeof *t->restarts);
+    if (!t->restarts) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u starts of k-means", t->n_restarts);
+    for (uint32_t i = 0; i < t->n_restarts; i++) KVC_TRY(start(t, i, err));
+    return KVC_OK;
 }
 
 static kvc_status begin(kmeans_task *t, size_t n, const float *x, const float *w, kvc_error *err)
@@ -233,60 +248,42 @@ void kmeans_free(kmeans_task *t)
     if (!t) return;
     free(t->few);
     packed_points_free(&t->points.p);
-    packed_centroids_free(&t->best);
-    packed_centroids_free(&t->trial);
+    for (uint32_t i = 0; t->restarts && i < t->n_restarts; i++) packed_centroids_free(&t->restarts[i]);
+    free(t->restarts);
     free(t);
 }
 
-typedef struct restart_round {
-    kmeans_task **tasks;
-    lloyd_job *jobs;
-} restart_round;
-
-static kvc_status start_one(void *context, uint32_t index, kvc_error *err)
+/* One restart of the tasks that have it; returns how many those were. */
+static kvc_status solve_round(backend *b, kmeans_task *const *tasks, uint32_t n, uint32_t restart, kmeans_task **some,
+                              lloyd_job *jobs, uint32_t *n_some, kvc_error *err)
 {
-    const restart_round *r = context;
-    kmeans_task *t = r->tasks[index];
-    r->jobs[index] = (lloyd_job){&t->points.p, t->points.energy, t->o.iterations, &t->trial, 0};
-    if (!t->o.start || t->restart) return kmeans_start(&t->o, &t->points, t->restart, &t->trial, err);
-    given_start(&t->o, &t->points, &t->trial);
-    return KVC_OK;
-}
-
-/* The trial's result, if it is the best so far. */
-static void keep_better(kmeans_task *t, double distortion)
-{
-    t->restart++;
-    if (!(distortion < t->least)) return;
-    t->least = distortion;
-    packed_centroids swap = t->best;
-    t->best = t->trial;
-    t->trial = swap;
-}
-
-/* One restart of the tasks that have one left; returns how many those were. */
-static kvc_status solve_round(backend *b, kmeans_task *const *tasks, uint32_t n, restart_round *r, uint32_t *n_left,
-                              kvc_error *err)
-{
-    *n_left = 0;
-    for (uint32_t i = 0; i < n; i++)
-        if (!tasks[i]->done && (tasks[i]->restart == 0 || tasks[i]->restart < tasks[i]->o.restarts))
-            r->tasks[(*n_left)++] = tasks[i];
-    if (*n_left == 0) return KVC_OK;
-    KVC_TRY(jobs_run("table", *n_left, start_one, r, err));
-    KVC_TRY(b->lloyd(b, *n_left, r->jobs, err));
-    for (uint32_t i = 0; i < *n_left; i++) keep_better(r->tasks[i], r->jobs[i].distortion);
+    *n_some = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        kmeans_task *t = tasks[i];
+        if (t->done || restart >= t->n_restarts) continue;
+        jobs[*n_some] = (lloyd_job){&t->points.p, t->points.energy, t->o.iterations, &t->restarts[restart], 0};
+        some[(*n_some)++] = t;
+    }
+    if (*n_some == 0) return KVC_OK;
+    KVC_TRY(b->lloyd(b, *n_some, jobs, err));
+    for (uint32_t i = 0; i < *n_some; i++) {
+        if (!(jobs[i].distortion < some[i]->least)) continue;
+        some[i]->least = jobs[i].distortion;
+        some[i]->best = restart;
+    }
     return KVC_OK;
 }
 
 kvc_status kmeans_solve(backend *b, kmeans_task *const *tasks, uint32_t n, kvc_error *err)
 {
-    uint32_t n_left = n;
-    restart_round r = {calloc(n + 1u, sizeof *r.tasks), calloc(n + 1u, sizeof *r.jobs)};
-    kvc_status status = r.tasks && r.jobs ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u tables", n);
-    while (status == KVC_OK && n_left > 0) status = solve_round(b, tasks, n, &r, &n_left, err);
-    free(r.tasks);
-    free(r.jobs);
+    uint32_t n_some = n;
+    kmeans_task **some = calloc(n + 1u, sizeof *some);
+    lloyd_job *jobs = calloc(n + 1u, sizeof *jobs);
+    kvc_status status = some && jobs ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u tables", n);
+    for (uint32_t restart = 0; status == KVC_OK && n_some > 0; restart++)
+        status = solve_round(b, tasks, n, restart, some, jobs, &n_some, err);
+    free(some);
+    free(jobs);
     return status;
 }
 
@@ -297,7 +294,7 @@ void kmeans_end(const kmeans_task *t, float *centroids, double *distortion)
         memcpy(centroids, t->few, (size_t)t->o.k * t->o.dims * sizeof *centroids);
         return;
     }
-    unpack(&t->points, &t->best, t->o.dims, centroids);
+    unpack(&t->points, &t->restarts[t->best], t->o.dims, centroids);
     sort_rows(centroids, t->o.k, t->o.k, t->o.dims);
     *distortion = t->least / t->points.weight * t->points.unit * t->points.unit;
 }

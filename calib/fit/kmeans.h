@@ -19,7 +19,11 @@ typedef struct kmeans_options {
 kvc_status kmeans(backend *b, const kmeans_options *o, size_t n, const float *x, const float *w, float *centroids,
                   double *distortion, kvc_error *err);
 
-/* The same for several tables at a time: begin each, by any thread; solve all; end each. */
+/* Whether the result is exact (kmeans_line.c) and takes no iterations of the backend's. */
+bool kmeans_is_exact(uint32_t k, uint32_t dims);
+
+/* The same for several tables at a time: begin each, by any thread, which is all of the host's work; solve all by the
+ * backend; end each, by any thread. */
 typedef struct kmeans_task kmeans_task;
 kvc_status kmeans_begin(kmeans_task **out, const kmeans_options *o, size_t n, const float *x, const float *w,
                         kvc_error *err); /* x and w are read here alone */

@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 #include "heads.h"
 #include "share.h"
 #include "units.h"
@@ -73,6 +74,16 @@ static kvc_status find_energies(void *context, uint32_t head, kvc_error *err)
     }
     for (uint32_t i = 0; weight > 0.0 && i < d; i++) energy[i] /= weight;
     t->heads[head].weight = rows ? weight / (double)rows : 0.0;
+    return KVC_OK;
+}
+
+/* `like`: a fit to the same latent rows whose energies are known; NULL: none. */
+static kvc_status set_energies(table_fit *t, const table_fit *like, kvc_error *err)
+{
+    uint32_t heads = t->data->n_kv_heads;
+    if (!like) return heads_run(heads, find_energies, t, err);
+    memcpy(t->energy, like->energy, (size_t)heads * t->coder->head_dim * sizeof *t->energy);
+    for (uint32_t head = 0; head < heads; head++) t->heads[head].weight = like->heads[head].weight;
     return KVC_OK;
 }
 
@@ -149,7 +160,7 @@ static void count_codes(table_fit *t)
     }
 }
 
-static kvc_status prepare(table_fit *t, table_way *out, void *part, kvc_error *err)
+static kvc_status prepare(table_fit *t, const table_fit *like, table_way *out, void *part, kvc_error *err)
 {
     uint32_t heads = t->data->n_kv_heads;
     count_codes(t);
@@ -161,7 +172,7 @@ static kvc_status prepare(table_fit *t, table_way *out, void *part, kvc_error *e
     if (!t->heads || !t->parts || !t->jobs || !t->energy)
         return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u codes", t->n_codes);
     KVC_TRY(find_units(t, err));
-    KVC_TRY(heads_run(heads, find_energies, t, err));
+    KVC_TRY(set_energies(t, like, err));
     KVC_TRY(set_classes(t, counts, err));
     list_jobs(t);
     assert((char *)(t->tables + t->n_values) == (char *)part + kvc_coder_part_bytes(t->coder, KVC_SYMBOL_PIECE));
@@ -185,7 +196,7 @@ kvc_status fit_tables(const fit_data *data, const fit_options *options, const fl
     for (uint32_t i = 0; i < n && status == KVC_OK; i++) {
         kvc_error why;
         fits[i] = (table_fit){.data = data, .options = *options, .coder = wishes[i].coder, .y = y};
-        status = prepare(&fits[i], &out[i], wishes[i].part, &why);
+        status = prepare(&fits[i], i ? fits : NULL, &out[i], wishes[i].part, &why);
         if (status != KVC_OK) fit_fail(&wishes[i].coder->codec, status, &why, err);
     }
     if (status == KVC_OK) status = table_run(fits, out, n, err);

@@ -2,10 +2,11 @@
  *
  * A trial is a fit to a quarter of the points in half of the iterations. The fit in full starts from the trial's
  * centroids and makes the other half: beside a k-means++ start and all iterations over all points, and trials on top
- * of them, that takes half of the time and loses nothing (tests/bench/bench_fit.c).
+ * of them, that takes half of the time and loses nothing (tests/bench/bench_fit.c). In one dimension, where k-means
+ * is exact and as long over a quarter of the points, the trial is the fit.
  *
- * The tables of all candidates go together, first all trials and then all fits. On a device a batch of them is
- * gathered and begun by the host's threads, then iterated as one. */
+ * The tables of all candidates go together, first all trials and then all fits; on a device through a queue
+ * (table_queue.h). */
 #include <stdlib.h>
 #include <string.h>
 #include "heads.h"
@@ -13,6 +14,7 @@
 #include "kvc/codec_list.h"
 #include "random.h"
 #include "table.h"
+#include "table_queue.h"
 
 #define TRIAL_SHARE 4u /* of table_rows */
 #define N_TRIALS 2u    /* BANDS and BALANCED */
@@ -99,46 +101,79 @@ static kvc_status run_one(void *context, uint32_t index, kvc_error *err)
     return named(task, status, &why, err);
 }
 
-static kvc_status gather_one(void *context, uint32_t index, kvc_error *err)
+static kvc_status begin_one(void *context, uint32_t index, kvc_error *err)
 {
     table_task *task = (table_task *)context + index;
     kvc_error why;
     return named(task, gather(task, &why), &why, err);
 }
 
+static kmeans_task *table_one(const void *context, uint32_t index)
+{
+    return ((const table_task *)context)[index].table;
+}
+
 static kvc_status store_one(void *context, uint32_t index, kvc_error *err)
 {
     table_task *task = (table_task *)context + index;
     kvc_error why;
-    return named(task, store(task, &why), &why, err);
+    kvc_status status = store(task, &why);
+    drop(task);
+    return named(task, status, &why, err);
 }
 
-static kvc_status run_batch(backend *b, table_task *tasks, uint32_t n, kmeans_task **tables, kvc_error *err)
+/* About how long the host is at it: points are sorted and solved exactly in one dimension. */
+static size_t length_of(const table_task *task)
 {
-    kvc_status status = jobs_run(NULL, n, gather_one, tasks, err);
-    for (uint32_t i = 0; i < n; i++) tables[i] = tasks[i].table;
-    if (status == KVC_OK) status = kmeans_solve(b, tables, n, err);
-    if (status == KVC_OK) status = jobs_run(NULL, n, store_one, tasks, err);
-    for (uint32_t i = 0; i < n; i++) drop(&tasks[i]);
+    const table_job *j = &task->t->jobs[task->job];
+    return table_points(task->t, j, task->most) * (j->dims > 1 ? j->dims : 64);
+}
+
+typedef struct ranked_task {
+    size_t length;
+    uint32_t index;
+} ranked_task;
+
+static int longer_first(const void *a, const void *b)
+{
+    const ranked_task *x = a, *y = b;
+    if (x->length != y->length) return x->length > y->length ? -1 : 1;
+    return x->index < y->index ? -1 : 1;
+}
+
+static kvc_status longest_first(const table_task *tasks, uint32_t n, uint32_t *order, kvc_error *err)
+{
+    ranked_task *ranks = malloc(n * sizeof *ranks);
+    if (!ranks) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u tables", n);
+    for (uint32_t i = 0; i < n; i++) ranks[i] = (ranked_task){length_of(&tasks[i]), i};
+    qsort(ranks, n, sizeof *ranks, longer_first);
+    for (uint32_t i = 0; i < n; i++) order[i] = ranks[i].index;
+    free(ranks);
+    return KVC_OK;
+}
+
+/* On a device: many at a time. */
+static kvc_status run_queue(backend *b, table_task *tasks, uint32_t n, kvc_error *err)
+{
+    const queue_steps steps = {begin_one, store_one, table_one, tasks};
+    uint32_t *order = malloc(n * sizeof *order);
+    kvc_status status =
+        order ? longest_first(tasks, n, order, err) : kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u tables", n);
+    if (status == KVC_OK) status = queue_run(b, n, order, &steps, err);
+    for (uint32_t i = 0; i < n; i++) drop(&tasks[i]); /* those that failed, or were left */
+    free(order);
     return status;
 }
 
-/* Few tables one after another, each in parallel; many at a time. */
+/* On the CPU few tables one after another, each in parallel; many by a thread each. */
 static kvc_status run_tasks(table_task *tasks, uint32_t n, kvc_error *err)
 {
     backend *b = n ? tasks->t->options.b : NULL;
     if (n == 0) return KVC_OK;
-    if (b->lloyd_batch == 1 && n > FEW_JOBS) return jobs_run(NULL, n, run_one, tasks, err);
-    if (b->lloyd_batch == 1) {
-        for (uint32_t i = 0; i < n; i++) KVC_TRY(run_one(tasks, i, err));
-        return KVC_OK;
-    }
-    kmeans_task **tables = calloc(b->lloyd_batch, sizeof *tables);
-    kvc_status status = tables ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u tables", n);
-    for (uint32_t at = 0; at < n && status == KVC_OK; at += b->lloyd_batch)
-        status = run_batch(b, tasks + at, n - at < b->lloyd_batch ? n - at : b->lloyd_batch, tables, err);
-    free(tables);
-    return status;
+    if (b->lloyd_batch > 1) return run_queue(b, tasks, n, err);
+    if (n > FEW_JOBS) return jobs_run(NULL, n, run_one, tasks, err);
+    for (uint32_t i = 0; i < n; i++) KVC_TRY(run_one(tasks, i, err));
+    return KVC_OK;
 }
 
 /* ---- ways ---- */
@@ -200,15 +235,27 @@ static uint32_t half(uint32_t iterations)
     return (iterations + 1) / 2;
 }
 
+static float *trial_centroids(const table_fit *t, const table_way *way, uint32_t job)
+{
+    return way->centroids + (t->jobs[job].table - t->tables);
+}
+
+static bool is_exact(const table_fit *t, uint32_t job)
+{
+    return kmeans_is_exact(1u << t->coder->codec.bits, t->jobs[job].dims);
+}
+
 static table_task trial_of(const table_fit *t, table_way *way, uint32_t job)
 {
-    return (table_task){.t = t,
-                        .way = way,
-                        .job = job,
-                        .most = t->options.table_rows / TRIAL_SHARE,
-                        .options = {.restarts = 1, .iterations = half(t->options.iterations)},
-                        .centroids = way->centroids + (t->jobs[job].table - t->tables),
-                        .loss = &way->loss[job]};
+    bool whole = is_exact(t, job);
+    return (table_task){
+        .t = t,
+        .way = way,
+        .job = job,
+        .most = whole ? t->options.table_rows : t->options.table_rows / TRIAL_SHARE,
+        .options = {.restarts = 1, .iterations = whole ? t->options.iterations : half(t->options.iterations)},
+        .centroids = trial_centroids(t, way, job),
+        .loss = &way->loss[job]};
 }
 
 /* In full, from the trial's table where there was one. */
@@ -220,7 +267,7 @@ static table_task fit_of(const table_fit *t, const table_way *way, uint32_t job)
                        .most = t->options.table_rows,
                        .options = {.restarts = t->options.restarts, .iterations = t->options.iterations}};
     if (!way->centroids) return task;
-    task.options.start = way->centroids + (t->jobs[job].table - t->tables);
+    task.options.start = trial_centroids(t, way, job);
     if (task.options.restarts <= 1) task.options.iterations = half(task.options.iterations);
     return task;
 }
@@ -250,7 +297,14 @@ static kvc_status run_fits(const table_fit *fits, const choice *choices, uint32_
 {
     uint32_t n_tasks = 0;
     for (uint32_t i = 0; i < n; i++)
-        for (uint32_t job = 0; job < fits[i].n_jobs; job++) tasks[n_tasks++] = fit_of(&fits[i], choices[i].best, job);
+        for (uint32_t job = 0; job < fits[i].n_jobs; job++) {
+            const table_way *way = choices[i].best;
+            if (way->centroids && is_exact(&fits[i], job))
+                kvc_rows_to_fp16(trial_centroids(&fits[i], way, job), (size_t)1 << fits[i].coder->codec.bits,
+                                 fits[i].jobs[job].table);
+            else
+                tasks[n_tasks++] = fit_of(&fits[i], way, job);
+        }
     return run_tasks(tasks, n_tasks, err);
 }
 

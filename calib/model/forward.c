@@ -3,8 +3,8 @@
  * kv) + 3 hidden ffn) flops per token and attention; the stream is read and written once.
  *
  * Consecutive sequences go through a layer's products together, as many as batch_rows() says (on the CPU one), and
- * one by one through attention. A stream in the backend's memory is updated where it lies; then nothing but observers
- * makes the host wait, and the next layer's weights arrive while this one is computed. */
+ * those of them that have one length through attention. A stream in the backend's memory is updated where it lies;
+ * then nothing but observers makes the host wait, and the next layer's weights arrive while this one is computed. */
 #include "model_private.h"
 
 #include <math.h>
@@ -129,12 +129,18 @@ static kvc_status attend_exact(const layer_view *view, kvc_error *err)
         .k = view->k,
         .v = view->v,
         .out = view->out,
+        .n_more = view->n_more,
     };
     return view->backend->attention(view->backend, &args, err);
 }
 
-/* Of rows [at, at + n_tokens) of the arena, which are `sequence` or begin with it. */
-static layer_view view_of(const pass *p, uint32_t layer, size_t sequence, size_t at, size_t n_tokens)
+static size_t sequence_tokens(const pass *p, size_t sequence)
+{
+    return p->tokens->first[sequence + 1] - p->tokens->first[sequence];
+}
+
+/* A sequence whose rows begin at row `at` of the arena, and n_more behind it. */
+static layer_view view_at(const pass *p, uint32_t layer, size_t sequence, uint32_t n_more, size_t at)
 {
     const model_config *c = &p->m->config;
     const layer_arena *s = &p->arena;
@@ -143,7 +149,8 @@ static layer_view view_of(const pass *p, uint32_t layer, size_t sequence, size_t
         .config = c,
         .layer = layer,
         .sequence = sequence,
-        .n_tokens = n_tokens,
+        .n_tokens = sequence_tokens(p, sequence),
+        .n_more = n_more,
         .q = s->q + at * query_width(c),
         .k = s->k + at * kv_width(c),
         .v = s->v + at * kv_width(c),
@@ -153,16 +160,43 @@ static layer_view view_of(const pass *p, uint32_t layer, size_t sequence, size_t
     };
 }
 
-/* A sequence whose rows begin at row `at` of the arena. */
-static kvc_status run_sequence(pass *p, uint32_t layer, size_t sequence, size_t at, kvc_error *err)
+layer_view layer_view_of(const layer_view *view, size_t i)
 {
-    const layer_view view =
-        view_of(p, layer, sequence, at, p->tokens->first[sequence + 1] - p->tokens->first[sequence]);
+    const model_config *c = view->config;
+    size_t row = i * view->n_tokens;
+    layer_view one = *view;
+    one.n_more = 0;
+    one.sequence += i;
+    one.q += row * query_width(c);
+    one.k += row * kv_width(c);
+    one.v += row * kv_width(c);
+    one.residual += row * c->hidden;
+    one.out += row * query_width(c);
+    return one;
+}
+
+/* Positions, and what observers see: sequence by sequence. */
+static kvc_status prepare_sequences(pass *p, uint32_t layer, size_t begin, size_t end, kvc_error *err)
+{
     const forward_hooks *hooks = p->hooks;
-    KVC_TRY(layer_rotate(p->m, p->b, &p->arena, at, view.n_tokens, err));
-    if (hooks && hooks->observe) KVC_TRY(hooks->observe(hooks->context, &view, err));
-    if (hooks && hooks->attention_together) return KVC_OK;
-    return hooks && hooks->attention ? hooks->attention(hooks->context, &view, err) : attend_exact(&view, err);
+    for (size_t i = begin, at = 0; i < end; at += sequence_tokens(p, i++)) {
+        const layer_view view = view_at(p, layer, i, 0, at);
+        KVC_TRY(layer_rotate(p->m, p->b, &p->arena, at, view.n_tokens, err));
+        if (hooks && hooks->observe) KVC_TRY(hooks->observe(hooks->context, &view, err));
+    }
+    return KVC_OK;
+}
+
+/* Attention of sequences of one length at a time. */
+static kvc_status attend_sequences(pass *p, uint32_t layer, size_t begin, size_t end, kvc_error *err)
+{
+    const forward_hooks *hooks = p->hooks;
+    for (size_t i = begin, at = 0, next; i < end; at += (next - i) * sequence_tokens(p, i), i = next) {
+        for (next = i + 1; next < end && sequence_tokens(p, next) == sequence_tokens(p, i);) next++;
+        const layer_view view = view_at(p, layer, i, (uint32_t)(next - i - 1), at);
+        KVC_TRY(hooks && hooks->attention ? hooks->attention(hooks->context, &view, err) : attend_exact(&view, err));
+    }
+    return KVC_OK;
 }
 
 /* The first sequence that does not fit into the arena together with `begin` and those behind it. */
@@ -179,10 +213,15 @@ static kvc_status run_group(pass *p, uint32_t layer, size_t begin, size_t end, k
     size_t first = p->tokens->first[begin], n = p->tokens->first[end] - first;
     const forward_hooks *hooks = p->hooks;
     KVC_TRY(load_stream(p, first, n, err));
-    const layer_view all = view_of(p, layer, begin, 0, n);
     KVC_TRY(layer_project(p->m, p->b, p->weights, &p->arena, n, err));
-    for (size_t i = begin; i < end; i++) KVC_TRY(run_sequence(p, layer, i, p->tokens->first[i] - first, err));
-    if (hooks && hooks->attention_together) KVC_TRY(hooks->attention_together(hooks->context, &all, err));
+    KVC_TRY(prepare_sequences(p, layer, begin, end, err));
+    if (hooks && hooks->attention_together) {
+        layer_view all = view_at(p, layer, begin, 0, 0);
+        all.n_tokens = n;
+        KVC_TRY(hooks->attention_together(hooks->context, &all, err));
+    } else {
+        KVC_TRY(attend_sequences(p, layer, begin, end, err));
+    }
     KVC_TRY(layer_finish(p->m, p->b, p->weights, &p->arena, n, err));
     return store_stream(p, layer, first, n, err);
 }

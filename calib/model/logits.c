@@ -2,8 +2,9 @@
  *
  * Neither all logits of a row nor the vocabulary matrix are ever held: LOGIT_ROWS tokens at a time, the matrix passes
  * by in blocks of LOGIT_COLUMNS entries converted to fp32, and each row keeps running maxima and sums (logit_sums).
- * Converting the matrix once per 2048 rows is below 1 % of the products. A reference that is compared again and again
- * is computed anew each time: its logits would take 4 V bytes a row. Memory for a vocabulary of any size (576
+ * Converting the matrix once per 2048 rows is below 1 % of the products. Other models' rows beside the same few of a
+ * reference go together, up to LOGIT_ROWS of them: the reference's logits are computed once for all of these, and not
+ * kept for the next, since they take 4 V bytes a row. Memory for a vocabulary of any size (576
  * wide: 48 MB): stage [STAGE_FLOATS] | x [R][hidden] host | ref, cfg [R][hidden] | w [C][hidden] | a, b [R][C]
  * A device holds the matrix as a whole if there is room (resident.c), and takes larger blocks of it. */
 #include "model_private.h"
@@ -14,9 +15,9 @@
 typedef struct head {
     model *m;
     backend *b;
-    size_t rows;      /* most rows at a time */
+    size_t rows[2];   /* most rows of each model at a time */
     size_t columns;   /* vocabulary entries at a time */
-    float *stage, *x; /* host [STAGE_FLOATS], [rows][hidden] */
+    float *stage, *x; /* host [STAGE_FLOATS], [the larger of rows][hidden] */
     float *norm;      /* [hidden] */
     void *all;        /* weight [vocab][hidden], borrowed; NULL: a block at a time */
     void *block;      /* weight [columns][hidden], unless there is `all` */
@@ -44,20 +45,20 @@ static void head_free(head *h)
 
 static kvc_status head_new(head *h, int n_models, kvc_error *err)
 {
-    size_t hidden = h->m->config.hidden;
+    size_t hidden = h->m->config.hidden,
+           most = h->rows[n_models - 1] > h->rows[0] ? h->rows[n_models - 1] : h->rows[0];
     backend *b = h->b;
     const tensor *norm = weights_find(h->m->weights, arch_find(h->m->config.architecture)->final_norm);
     h->stage = malloc(STAGE_FLOATS * sizeof *h->stage);
-    h->x = malloc((h->rows * hidden + 1) * sizeof *h->x);
-    if (!h->stage || !h->x)
-        return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the logits of %zu tokens", h->rows);
+    h->x = malloc((most * hidden + 1) * sizeof *h->x);
+    if (!h->stage || !h->x) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for the logits of %zu tokens", most);
     KVC_TRY(b->buffer_new(b, hidden * sizeof(float), (void **)&h->norm, err));
     KVC_TRY(resident_open(h->m, b, err));
     KVC_TRY(resident_head(h->m, h->stage, &h->all, err));
     if (!h->all) KVC_TRY(b->buffer_new(b, h->columns * hidden * b->weight_bytes, &h->block, err));
     for (int i = 0; i < n_models; i++) {
-        KVC_TRY(b->buffer_new(b, h->rows * hidden * sizeof(float), (void **)&h->normed[i], err));
-        KVC_TRY(b->buffer_new(b, h->rows * h->columns * sizeof(float), (void **)&h->logits[i], err));
+        KVC_TRY(b->buffer_new(b, h->rows[i] * hidden * sizeof(float), (void **)&h->normed[i], err));
+        KVC_TRY(b->buffer_new(b, h->rows[i] * h->columns * sizeof(float), (void **)&h->logits[i], err));
     }
     return tensor_load(h->m, b, norm, 0, hidden, h->stage, h->norm, err);
 }
@@ -109,7 +110,7 @@ static kvc_status logits_of(head *h, size_t n, const float *x, float *logits, kv
 
 kvc_status model_logits(model *m, backend *b, size_t n, const float *x, float *logits, kvc_error *err)
 {
-    head h = {.m = m, .b = b, .rows = n, .columns = logit_columns(b, &m->config)};
+    head h = {.m = m, .b = b, .rows = {n}, .columns = logit_columns(b, &m->config)};
     kvc_status status = head_new(&h, 1, err);
     if (status == KVC_OK) status = logits_of(&h, n, x, logits, err);
     head_free(&h);
@@ -120,11 +121,12 @@ kvc_status model_logits(model *m, backend *b, size_t n, const float *x, float *l
 typedef struct comparison {
     head head;
     int n_models;               /* 1: both are the same */
-    size_t total;               /* rows of both */
+    size_t total, n_copies;     /* rows of the reference; the other's are as many for each copy */
+    size_t together;            /* copies at a time; several only where all of their rows are */
     const sequence_set *tokens; /* that the rows belong to; NULL: rows without a next token, each of which counts */
     hidden_states *hidden[2];
-    uint32_t *targets; /* [rows]; of a sequence's last token 0, its row is dropped */
-    logit_sums *sums;  /* [rows] */
+    uint32_t *targets; /* [rows of the reference]; of a sequence's last token 0, its row is dropped */
+    logit_sums *sums;  /* [rows of the other] */
     size_t sequence;   /* of the next row to emit */
     logit_row *next;
 } comparison;
@@ -138,21 +140,23 @@ static kvc_status norm_rows(comparison *c, int which, size_t first, size_t n, kv
     return head_norm_host(h, which, n, h->x, err);
 }
 
-static kvc_status compare_block(comparison *c, size_t first, size_t n, kvc_error *err)
+/* n rows of the reference, and those of n_copies. */
+static kvc_status compare_block(comparison *c, size_t copy, size_t n_copies, size_t first, size_t n, kvc_error *err)
 {
     head *h = &c->head;
-    size_t vocab = h->m->config.vocab;
+    size_t vocab = h->m->config.vocab, begin[] = {first, copy * c->total + first}, rows[] = {n, n_copies * n};
     int cfg = c->n_models - 1;
     const void *w;
-    for (int i = 0; i < c->n_models; i++) KVC_TRY(norm_rows(c, i, first, n, err));
+    for (int i = 0; i < c->n_models; i++) KVC_TRY(norm_rows(c, i, begin[i], rows[i], err));
     for (size_t i = 0; i < n; i++)
         c->targets[i] = c->tokens && first + i + 1 < c->total ? c->tokens->ids[first + i + 1] : 0;
-    logit_sums_start(n, c->sums);
+    logit_sums_start(rows[cfg], c->sums);
     for (size_t at = 0; at < vocab; at += h->columns) {
         size_t count = min_size(h->columns, vocab - at);
         KVC_TRY(head_load(h, at, count, &w, err));
-        for (int i = 0; i < c->n_models; i++) KVC_TRY(head_multiply(h, i, n, count, w, err));
-        KVC_TRY(h->b->compare_logits(h->b, n, at, count, h->logits[0], h->logits[cfg], c->targets, c->sums, err));
+        for (int i = 0; i < c->n_models; i++) KVC_TRY(head_multiply(h, i, rows[i], count, w, err));
+        KVC_TRY(h->b->compare_logits(h->b, rows[cfg], n, at, count, h->logits[0], h->logits[cfg], c->targets, c->sums,
+                                     err));
     }
     return h->b->sync(h->b, err);
 }
@@ -179,30 +183,38 @@ static kvc_status emit_rows(comparison *c, size_t first, size_t n, kvc_error *er
     return KVC_OK;
 }
 
-static kvc_status compare_all(comparison *c, const job *job, kvc_error *err)
+static kvc_status compare_copies(comparison *c, size_t copy, const job *job, kvc_error *err)
 {
-    size_t total = c->total;
-    if (c->tokens) KVC_TRY(check_ids(c->head.m, c->tokens->ids, total, err));
-    KVC_TRY(head_new(&c->head, c->n_models, err));
-    c->targets = malloc(c->head.rows * sizeof *c->targets);
-    c->sums = malloc(c->head.rows * sizeof *c->sums);
-    if (!c->targets || !c->sums)
-        return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu logit rows", c->head.rows);
-    for (size_t first = 0; first < total; first += c->head.rows) {
-        size_t n = min_size(c->head.rows, total - first);
+    size_t total = c->total, n_copies = min_size(c->together, c->n_copies - copy);
+    for (size_t first = 0; first < total; first += c->head.rows[0]) {
+        size_t n = min_size(c->head.rows[0], total - first);
         if (job_cancelled(job))
             return kvc_fail(err, KVC_INTERRUPTED, "interrupted at row %zu of %zu of the logits", first, total);
-        KVC_TRY(compare_block(c, first, n, err));
-        KVC_TRY(emit_rows(c, first, n, err));
-        job_progress(job, "logits", (double)(first + n), (double)total);
+        KVC_TRY(compare_block(c, copy, n_copies, first, n, err));
+        KVC_TRY(emit_rows(c, first, n_copies * n, err));
+        job_progress(job, "logits", (double)(copy * total + n_copies * (first + n)), (double)(c->n_copies * total));
     }
+    return KVC_OK;
+}
+
+static kvc_status compare_all(comparison *c, const job *job, kvc_error *err)
+{
+    size_t rows = c->head.rows[0], copied = c->together * rows;
+    if (c->tokens) KVC_TRY(check_ids(c->head.m, c->tokens->ids, c->total, err));
+    KVC_TRY(head_new(&c->head, c->n_models, err));
+    c->targets = malloc(rows * sizeof *c->targets);
+    c->sums = malloc(copied * sizeof *c->sums);
+    if (!c->targets || !c->sums) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu logit rows", copied);
+    for (size_t copy = 0; copy < c->n_copies; copy += c->together) KVC_TRY(compare_copies(c, copy, job, err));
     return KVC_OK;
 }
 
 static kvc_status compare(comparison *c, model *m, backend *b, const job *job, kvc_error *err)
 {
-    if (c->total == 0) return KVC_OK;
-    c->head = (head){.m = m, .b = b, .rows = min_size(LOGIT_ROWS, c->total), .columns = logit_columns(b, &m->config)};
+    if (c->total == 0 || c->n_copies == 0) return KVC_OK;
+    size_t rows = min_size(LOGIT_ROWS, c->total);
+    c->together = min_size(c->n_copies, rows == c->total ? LOGIT_ROWS / rows : 1);
+    c->head = (head){.m = m, .b = b, .rows = {rows, c->together * rows}, .columns = logit_columns(b, &m->config)};
     kvc_status status = compare_all(c, job, err);
     head_free(&c->head);
     resident_leave(m);
@@ -216,15 +228,17 @@ kvc_status model_compare(model *m, backend *b, const sequence_set *tokens, hidde
 {
     comparison c = {.tokens = tokens,
                     .total = tokens->first[tokens->n],
+                    .n_copies = 1,
                     .hidden = {ref, cfg},
                     .n_models = ref == cfg ? 1 : 2,
                     .next = rows};
     return compare(&c, m, b, job, err);
 }
 
-kvc_status model_compare_rows(model *m, backend *b, size_t n, hidden_states *ref, hidden_states *cfg, logit_row *rows,
-                              const job *job, kvc_error *err)
+kvc_status model_compare_rows(model *m, backend *b, size_t n, hidden_states *ref, size_t n_copies, hidden_states *cfg,
+                              logit_row *rows, const job *job, kvc_error *err)
 {
-    comparison c = {.total = n, .hidden = {ref, cfg}, .n_models = ref == cfg ? 1 : 2, .next = rows};
+    comparison c = {
+        .total = n, .n_copies = n_copies, .hidden = {ref, cfg}, .n_models = ref == cfg ? 1 : 2, .next = rows};
     return compare(&c, m, b, job, err);
 }

@@ -44,18 +44,22 @@ size_t model_rows_together(const model_config *c, const backend *b, size_t n_tok
  */
 size_t model_together(const model_config *c, const backend *b, size_t length);
 
-/* One sequence inside one layer, after RoPE and before attention. All pointers are backend memory and valid during
- * the call. */
+/* One sequence inside one layer, after RoPE and before attention; for the attention hook also several that are alike,
+ * one behind another. All pointers are backend memory and valid during the call. */
 typedef struct layer_view {
     backend *backend;
     const model_config *config;
     uint32_t layer;
-    size_t sequence, n_tokens;
-    const float *q, *k, *v; /* [T][n_heads][d], [T][n_kv_heads][d] twice */
-    const void *wo;         /* weight [hidden][n_heads * d] */
-    const float *residual;  /* [T][hidden], the stream before attention's output is added */
-    float *out;             /* [T][n_heads][d], for the attention hook */
+    size_t sequence, n_tokens; /* number of the first sequence, tokens of each */
+    uint32_t n_more;           /* sequences behind the first */
+    const float *q, *k, *v;    /* [T][n_heads][d], [T][n_kv_heads][d] twice */
+    const void *wo;            /* weight [hidden][n_heads * d] */
+    const float *residual;     /* [T][hidden], the stream before attention's output is added */
+    float *out;                /* [T][n_heads][d], for the attention hook */
 } layer_view;
+
+/* Sequence i of a view alone. */
+layer_view layer_view_of(const layer_view *view, size_t i);
 
 typedef struct forward_hooks {
     /* Replaces exact attention where set: must fill view->out. */
@@ -85,10 +89,11 @@ kvc_status model_logits(model *m, backend *b, size_t n, const float *x, float *l
  * streams the vocabulary matrix. */
 kvc_status model_compare(model *m, backend *b, const sequence_set *tokens, hidden_states *ref, hidden_states *cfg,
                          logit_row *rows, const job *job, kvc_error *err);
-/* The same for n rows that were picked (hidden_gather): all of them are scored, and as their next tokens are not
- * known, negative log likelihoods say nothing. rows [n]. */
-kvc_status model_compare_rows(model *m, backend *b, size_t n, hidden_states *ref, hidden_states *cfg, logit_row *rows,
-                              const job *job, kvc_error *err);
+/* The same for n rows that were picked (hidden_gather), beside those of n_copies other models, one behind another in
+ * cfg [n_copies][n]: all of them are scored, and as their next tokens are not known, negative log likelihoods say
+ * nothing. rows [n_copies][n]. */
+kvc_status model_compare_rows(model *m, backend *b, size_t n, hidden_states *ref, size_t n_copies, hidden_states *cfg,
+                              logit_row *rows, const job *job, kvc_error *err);
 
 /* One decoder step, for generation through a kvc_cache: all weights held as fp32 in memory. */
 typedef struct decoder decoder;

@@ -69,13 +69,8 @@ static kvc_status read_side(compressed_layers *c, const layer_view *view, const 
     return c->b->transcode(c->b, &side->coder, c->policy, view->n_tokens, x, exact_buffer, page_buffer, err);
 }
 
-kvc_status compressed_layers_attend(compressed_layers *c, const layer_view *view, kvc_error *err)
-{
-    return compressed_layers_attend_as(c, view, c->sides + 2 * view->layer, err);
-}
-
-kvc_status compressed_layers_attend_as(compressed_layers *c, const layer_view *view, const cache_side *side,
-                                       kvc_error *err)
+/* One sequence, or several that read nothing but exact rows. */
+static kvc_status attend(compressed_layers *c, const layer_view *view, const cache_side *side, kvc_error *err)
 {
     const model_config *m = view->config;
     attention_args args = {
@@ -87,8 +82,25 @@ kvc_status compressed_layers_attend_as(compressed_layers *c, const layer_view *v
         .q = view->q,
         .policy = *c->policy,
         .out = view->out,
+        .n_more = view->n_more,
     };
     KVC_TRY(read_side(c, view, &side[0], view->k, c->k_exact, c->k_page, &args.k, &args.k_page, err));
     KVC_TRY(read_side(c, view, &side[1], view->v, c->v_exact, c->v_page, &args.v, &args.v_page, err));
     return c->b->attention(c->b, &args, err);
+}
+
+kvc_status compressed_layers_attend(compressed_layers *c, const layer_view *view, kvc_error *err)
+{
+    return compressed_layers_attend_as(c, view, c->sides + 2 * view->layer, err);
+}
+
+kvc_status compressed_layers_attend_as(compressed_layers *c, const layer_view *view, const cache_side *side,
+                                       kvc_error *err)
+{
+    if (side[0].exact && side[1].exact) return attend(c, view, side, err);
+    for (size_t i = 0; i <= view->n_more; i++) {
+        const layer_view one = layer_view_of(view, i);
+        KVC_TRY(attend(c, &one, side, err));
+    }
+    return KVC_OK;
 }

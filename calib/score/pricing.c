@@ -3,10 +3,11 @@
  *
  * A change in layer l leaves everything before l as it is, so the stream that enters each layer under the base plan
  * is kept and a price begins at the changed layer. Attention is evaluate()'s. Distributions are compared at the
- * scored positions alone, against the exact model's final rows there; its logits are recomputed for every price,
- * since the product costs as much as half a layer at an eighth of the positions (SmolLM2-135M), and keeping it 200 KB
- * a position. Cost of an item: the layers from l on, and two vocabulary products per scored position. A KL is good to
- * some 1e-9 (sums of logit_sums are double and exponentials of both models have the same errors).
+ * scored positions alone, against the exact model's final rows there; its logits are recomputed for every few prices
+ * (model_compare_rows()), since the product costs as much as half a layer at an eighth of the positions
+ * (SmolLM2-135M), and keeping it 200 KB a position. Cost of an item: the layers from l on, and two vocabulary
+ * products per scored position. A KL is good to some 1e-9 (sums of logit_sums are double and exponentials of both
+ * models have the same errors).
  *
  * A device is kept busy by several changes of one layer at a time: the text runs in as many copies, each with its own
  * change.
@@ -32,12 +33,12 @@ struct pricing {
     const cache_side *changes; /* [n_copies][2] sides of the layer `changed`; NULL: those of `layers` */
     uint32_t changed;
     hidden_states *work;       /* the streams that run, one behind another */
-    size_t *work_rows;         /* [n_rows] scored positions of a copy */
-    hidden_states *ref, *cfg;  /* [n_rows] final rows at the scored positions: exact, changed */
+    size_t *work_rows;         /* [together][n_rows] scored positions of each copy */
+    hidden_states *ref, *cfg;  /* [n_rows], [together][n_rows] final rows at those: exact, changed */
     size_t *rows, n_rows;      /* scored positions, as rows of the stream, ascending */
     size_t *first;             /* [tokens->n + 1] each sequence's among them */
-    logit_row *scored;         /* [n_rows] */
-    double *kl, *base_kl;      /* [n_rows] */
+    logit_row *scored;         /* [together][n_rows] */
+    double *kl, *base_kl;      /* [together][n_rows], [n_rows] */
     bool keep_streams, usable; /* of the pass that runs; of the base */
 };
 
@@ -85,7 +86,12 @@ static kvc_status attend(void *context, const layer_view *view, kvc_error *err)
 {
     pricing *p = context;
     if (!p->changes || view->layer != p->changed) return compressed_layers_attend(&p->layers, view, err);
-    return compressed_layers_attend_as(&p->layers, view, p->changes + 2 * (view->sequence / p->tokens->n), err);
+    for (size_t i = 0; i <= view->n_more; i++) {
+        const layer_view one = layer_view_of(view, i);
+        const cache_side *sides = p->changes + 2 * (one.sequence / p->tokens->n);
+        KVC_TRY(compressed_layers_attend_as(&p->layers, &one, sides, err));
+    }
+    return KVC_OK;
 }
 
 static kvc_status layer_done(void *context, uint32_t layer, hidden_states *hidden, kvc_error *err)
@@ -109,11 +115,10 @@ static kvc_status run_copies(pricing *p, uint32_t layer, size_t n_copies, bool k
     return model_layers(p->m, p->b, &copies, p->work, layer, p->m->config.n_layers, &hooks, job, stage, err);
 }
 
-/* The scored rows of a copy that has run. */
-static kvc_status take_rows(pricing *p, size_t copy, hidden_states *final, kvc_error *err)
+/* The scored rows of copies that have run. */
+static kvc_status take_rows(pricing *p, size_t n_copies, hidden_states *final, kvc_error *err)
 {
-    for (size_t i = 0; i < p->n_rows; i++) p->work_rows[i] = copy * sequences_tokens(p->tokens) + p->rows[i];
-    return hidden_gather(final, p->work, p->work_rows, p->n_rows, err);
+    return hidden_gather(final, p->work, p->work_rows, n_copies * p->n_rows, err);
 }
 
 /* The present sides from a layer on; the scored rows of the result go to `final`. */
@@ -121,16 +126,16 @@ static kvc_status run_from(pricing *p, uint32_t layer, bool keep_streams, hidden
                            const char *stage, kvc_error *err)
 {
     KVC_TRY(run_copies(p, layer, 1, keep_streams, job, stage, err));
-    return take_rows(p, 0, final, err);
+    return take_rows(p, 1, final, err);
 }
 
-/* KL at the scored positions; progress is that of the layers alone. */
-static kvc_status compare(pricing *p, double *kl, const job *job, kvc_error *err)
+/* KL of copies at the scored positions [n_copies][n_rows]; progress is that of the layers alone. */
+static kvc_status compare(pricing *p, size_t n_copies, double *kl, const job *job, kvc_error *err)
 {
     struct job quiet = job ? *job : (struct job){0};
     quiet.progress = NULL;
-    KVC_TRY(model_compare_rows(p->m, p->b, p->n_rows, p->ref, p->cfg, p->scored, &quiet, err));
-    for (size_t i = 0; i < p->n_rows; i++) kl[i] = p->scored[i].kl;
+    KVC_TRY(model_compare_rows(p->m, p->b, p->n_rows, p->ref, n_copies, p->cfg, p->scored, &quiet, err));
+    for (size_t i = 0; i < n_copies * p->n_rows; i++) kl[i] = p->scored[i].kl;
     return KVC_OK;
 }
 
@@ -167,7 +172,7 @@ static kvc_status rebase(pricing *p, const job *job, kvc_error *err)
     if (layer == p->m->config.n_layers) return KVC_OK;
     p->usable = false;
     KVC_TRY(run_from(p, layer, true, p->cfg, job, "base plan", err));
-    KVC_TRY(compare(p, p->base_kl, job, err));
+    KVC_TRY(compare(p, 1, p->base_kl, job, err));
     p->usable = true;
     return KVC_OK;
 }
@@ -237,7 +242,7 @@ static kvc_status price_other(pricing *p, price *out, price *files, const job *j
     swap_sides(p);
     kvc_status status = run_from(p, layer, false, p->cfg, job, "price", err);
     swap_sides(p);
-    if (status == KVC_OK) status = compare(p, p->kl, job, err);
+    if (status == KVC_OK) status = compare(p, 1, p->kl, job, err);
     if (status == KVC_OK) report(p, p->kl, out, files);
     return status;
 }
@@ -274,11 +279,10 @@ static kvc_status price_copies(pricing *p, uint32_t layer, uint32_t n, const cac
     p->changed = layer;
     kvc_status status = run_copies(p, layer, n, false, job, "price", err);
     p->changes = NULL;
-    for (uint32_t i = 0; i < n && status == KVC_OK; i++) {
-        status = take_rows(p, i, p->cfg, err);
-        if (status == KVC_OK) status = compare(p, p->kl, job, err);
-        if (status == KVC_OK) report(p, p->kl, &out[i], files ? files + i * sequences_files(p->tokens) : NULL);
-    }
+    if (status == KVC_OK) status = take_rows(p, n, p->cfg, err);
+    if (status == KVC_OK) status = compare(p, n, p->kl, job, err);
+    for (uint32_t i = 0; i < n && status == KVC_OK; i++)
+        report(p, p->kl + i * p->n_rows, &out[i], files ? files + i * sequences_files(p->tokens) : NULL);
     return status;
 }
 
@@ -335,10 +339,10 @@ static kvc_status allocate_streams(pricing *p, uint64_t memory_limit, kvc_error 
     for (uint32_t i = 0; i < c->n_layers; i++)
         KVC_TRY(hidden_new(&p->entering[i], p->b, n, c->hidden, i + 1 < held ? 0 : 1, NULL, err));
     KVC_TRY(hidden_new(&p->ref, p->b, p->n_rows, c->hidden, 0, NULL, err));
-    return hidden_new(&p->cfg, p->b, p->n_rows, c->hidden, 0, NULL, err);
+    return hidden_new(&p->cfg, p->b, p->together * p->n_rows, c->hidden, 0, NULL, err);
 }
 
-/* Sequences of all copies, one behind another. */
+/* Sequences and scored positions of all copies, one behind another. */
 static kvc_status copy_sequences(pricing *p, kvc_error *err)
 {
     const sequence_set *t = p->tokens;
@@ -346,9 +350,11 @@ static kvc_status copy_sequences(pricing *p, kvc_error *err)
     size_t n = p->together * t->n;
     p->copies.n = n;
     p->copies.first = malloc((n + 1) * sizeof *p->copies.first);
-    p->work_rows = malloc((p->n_rows + 1) * sizeof *p->work_rows);
+    p->work_rows = malloc(p->together * p->n_rows * sizeof *p->work_rows);
     if (!p->copies.first || !p->work_rows) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu sequences", n);
     for (size_t i = 0; i <= n; i++) p->copies.first[i] = i / t->n * sequences_tokens(t) + t->first[i % t->n];
+    for (size_t i = 0; i < p->together * p->n_rows; i++)
+        p->work_rows[i] = i / p->n_rows * sequences_tokens(t) + p->rows[i % p->n_rows];
     return KVC_OK;
 }
 
@@ -358,8 +364,8 @@ static kvc_status allocate(pricing *p, uint64_t memory_limit, kvc_error *err)
     KVC_TRY(allocate_streams(p, memory_limit, err));
     KVC_TRY(compressed_layers_new(&p->layers, p->m, p->b, &p->policy, sequences_longest(p->tokens), err));
     p->other = calloc(2 * (size_t)p->m->config.n_layers, sizeof *p->other);
-    p->scored = calloc(p->n_rows, sizeof *p->scored);
-    p->kl = calloc(p->n_rows, sizeof *p->kl);
+    p->scored = calloc(p->together * p->n_rows, sizeof *p->scored);
+    p->kl = calloc(p->together * p->n_rows, sizeof *p->kl);
     p->base_kl = calloc(p->n_rows, sizeof *p->base_kl);
     if (p->other && p->scored && p->kl && p->base_kl) return KVC_OK;
     return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %zu scored positions", p->n_rows);
@@ -420,13 +426,14 @@ memory_need pricing_memory(const model_config *c, backend *b, size_t n_tokens, s
 {
     uint64_t stream = n_tokens * sizeof(float) * (uint64_t)c->hidden,
              held = streams_held(stream, c->n_layers, memory_limit);
-    uint64_t rows = n_tokens, pages = 4 * sizeof(float) * (uint64_t)longest * c->n_kv_heads * c->head_dim;
+    uint64_t rows = n_tokens, together = model_together(c, b, n_tokens),
+             pages = 4 * sizeof(float) * (uint64_t)longest * c->n_kv_heads * c->head_dim;
     if (score_rows && n_sequences < n_tokens / score_rows) rows = n_sequences * (uint64_t)score_rows;
-    memory_need need = {.host = rows * (sizeof(logit_row) + 2 * sizeof(double)) + n_tokens * sizeof(size_t),
-                        .dev = 2 * sizeof(float) * rows * c->hidden + pages};
+    memory_need need = {.host = together * rows * (sizeof(logit_row) + sizeof(double) + sizeof(size_t)) +
+                                rows * sizeof(double) + n_tokens * sizeof(size_t),
+                        .dev = (1 + together) * sizeof(float) * rows * c->hidden + pages};
     if (stream_memory(c, b, n_tokens, longest, 0).dev) /* a device's memory knows no limit but its own */
-        need.dev += (b->room(b) == SIZE_MAX ? (held ? held - 1 : 0) : c->n_layers) * stream +
-                    (model_together(c, b, n_tokens) - 1) * stream;
+        need.dev += (b->room(b) == SIZE_MAX ? (held ? held - 1 : 0) : c->n_layers) * stream + (together - 1) * stream;
     else
         need.host += (held ? held - 1 : 0) * stream;
     return need;

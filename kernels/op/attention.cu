@@ -166,7 +166,7 @@ __global__ static void __launch_bounds__(256, NV <= 2 ? 2 : 1) attend(op_attenti
 {
     KVC_SHARED(float, memory);
     typedef attention_tile<RM, RN, NV> tile;
-    uint32_t first = (gridDim.x - 1 - blockIdx.x) * tile::BM, head = blockIdx.y; /* the longest tiles come first */
+    uint32_t first = tile_of(a, tile::BM), head = blockIdx.y;
     uint32_t end = first + tile::BM < a.n_tokens ? first + tile::BM : a.n_tokens;
     uint32_t kv_head = head / (a.n_heads / a.n_kv_heads);
     tile t;
@@ -182,7 +182,7 @@ template <int RM, int RN, int NV> static cudaError_t launch(const op_attention_a
     auto kernel = attend<RM, RN, NV>;
     cudaError_t status = KVC_ALLOW_SHARED(kernel, tile::bytes);
     if (status != cudaSuccess) return status;
-    dim3 grid((unsigned)blocks_of(a.n_tokens, tile::BM), a.n_heads);
+    dim3 grid((unsigned)blocks_of(a.n_tokens, tile::BM) * a.n_sequences, a.n_heads);
     KVC_LAUNCH(kernel, grid, THREADS, tile::bytes, stream, a);
     return KVC_LAUNCHED();
 }
@@ -192,7 +192,7 @@ extern "C" cudaError_t op_attention(const op_attention_args *args, cudaStream_t 
 {
     const op_attention_args &a = *args;
     int device = 0, most = 0;
-    if (a.n_tokens == 0 || a.n_heads == 0) return cudaSuccess;
+    if (a.n_tokens == 0 || a.n_heads == 0 || a.n_sequences == 0) return cudaSuccess;
     cudaError_t status = cudaGetDevice(&device);
     if (status == cudaSuccess)
         status = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);

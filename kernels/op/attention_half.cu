@@ -250,7 +250,7 @@ template <int W> struct half_tile {
 template <int W> __global__ static void __launch_bounds__(256, W <= 64 ? 2 : 1) attend_half(op_attention_args a)
 {
     KVC_SHARED(uint16_t, memory);
-    uint32_t first = (gridDim.x - 1 - blockIdx.x) * BM, head = blockIdx.y; /* the longest tiles come first */
+    uint32_t first = tile_of(a, BM), head = blockIdx.y;
     uint32_t end = first + BM < a.n_tokens ? first + BM : a.n_tokens, kv_head = head / (a.n_heads / a.n_kv_heads);
     half_tile<W> t;
     t.start(a, first, head, memory);
@@ -264,14 +264,14 @@ template <int W> static cudaError_t launch_half(const op_attention_args &a, cuda
     auto kernel = attend_half<W>;
     cudaError_t status = KVC_ALLOW_SHARED(kernel, half_tile<W>::bytes);
     if (status != cudaSuccess) return status;
-    dim3 grid((unsigned)blocks_of(a.n_tokens, BM), a.n_heads);
+    dim3 grid((unsigned)blocks_of(a.n_tokens, BM) * a.n_sequences, a.n_heads);
     KVC_LAUNCH(kernel, grid, THREADS, half_tile<W>::bytes, stream, a);
     return KVC_LAUNCHED();
 }
 
 extern "C" cudaError_t op_attention_half(const op_attention_args *args, cudaStream_t stream)
 {
-    if (args->n_tokens == 0 || args->n_heads == 0) return cudaSuccess;
+    if (args->n_tokens == 0 || args->n_heads == 0 || args->n_sequences == 0) return cudaSuccess;
     if (args->head_dim <= 64) return launch_half<64>(*args, stream);
     if (args->head_dim <= 128) return launch_half<128>(*args, stream);
     return cudaErrorInvalidValue;

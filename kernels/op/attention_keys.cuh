@@ -8,6 +8,22 @@
 #define KERNELS_OP_ATTENTION_KEYS_CUH
 #include "rows.cuh"
 
+/* A block's sequence and its first query: the longest tiles of all sequences come first. `a` becomes the sequence's.
+ */
+__device__ inline uint32_t tile_of(op_attention_args &a, uint32_t tile_rows)
+{
+    uint32_t n_tiles = (a.n_tokens + tile_rows - 1) / tile_rows;
+    size_t sequence = blockIdx.x % a.n_sequences, token = sequence * a.n_tokens;
+    size_t query = token * a.n_heads * a.head_dim, kv = token * a.n_kv_heads * a.head_dim;
+    a.q += query;
+    a.out += query;
+    a.k += kv;
+    a.v += kv;
+    if (a.k_page) a.k_page += kv;
+    if (a.v_page) a.v_page += kv;
+    return (n_tiles - 1 - blockIdx.x / a.n_sequences) * tile_rows;
+}
+
 /* Keys number `count`; the i-th is token i + skip, or token i where i < keep. */
 struct key_run {
     const float *k, *v;

@@ -56,13 +56,13 @@ __device__ static void add_exponentials(const float *x, const float *y, size_t n
     *cross += block_sum(c, slots);
 }
 
-__global__ static void compare_rows(size_t first, size_t n, const float *ref, const float *cfg,
+__global__ static void compare_rows(size_t ref_rows, size_t first, size_t n, const float *ref, const float *cfg,
                                     const uint32_t *targets, op_logit_sums *sums)
 {
     __shared__ peak peaks[32];
     __shared__ double slots[32];
-    size_t row = blockIdx.x, target = targets[row];
-    const float *x = ref + row * n, *y = cfg + row * n;
+    size_t row = blockIdx.x, ref_row = row % ref_rows, target = targets[ref_row];
+    const float *x = ref + ref_row * n, *y = cfg + row * n;
     op_logit_sums s = sums[row]; /* of every thread; written back behind barriers */
     double unused = 0;
     raise_max(block_peak(x, n, peaks), (uint32_t)first, &s.max_ref, &s.top_ref, &s.sum_ref, &s.cross);
@@ -82,10 +82,11 @@ __global__ static void compare_rows(size_t first, size_t n, const float *ref, co
     if (threadIdx.x == 0) sums[row] = s;
 }
 
-extern "C" cudaError_t op_compare_logits(size_t rows, size_t first, size_t n, const float *ref, const float *cfg,
-                                         const uint32_t *targets, op_logit_sums *sums, cudaStream_t stream)
+extern "C" cudaError_t op_compare_logits(size_t rows, size_t ref_rows, size_t first, size_t n, const float *ref,
+                                         const float *cfg, const uint32_t *targets, op_logit_sums *sums,
+                                         cudaStream_t stream)
 {
     if (rows == 0 || n == 0) return cudaSuccess;
-    KVC_LAUNCH(compare_rows, (unsigned)rows, THREADS, 0, stream, first, n, ref, cfg, targets, sums);
+    KVC_LAUNCH(compare_rows, (unsigned)rows, THREADS, 0, stream, ref_rows, first, n, ref, cfg, targets, sums);
     return KVC_LAUNCHED();
 }

@@ -2,8 +2,8 @@
  *
  * Every kernel takes all jobs, one per row of its grid, and none waits for the host: a job that is finished is passed
  * over. Labels are those of the CPU: |c|^2 / 2 - x.c by the same fused multiply-adds, ties to the lowest index. Sums
- * over a centroid's points belong to one block, which reads all labels: k times 4 bytes a point from the cache, and
- * no float is added atomically. Cost of an iteration: n k dims multiply-adds. */
+ * over a centroid's points belong to one block, which reads all labels, four at a time: k times 4 bytes a point from
+ * the cache, and no float is added atomically. Cost of an iteration: n k dims multiply-adds. */
 #include "op.h"
 
 #include <float.h>
@@ -17,6 +17,12 @@ static const double LEAST_GAIN = 1e-4; /* relative, of an iteration, to go on */
 __device__ inline size_t packed_at(uint32_t dims, size_t i)
 {
     return i / GROUP * dims * GROUP + i % GROUP;
+}
+
+/* Points with those that fill the last group, which are zero and weigh nothing. */
+__device__ inline size_t places_of(const op_lloyd_job &j)
+{
+    return (j.n + GROUP - 1) / GROUP * GROUP;
 }
 
 /* ---- nearest centroids ---- */
@@ -53,7 +59,7 @@ template <int D> __device__ static void label_points(const op_lloyd_job &j, floa
     }
 #pragma unroll
     for (unsigned p = 0; p < POINTS; p++)
-        if (first + p * THREADS < j.n) j.label[first + p * THREADS] = index[p];
+        if (first + p * THREADS < places_of(j)) j.label[first + p * THREADS] = index[p];
 }
 
 __global__ static void label_all(op_lloyd_job *jobs)
@@ -72,6 +78,16 @@ __global__ static void label_all(op_lloyd_job *jobs)
 
 /* ---- sums over their points ---- */
 
+__device__ inline void add_point(const op_lloyd_job &j, size_t at, double (&sum)[MOST_DIMS + 1])
+{
+    double w = j.w[at];
+    const float *x = j.x + packed_at(j.dims, at);
+#pragma unroll
+    for (uint32_t i = 0; i < MOST_DIMS; i++)
+        if (i < j.dims) sum[i] += w * x[i * GROUP];
+    sum[MOST_DIMS] += w;
+}
+
 __global__ static void add_points(op_lloyd_job *jobs)
 {
     __shared__ double slots[32];
@@ -79,14 +95,12 @@ __global__ static void add_points(op_lloyd_job *jobs)
     uint32_t c = blockIdx.x;
     if (j.done || c >= j.k) return;
     double sum[MOST_DIMS + 1] = {};
-    for (size_t at = threadIdx.x; at < j.n; at += THREADS) {
-        if (j.label[at] != c) continue;
-        double w = j.w[at];
-        const float *x = j.x + packed_at(j.dims, at);
-#pragma unroll
-        for (uint32_t i = 0; i < MOST_DIMS; i++)
-            if (i < j.dims) sum[i] += w * x[i * GROUP];
-        sum[MOST_DIMS] += w;
+    const uint4 *labels = (const uint4 *)j.label;
+    for (size_t at = threadIdx.x; at < places_of(j) / 4; at += THREADS) {
+        uint4 four = labels[at];
+        uint32_t mine = (four.x == c) | (four.y == c) << 1 | (four.z == c) << 2 | (four.w == c) << 3;
+        for (uint32_t i = 0; mine; i++, mine >>= 1)
+            if (mine & 1) add_point(j, 4 * at + i, sum);
     }
     double *out = j.sums + c * (j.dims + 1);
 #pragma unroll

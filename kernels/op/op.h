@@ -38,14 +38,16 @@ cudaError_t op_gather_rows(size_t n, size_t width, const float *x, const size_t 
  * NaN or infinite, else stays. */
 cudaError_t op_round_fp16(size_t n, const float *x, float *y, uint32_t *nonfinite, cudaStream_t stream);
 
-/* Causal attention as backend.h defines it: q, out [T][n_heads][d], k, v, k_page, v_page [T][n_kv_heads][d]; with
- * k_page or v_page (NULL: not) decode-faithful. d <= 512; more than 256 takes 136 KiB of shared memory. */
+/* Causal attention as backend.h defines it: of each sequence, one behind another, q, out [T][n_heads][d], k, v,
+ * k_page, v_page [T][n_kv_heads][d]; with k_page or v_page (NULL: not) decode-faithful. d <= 512; more than 256 takes
+ * 136 KiB of shared memory. */
 typedef struct op_attention_args {
     uint32_t n_tokens, n_heads, n_kv_heads, head_dim;
     float scale;
     const float *q, *k, *v, *k_page, *v_page;
     kvc_token_policy policy;
     float *out;
+    uint32_t n_sequences; /* in one launch: the blocks of one leave a third of a GPU idle at its end */
 } op_attention_args;
 cudaError_t op_attention(const op_attention_args *args, cudaStream_t stream);
 /* The same with rows rounded to fp16, by tensor cores; d <= OP_HALF_DIM. */
@@ -77,9 +79,10 @@ typedef struct op_logit_sums {
     double sum_ref, sum_cfg, cross;
     uint32_t top_ref, top_cfg;
 } op_logit_sums;
-/* ref, cfg [rows][n]: vocabulary entries [first, first + n); they may be the same. targets, sums [rows] */
-cudaError_t op_compare_logits(size_t rows, size_t first, size_t n, const float *ref, const float *cfg,
-                              const uint32_t *targets, op_logit_sums *sums, cudaStream_t stream);
+/* cfg [rows][n] beside ref [ref_rows][n], row r beside row r mod ref_rows: vocabulary entries [first, first + n);
+ * they may be the same. targets [ref_rows], sums [rows] */
+cudaError_t op_compare_logits(size_t rows, size_t ref_rows, size_t first, size_t n, const float *ref,
+                              const float *cfg, const uint32_t *targets, op_logit_sums *sums, cudaStream_t stream);
 
 /* ---- k-means ------------------------------------------------------------------------------------------------- */
 

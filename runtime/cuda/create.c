@@ -1,8 +1,10 @@
 /* create.c - create and destroy a cache: everything that is ever allocated or loaded, is here. */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include "arena.h"
 #include "cuda_cache.h"
+#include "heads.h"
 #include "maps.h"
 #include "options.h"
 #include "page.h"
@@ -25,12 +27,24 @@ static kvc_status number_words(kvc_cuda_cache *shape, kvc_error *err)
     return KVC_OK;
 }
 
+/* The KV heads that are asked for; none means all. */
+static kvc_status take_heads(const kvc_model_info *m, const kvc_cuda_cache_options *options, uint32_t *n,
+                             kvc_error *err)
+{
+    uint32_t begin = options->kv_head_begin, end = options->kv_head_end;
+    *n = begin == 0 && end == 0 ? m->n_kv_heads : end - begin;
+    if (begin <= end && end <= m->n_kv_heads && *n > 0) return KVC_OK;
+    return kvc_fail(err, KVC_INVALID, "KV heads %u to %u of %u", begin, end, m->n_kv_heads);
+}
+
 static kvc_status make_shape(kvc_cuda_cache *shape, const kvc_config *cfg, const kvc_cuda_cache_options *options,
                              kvc_error *err)
 {
     const kvc_model_info *m = kvc_config_model(cfg);
     const kvc_token_policy *p = kvc_config_tokens(cfg);
     if (options->max_sequences == 0) return kvc_fail(err, KVC_INVALID, "a cache needs at least one sequence");
+    uint32_t n_kv_heads;
+    KVC_TRY(take_heads(m, options, &n_kv_heads, err));
     uint64_t capacity = (uint64_t)p->sinks + p->window + p->page;
     if (options->max_tokens > UINT32_MAX / 2 || capacity > UINT32_MAX / 2) /* lengths have 32 bits on the device */
         return kvc_fail(err, KVC_INVALID, "max_tokens is too large");
@@ -38,8 +52,8 @@ static kvc_status make_shape(kvc_cuda_cache *shape, const kvc_config *cfg, const
                               .policy = *p,
                               .n_layers = m->n_layers,
                               .n_sequences = options->max_sequences,
-                              .n_kv_heads = m->n_kv_heads,
-                              .n_query_heads = m->n_query_heads,
+                              .n_kv_heads = n_kv_heads,
+                              .n_query_heads = m->n_query_heads / m->n_kv_heads * n_kv_heads,
                               .head_dim = m->head_dim,
                               .capacity = (uint32_t)capacity,
                               .max_queries = options->max_queries ? options->max_queries : options->max_sequences,
@@ -50,21 +64,26 @@ static kvc_status make_shape(kvc_cuda_cache *shape, const kvc_config *cfg, const
 
 /* ---- memory of the host ---- */
 
-static kvc_status bind_coders(kvc_cuda_cache *cache, const kvc_config *cfg, kvc_error *err)
+static kvc_status bind_all_heads(kvc_cuda_cache *cache, const kvc_config *cfg, kvc_error *err)
 {
-    size_t n_params;
-    const uint8_t *params = kvc_config_parameters(cfg, &n_params);
+    const uint8_t *params = cache->constants = kvc_config_parameters(cfg, &cache->n_constants);
     for (uint32_t i = 0; i < 2 * cache->n_layers; i++) {
         const kvc_layer *layer = kvc_config_layer(cfg, i / 2);
         const kvc_codec *codec = i % 2 ? &layer->value : &layer->key;
-        kvc_coder *coder = &cache->layers[i / 2].coder[i % 2];
-        KVC_TRY(kvc_coder_init(coder, codec, codec->param_bytes ? params + codec->param_offset : NULL,
-                               cache->n_kv_heads, cache->head_dim, cache->policy.page, err));
-        if (coder->joined > 1)
-            return kvc_fail(err, KVC_UNSUPPORTED, "layer %u: no cache on a GPU for rows of all heads together",
-                            i / 2);
+        KVC_TRY(kvc_coder_init(&cache->layers[i / 2].coder[i % 2], codec,
+                               codec->param_bytes ? params + codec->param_offset : NULL, cache->n_kv_heads,
+                               cache->head_dim, cache->policy.page, err));
     }
     return KVC_OK;
+}
+
+static kvc_status bind_coders(kvc_cuda_cache *cache, const kvc_config *cfg, uint32_t begin, kvc_error *err)
+{
+    for (uint32_t i = 0; i < cache->n_layers; i++)
+        if ((kvc_config_layer(cfg, i)->key.flags | kvc_config_layer(cfg, i)->value.flags) & KVC_FLAG_JOINT)
+            return kvc_fail(err, KVC_UNSUPPORTED, "layer %u: no cache on a GPU for rows of all heads together", i);
+    if (cache->n_kv_heads < kvc_config_model(cfg)->n_kv_heads) return cuda_bind_heads(cache, cfg, begin, err);
+    return bind_all_heads(cache, cfg, err);
 }
 
 static kvc_status make_host(kvc_cuda_cache **out, const kvc_cuda_cache *shape, kvc_error *err)
@@ -149,10 +168,9 @@ static kvc_status load_code(kvc_cuda_cache *cache, kvc_error *err)
     return KVC_OK;
 }
 
-static kvc_status make_device(kvc_cuda_cache *cache, const kvc_config *cfg, kvc_error *err)
+static kvc_status make_device(kvc_cuda_cache *cache, kvc_error *err)
 {
-    size_t n_params;
-    const void *params = kvc_config_parameters(cfg, &n_params);
+    size_t n_params = cache->n_constants;
     arena plan = {0};
     cuda_place_device(&plan, n_params, cache);
     if (plan.overflow) return kvc_fail(err, KVC_NO_MEMORY, "a cache of this size cannot be addressed");
@@ -166,17 +184,19 @@ static kvc_status make_device(kvc_cuda_cache *cache, const kvc_config *cfg, kvc_
     cuda_place_device(&block, n_params, cache);
     cache->bytes = plan.used;
     KVC_TRY_CUDA(cudaMemset(cache->words.at, 0, cache->words.n * sizeof *cache->words.at));
-    if (params) KVC_TRY_CUDA(cudaMemcpy(cache->params, params, n_params, cudaMemcpyHostToDevice));
+    if (n_params) KVC_TRY_CUDA(cudaMemcpy(cache->params, cache->constants, n_params, cudaMemcpyHostToDevice));
     return upload_layers(cache, err);
 }
 
-static kvc_status fill(kvc_cuda_cache *cache, const kvc_config *cfg, const char *kernels, kvc_error *err)
+static kvc_status fill(kvc_cuda_cache *cache, const kvc_config *cfg, const kvc_cuda_cache_options *options,
+                       kvc_error *err)
 {
-    KVC_TRY(bind_coders(cache, cfg, err));
+    const char *kernels = options->kernels;
+    KVC_TRY(bind_coders(cache, cfg, options->kv_head_begin, err));
     if (kernels) KVC_TRY(cuda_images_load(&cache->images, kernels, cfg, err));
     for (uint32_t i = 0; i < cache->n_layers && kernels; i++)
         cache->layers[i].kernel = &cache->images.images[cache->images.of_layer[i]].kernel;
-    KVC_TRY(make_device(cache, cfg, err));
+    KVC_TRY(make_device(cache, err));
     KVC_TRY(load_code(cache, err));
     KVC_TRY_CUDA(cudaDeviceSynchronize());
     return KVC_OK;
@@ -189,12 +209,12 @@ kvc_status kvc_cuda_cache_create(kvc_cuda_cache **out, const kvc_config *cfg, co
     kvc_cuda_cache_options known;
     int before;
     *out = NULL;
-    KVC_TRY(kvci_options_take(&known, sizeof known, options, sizeof known, err));
+    KVC_TRY(kvci_options_take(&known, sizeof known, options, offsetof(kvc_cuda_cache_options, kv_head_begin), err));
     KVC_TRY(make_shape(&shape, cfg, &known, err));
     KVC_TRY(check_device(shape.device, err));
     KVC_TRY(make_host(&cache, &shape, err));
     kvc_status status = cuda_enter(cache->device, &before, err);
-    if (status == KVC_OK) status = cuda_leave(before, fill(cache, cfg, known.kernels, err));
+    if (status == KVC_OK) status = cuda_leave(before, fill(cache, cfg, &known, err));
     if (status == KVC_OK)
         *out = cache;
     else
@@ -211,6 +231,7 @@ void kvc_cuda_cache_destroy(kvc_cuda_cache *cache)
         cuda_images_unload(&cache->images);
         cuda_leave(before, KVC_OK);
     }
+    free(cache->own_constants);
     free(cache);
 }
 

@@ -54,6 +54,9 @@ struct kvc_cuda_cache {
     uint32_t *free_pages; /* [n_free] stack of page ids */
     uint64_t *mark;       /* [n_sequences] the last append that named the sequence */
     uint64_t n_appends;
+    const uint8_t *constants; /* of the coders, on the host: the configuration's, or own ones of some heads */
+    size_t n_constants;
+    uint8_t *own_constants; /* NULL: none */
     cuda_images images;
     /* on the device */
     void *memory;

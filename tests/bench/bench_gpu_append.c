@@ -90,7 +90,7 @@ static void bench_open(bench *b, const char *folder, const char *name, int apart
     snprintf(kernels, sizeof kernels, "%s/%s/kernels", folder, name);
     must(kvc_config_open(&b->cfg, path, &err), &err);
     const kvc_model_info *m = kvc_config_model(b->cfg);
-    kvc_cuda_cache_options options = {sizeof options, 0, BATCH, 0, (uint64_t)BATCH * MOST_TOKENS, kernels};
+    kvc_cuda_cache_options options = {sizeof options, 0, BATCH, 0, (uint64_t)BATCH * MOST_TOKENS, kernels, 0, 0};
     must(kvc_cuda_cache_create(&b->cache, b->cfg, &options, &err), &err);
     must_cuda(cudaStreamCreate(&b->stream));
     b->n_layers = m->n_layers;

@@ -218,13 +218,13 @@ static void bench_attention(backend *b, const layer *l, uint32_t T)
     double scores = (double)l->heads * T * T / 2 * (double)d;
     const kvc_token_policy policy = {4, 64, 64};
     for (size_t i = 0; i < l->heads * d; i++) metric[i * d + i % d] += 1;
-    timed t = {
-        .b = b,
-        .attention = {T, l->heads, l->kv_heads, l->d, scale, rows[0], rows[1], rows[2], NULL, NULL, policy, rows[5]},
-        .sensitivity = {T, l->heads, l->kv_heads, l->d, scale, policy, rows[0], rows[1], rows[2], metric,
-                        zeros(l->kv_heads * (size_t)T), zeros(l->kv_heads * (size_t)T), zeros(l->heads * (size_t)T),
-                        NULL},
-        .moments = zeros(l->heads * (1 + d + d * d))};
+    timed t = {.b = b,
+               .attention = {T, l->heads, l->kv_heads, l->d, scale, rows[0], rows[1], rows[2], NULL, NULL, policy,
+                             rows[5], 0},
+               .sensitivity = {T, l->heads, l->kv_heads, l->d, scale, policy, rows[0], rows[1], rows[2], metric,
+                               zeros(l->kv_heads * (size_t)T), zeros(l->kv_heads * (size_t)T),
+                               zeros(l->heads * (size_t)T), NULL},
+               .moments = zeros(l->heads * (1 + d + d * d))};
     double *anchors = zeros(l->kv_heads * (size_t)T);
     measure(&t, "attention", run_attention, 4 * scores, "TFLOP/s");
     t.attention.k_page = rows[3];

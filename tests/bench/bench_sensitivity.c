@@ -154,7 +154,8 @@ int main(int argc, char **argv)
                              NULL,
                              NULL,
                              {4, 64, 64},
-                             out},
+                             out,
+                             0},
                .weight = zeros(heads),
                .first = zeros(heads * d),
                .second = zeros(heads * d * d)};

@@ -14,14 +14,20 @@ typedef struct cache_pair {
     kvc_cache *cpu;
     kvc_cuda_cache *gpu;
     cudaStream_t stream;
-    uint32_t n_layers, n_sequences, row_values, query_values; /* values of a token's row, of its queries */
+    uint32_t n_layers, n_sequences, row_values, query_values; /* values of a token's row, of its queries: libkvc's */
+    uint32_t first_head;                                      /* of the model's, where the GPU's cache begins */
     uint32_t random;
     const char *name, *step; /* for messages */
     uint32_t failures;
 } cache_pair;
 
-/* The case `name` in `folder`, on device `device`. Ends the program where that fails. */
-void pair_open(cache_pair *p, const char *folder, const char *name, int device, uint64_t max_tokens);
+/* The case `name` in `folder`, on device `device`; there KV heads first_head .. end_head - 1 alone, unless both are
+ * 0. Ends the program where that fails. */
+void pair_open(cache_pair *p, const char *folder, const char *name, int device, uint64_t max_tokens,
+               uint32_t first_head, uint32_t end_head);
+/* The same of a configuration in memory, without kernels. */
+void pair_open_memory(cache_pair *p, const void *image, size_t n, const char *name, int device, uint64_t max_tokens,
+                      uint32_t first_head, uint32_t end_head);
 void pair_close(cache_pair *p);
 uint32_t pair_random(cache_pair *p, uint32_t n); /* 0 .. n - 1 */
 void pair_fail(cache_pair *p, const char *what, double number);

@@ -205,7 +205,8 @@ static void silu_mul__agrees(void)
 
 static void attention__agrees(const shape *s, int pages, float spread, double tolerance)
 {
-    size_t T = s->tokens, q = T * s->heads * s->d, kv = T * s->kv_heads * s->d;
+    uint32_t n_more = s->tokens > 300 ? 0 : pages % 3 == 0 ? 2 : 0; /* sequences beside the first */
+    size_t T = s->tokens * (n_more + 1), q = T * s->heads * s->d, kv = T * s->kv_heads * s->d;
     float *host[5] = {random_floats(q, 1, spread, 0), random_floats(kv, 2, spread, 0), random_floats(kv, 3, 1, 0),
                       random_floats(kv, 4, spread, 0), random_floats(kv, 5, 1, 0)};
     float *dev[5], *out = nans(q), *dev_out = poisoned_on_gpu(q);
@@ -221,15 +222,16 @@ static void attention__agrees(const shape *s, int pages, float spread, double to
                         pages & 1 ? host[3] : NULL,
                         pages & 2 ? host[4] : NULL,
                         s->policy,
-                        out};
+                        out,
+                        n_more};
     attention_args b = a;
     b.q = dev[0], b.k = dev[1], b.v = dev[2], b.out = dev_out;
     b.k_page = pages & 1 ? dev[3] : NULL, b.v_page = pages & 2 ? dev[4] : NULL;
     must(cpu->attention(cpu, &a, &error), "attention");
     must(gpu->attention(gpu, &b, &error), name_of(s));
     char what[64];
-    snprintf(what, sizeof what, "attention, pages of %s%s, spread %g", pages & 1 ? "k" : "", pages & 2 ? "v" : "",
-             spread);
+    snprintf(what, sizeof what, "attention, %u more, pages of %s%s, spread %g", n_more, pages & 1 ? "k" : "",
+             pages & 2 ? "v" : "", spread);
     check_gpu(what, name_of(s), q, dev_out, out, tolerance);
     for (int i = 0; i < 5; i++) free(host[i]), release(dev[i]);
     free(out);

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "cache_pair.h"
+#include "case_config.h"
 
 static int device; /* not the first one, where there are several */
 
@@ -354,7 +355,8 @@ static void test_arguments(cache_pair *p)
 static void test_create(cache_pair *p)
 {
     char kernels[4200];
-    kvc_cuda_cache_options options = {sizeof options, device, 1, 1u << 28, 500, kernels}; /* 400 GB of scratch */
+    kvc_cuda_cache_options options = {sizeof options, device, 1, 1u << 28, 500,
+                                      kernels,        0,      0}; /* 400 GB of scratch */
     kvc_cuda_cache *cache = NULL;
     kvc_error err;
     int before, now;
@@ -368,6 +370,13 @@ static void test_create(cache_pair *p)
     options.device = device, options.max_sequences = 0;
     expect(p, "sequences", kvc_cuda_cache_create(&cache, p->cfg, &options, &err), KVC_INVALID, &err, "sequence");
     options.max_sequences = 2;
+    options.kv_head_begin = 1, options.kv_head_end = 9;
+    expect(p, "heads", kvc_cuda_cache_create(&cache, p->cfg, &options, &err), KVC_INVALID, &err, "KV heads 1 to 9");
+    options.kv_head_end = 2;
+    if (strcmp(p->name, "short") == 0)
+        expect(p, "codes of all heads", kvc_cuda_cache_create(&cache, p->cfg, &options, &err), KVC_UNSUPPORTED, &err,
+               "layer 1 keys: all KV heads of vq[8]x8+klt");
+    options.kv_head_begin = options.kv_head_end = 0;
     cudaSetDevice(0);
     pair_must(p, kvc_cuda_cache_create(&cache, p->cfg, &options, &err), "create", &err);
     const kvc_batch batch = {1, all_sequences, (const uint32_t[]){1}};
@@ -406,7 +415,7 @@ static void expect_load(cache_pair *p, const kernel_copy *c, const char *from, c
     snprintf(text, sizeof text, "%.*s%s%s", (int)(at - c->list), c->list, from ? to : "",
              at + (from ? strlen(from) : 0));
     write_text(c->folder, "kernels.list", text);
-    kvc_cuda_cache_options options = {sizeof options, device, 1, 0, 500, c->folder};
+    kvc_cuda_cache_options options = {sizeof options, device, 1, 0, 500, c->folder, 0, 0};
     kvc_status got = kvc_cuda_cache_create(&cache, p->cfg, &options, &err);
     expect(p, from ? from : "as it is", got, want, &err, words);
     kvc_cuda_cache_destroy(cache);
@@ -463,7 +472,7 @@ static void test_kernels(cache_pair *p)
     expect_load(p, &c, NULL, NULL, KVC_MISMATCH, c.image);
     snprintf(path, sizeof path, "%s/kernels.list", c.folder);
     unlink(path);
-    kvc_cuda_cache_options options = {sizeof options, device, 1, 0, 500, c.folder};
+    kvc_cuda_cache_options options = {sizeof options, device, 1, 0, 500, c.folder, 0, 0};
     kvc_cuda_cache *cache;
     kvc_error err;
     expect(p, "no list", kvc_cuda_cache_create(&cache, p->cfg, &options, &err), KVC_INPUT, &err, "kernels.list");
@@ -476,7 +485,7 @@ static void test_kernels(cache_pair *p)
 static uint32_t test_case(const char *folder, const char *name, int n_steps)
 {
     cache_pair p;
-    pair_open(&p, folder, name, device, 700);
+    pair_open(&p, folder, name, device, 700, 0, 0);
     test_random(&p, n_steps);
     test_graph(&p);
     test_graph_without_pages(&p);
@@ -488,6 +497,47 @@ static uint32_t test_case(const char *folder, const char *name, int n_steps)
     test_kernels(&p);
     pair_close(&p);
     printf("%s: %u failures\n", name, p.failures);
+    return p.failures;
+}
+
+/* A cache of the last KV head alone, as a second GPU has it. */
+static uint32_t test_heads(const char *folder, const char *name, int n_steps)
+{
+    cache_pair p;
+    pair_open(&p, folder, name, device, 700, 1, 2);
+    test_random(&p, n_steps);
+    printf("%s, one KV head: %u failures\n", name, p.failures);
+    pair_close(&p);
+    return p.failures;
+}
+
+/* Pages of two of three heads, whatever constants look like. */
+static uint32_t test_constants(void)
+{
+    static const case_config config = {3,
+                                       1,
+                                       64,
+                                       {4, 16, 16},
+                                       4,
+                                       4,
+                                       {{"vq4x8.static", "vq2x8.head+klt"},
+                                        {"lut3.static", "lut4.head+smooth"},
+                                        {"vq[4*8,1*16]x6", "seg[8,4,2,1,0,0,0,0].static+klt"},
+                                        {"int4.ch16+perm", "vq[4*1,10*2,10*4]x3.static+rot"}}};
+    uint32_t sequences[MOST_SEQUENCES], n_tokens[MOST_SEQUENCES];
+    size_t n;
+    void *image = case_config_image(&config, &n);
+    cache_pair p;
+    pair_open_memory(&p, image, n, "constants", device, 2000, 1, 3);
+    p.step = "append";
+    for (int i = 0; i < 8; i++) {
+        kvc_batch batch = random_batch(&p, sequences, n_tokens);
+        pair_append(&p, &batch, KVC_F32);
+    }
+    pair_compare(&p);
+    printf("constants, two of three KV heads: %u failures\n", p.failures);
+    pair_close(&p);
+    free(image);
     return p.failures;
 }
 
@@ -507,5 +557,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < 2; i++)
         if (argc < 3 || strcmp(argv[2], cases[i]) == 0)
             n_failures += test_case(argc > 1 ? argv[1] : folder, cases[i], n_steps);
+    if (argc < 3 || strcmp(argv[2], "mixed") == 0)
+        n_failures += test_heads(argc > 1 ? argv[1] : folder, "mixed", n_steps) + test_constants();
     return n_failures != 0;
 }

@@ -132,5 +132,7 @@ int main(void)
     eigen__agrees(3, 64);
     eigen__agrees(8, 128);
     eigen__agrees(1, 200);
+    eigen__agrees(20, 128);
+    eigen__agrees(2, 320);
     return close_backends();
 }

@@ -16,23 +16,26 @@ static const shape shapes[] = {
 /* ---- logits */
 
 /* Vocabulary in blocks; the largest logit comes late, and twice. */
-static void compare_logits__agrees(size_t rows, size_t vocab, size_t block, int same)
+static void compare_logits__agrees(size_t rows, size_t ref_rows, size_t vocab, size_t block, int same)
 {
     logit_sums *want = memory(rows * sizeof *want), *got = memory(rows * sizeof *got);
-    uint32_t *targets = memory(rows * sizeof *targets);
+    uint32_t *targets = memory(ref_rows * sizeof *targets);
     char text[64];
-    snprintf(text, sizeof text, "%zu rows, %zu by %zu%s", rows, vocab, block, same ? ", one model" : "");
-    for (size_t r = 0; r < rows; r++) targets[r] = (uint32_t)(r * 977 % vocab);
+    snprintf(text, sizeof text, "%zu rows beside %zu, %zu by %zu%s", rows, ref_rows, vocab, block,
+             same ? ", one model" : "");
+    for (size_t r = 0; r < ref_rows; r++) targets[r] = (uint32_t)(r * 977 % vocab);
     logit_sums_start(rows, want);
     logit_sums_start(rows, got);
     for (size_t first = 0; first < vocab; first += block) {
         size_t n = vocab - first < block ? vocab - first : block;
-        float *ref = random_floats(rows * n, (uint32_t)first + 1, 8, 0),
+        float *ref = random_floats(ref_rows * n, (uint32_t)first + 1, 8, 0),
               *cfg = random_floats(rows * n, (uint32_t)first + 9, 8, 0);
-        for (size_t r = 0; r < rows && n > 40; r++) ref[r * n + 17] = ref[r * n + 39] = 9 + (float)first / 1000;
-        float *dev_ref = on_gpu(ref, rows * n), *dev_cfg = on_gpu(cfg, rows * n);
-        must(cpu->compare_logits(cpu, rows, first, n, ref, same ? ref : cfg, targets, want, &error), "logits");
-        must(gpu->compare_logits(gpu, rows, first, n, dev_ref, same ? dev_ref : dev_cfg, targets, got, &error),
+        for (size_t r = 0; r < ref_rows && n > 40; r++) ref[r * n + 17] = ref[r * n + 39] = 9 + (float)first / 1000;
+        float *dev_ref = on_gpu(ref, ref_rows * n), *dev_cfg = on_gpu(cfg, rows * n);
+        must(cpu->compare_logits(cpu, rows, ref_rows, first, n, ref, same ? ref : cfg, targets, want, &error),
+             "logits");
+        must(gpu->compare_logits(gpu, rows, ref_rows, first, n, dev_ref, same ? dev_ref : dev_cfg, targets, got,
+                                 &error),
              "logits");
         release(dev_ref), release(dev_cfg);
         free(ref), free(cfg);
@@ -269,10 +272,11 @@ int main(void)
     static const bool paired[KEYS] = {true, false, true};
     open_backends("cuda");
     for (int same = 0; same < 2; same++) {
-        compare_logits__agrees(1, 1, 1, same);
-        compare_logits__agrees(7, 1000, 333, same);
-        compare_logits__agrees(65, 5000, 768, same);
+        compare_logits__agrees(1, 1, 1, 1, same);
+        compare_logits__agrees(7, 7, 1000, 333, same);
+        compare_logits__agrees(65, 65, 5000, 768, same);
     }
+    compare_logits__agrees(66, 22, 1000, 768, 0);
     sums__agree(1, 1), sums__agree(3, 65), sums__agree(64, 64), sums__agree(300, 192), sums__agree(2, 5000);
     moments__agree(1, 1, 64), moments__agree(63, 3, 64), moments__agree(300, 8, 80), moments__agree(9000, 8, 128);
     for (size_t i = 0; i < N_SHAPES; i++) {

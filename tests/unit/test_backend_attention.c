@@ -91,7 +91,8 @@ static void check_case(size_t n, bool k_page, bool v_page, float spread)
                         k_page ? rows[3] : NULL,
                         v_page ? rows[4] : NULL,
                         cases[n].policy,
-                        rows[5]};
+                        rows[5],
+                        0};
     backend *b;
     ck_assert_int_eq(backend_open_cpu(&b, 2, &error), KVC_OK);
     ck_assert_int_eq(b->attention(b, &a, &error), KVC_OK);
@@ -115,6 +116,41 @@ START_TEST(attention__reads_pages_as_decoding_would)
         check_case(n, true, false, 1.5f);
         check_case(n, false, true, 1.5f);
     }
+}
+END_TEST
+
+/* Three sequences in one call, and one by one. */
+START_TEST(attention__of_several_sequences_is_that_of_each)
+{
+    enum { T = 70, N = 3 };
+    const size_t q = T * 4 * 16, kv = T * 2 * 16;
+    float *rows[] = {random_floats(N * q, 1, 1),  random_floats(N * kv, 2, 1), random_floats(N * kv, 3, 1),
+                     random_floats(N * kv, 4, 1), random_floats(N * kv, 5, 1), random_floats(N * q, 6, 1),
+                     random_floats(N * q, 7, 1)};
+    const kvc_token_policy policy = {4, 16, 8};
+    attention_args all = {T, 4, 2, 16, 0.25f, rows[0], rows[1], rows[2], rows[3], rows[4], policy, rows[5], N - 1};
+    backend *b;
+    ck_assert_int_eq(backend_open_cpu(&b, 2, &error), KVC_OK);
+    ck_assert_int_eq(b->attention(b, &all, &error), KVC_OK);
+    for (size_t i = 0; i < N; i++) {
+        const attention_args one = {T,
+                                    4,
+                                    2,
+                                    16,
+                                    0.25f,
+                                    rows[0] + i * q,
+                                    rows[1] + i * kv,
+                                    rows[2] + i * kv,
+                                    rows[3] + i * kv,
+                                    rows[4] + i * kv,
+                                    policy,
+                                    rows[6] + i * q,
+                                    0};
+        ck_assert_int_eq(b->attention(b, &one, &error), KVC_OK);
+    }
+    ck_assert_mem_eq(rows[5], rows[6], N * q * sizeof(float));
+    b->close(b);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) free(rows[i]);
 }
 END_TEST
 
@@ -210,5 +246,6 @@ START_TEST(transcode__refuses_rows_that_are_not_finite)
 END_TEST
 
 CHECK_MAIN("backend attention", attention__equals_the_reference, attention__reads_pages_as_decoding_would,
-           attention__survives_scores_of_thousands, transcode__holds_what_a_cache_would_hold,
-           transcode__needs_no_room_for_rounded_rows, transcode__refuses_rows_that_are_not_finite)
+           attention__of_several_sequences_is_that_of_each, attention__survives_scores_of_thousands,
+           transcode__holds_what_a_cache_would_hold, transcode__needs_no_room_for_rounded_rows,
+           transcode__refuses_rows_that_are_not_finite)

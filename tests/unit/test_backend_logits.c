@@ -30,7 +30,8 @@ static void compare(const float (*ref)[VOCAB], const float (*cfg)[VOCAB], const 
             memcpy(a + r * n, ref[r] + first, n * sizeof *a);
             memcpy(c + r * n, cfg[r] + first, n * sizeof *c);
         }
-        ck_assert_int_eq(b->compare_logits(b, ROWS, first, n, a, ref == cfg ? a : c, targets, sums, &error), KVC_OK);
+        ck_assert_int_eq(b->compare_logits(b, ROWS, ROWS, first, n, a, ref == cfg ? a : c, targets, sums, &error),
+                         KVC_OK);
     }
     for (size_t r = 0; r < ROWS; r++) out[r] = logit_sums_finish(&sums[r]);
     b->close(b);

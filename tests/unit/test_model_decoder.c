@@ -31,7 +31,8 @@ static kvc_status attend(void *context, const layer_view *view, kvc_error *err)
                            c->k_page,
                            c->v_page,
                            policy,
-                           view->out};
+                           view->out,
+                           0};
     return b->attention(b, &args, err);
 }
 

@@ -179,8 +179,8 @@ START_TEST(model_compare_rows__agrees_with_the_comparison_of_all_rows)
     const size_t picked[] = {0, 7, 148, 150, 240, 305}, n = sizeof picked / sizeof *picked,
                  width = r.m->config.hidden;
     size_t total = sequences_tokens(&r.tokens);
-    hidden_states *ref, *cfg, *few[2];
-    logit_row *all = malloc(total * sizeof *all), some[6];
+    hidden_states *ref, *cfg, *few[2], *two;
+    logit_row *all = malloc(total * sizeof *all), some[6], copies[12];
     OK(hidden_new(&ref, r.b, total, (uint32_t)width, 0, NULL, err));
     OK(hidden_new(&cfg, r.b, total, (uint32_t)width, 0, NULL, err));
     OK(model_embed(r.m, &r.tokens, ref, err));
@@ -191,7 +191,7 @@ START_TEST(model_compare_rows__agrees_with_the_comparison_of_all_rows)
         OK(hidden_new(&few[i], r.b, n, (uint32_t)width, 1, getenv("KVC_TEST_BUILD"), err));
         OK(hidden_gather(few[i], i ? cfg : ref, picked, n, err));
     }
-    OK(model_compare_rows(r.m, r.b, n, few[0], few[1], some, NULL, err));
+    OK(model_compare_rows(r.m, r.b, n, few[0], 1, few[1], some, NULL, err));
     for (size_t i = 0, sequence = 0; i < n; i++) { /* rows of `all` skip each sequence's last token */
         while (picked[i] >= r.tokens.first[sequence + 1]) sequence++;
         const logit_row *same = &all[picked[i] - sequence];
@@ -199,7 +199,17 @@ START_TEST(model_compare_rows__agrees_with_the_comparison_of_all_rows)
         ck_assert_uint_eq(some[i].top_cfg, same->top_cfg);
         ck_assert_double_gt(some[i].kl, 0);
     }
+    OK(hidden_new(&two, r.b, 2 * n, (uint32_t)width, 0, NULL, err));
+    OK(hidden_copy(two, 0, few[0], n, err));
+    OK(hidden_copy(two, n, few[1], n, err));
+    OK(model_compare_rows(r.m, r.b, n, few[0], 2, two, copies, NULL, err));
+    for (size_t i = 0; i < n; i++) {
+        ck_assert_double_lt(copies[i].kl, 1e-9);
+        ck_assert_double_eq_tol(copies[n + i].kl / some[i].kl, 1, 1e-5);
+        ck_assert_uint_eq(copies[n + i].top_cfg, some[i].top_cfg);
+    }
     for (int i = 0; i < 2; i++) hidden_free(few[i]);
+    hidden_free(two);
     hidden_free(ref);
     hidden_free(cfg);
     free(all);

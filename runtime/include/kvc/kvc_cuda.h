@@ -35,6 +35,10 @@ typedef struct kvc_cuda_cache_options {
     uint32_t max_queries; /* query tokens of an attend call, of all its sequences; 0: max_sequences */
     uint64_t max_tokens;  /* room for these, however sequences share them; shared pages count once */
     const char *kernels;  /* the folder of `kvcalib compile --kernels`; NULL: none, attend is KVC_UNSUPPORTED */
+    /* A cache of these KV heads alone, as one GPU of several has them; 0, 0: all. Rows, queries and outputs of all
+     * calls are then those of these heads, side by side, and so are pages. KVC_UNSUPPORTED with codecs whose codes
+     * all heads share out. */
+    uint32_t kv_head_begin, kv_head_end;
 } kvc_cuda_cache_options;
 
 typedef struct kvc_cuda_cache kvc_cuda_cache;
@@ -56,9 +60,9 @@ KVC_API kvc_status kvc_cuda_cache_append(kvc_cuda_cache *cache, uint32_t layer, 
 KVC_API uint32_t kvc_cuda_cache_chunk(const kvc_cuda_cache *cache, uint32_t layer, uint32_t sequence);
 
 /* As kvc_cache_attend(), with device memory; relative error of the output below 2e-3 (fp16 operands, fp32 sums).
- * KVC_UNSUPPORTED: more than 16 queries of a sequence, some KV heads without the others, a softcap where the kernels
- * were compiled without --softcap or the other way round. Replayed for an empty sequence, the output is zero.
- * `options` may be NULL. */
+ * KVC_UNSUPPORTED: more than 16 queries of a sequence, some of the cache's KV heads without the others, a softcap
+ * where the kernels were compiled without --softcap or the other way round. Replayed for an empty sequence, the
+ * output is zero. `options` may be NULL. */
 KVC_API kvc_status kvc_cuda_cache_attend(kvc_cuda_cache *cache, uint32_t layer, const kvc_batch *batch,
                                          const void *queries, kvc_dtype dtype, float *out,
                                          const kvc_attend_options *options, struct CUstream_st *stream,
