@@ -129,7 +129,7 @@ static kvc_status read_back(kvc_cuda_cache *cache, cudaStream_t stream, kvc_erro
                                  cudaMemcpyDeviceToHost, stream));
     KVC_TRY_CUDA(cudaStreamSynchronize(stream));
     if (cache->state[at] == 0) return KVC_OK;
-    KVC_TRY(cuda_put(&puts, at, 0, err));
+    KVC_TRY(cuda_put_word(&puts, at, 0, err));
     KVC_TRY(cuda_put_flush(&puts, err));
     if (cache->state[at] & CACHE_FULL)
         return kvc_fail(err, KVC_FULL, "an append had no page left: tokens were dropped");

@@ -87,7 +87,7 @@ typedef struct cuda_puts {
     cudaStream_t stream;
     cache_puts puts;
 } cuda_puts;
-kvc_status cuda_put(cuda_puts *p, uint32_t word, uint32_t value, kvc_error *err);
+kvc_status cuda_put_word(cuda_puts *p, uint32_t word, uint32_t value, kvc_error *err);
 kvc_status cuda_put_flush(cuda_puts *p, kvc_error *err);
 /* The sequence has n_pages entries of its page table; there are that many free pages. */
 kvc_status cuda_take_pages(cuda_puts *p, uint32_t sequence, uint64_t n_pages, kvc_error *err);

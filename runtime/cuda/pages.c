@@ -8,7 +8,7 @@ kvc_status cuda_put_flush(cuda_puts *p, kvc_error *err)
     return KVC_OK;
 }
 
-kvc_status cuda_put(cuda_puts *p, uint32_t word, uint32_t value, kvc_error *err)
+kvc_status cuda_put_word(cuda_puts *p, uint32_t word, uint32_t value, kvc_error *err)
 {
     if (p->puts.n == CACHE_PUTS) KVC_TRY(cuda_put_flush(p, err));
     p->puts.at[p->puts.n] = word;
@@ -25,9 +25,9 @@ kvc_status cuda_take_pages(cuda_puts *p, uint32_t sequence, uint64_t n_pages, kv
         uint32_t page = cache->free_pages[--cache->n_free], at = sequence * cache->n_pages + *n_used;
         cache->references[page] = 1;
         cache->pages[at] = page;
-        KVC_TRY(cuda_put(p, cache->words.pages + at, page, err));
+        KVC_TRY(cuda_put_word(p, cache->words.pages + at, page, err));
     }
-    return cuda_put(p, cache->words.reserved + sequence, *n_used, err);
+    return cuda_put_word(p, cache->words.reserved + sequence, *n_used, err);
 }
 
 kvc_status cuda_release_pages(cuda_puts *p, uint32_t sequence, uint64_t n_pages, kvc_error *err)
@@ -39,7 +39,7 @@ kvc_status cuda_release_pages(cuda_puts *p, uint32_t sequence, uint64_t n_pages,
         uint32_t page = pages[--*n_used];
         if (--cache->references[page] == 0) cache->free_pages[cache->n_free++] = page;
     }
-    return cuda_put(p, cache->words.reserved + sequence, *n_used, err);
+    return cuda_put_word(p, cache->words.reserved + sequence, *n_used, err);
 }
 
 static kvc_status reserve(kvc_cuda_cache *cache, uint32_t sequence, uint64_t n_tokens, cudaStream_t stream,

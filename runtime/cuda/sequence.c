@@ -25,12 +25,12 @@ static kvc_status truncate_layer(cuda_puts *p, uint32_t layer, uint32_t sequence
     uint32_t page = cache->policy.page, *packed = &l->packed[sequence];
     if (l->length[sequence] <= n) return KVC_OK;
     l->length[sequence] = (uint32_t)n;
-    KVC_TRY(cuda_put(p, cuda_length_word(layer, cache->n_sequences) + sequence, (uint32_t)n, err));
+    KVC_TRY(cuda_put_word(p, cuda_length_word(layer, cache->n_sequences) + sequence, (uint32_t)n, err));
     uint32_t behind_sinks = n > cache->policy.sinks ? (uint32_t)n - cache->policy.sinks : 0;
     if (behind_sinks >= *packed) return KVC_OK;
     uint32_t index = behind_sinks / page, n_rows = behind_sinks % page;
     *packed = index * page;
-    KVC_TRY(cuda_put(p, cuda_packed_word(layer, cache->n_sequences) + sequence, *packed, err));
+    KVC_TRY(cuda_put_word(p, cuda_packed_word(layer, cache->n_sequences) + sequence, *packed, err));
     return n_rows ? unpack(cache, l, sequence, index, n_rows, p->stream, err) : KVC_OK;
 }
 
@@ -86,8 +86,8 @@ static kvc_status copy_layer(cuda_puts *p, uint32_t layer, uint32_t from, uint32
            used = (size_t)(l->length[from] - l->packed[from]) * cache->head_dim * sizeof *l->store.rows;
     l->length[to] = l->length[from];
     l->packed[to] = l->packed[from];
-    KVC_TRY(cuda_put(p, cuda_length_word(layer, cache->n_sequences) + to, l->length[to], err));
-    KVC_TRY(cuda_put(p, cuda_packed_word(layer, cache->n_sequences) + to, l->packed[to], err));
+    KVC_TRY(cuda_put_word(p, cuda_length_word(layer, cache->n_sequences) + to, l->length[to], err));
+    KVC_TRY(cuda_put_word(p, cuda_packed_word(layer, cache->n_sequences) + to, l->packed[to], err));
     if (used)
         KVC_TRY_CUDA(cudaMemcpy2DAsync(l->store.rows + to * of_sequence, pitch, l->store.rows + from * of_sequence,
                                        pitch, used, 2 * cache->n_kv_heads, cudaMemcpyDeviceToDevice, p->stream));
@@ -107,10 +107,10 @@ static kvc_status share_pages(cuda_puts *p, uint32_t from, uint32_t to, kvc_erro
         uint32_t page = cache->pages[(size_t)from * cache->n_pages + i];
         cache->pages[first + i] = page;
         cache->references[page]++;
-        KVC_TRY(cuda_put(p, cache->words.pages + first + i, page, err));
+        KVC_TRY(cuda_put_word(p, cache->words.pages + first + i, page, err));
     }
     cache->n_used[to] = n;
-    return cuda_put(p, cache->words.reserved + to, n, err);
+    return cuda_put_word(p, cache->words.reserved + to, n, err);
 }
 
 static kvc_status fork_sequence(kvc_cuda_cache *cache, uint32_t from, uint32_t to, cudaStream_t stream,

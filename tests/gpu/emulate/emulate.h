@@ -174,4 +174,9 @@ static inline int min(int a, int b)
 
 static inline void __threadfence(void) {}
 
+template <typename T> static inline T __ldcs(const T *at)
+{
+    return *at;
+}
+
 #endif

@@ -3,11 +3,13 @@
 #include "emulate.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <deque>
 #include <map>
 #include <vector>
+#include "graphs.h"
 
 /* In GiB; FAKE_DEVICE_GIB says another number. */
 static size_t device_bytes(void)
@@ -27,6 +29,8 @@ struct CUevent_st {
     cudaStream_t stream;
     uint64_t end; /* everything before it counts, by n_run */
 };
+
+enum { MULTIPROCESSORS = 3 };
 
 static std::vector<cudaStream_t> streams;
 static std::map<void *, size_t> blocks;
@@ -51,7 +55,7 @@ static void run_all(cudaStream_t stream)
 
 void fake_enqueue(cudaStream_t stream, std::function<void()> work)
 {
-    if (!stream || !stream->lazy) {
+    if (!stream || !stream->lazy || graphs_captures(stream)) {
         work();
         return;
     }
@@ -59,16 +63,6 @@ void fake_enqueue(cudaStream_t stream, std::function<void()> work)
 }
 
 extern "C" {
-
-const char *CUDARTAPI cudaGetErrorString(cudaError_t status)
-{
-    return status == cudaErrorMemoryAllocation ? "out of memory" : status == cudaSuccess ? "no error" : "an error";
-}
-
-cudaError_t CUDARTAPI cudaGetLastError(void)
-{
-    return cudaSuccess;
-}
 
 cudaError_t CUDARTAPI cudaGetDeviceCount(int *n)
 {
@@ -89,13 +83,18 @@ cudaError_t CUDARTAPI cudaSetDevice(int device)
 
 cudaError_t CUDARTAPI cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
 {
-    if (attribute != cudaDevAttrMaxSharedMemoryPerBlockOptin) return cudaErrorInvalidValue;
-    *value = 227 << 10;
+    if (attribute != cudaDevAttrMaxSharedMemoryPerBlockOptin && attribute != cudaDevAttrMultiProcessorCount)
+        return cudaErrorInvalidValue;
+    *value = attribute == cudaDevAttrMultiProcessorCount ? MULTIPROCESSORS : 227 << 10;
     return cudaSuccess;
 }
 
-cudaError_t CUDARTAPI cudaFuncGetAttributes(struct cudaFuncAttributes *, const void *)
+cudaError_t CUDARTAPI cudaGetDeviceProperties(struct cudaDeviceProp *p, int)
 {
+    *p = {};
+    snprintf(p->name, sizeof p->name, "a GPU that is played");
+    p->multiProcessorCount = MULTIPROCESSORS;
+    p->l2CacheSize = 32 << 10;
     return cudaSuccess;
 }
 
@@ -145,6 +144,11 @@ cudaError_t CUDARTAPI cudaFreeHost(void *memory)
     return cudaSuccess;
 }
 
+cudaError_t CUDARTAPI cudaStreamCreate(cudaStream_t *out)
+{
+    return cudaStreamCreateWithFlags(out, 0);
+}
+
 cudaError_t CUDARTAPI cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
 {
     *out = new CUstream_st{streams.size() > 0, {}, 0};
@@ -165,6 +169,11 @@ cudaError_t CUDARTAPI cudaStreamSynchronize(cudaStream_t stream)
 {
     run_all(stream);
     return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaEventCreate(cudaEvent_t *out)
+{
+    return cudaEventCreateWithFlags(out, 0);
 }
 
 cudaError_t CUDARTAPI cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
@@ -201,6 +210,29 @@ cudaError_t CUDARTAPI cudaStreamWaitEvent(cudaStream_t, cudaEvent_t event, unsig
 cudaError_t CUDARTAPI cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t stream)
 {
     fake_enqueue(stream, [=] { memmove(to, from, bytes); });
+    return cudaSuccess;
+}
+
+/* Not behind what waits in the streams: as CUDA has it with streams that do not block. */
+cudaError_t CUDARTAPI cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind)
+{
+    memmove(to, from, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaMemset(void *to, int value, size_t bytes)
+{
+    memset(to, value, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width,
+                                        size_t height, cudaMemcpyKind, cudaStream_t stream)
+{
+    fake_enqueue(stream, [=] {
+        for (size_t i = 0; i < height; i++)
+            memmove((char *)to + i * to_pitch, (const char *)from + i * from_pitch, width);
+    });
     return cudaSuccess;
 }
 
