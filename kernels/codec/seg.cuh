@@ -38,7 +38,7 @@ __device__ inline void seg_look_up(const page_shape &s, const page_tile &t, cons
         table_set set = {tables + seg_values(s, e), width, 1u << s.segment[e], 1};
         if (s.segment[e] == 0) continue;
         table_search<1, true>(
-            s, t, set, [&](uint32_t row, uint32_t g, uint32_t) { return y[row * s.d + g]; },
+            t, set, [&](uint32_t row, uint32_t g, uint32_t) { return y[row * s.d + g]; },
             [&](uint32_t row, uint32_t g, uint32_t nearest) { y[row * s.d + g] = __uint_as_float(nearest); });
     }
 }

@@ -104,7 +104,7 @@ __device__ inline void table_encode_class(const page_shape &s, const table_head 
     const uint16_t *order = h.order + c.position;
     table_set set = {h.values + ((size_t)c.table << s.bits), c.n, 1u << s.bits, s.tables.per_code};
     table_search<DIMS, false>(
-        s, t, set,
+        t, set,
         [&](uint32_t row, uint32_t g, uint32_t k) {
             return clamp_fp16(t.y[row * s.d + order[g * DIMS + k]] / h.scales[c.code + g]);
         },

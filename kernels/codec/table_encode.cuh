@@ -15,21 +15,6 @@ struct table_set {
     uint32_t n, n_entries, per_code;
 };
 
-template <uint32_t DIMS> __device__ inline void table_entry(const float *at, float (&entry)[DIMS])
-{
-    if (DIMS % 4 == 0) {
-#pragma unroll
-        for (uint32_t k = 0; k < DIMS; k += 4) {
-            float4 four = *(const float4 *)(at + k);
-            entry[k] = four.x, entry[k + 1 % DIMS] = four.y, entry[k + 2 % DIMS] = four.z,
-            entry[k + 3 % DIMS] = four.w;
-        }
-    } else {
-#pragma unroll
-        for (uint32_t k = 0; k < DIMS; k++) entry[k] = at[k];
-    }
-}
-
 /* Sum of squares, or with MAGNITUDE (one dimension) the distance itself. */
 template <uint32_t DIMS, bool MAGNITUDE>
 __device__ inline float table_distance(const float (&x)[DIMS], const float (&entry)[DIMS])
@@ -54,10 +39,10 @@ __device__ inline void table_load(float *scratch, const __half *values, uint32_t
 
 /* Codes g .. g + n - 1 of the set. read(row, code, k) and write(row, code, nearest). */
 template <uint32_t DIMS, bool MAGNITUDE, typename READ, typename WRITE>
-__device__ inline void table_search_some(const page_shape &s, const page_tile &t, const table_set &set, uint32_t g,
-                                         uint32_t n, READ read, WRITE write)
+__device__ inline void table_search_some(const page_tile &t, const table_set &set, uint32_t g, uint32_t n, READ read,
+                                         WRITE write)
 {
-    uint32_t n_tables = set.per_code ? n : 1, most = least(s.scratch / DIMS / n_tables, set.n_entries);
+    uint32_t n_tables = set.per_code ? n : 1, most = least(t.room / DIMS / n_tables, set.n_entries);
     const __half *tables = set.tables + (set.per_code ? (size_t)g * set.n_entries * DIMS : 0);
     for (uint32_t v = threadIdx.x, batch = 0; batch < n * t.n_rows; v += blockDim.x, batch += blockDim.x) {
         /* lanes have one table, or neighbours in a row */
@@ -74,7 +59,7 @@ __device__ inline void table_search_some(const page_shape &s, const page_tile &t
 #pragma unroll 4
             for (uint32_t e = first; e < first + some; e++, at += DIMS) {
                 float entry[DIMS];
-                table_entry(at, entry);
+                load_floats(at, entry);
                 float distance = table_distance<DIMS, MAGNITUDE>(x, entry);
                 code = distance < best ? e : code;
                 best = distance < best ? distance : best;
@@ -86,13 +71,12 @@ __device__ inline void table_search_some(const page_shape &s, const page_tile &t
 
 /* As many tables at a time as scratch holds and as there are threads for; of one that it does not hold, parts. */
 template <uint32_t DIMS, bool MAGNITUDE, typename READ, typename WRITE>
-__device__ inline void table_search(const page_shape &s, const page_tile &t, const table_set &set, READ read,
-                                    WRITE write)
+__device__ inline void table_search(const page_tile &t, const table_set &set, READ read, WRITE write)
 {
-    uint32_t fit = s.scratch / DIMS / set.n_entries, busy = (blockDim.x + t.n_rows - 1) / t.n_rows;
+    uint32_t fit = t.room / DIMS / set.n_entries, busy = (blockDim.x + t.n_rows - 1) / t.n_rows;
     uint32_t most = !set.per_code ? set.n : least(fit, busy);
     most += most == 0;
     for (uint32_t g = 0; g < set.n; g += most)
-        table_search_some<DIMS, MAGNITUDE>(s, t, set, g, least(most, set.n - g), read, write);
+        table_search_some<DIMS, MAGNITUDE>(t, set, g, least(most, set.n - g), read, write);
 }
 #endif
