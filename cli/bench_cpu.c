@@ -73,11 +73,6 @@ static kvc_status rig_new(rig *r, const kvc_config *config, bench_load load, uin
     return KVC_OK;
 }
 
-static kvc_status interrupted(const job *job, kvc_error *err)
-{
-    return job_cancelled(job) ? kvc_fail(err, KVC_INTERRUPTED, "interrupted") : KVC_OK;
-}
-
 static kvc_status fill(rig *r, const job *job, kvc_error *err)
 {
     const bench_load load = r->load;
@@ -87,7 +82,7 @@ static kvc_status fill(rig *r, const job *job, kvc_error *err)
             const kvc_batch batch = {1, &i, &n};
             fill_random(r, r->rows, n * row_values(r));
             KVC_TRY(kvc_cache_append(r->cache, 0, &batch, r->rows, r->rows, KVC_F32, err));
-            KVC_TRY(interrupted(job, err));
+            KVC_TRY(bench_interrupted(job, err));
             job_progress(job, "fill", (double)i * load.context + at + n, (double)load.batch * load.context);
         }
     return KVC_OK;
@@ -102,7 +97,7 @@ static kvc_status time_attend(rig *r, stream_memory *memory, uint32_t repeats, c
         double start = thread_seconds();
         KVC_TRY(kvc_cache_attend(r->cache, 0, &batch, r->queries, KVC_F32, r->out, r->work, NULL, err));
         if (i) r->times[i - 1] = thread_seconds() - start;
-        KVC_TRY(interrupted(job, err));
+        KVC_TRY(bench_interrupted(job, err));
     }
     *out = median_of(r->times, repeats);
     return KVC_OK;
@@ -120,16 +115,17 @@ static kvc_status time_append(rig *r, uint32_t page, uint32_t repeats, const job
             KVC_TRY(kvc_cache_append(r->cache, 0, &batch, r->rows, r->rows, KVC_F32, err));
             r->times[i] += (thread_seconds() - start) / page;
         }
-        KVC_TRY(interrupted(job, err));
+        KVC_TRY(bench_interrupted(job, err));
     }
     *out = median_of(r->times, repeats);
     return KVC_OK;
 }
 
-static kvc_status time_cache(void *state, const kvc_config *config, bench_load load, uint32_t repeats, const job *job,
+static kvc_status time_cache(void *state, const bench_layer *layer, bench_load load, uint32_t repeats, const job *job,
                              bench_times *out, kvc_error *err)
 {
     rig r;
+    const kvc_config *config = layer->image.config;
     uint32_t page = kvc_config_tokens(config)->page, rounds = repeats < 5 ? repeats : 5;
     kvc_status status = rig_new(&r, config, load, (uint64_t)rounds * page, repeats, err);
     if (status == KVC_OK) status = fill(&r, job, err);
@@ -148,8 +144,9 @@ static kvc_status read_rate(void *state, uint32_t repeats, double *out, kvc_erro
     return KVC_OK;
 }
 
-static kvc_status open_memory(void **state, kvc_error *err)
+static kvc_status open_memory(void **state, const bench_place *place, kvc_error *err)
 {
+    (void)place;
     stream_memory *memory = calloc(1, sizeof *memory);
     *state = memory;
     if (memory && stream_open(memory)) return KVC_OK;
@@ -162,9 +159,15 @@ static void close_memory(void *state)
     free(state);
 }
 
+static const char *text(const void *state)
+{
+    (void)state;
+    return "libkvc on one core";
+}
+
 const bench_device bench_cpu = {.name = "cpu",
-                                .text = "libkvc on one core",
                                 .open = open_memory,
                                 .close = close_memory,
+                                .text = text,
                                 .read_rate = read_rate,
                                 .time = time_cache};

@@ -258,7 +258,7 @@ kvc_status dry_run_served(const settings *s, const subject *subject, const seque
     forecast f = {.resident = resident_bytes(), .base = subject->backend->peak(subject->backend)};
     serving_need need;
     KVC_TRY(serving_forecast(&need, &subject->model->config, subject->backend, tokens, config, s->kernels, err));
-    KVC_TRY(speeds_measure(&f.speeds, subject, NULL, NULL, err));
+    KVC_TRY(speeds_measure(&f.speeds, subject, s, tokens, NULL, err));
     forecast_served(&f, s, subject, tokens, &need);
     return print_forecast(&f, s, subject, err);
 }

@@ -120,9 +120,10 @@ const option_row option_table[] = {
      "time N sequences of so many tokens, like 16x32768; repeatable"},
     {"repeats", 0, "repeats", OPTION_COUNT, ROLE_NONE, 1, 1e6, "21", ON_BENCH, AT(repeats), "N",
      "times that each call is made; medians are printed"},
-    {"kernels", 0, "kernels", OPTION_TEXT, ROLE_NONE, 0, 0, NULL, ON_RUN | ON_COMPILE | ON_EVAL, AT(kernels), "DIR",
-     "also write the CUDA kernels that the configuration needs; what has no kernel yet is refused by name; eval: "
-     "attention is that of libkvc_cuda with these kernels of --config"},
+    {"kernels", 0, "kernels", OPTION_TEXT, ROLE_NONE, 0, 0, NULL, ON_RUN | ON_COMPILE | ON_EVAL | ON_BENCH, AT(kernels),
+     "DIR",
+     "also write the CUDA kernels that the configuration needs; what has none is refused by name. eval, bench: the "
+     "kernels of --config, attention is libkvc_cuda's with them"},
     {"arch", 0, "arch", OPTION_CHOICE, ROLE_NONE, 0, 0, "sm_90", ON_RUN | ON_COMPILE, AT(arch),
      "sm_80|sm_86|sm_87|sm_89|sm_90|sm_100|sm_103|sm_120", "GPU that --kernels are for; later ones can run them too"},
     {"softcap", 0, "softcap", OPTION_FLAG, ROLE_NONE, 0, 0, NULL, ON_COMPILE, AT(softcap), NULL,
@@ -139,7 +140,7 @@ const option_row option_table[] = {
      AT(checkpoint_interval), "SECONDS", "least time between two checkpoints"},
     {"dry-run", 0, "dry_run", OPTION_FLAG, ROLE_NONE, 0, 0, NULL, ON_LONG, AT(dry_run), NULL,
      "say what memory, disk and time it would take, and stop"},
-    {"device", 0, "device", OPTION_TEXT, ROLE_NONE, 0, 0, "auto", ON_MODEL, AT(device), "auto|cpu|cuda",
+    {"device", 0, "device", OPTION_TEXT, ROLE_NONE, 0, 0, "auto", ON_MODEL | ON_BENCH, AT(device), "auto|cpu|cuda",
      "where to compute: cuda[:N][,fast] is a GPU"},
     {"threads", 't', "threads", OPTION_COUNT, ROLE_NONE, 0, 1024, "0", ON_MODEL | ON_COMPILE, AT(threads), "N",
      "threads (0: as many as the machine has); results do not depend on it"},

@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(512, 1)
     coder_work w = work_of(s, params);
     rows += first_row(s);
     page_encode<KIND, MATRIX>(
-        s, w, shared, [&](uint32_t r, uint32_t i) { return rows[r * w.stride + i]; },
+        s, w, shared, [&](uint32_t r, uint32_t i) { return rows[r * w.stride + i]; }, page_part{0, s.page},
         blocks + blockIdx.x * s.page_bytes);
 }
 
@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(512, 1)
 {
     KVC_SHARED(float, shared);
     coder_work w = work_of(s, params);
-    page_tile t = page_tile_in(s, shared);
+    page_tile t = page_tile_in(s, shared, s.tile);
     table_head head, *h = KIND == PAGE_TABLE ? &head : NULL;
     if (h) head = table_head_of(s, params, w.head);
     const uint8_t *block = blocks + blockIdx.x * s.page_bytes + block_place_of(s, w.head, h).offset;

@@ -205,4 +205,13 @@ kvc_status backend_open_cpu(backend **out, int threads, kvc_error *err);
  * attention() rounds to fp16, and both multiply by tensor cores, sums and results staying fp32. No other operation
  * differs. */
 kvc_status backend_open(backend **out, const char *device, int threads, kvc_error *err);
+
+/* The device of such a name: a GPU's number, or -1, which is the CPU. */
+typedef struct backend_device {
+    int cuda;
+    bool fast;
+} backend_device;
+kvc_status backend_parse_device(backend_device *out, const char *device, kvc_error *err);
+/* Is there such a GPU, and has this build code for it? It is the current device then. */
+kvc_status backend_check_cuda(int ordinal, kvc_error *err);
 #endif

@@ -21,12 +21,20 @@ static int cuda_device(const char *device, bool *fast)
     return (*at && !*fast) || n > 1023 ? -1 : (int)n;
 }
 
+kvc_status backend_parse_device(backend_device *out, const char *device, kvc_error *err)
+{
+    *out = (backend_device){.cuda = -1};
+    if (strcmp(device, "cpu") == 0 || strcmp(device, "auto") == 0) return KVC_OK;
+    out->cuda = cuda_device(device, &out->fast);
+    if (out->cuda >= 0) return KVC_OK;
+    return kvc_fail(err, KVC_INVALID, "device '%.40s': expected auto, cpu, cuda[:N] or cuda[:N],fast", device);
+}
+
 kvc_status backend_open(backend **out, const char *device, int threads, kvc_error *err)
 {
-    bool fast;
+    backend_device d;
     *out = NULL;
-    if (strcmp(device, "cpu") == 0 || strcmp(device, "auto") == 0) return backend_open_cpu(out, threads, err);
-    int ordinal = cuda_device(device, &fast);
-    if (ordinal >= 0) return backend_open_cuda(out, ordinal, fast, threads, err);
-    return kvc_fail(err, KVC_INVALID, "device '%.40s': expected auto, cpu, cuda[:N] or cuda[:N],fast", device);
+    KVC_TRY(backend_parse_device(&d, device, err));
+    if (d.cuda < 0) return backend_open_cpu(out, threads, err);
+    return backend_open_cuda(out, d.cuda, d.fast, threads, err);
 }

@@ -89,7 +89,7 @@ void cuda_stream_of(const backend *b, int *device, cudaStream_t *stream)
     *stream = s->compute;
 }
 
-static kvc_status find_device(int ordinal, kvc_error *err)
+kvc_status backend_check_cuda(int ordinal, kvc_error *err)
 {
     int n = 0;
     cudaError_t status = cudaGetDeviceCount(&n);
@@ -125,7 +125,7 @@ static kvc_status open_state(cuda_state *s, kvc_error *err)
 kvc_status backend_open_cuda(backend **out, int ordinal, bool fast, int threads, kvc_error *err)
 {
     *out = NULL;
-    KVC_TRY(find_device(ordinal, err));
+    KVC_TRY(backend_check_cuda(ordinal, err));
     KVC_TRY(cpu_set_threads(threads, err));
     backend *b = malloc(sizeof *b);
     cuda_state *s = calloc(1, sizeof *s);

@@ -32,20 +32,14 @@ __device__ inline void int_quantise_rows(const page_shape &s, const page_tile &t
 {
     __half *scales = (__half *)(block + s.code_bytes) + first * (s.d / s.group);
     __half *minima = scales + s.page * (s.d / s.group);
-    uint32_t n = t.n_rows * (s.d / s.group), lane = threadIdx.x % OCTET, top = (1u << s.bits) - 1u;
+    uint32_t n = t.n_rows * (s.d / s.group), lane = threadIdx.x % OCTET, own = s.group / OCTET;
     for (uint32_t g = threadIdx.x / OCTET; g < n; g += blockDim.x / OCTET) { /* n % 8 = 0: a warp stays together */
-        float *y = t.y + g * s.group;
-        float lo = y[lane], hi = lo;
-        for (uint32_t i = lane + OCTET; i < s.group; i += OCTET) {
-            lo = y[i] < lo ? y[i] : lo;
-            hi = y[i] > hi ? y[i] : hi;
-        }
+        float *y = t.y + g * s.group + lane, lo = *y, hi = lo;
+        uniform_extremes(y, own, OCTET, lo, hi);
         int_meet(lo, hi);
         uniform_scale chosen = uniform_choose(lo, hi, s.bits);
         if (lane == 0) scales[g] = chosen.scale, minima[g] = chosen.minimum;
-        float scale = __half2float(chosen.scale), minimum = __half2float(chosen.minimum);
-        for (uint32_t i = lane; i < s.group; i += OCTET)
-            y[i] = __uint_as_float(uniform_code(y[i], scale, minimum, top));
+        uniform_replace(y, own, OCTET, __half2float(chosen.scale), __half2float(chosen.minimum), s.bits);
     }
 }
 

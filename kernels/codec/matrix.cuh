@@ -21,34 +21,34 @@ __device__ inline float4 matrix_four(const __half *m)
 /* ---- y[i] = sum over j of x[j] M[j][i], j in order ---- */
 
 /* Four j. x: of eight rows; m: of the thread's channels. */
-__device__ inline void matrix_add_rows(float (&sum)[8][4], const float *x, const float *m, uint32_t d)
+template <uint32_t N>
+__device__ inline void matrix_add_rows(float (&sum)[8][N], const float *x, const float *m, uint32_t d)
 {
     float4 row[8];
 #pragma unroll
     for (uint32_t r = 0; r < 8; r++) row[r] = *(const float4 *)(x + r * d);
 #pragma unroll
     for (uint32_t j = 0; j < 4; j++) {
-        float4 entry = *(const float4 *)(m + j * d);
+        float entry[N];
+        load_floats(m + j * d, entry);
 #pragma unroll
         for (uint32_t r = 0; r < 8; r++) {
             float value = j == 0 ? row[r].x : j == 1 ? row[r].y : j == 2 ? row[r].z : row[r].w;
-            sum[r][0] += value * entry.x;
-            sum[r][1] += value * entry.y;
-            sum[r][2] += value * entry.z;
-            sum[r][3] += value * entry.w;
+#pragma unroll
+            for (uint32_t k = 0; k < N; k++) sum[r][k] += value * entry[k];
         }
     }
 }
 
-/* In place. A thread has 8 rows x 4 channels, and there are enough threads for all of the tile (TILE_VALUES). */
-template <typename VALUE>
-__device__ inline void matrix_forward(const page_shape &s, const page_tile &t, const VALUE *matrix)
+/* In place. A thread has 8 rows x N channels; there are enough threads for all of the tile. */
+template <uint32_t N, typename VALUE>
+__device__ inline void matrix_forward_of(const page_shape &s, const page_tile &t, const VALUE *matrix)
 {
-    uint32_t d = s.d, row = threadIdx.x / (d / 4) * 8, channel = threadIdx.x % (d / 4) * 4;
-    uint32_t most = s.scratch / d / 4 * 4;
+    uint32_t d = s.d, row = threadIdx.x / (d / N) * 8, channel = threadIdx.x % (d / N) * N;
+    uint32_t most = t.room / d / 4 * 4;
     bool works = row < t.n_rows;
     float *y = t.y + row * d;
-    float sum[8][4] = {};
+    float sum[8][N] = {};
     for (uint32_t j = 0; j < d; j += most) {
         uint32_t n = least(most, d - j);
         __syncthreads();
@@ -60,7 +60,19 @@ __device__ inline void matrix_forward(const page_shape &s, const page_tile &t, c
     __syncthreads();
 #pragma unroll
     for (uint32_t r = 0; r < 8; r++)
-        if (works) *(float4 *)(y + r * d + channel) = float4{sum[r][0], sum[r][1], sum[r][2], sum[r][3]};
+#pragma unroll
+        for (uint32_t k = 0; k < N; k++)
+            if (works) y[r * d + channel + k] = sum[r][k];
+}
+
+/* TILE_VALUES is what a thread has of the largest tile; few rows are for more threads. */
+template <typename VALUE>
+__device__ inline void matrix_forward(const page_shape &s, const page_tile &t, const VALUE *matrix)
+{
+    if (t.n_rows / 8 * s.d <= blockDim.x)
+        matrix_forward_of<1>(s, t, matrix);
+    else
+        matrix_forward_of<4>(s, t, matrix);
 }
 
 /* ---- x[j] = sum over i of M[j][i] y[i] in eight lanes ---- */
@@ -113,8 +125,8 @@ template <typename ADD>
 __device__ inline void matrix_inverse(const page_shape &s, const page_tile &t, const __half *matrix, float *out,
                                       size_t stride, ADD add)
 {
-    uint32_t d = s.d, columns = least(least(blockDim.x * 8 / t.n_rows, s.scratch / 8 - 2), d) / 2 * 2;
-    uint32_t pitch = columns + 2, deep = least(s.scratch / pitch / 8 * 8, d), n_parts = (d + deep - 1) / deep;
+    uint32_t d = s.d, columns = least(least(blockDim.x * 8 / t.n_rows, t.room / 8 - 2), d) / 2 * 2;
+    uint32_t pitch = columns + 2, deep = least(t.room / pitch / 8 * 8, d), n_parts = (d + deep - 1) / deep;
     uint32_t row = threadIdx.x / (columns / 2) * 4, column = threadIdx.x % (columns / 2) * 2;
     deep = (d / 8 + n_parts - 1) / n_parts * 8;
     for (uint32_t j = 0; j < d; j += columns) {

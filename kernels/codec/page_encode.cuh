@@ -1,5 +1,5 @@
-/* page_encode.cuh - a thread block encodes a page of one head, some rows at a time in shared memory; whatever rows
- * come from, by a function rows(row, channel) that is a float or __half. */
+/* page_encode.cuh - a thread block encodes a page of one head, or a part of it, some rows at a time in shared memory;
+ * whatever rows come from, by a function rows(row, channel) that is a float or __half. */
 #ifndef KERNELS_CODEC_PAGE_ENCODE_CUH
 #define KERNELS_CODEC_PAGE_ENCODE_CUH
 #include "codec/coder.cuh"
@@ -23,9 +23,21 @@ __device__ inline block_place block_place_of(const page_shape &s, uint32_t head,
     return block_place{offset, head + 1 == s.n_heads ? s.page_bytes - offset : used, used};
 }
 
-__device__ inline page_tile page_tile_in(const page_shape &s, float *shared)
+/* Room for n_rows, up to s.tile; the rest of shared [s.tile * s.d + s.scratch] is scratch. */
+__device__ inline page_tile page_tile_in(const page_shape &s, float *shared, uint32_t n_rows)
 {
-    return page_tile{shared, shared + s.tile * s.d, 0};
+    return page_tile{shared, shared + n_rows * s.d, 0, (s.tile - n_rows) * s.d + s.scratch};
+}
+
+/* Rows of a page from `begin` to before `end`, multiples of 8. */
+struct page_part {
+    uint32_t begin, end;
+};
+
+/* Do rows have nothing to do with each other, so that parts of a page can be encoded apart? */
+__device__ inline bool page_has_parts(const page_shape &s)
+{
+    return s.scale != KVC_SCALE_CH;
 }
 
 template <int KIND>
@@ -76,13 +88,13 @@ __device__ inline void page_encode_tall_groups(const page_shape &s, const coder_
     }
 }
 
-/* Other scales: rows have nothing to do with each other. */
+/* Other scales. */
 template <int KIND, bool MATRIX, typename ROWS>
 __device__ inline void page_encode_rows(const page_shape &s, const coder_work &w, page_tile t, const ROWS &rows,
-                                        const table_head *h, uint8_t *block)
+                                        const table_head *h, page_part part, uint8_t *block)
 {
-    for (uint32_t first = 0; first < s.page; first += t.n_rows) {
-        t.n_rows = least(s.tile, s.page - first);
+    for (uint32_t first = part.begin; first < part.end; first += t.n_rows) {
+        t.n_rows = least(s.tile, part.end - first);
         coder_read<MATRIX>(s, w, t, rows, first);
         if (KIND == PAGE_FP16) fp16_encode(s, t, first, block);
         if (KIND == PAGE_INT) int_quantise_rows(s, t, first, block);
@@ -92,24 +104,25 @@ __device__ inline void page_encode_rows(const page_shape &s, const coder_work &w
     }
 }
 
-/* All bytes of the head's block in `page` [page_bytes]. shared: s.tile * s.d + s.scratch floats. */
+/* The part's bytes of the head's block in `page` [page_bytes], with the first part what is behind them too: of all
+ * parts, all bytes. Without parts it is the whole page. shared: s.tile * s.d + s.scratch floats. */
 template <int KIND, bool MATRIX, typename ROWS>
 __device__ inline void page_encode(const page_shape &s, const coder_work &w, float *shared, const ROWS &rows,
-                                   uint8_t *page)
+                                   page_part part, uint8_t *page)
 {
-    page_tile t = page_tile_in(s, shared);
+    page_tile t = page_tile_in(s, shared, least(s.tile, part.end - part.begin));
     table_head head, *h = KIND == PAGE_TABLE ? &head : NULL;
     if (h) head = table_head_of(s, w.params, w.head);
     block_place place = block_place_of(s, w.head, h);
     uint8_t *block = page + place.offset;
-    for (uint64_t i = place.used + threadIdx.x; i < place.bytes; i += blockDim.x) block[i] = 0;
-    if ((KIND == PAGE_INT || KIND == PAGE_SEG) && s.scale == KVC_SCALE_CH) {
+    for (uint64_t i = place.used + threadIdx.x; part.begin == 0 && i < place.bytes; i += blockDim.x) block[i] = 0;
+    if ((KIND == PAGE_INT || KIND == PAGE_SEG) && !page_has_parts(s)) {
         if (s.group <= s.tile)
             page_encode_groups<KIND, MATRIX>(s, w, t, rows, block);
         else
             page_encode_tall_groups<KIND, MATRIX>(s, w, t, rows, block);
     } else {
-        page_encode_rows<KIND, MATRIX>(s, w, t, rows, h, block);
+        page_encode_rows<KIND, MATRIX>(s, w, t, rows, h, part, block);
     }
 }
 #endif

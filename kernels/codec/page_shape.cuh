@@ -1,8 +1,8 @@
 /* page_shape.cuh - what the device functions of every codec know: a kvc_coder as plain data, its constants as offsets
  * in their copy on the device, and the rows of a page that lie in shared memory.
  *
- * A thread block has one page of one head. Its rows pass through shared memory some at a time, a *tile*: a multiple
- * of 8, so that codes of a tile are whole bytes. */
+ * A thread block has one page of one head, or some of its rows. They pass through shared memory some at a time, a
+ * *tile*: a multiple of 8, so that codes of a tile are whole bytes. */
 #ifndef KERNELS_CODEC_PAGE_SHAPE_CUH
 #define KERNELS_CODEC_PAGE_SHAPE_CUH
 #include <cuda_fp16.h>
@@ -50,7 +50,7 @@ struct page_shape {
 struct page_tile {
     float *y; /* [n_rows][d] */
     float *scratch;
-    uint32_t n_rows;
+    uint32_t n_rows, room; /* room: floats of scratch */
 };
 
 __device__ inline float clamp_fp16(float x)
@@ -62,6 +62,21 @@ __device__ inline float clamp_fp16(float x)
 __device__ inline uint32_t least(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
+}
+
+/* N values in shared memory, aligned to 16 bytes where N is a multiple of 4. */
+template <uint32_t N> __device__ inline void load_floats(const float *from, float (&to)[N])
+{
+    if (N % 4 == 0) {
+#pragma unroll
+        for (uint32_t k = 0; k < N; k += 4) {
+            float4 four = *(const float4 *)(from + k);
+            to[k] = four.x, to[k + 1 % N] = four.y, to[k + 2 % N] = four.z, to[k + 3 % N] = four.w;
+        }
+    } else {
+#pragma unroll
+        for (uint32_t k = 0; k < N; k++) to[k] = from[k];
+    }
 }
 
 /* f(row, channel) for all n x d: a warp for a row, so that nothing is divided and lines are whole. */
@@ -86,17 +101,17 @@ template <typename READ, typename WRITE>
 __device__ inline void each_value_from(uint32_t n, uint32_t d, READ read, WRITE write)
 {
     uint32_t n_warps = blockDim.x / WARP;
-    for (uint32_t r = threadIdx.x / WARP; r < n; r += 4 * n_warps)
-        for (uint32_t i = threadIdx.x % WARP; i < d; i += 2 * WARP) {
+    for (uint32_t r = threadIdx.x / WARP; r < n; r += 2 * n_warps)
+        for (uint32_t i = threadIdx.x % WARP; i < d; i += 4 * WARP) {
             decltype(read(r, i)) x[8];
 #pragma unroll
             for (uint32_t k = 0; k < 8; k++) {
-                uint32_t row = r + k / 2 * n_warps, channel = i + k % 2 * WARP;
+                uint32_t row = r + k / 4 * n_warps, channel = i + k % 4 * WARP;
                 if (row < n && channel < d) x[k] = read(row, channel);
             }
 #pragma unroll
             for (uint32_t k = 0; k < 8; k++) {
-                uint32_t row = r + k / 2 * n_warps, channel = i + k % 2 * WARP;
+                uint32_t row = r + k / 4 * n_warps, channel = i + k % 4 * WARP;
                 if (row < n && channel < d) write(row, channel, value_of(x[k]));
             }
         }

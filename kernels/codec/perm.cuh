@@ -8,7 +8,7 @@
 template <typename TO, typename FROM>
 __device__ inline void perm_rows(const page_shape &s, const page_tile &t, TO to, FROM from)
 {
-    uint32_t most = s.scratch / s.d;
+    uint32_t most = t.room / s.d;
     for (uint32_t first = 0; first < t.n_rows; first += most) {
         uint32_t n = least(most, t.n_rows - first);
         float *y = t.y + first * s.d;

@@ -35,10 +35,10 @@ __device__ inline void seg_look_up(const page_shape &s, const page_tile &t, cons
     uint32_t width = s.d / EIGHTHS;
     for (uint32_t e = 0; e < EIGHTHS; e++) {
         float *y = t.y + e * width;
-        table_set set = {tables + seg_values(s, e), width, 1u << s.segment[e], 1};
+        table_set set = {tables + seg_values(s, e), width, 1u << s.segment[e]};
         if (s.segment[e] == 0) continue;
-        table_search<1, true>(
-            s, t, set, [&](uint32_t row, uint32_t g, uint32_t) { return y[row * s.d + g]; },
+        table_search_each<1, true>(
+            t, set, [&](uint32_t row, uint32_t g, uint32_t) { return y[row * s.d + g]; },
             [&](uint32_t row, uint32_t g, uint32_t nearest) { y[row * s.d + g] = __uint_as_float(nearest); });
     }
 }

@@ -102,15 +102,17 @@ __device__ inline void table_encode_class(const page_shape &s, const table_head 
                                           const page_tile &t)
 {
     const uint16_t *order = h.order + c.position;
-    table_set set = {h.values + ((size_t)c.table << s.bits), c.n, 1u << s.bits, s.tables.per_code};
-    table_search<DIMS, false>(
-        s, t, set,
-        [&](uint32_t row, uint32_t g, uint32_t k) {
-            return clamp_fp16(t.y[row * s.d + order[g * DIMS + k]] / h.scales[c.code + g]);
-        },
-        [&](uint32_t row, uint32_t g, uint32_t nearest) {
-            t.y[row * s.d + order[g * DIMS]] = __uint_as_float(nearest);
-        });
+    table_set set = {h.values + ((size_t)c.table << s.bits), c.n, 1u << s.bits};
+    auto read = [&](uint32_t row, uint32_t g, uint32_t k) {
+        return clamp_fp16(t.y[row * s.d + order[g * DIMS + k]] / h.scales[c.code + g]);
+    };
+    auto write = [&](uint32_t row, uint32_t g, uint32_t nearest) {
+        t.y[row * s.d + order[g * DIMS]] = __uint_as_float(nearest);
+    };
+    if (s.tables.per_code)
+        table_search_each<DIMS, false>(t, set, read, write);
+    else
+        table_search_one<DIMS>(t, set, read, write);
 }
 
 __device__ inline void table_encode(const page_shape &s, const table_head &h, const page_tile &t, uint32_t first,

@@ -54,6 +54,10 @@ cudaError_t op_attention(const op_attention_args *args, cudaStream_t stream);
 #define OP_HALF_DIM 128
 cudaError_t op_attention_half(const op_attention_args *args, cudaStream_t stream);
 
+/* Reads n_bytes, a multiple of 16, once and keeps nothing: how fast memory can be read. *unused is for a sum that the
+ * compiler cannot leave out. */
+cudaError_t op_stream_read(const void *bytes, size_t n_bytes, uint32_t *unused, cudaStream_t stream);
+
 /* ---- sums over rows and columns, in double ------------------------------------------------------------------- */
 
 #define OP_PARTS 64 /* into which long sums are cut */

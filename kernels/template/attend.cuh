@@ -296,11 +296,11 @@ template <typename P> struct attend {
     __device__ static void share_rows(workplace &at, const attend_layer &l, const attend_batch &b,
                                       const attend_work &w, const attend_roles &roles, const role &r)
     {
-        uint32_t number = r.part * gridDim.x + blockIdx.x, n_parts = gridDim.x * r.columns.parts;
+        uint32_t number = r.part * gridDim.x + blockIdx.x;
         uint32_t total = l.n_heads * units_of(w, b, true)[b.n_sequences];
-        uint32_t own = even_begin(total, number, n_parts), end = even_begin(total, number + 1, n_parts);
+        uint32_t each = share_of(total, gridDim.x * r.columns.parts), end = min((number + 1) * each, total);
         for (uint32_t tile = r.first; tile < r.columns.tiles; tile += r.columns.together)
-            for (uint32_t begin = own; begin < end;) {
+            for (uint32_t begin = number * each; begin < end;) {
                 attend_run run = take_run(l, b, w, roles, true, begin, end, tile, number, at.lane);
                 run_exact(at, l, b, w, run);
                 begin += run.end - run.begin;
@@ -348,8 +348,7 @@ template <typename P> struct attend {
                 value_side::copy_table(value_table(shared), h.value, l.value_table);
                 __syncthreads();
             }
-            bool is_only =
-                unit == blockIdx.x * of_block && piece.end == block_end; /* nobody will wait for the warp */
+            bool is_only = unit == blockIdx.x * of_block && piece.end == block_end; /* nobody will wait for the warp */
             if (!rows_done && (unit >= block_end || (warp % 2 == 0 && is_only))) {
                 share_rows(at, l, b, w, roles, r);
                 rows_done = true;

@@ -166,7 +166,8 @@ __device__ inline merge_pieces pieces_of(const attend_layer &l, const attend_bat
     uint32_t begin = head * of_head + before, end = begin + n_units - 1, total = l.n_heads * of_head;
     uint32_t first, last, n_parts = roles.columns.parts;
     if (exact) {
-        first = even_part(total, begin, m.n_blocks * n_parts), last = even_part(total, end, m.n_blocks * n_parts);
+        uint32_t each = share_of(total, m.n_blocks * n_parts);
+        first = begin / each, last = end / each;
     } else {
         uint32_t of_block = share_of(total, m.n_blocks);
         first = number_of(begin, of_block, of_head, total, n_parts);
@@ -183,59 +184,39 @@ __device__ inline merge_pieces pieces_of(const attend_layer &l, const attend_bat
 struct merge_sum {
     float most, mass;
     float4 x;
-
-    __device__ __forceinline__ void scale(float weight)
-    {
-        mass *= weight;
-        x.x *= weight, x.y *= weight, x.z *= weight, x.w *= weight;
-    }
-    __device__ __forceinline__ void add(float weight, float own_mass, const float4 &own)
-    {
-        mass += weight * own_mass;
-        x.x += weight * own.x, x.y += weight * own.y, x.z += weight * own.z, x.w += weight * own.w;
-    }
 };
 
-#define MERGE_AHEAD 6 /* pieces that are asked for before they are needed */
-
-/* Pieces part, part + parts, ... of a list behind which lies another one: first those of a, then those of b; channels
- * `channel` .. + 3, which one of the two may not have. */
-__device__ inline void add_pieces(const merge_pieces lists[2], const uint32_t channels[2], uint32_t part,
-                                  uint32_t parts, uint32_t channel, merge_sum sums[2])
+/* Pieces part, part + parts, ...; channels `channel` .. + 3. All that is read is asked for before it is needed. */
+__device__ inline merge_sum add_pieces(const merge_pieces &p, uint32_t part, uint32_t parts, uint32_t channel)
 {
-    const float4 none = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    uint32_t n = lists[0].n + lists[1].n;
-    sums[0] = sums[1] = merge_sum{ATTEND_LEAST, 0.0f, none};
-    for (uint32_t first = part; first < n; first += MERGE_AHEAD * parts) {
-        float2 head[MERGE_AHEAD]; /* maximum, sum of weights */
-        float4 x[MERGE_AHEAD];
-        float most[2] = {sums[0].most, sums[1].most};
+    const uint32_t AHEAD = 4;
+    merge_sum s = {ATTEND_LEAST, 0.0f, make_float4(0.0f, 0.0f, 0.0f, 0.0f)};
+    for (uint32_t first = part; first < p.n; first += AHEAD * parts) {
+        float2 head[AHEAD]; /* maximum, sum of weights */
+        float4 x[AHEAD];
 #pragma unroll
-        for (uint32_t k = 0; k < MERGE_AHEAD; k++) {
-            uint32_t i = first + k * parts, second = i >= lists[0].n;
-            const merge_pieces &list = lists[second];
-            const float *piece = list.first + (second ? i - lists[0].n : i) * list.stride;
-            head[k] = i < n ? *(const float2 *)piece : make_float2(-INFINITY, 0.0f);
-            x[k] = i < n && channel < channels[second] ? *(const float4 *)(piece + RESULT_CHANNELS + channel) : none;
+        for (uint32_t k = 0; k < AHEAD; k++) {
+            bool present = first + k * parts < p.n;
+            const float *piece = p.first + (present ? first + k * parts : first) * p.stride;
+            head[k] = *(const float2 *)piece;
+            x[k] = *(const float4 *)(piece + RESULT_CHANNELS + channel);
+            if (!present) head[k].x = -INFINITY;
         }
+        float most = s.most;
 #pragma unroll
-        for (uint32_t k = 0; k < MERGE_AHEAD; k++) {
-            uint32_t second = first + k * parts >= lists[0].n;
-            most[0] = fmaxf(most[0], second ? -INFINITY : head[k].x);
-            most[1] = fmaxf(most[1], second ? head[k].x : -INFINITY);
-        }
+        for (uint32_t k = 0; k < AHEAD; k++) most = fmaxf(most, head[k].x);
+        float weight = exp2_fast(s.most - most);
+        s.most = most, s.mass *= weight;
+        s.x.x *= weight, s.x.y *= weight, s.x.z *= weight, s.x.w *= weight;
 #pragma unroll
-        for (uint32_t i = 0; i < 2; i++) {
-            sums[i].scale(exp2_fast(sums[i].most - most[i]));
-            sums[i].most = most[i];
-        }
-#pragma unroll
-        for (uint32_t k = 0; k < MERGE_AHEAD; k++) {
-            uint32_t second = first + k * parts >= lists[0].n;
-            sums[0].add(second ? 0.0f : exp2_fast(head[k].x - most[0]), head[k].y, x[k]);
-            sums[1].add(second ? exp2_fast(head[k].x - most[1]) : 0.0f, head[k].y, x[k]);
+        for (uint32_t k = 0; k < AHEAD; k++) {
+            weight = exp2_fast(head[k].x - most);
+            s.mass += weight * head[k].y;
+            s.x.x += weight * x[k].x, s.x.y += weight * x[k].y;
+            s.x.z += weight * x[k].z, s.x.w += weight * x[k].w;
         }
     }
+    return s;
 }
 
 /* Behind all others, [merge_blocks()][n_heads] blocks of merge_threads(), merge_bytes() of shared memory:
@@ -263,15 +244,18 @@ __host__ __device__ __forceinline__ uint32_t merge_bytes(uint32_t d, uint32_t la
 }
 
 /* What a warp has of a row: `part` of `parts` of its pieces; latent + d channels to `to`. */
-__device__ inline void merge_pieces_of(const merge_pieces lists[2], uint32_t part, uint32_t parts,
+__device__ inline void merge_pieces_of(const merge_pieces pieces[2], uint32_t part, uint32_t parts,
                                        const uint32_t channels[2], float *to, merge_part *out)
 {
-    for (uint32_t j = threadIdx.x % 32 * 4; j < channels[0] || j < channels[1]; j += 128) {
-        merge_sum sums[2];
-        add_pieces(lists, channels, part, parts, j, sums);
-        if (j < channels[0]) *(float4 *)(to + j) = sums[0].x;
-        if (j < channels[1]) *(float4 *)(to + channels[0] + j) = sums[1].x;
-        if (j == 0) *out = merge_part{{sums[0].most, sums[1].most}, {sums[0].mass, sums[1].mass}};
+    uint32_t lane = threadIdx.x % 32;
+#pragma unroll
+    for (uint32_t i = 0; i < 2; i++) {
+        for (uint32_t j = lane * 4; j < channels[i]; j += 128) {
+            merge_sum s = add_pieces(pieces[i], part, parts, j);
+            *(float4 *)(to + j) = s.x;
+            if (j == 0) out->most[i] = s.most, out->mass[i] = s.mass;
+        }
+        to += channels[i];
     }
 }
 

@@ -38,19 +38,6 @@ __host__ __device__ __forceinline__ uint32_t share_of(uint32_t n, uint32_t parts
     return (n + parts - 1) / parts;
 }
 
-/* n units shared out evenly, the first parts having one more than the others: the first unit of a part, and the part
- * that has unit `at` < n. */
-__host__ __device__ __forceinline__ uint32_t even_begin(uint32_t n, uint32_t part, uint32_t n_parts)
-{
-    uint32_t each = n / n_parts, longer = n - each * n_parts;
-    return each * part + (part < longer ? part : longer);
-}
-__host__ __device__ __forceinline__ uint32_t even_part(uint32_t n, uint32_t at, uint32_t n_parts)
-{
-    uint32_t each = n / n_parts, longer = n - each * n_parts, of_longer = longer * (each + 1);
-    return at < of_longer ? at / (each + 1) : longer + (at - of_longer) / each;
-}
-
 /* Units of a sequence that some query sees: n of them, from the first one on. Row r of the fp16 rows is token r, or
  * behind the sinks token r + n_packed. */
 struct attend_extent {
@@ -123,11 +110,11 @@ __device__ __forceinline__ attend_piece piece_at(uint32_t at, uint32_t of_block,
 /* The first unit of a part, and the part of a unit. */
 __device__ __forceinline__ uint32_t part_begin(const attend_piece &p, uint32_t part)
 {
-    return p.begin + even_begin(p.end - p.begin, part, p.parts);
+    return p.begin + (p.end - p.begin) * part / p.parts;
 }
 __device__ __forceinline__ uint32_t part_of(const attend_piece &p, uint32_t at)
 {
-    return even_part(p.end - p.begin, at - p.begin, p.parts);
+    return ((at - p.begin + 1) * p.parts - 1) / (p.end - p.begin);
 }
 
 /* Where partial results of a tile of columns lie: first those of pages, then those of fp16 rows, `results_of_list()`

@@ -1,7 +1,7 @@
 /* device.c - see device.h. */
 #include "device.h"
 
-kvc_status cuda_call_failed(kvc_error *err, cudaError_t status, const char *where)
+kvc_status kvci_cuda_fail(kvc_error *err, cudaError_t status, const char *where)
 {
     cudaGetLastError(); /* or the next launch is blamed for it */
     return kvc_fail(err, status == cudaErrorMemoryAllocation ? KVC_NO_MEMORY : KVC_UNSUPPORTED, "CUDA, %s: %s", where,

@@ -6,11 +6,11 @@
 #include "kvc/kvc.h"
 
 /* Out of memory is KVC_NO_MEMORY, everything else KVC_UNSUPPORTED. */
-kvc_status cuda_call_failed(kvc_error *err, cudaError_t status, const char *where);
+kvc_status kvci_cuda_fail(kvc_error *err, cudaError_t status, const char *where);
 #define KVC_TRY_CUDA(call)                                                                                           \
     do {                                                                                                             \
         cudaError_t kvc_try_ = (call);                                                                               \
-        if (kvc_try_ != cudaSuccess) return cuda_call_failed(err, kvc_try_, __func__);                               \
+        if (kvc_try_ != cudaSuccess) return kvci_cuda_fail(err, kvc_try_, __func__);                                 \
     } while (0)
 
 /* Makes `device` the current one until cuda_leave(), which returns `status`. */

@@ -109,7 +109,7 @@ static kvc_status load(cuda_image *image, const list *l, const char *key, const 
     cudaError_t status = cudaLibraryLoadFromFile(&image->library, path, NULL, NULL, 0, NULL, NULL, 0);
     if (status != cudaSuccess) {
         image->library = NULL;
-        if (status == cudaErrorMemoryAllocation) return cuda_call_failed(err, status, path);
+        if (status == cudaErrorMemoryAllocation) return kvci_cuda_fail(err, status, path);
         cudaGetLastError();
         return kvc_fail(err, KVC_MISMATCH, "%s: cannot be loaded: %s", path, cudaGetErrorString(status));
     }

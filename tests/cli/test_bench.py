@@ -66,7 +66,14 @@ class Bench(Cli):
             self.fails(2, "bench", "-c", "c.bin", "--load", load, says=["--load", load])
         self.fails(2, "bench", "-c", "c.bin", "--load", "1x64", "--load", "bad", says="bad")
         self.fails(2, "bench", "-c", "c.bin", "--repeats", "0", says="--repeats")
-        self.fails(2, "bench", "-c", "c.bin", "--device", "cpu", says="--device is an option of")
+
+    def test_devices(self):
+        self.assertEqual(self.json_of("bench", "-c", "c.bin", "--repeats", "1", "--load", "1x40", "--device", "cpu", "--json")["device"], "cpu")
+        self.fails(2, "bench", "-c", "c.bin", "--device", "gpu", says=["gpu", "cuda[:N]"])
+        self.fails(2, "bench", "-c", "c.bin", "--device", "cuda,fast", "--kernels", "k", says=",fast")
+        self.fails(2, "bench", "-c", "c.bin", "--kernels", "k", says=["--kernels", "--device cuda"])
+        self.fails(2, "bench", "-c", "c.bin", "--device", "cuda", says=["--device cuda", "--kernels"])
+        self.fails(2, "bench", "-c", "c.bin", "--device", "cuda:1023", "--kernels", "k", says="device cuda:1023: ") # not built, or not there
 
     def test_wrong_files(self):
         self.fails(3, "bench", "-c", "nosuch.bin", says="nosuch.bin")

@@ -1,5 +1,5 @@
-/* page_cases.c - the table, and the rows: random with outliers, runs of equal values, zeros of both signs and values
- * beyond fp16. Constants are random but valid (params_rig.h). */
+/* page_cases.c - the table, and the rows: random with outliers, runs of equal values, zeros of both signs, values
+ * beyond fp16 and values in the middle between two codes. Constants are random but valid (params_rig.h). */
 #include "page_cases.h"
 
 #include <stdint.h>
@@ -92,6 +92,13 @@ static uint32_t next(uint32_t *state)
     return *state = *state * 1664525u + 1013904223u;
 }
 
+/* In units of half a step of 8 bits from 0 to all 510: of 4 bits 17 are half a step, of 2 bits 85. */
+static float half_steps(size_t i, uint32_t r)
+{
+    uint32_t n = i % 8 == 0 ? 0 : i % 8 == 1 ? 510 : i % 2 ? 17 * (r % 31) : r % 511;
+    return (float)n * 11.0f / 2048.0f;
+}
+
 static void fill_rows(float *x, size_t n, uint32_t seed)
 {
     for (size_t i = 0; i < n; i++) {
@@ -105,6 +112,7 @@ static void fill_rows(float *x, size_t n, uint32_t seed)
         case 4: x[i] = i % 16 == 7 ? 1e30f * u : u; break;
         default: x[i] = i / 64 % 9 == 0 ? 0.25f : u;
         }
+        if (i / 512 % 7 == 5) x[i] = half_steps(i, r);
     }
 }
 

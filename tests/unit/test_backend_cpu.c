@@ -136,7 +136,7 @@ static float *run_all(int threads, size_t *n)
     ck_assert_int_eq(b->gemm(b, T, FFN, q, normed, w, NULL, 0, gate, &error), KVC_OK);
     ck_assert_int_eq(b->silu_mul(b, T * FFN / 2, gate, gate + T * FFN / 2, &error), KVC_OK);
     ck_assert_int_eq(b->transcode(b, &coder, &policy, T, k, k_exact, k_page, &error), KVC_OK);
-    attention_args args = {T, HEADS, KV, D, 0.25f, x, k_exact, v, k_page, NULL, policy, attended};
+    attention_args args = {T, HEADS, KV, D, 0.25f, x, k_exact, v, k_page, NULL, policy, attended, 0};
     ck_assert_int_eq(b->attention(b, &args, &error), KVC_OK);
     free(x), free(w), free(k), free(v);
     b->close(b);

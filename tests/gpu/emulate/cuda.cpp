@@ -1,30 +1,23 @@
 /* cuda.cpp - as much of the CUDA runtime as libkvc_cuda and its test call, for kernels that run on the CPU: memory of
- * the machine, streams that are done at once, captures that keep launches, two devices that are the same.
+ * the machine, streams that are done at once, two devices that are the same; graphs.h has the rest.
  *
  * Nothing but launches may be captured; what breaks that, or leaks, is reported as CUDA would or ends the program.
- * KVC_EMULATE_ORDER=descending turns the order of threads round. Images are images.cpp's. */
+ * KVC_EMULATE_ORDER=descending turns the order of threads round. */
 #include "emulate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <map>
+#include "graphs.h"
 
 #define N_DEVICES 2
 #define DEVICE_BYTES ((size_t)4 << 30)
 
 struct CUstream_st {
-    std::vector<emulated_launch> *capture;
-};
-struct CUgraph_st {
-    std::vector<emulated_launch> launches;
-};
-struct CUgraphExec_st {
-    std::vector<emulated_launch> launches;
 };
 
 static int device;
-static CUstream_st *capturing;
 static std::map<void *, size_t> allocated;
 
 struct at_the_end {
@@ -45,12 +38,12 @@ static at_the_end at_the_end;
 /* What a captured stream cannot take. */
 static cudaError_t outside(void)
 {
-    return emulate_done(capturing ? cudaErrorStreamCaptureUnsupported : cudaSuccess);
+    return graphs_done(graphs_capturing() ? cudaErrorStreamCaptureUnsupported : cudaSuccess);
 }
 
 extern "C" {
 
-/* ---- devices and errors ---- */
+/* ---- devices ---- */
 
 cudaError_t cudaGetDeviceCount(int *n)
 {
@@ -66,15 +59,15 @@ cudaError_t cudaGetDevice(int *n)
 
 cudaError_t cudaSetDevice(int n)
 {
-    if (n < 0 || n >= N_DEVICES) return emulate_done(cudaErrorInvalidDevice);
+    if (n < 0 || n >= N_DEVICES) return graphs_done(cudaErrorInvalidDevice);
     device = n;
     return cudaSuccess;
 }
 
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int)
 {
-    if (attribute != cudaDevAttrMultiProcessorCount) return emulate_done(cudaErrorInvalidValue);
-    *value = EMULATED_MULTIPROCESSORS;
+    if (attribute != cudaDevAttrMultiProcessorCount) return graphs_done(cudaErrorInvalidValue);
+    *value = MULTIPROCESSORS;
     return cudaSuccess;
 }
 
@@ -83,27 +76,13 @@ cudaError_t cudaDeviceSynchronize(void)
     return outside();
 }
 
-cudaError_t cudaGetLastError(void)
-{
-    cudaError_t status = emulate_last;
-    emulate_last = cudaSuccess;
-    return status;
-}
-
-const char *cudaGetErrorString(cudaError_t status)
-{
-    static char text[32];
-    snprintf(text, sizeof text, "error %d", (int)status);
-    return text;
-}
-
 /* ---- memory ---- */
 
 cudaError_t cudaMalloc(void **out, size_t n)
 {
-    if (outside() != cudaSuccess) return emulate_last;
+    if (graphs_capturing()) return outside();
     *out = n > DEVICE_BYTES ? NULL : aligned_alloc(256, (n + 255) / 256 * 256);
-    if (!*out) return emulate_done(cudaErrorMemoryAllocation);
+    if (!*out) return graphs_done(cudaErrorMemoryAllocation);
     allocated[*out] = n;
     memset(*out, 0xff, n);
     return cudaSuccess;
@@ -111,7 +90,7 @@ cudaError_t cudaMalloc(void **out, size_t n)
 
 cudaError_t cudaFree(void *p)
 {
-    if (p && !allocated.erase(p)) return emulate_done(cudaErrorInvalidValue);
+    if (p && !allocated.erase(p)) return graphs_done(cudaErrorInvalidValue);
     free(p);
     return outside();
 }
@@ -142,11 +121,11 @@ cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_
     return outside();
 }
 
-/* ---- streams and graphs ---- */
+/* ---- streams ---- */
 
 cudaError_t cudaStreamCreate(cudaStream_t *out)
 {
-    *out = new CUstream_st{NULL};
+    *out = new CUstream_st;
     return cudaSuccess;
 }
 
@@ -161,57 +140,8 @@ cudaError_t cudaStreamSynchronize(cudaStream_t)
     return outside();
 }
 
-cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *status)
-{
-    *status = stream && stream->capture ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
-    return cudaSuccess;
-}
+/* ---- events ---- */
 
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode)
-{
-    if (outside() != cudaSuccess) return emulate_last;
-    stream->capture = new std::vector<emulated_launch>;
-    capturing = stream;
-    emulate_record(stream->capture);
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out)
-{
-    if (capturing != stream) return emulate_done(cudaErrorInvalidValue);
-    emulate_record(NULL);
-    *out = new CUgraph_st{*stream->capture};
-    delete stream->capture;
-    stream->capture = NULL;
-    capturing = NULL;
-    return cudaSuccess;
-}
-
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long)
-{
-    *out = new CUgraphExec_st{graph->launches};
-    return cudaSuccess;
-}
-
-cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t)
-{
-    for (const emulated_launch &l : exec->launches) emulate_launch(l.grid, l.block, l.shared_bytes, l.body);
-    return cudaSuccess;
-}
-
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
-{
-    delete exec;
-    return cudaSuccess;
-}
-
-cudaError_t cudaGraphDestroy(cudaGraph_t graph)
-{
-    delete graph;
-    return cudaSuccess;
-}
-
-/* Time stands still. */
 cudaError_t cudaEventCreate(cudaEvent_t *out)
 {
     *out = NULL;
@@ -221,12 +151,6 @@ cudaError_t cudaEventCreate(cudaEvent_t *out)
 cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
 {
     return outside();
-}
-
-cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t, cudaEvent_t)
-{
-    *ms = 1.0f;
-    return cudaSuccess;
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t)

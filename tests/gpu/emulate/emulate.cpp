@@ -49,7 +49,6 @@ emulated_lane *emulate_self;
 dim3 emulate_block_dim, emulate_grid_dim;
 unsigned char *emulate_shared;
 void (*emulate_enqueue)(cudaStream_t stream, std::function<void()> work);
-cudaError_t emulate_last;
 
 static bool descending;
 static std::vector<fiber> fibers;

@@ -64,13 +64,6 @@ struct emulated_launch {
     std::function<void()> body;
 };
 void emulate_record(std::vector<emulated_launch> *to);
-/* What a call of the runtime returns; an error stays for cudaGetLastError(). */
-extern cudaError_t emulate_last;
-static inline cudaError_t emulate_done(cudaError_t status)
-{
-    return status == cudaSuccess ? status : emulate_last = status;
-}
-#define EMULATED_MULTIPROCESSORS 3
 /* Threads run in descending order from now on, or in ascending order again. */
 void emulate_order(bool descending);
 
@@ -180,5 +173,10 @@ static inline int min(int a, int b)
 }
 
 static inline void __threadfence(void) {}
+
+template <typename T> static inline T __ldcs(const T *at)
+{
+    return *at;
+}
 
 #endif

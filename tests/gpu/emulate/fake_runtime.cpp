@@ -3,11 +3,13 @@
 #include "emulate.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <deque>
 #include <map>
 #include <vector>
+#include "graphs.h"
 
 /* In GiB; FAKE_DEVICE_GIB says another number. */
 static size_t device_bytes(void)
@@ -27,6 +29,7 @@ struct CUevent_st {
     cudaStream_t stream;
     uint64_t end; /* everything before it counts, by n_run */
 };
+
 
 static std::vector<cudaStream_t> streams;
 static std::map<void *, size_t> blocks;
@@ -51,7 +54,7 @@ static void run_all(cudaStream_t stream)
 
 void fake_enqueue(cudaStream_t stream, std::function<void()> work)
 {
-    if (!stream || !stream->lazy) {
+    if (!stream || !stream->lazy || graphs_captures(stream)) {
         work();
         return;
     }
@@ -59,18 +62,6 @@ void fake_enqueue(cudaStream_t stream, std::function<void()> work)
 }
 
 extern "C" {
-
-const char *CUDARTAPI cudaGetErrorString(cudaError_t status)
-{
-    return status == cudaErrorMemoryAllocation ? "out of memory" : status == cudaSuccess ? "no error" : "an error";
-}
-
-cudaError_t CUDARTAPI cudaGetLastError(void)
-{
-    cudaError_t status = emulate_last;
-    emulate_last = cudaSuccess;
-    return status;
-}
 
 cudaError_t CUDARTAPI cudaGetDeviceCount(int *n)
 {
@@ -91,12 +82,18 @@ cudaError_t CUDARTAPI cudaSetDevice(int device)
 
 cudaError_t CUDARTAPI cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
 {
-    if (attribute == cudaDevAttrMaxSharedMemoryPerBlockOptin)
-        *value = 227 << 10;
-    else if (attribute == cudaDevAttrMultiProcessorCount)
-        *value = EMULATED_MULTIPROCESSORS;
-    else
+    if (attribute != cudaDevAttrMaxSharedMemoryPerBlockOptin && attribute != cudaDevAttrMultiProcessorCount)
         return cudaErrorInvalidValue;
+    *value = attribute == cudaDevAttrMultiProcessorCount ? MULTIPROCESSORS : 227 << 10;
+    return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaGetDeviceProperties(struct cudaDeviceProp *p, int)
+{
+    *p = {};
+    snprintf(p->name, sizeof p->name, "a GPU that is played");
+    p->multiProcessorCount = MULTIPROCESSORS;
+    p->l2CacheSize = 32 << 10;
     return cudaSuccess;
 }
 
@@ -146,6 +143,11 @@ cudaError_t CUDARTAPI cudaFreeHost(void *memory)
     return cudaSuccess;
 }
 
+cudaError_t CUDARTAPI cudaStreamCreate(cudaStream_t *out)
+{
+    return cudaStreamCreateWithFlags(out, 0);
+}
+
 cudaError_t CUDARTAPI cudaStreamCreateWithFlags(cudaStream_t *out, unsigned)
 {
     *out = new CUstream_st{streams.size() > 0, {}, 0};
@@ -166,6 +168,11 @@ cudaError_t CUDARTAPI cudaStreamSynchronize(cudaStream_t stream)
 {
     run_all(stream);
     return cudaSuccess;
+}
+
+cudaError_t CUDARTAPI cudaEventCreate(cudaEvent_t *out)
+{
+    return cudaEventCreateWithFlags(out, 0);
 }
 
 cudaError_t CUDARTAPI cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
@@ -205,17 +212,7 @@ cudaError_t CUDARTAPI cudaMemcpyAsync(void *to, const void *from, size_t bytes, 
     return cudaSuccess;
 }
 
-cudaError_t CUDARTAPI cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width,
-                                        size_t height, cudaMemcpyKind, cudaStream_t stream)
-{
-    fake_enqueue(stream, [=] {
-        for (size_t i = 0; i < height; i++)
-            memmove((char *)to + i * to_pitch, (const char *)from + i * from_pitch, width);
-    });
-    return cudaSuccess;
-}
-
-/* Without a stream: nothing else waits for these, nor do they. */
+/* Not behind what waits in the streams: as CUDA has it with streams that do not block. */
 cudaError_t CUDARTAPI cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind)
 {
     memmove(to, from, bytes);
@@ -228,9 +225,13 @@ cudaError_t CUDARTAPI cudaMemset(void *to, int value, size_t bytes)
     return cudaSuccess;
 }
 
-cudaError_t CUDARTAPI cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus *status)
+cudaError_t CUDARTAPI cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width,
+                                        size_t height, cudaMemcpyKind, cudaStream_t stream)
 {
-    *status = cudaStreamCaptureStatusNone;
+    fake_enqueue(stream, [=] {
+        for (size_t i = 0; i < height; i++)
+            memmove((char *)to + i * to_pitch, (const char *)from + i * from_pitch, width);
+    });
     return cudaSuccess;
 }
 
