@@ -14,9 +14,9 @@
 #define KVC_SHARED(type, name)                                                                                       \
     extern __shared__ uint4 kvc_shared_[];                                                                           \
     type *name = (type *)(void *)kvc_shared_
-/* More than 48 KiB have to be asked for. */
+/* More than 48 KiB have to be asked for, with what the kernel has itself: 8 KiB at most. */
 #define KVC_ALLOW_SHARED(kernel, bytes)                                                                              \
-    ((bytes) > 48u * 1024u ? cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(bytes)) \
+    ((bytes) > 40u * 1024u ? cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(bytes)) \
                            : cudaSuccess)
 #define KVC_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                                   \
     kernel<<<grid, block, shared_bytes, stream>>>(__VA_ARGS__)
