@@ -79,9 +79,11 @@ static memory_need eval_memory(const settings *s, const subject *subject, const 
 static memory_need prices_memory(const settings *s, const subject *subject, size_t n_tokens, size_t n_sequences,
                                  size_t longest)
 {
-    return memory_sum(pass_memory(s, subject, n_tokens, longest),
-                      pricing_memory(&subject->model->config, subject->backend, n_tokens, n_sequences, longest,
-                                     (uint32_t)s->price_rows, s->memory));
+    const model_config *c = &subject->model->config;
+    size_t together = model_together(c, subject->backend, n_tokens); /* copies of the text */
+    return memory_sum(
+        pass_memory(s, subject, together * n_tokens, longest),
+        pricing_memory(c, subject->backend, n_tokens, n_sequences, longest, (uint32_t)s->price_rows, s->memory));
 }
 
 static kvc_status forecast_measuring(forecast *f, const settings *s, const subject *subject,

@@ -28,4 +28,10 @@ static inline void *arena_place(arena *a, uint64_t count, uint64_t size)
     return a->base ? a->base + at : NULL;
 }
 
+/* What is placed next begins at a multiple of `alignment`, a power of two, from the base. */
+static inline void arena_align(arena *a, size_t alignment)
+{
+    a->used = (a->used + alignment - 1) & ~(alignment - 1);
+}
+
 #endif

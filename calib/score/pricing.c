@@ -433,7 +433,7 @@ memory_need pricing_memory(const model_config *c, backend *b, size_t n_tokens, s
                                 rows * sizeof(double) + n_tokens * sizeof(size_t),
                         .dev = (1 + together) * sizeof(float) * rows * c->hidden + pages};
     if (stream_memory(c, b, n_tokens, longest, 0).dev) /* a device's memory knows no limit but its own */
-        need.dev += (b->room(b) == SIZE_MAX ? (held ? held - 1 : 0) : c->n_layers) * stream + (together - 1) * stream;
+        need.dev += (b->room(b) == SIZE_MAX ? (held ? held - 1 : 0) : c->n_layers) * stream;
     else
         need.host += (held ? held - 1 : 0) * stream;
     return need;

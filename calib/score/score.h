@@ -134,7 +134,8 @@ kvc_status pricing_plan(pricing *p, const plan_ref *plan, price *out, price *fil
  * former; the others read what the exact model reads, rounded to fp16, and lose next to nothing. So price->kl times
  * this is evaluate()'s mean, up to that rounding and, with score_rows, up to which positions were drawn. */
 double pricing_share(const sequence_set *tokens, const kvc_token_policy *policy);
-/* Peak bytes that a pricing adds to the forward pass (model_memory()). */
+/* Peak bytes that a pricing adds to the forward pass of the copies that run together (model_memory(), of
+ * model_together() texts). */
 memory_need pricing_memory(const model_config *c, backend *b, size_t n_tokens, size_t n_sequences, size_t longest,
                            uint32_t score_rows, uint64_t memory_limit);
 #endif

@@ -86,20 +86,6 @@ static kvc_status bind_coders(kvc_cuda_cache *cache, const kvc_config *cfg, uint
     return bind_all_heads(cache, cfg, err);
 }
 
-/* Pages are handed out in an order without a pattern, the same one each time: what is read at the same time, a
- * stretch of each sequence in each multiprocessor, then lies in all parts of the memory. One behind the other, the
- * distance between the stretches is a multiple of one number, and reading takes up to 15 % longer. */
-static void shuffle_pages(uint32_t *pages, uint32_t n)
-{
-    uint64_t state = 1;
-    for (uint32_t i = 0; i < n; i++) pages[i] = i;
-    for (uint32_t i = n; i > 1; i--) {
-        state = state * 6364136223846793005u + 1442695040888963407u;
-        uint32_t other = (uint32_t)((state >> 33) % i), page = pages[i - 1];
-        pages[i - 1] = pages[other], pages[other] = page;
-    }
-}
-
 static kvc_status make_host(kvc_cuda_cache **out, const kvc_cuda_cache *shape, kvc_error *err)
 {
     kvc_cuda_cache planned;
@@ -111,7 +97,7 @@ static kvc_status make_host(kvc_cuda_cache **out, const kvc_cuda_cache *shape, k
     arena block = {.base = memory};
     cuda_place_host(&block, shape, &planned);
     *out = memcpy(memory, &planned, sizeof planned);
-    shuffle_pages((*out)->free_pages, shape->n_pages);
+    for (uint32_t i = 0; i < shape->n_pages; i++) (*out)->free_pages[i] = shape->n_pages - 1 - i;
     for (uint32_t i = 0; i < shape->n_layers; i++) {
         (*out)->layers[i].length = planned.state + cuda_length_word(i, shape->n_sequences);
         (*out)->layers[i].packed = planned.state + cuda_packed_word(i, shape->n_sequences);

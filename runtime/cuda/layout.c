@@ -19,6 +19,9 @@ void cuda_place_host(arena *a, const kvc_cuda_cache *shape, kvc_cuda_cache *cach
 
 /* ---- on the device ---- */
 
+/* Bytes that memory is read by: pages of whole lines, as most are, then come without parts of others. */
+#define LINE 256
+
 static void place_map(arena *a, const kvc_coder *coder, const float **map, const float **offset)
 {
     uint64_t n = (uint64_t)coder->n_kv_heads * coder->head_dim;
@@ -65,6 +68,7 @@ static void place_layer(arena *a, const kvc_cuda_cache *cache, uint32_t index, c
                        .d = cache->head_dim,
                        .policy = cache->policy};
     s->rows = arena_place(a, n * 2 * cache->n_kv_heads, of_head * sizeof *s->rows);
+    arena_align(a, LINE);
     s->pool = arena_place(a, cache->n_pages, s->page_bytes);
     *l = (attend_layer){.pool = s->pool,
                         .page_bytes = s->page_bytes,
