@@ -73,7 +73,9 @@ template <int DIM, int PAGE, int TILE, int MOST_CODES, int ONE_TABLE_BYTES> stru
     {
         if (h.n_codes) ring.copy(to, block + (size_t)tile * TILE * h.n_codes, TILE * h.n_codes);
     }
-    /* Tables of 1, 2, 4, 8, 16 channels lie behind each other: that of c begins at entry values (c - 1) * 256. */
+    template <int THREADS> using ahead = staged_no_table; /* a head has its own */
+    /* By all threads of the block, between barriers. Tables of 1, 2, 4, 8, 16 channels lie behind each other: that of
+     * c begins at entry values (c - 1) * 256. */
     __device__ static __forceinline__ void copy_table(uint8_t *to, const head &h, const uint16_t *tables)
     {
 #pragma unroll

@@ -10,11 +10,18 @@
 
 enum staged_scale { STAGED_NONE, STAGED_TOK, STAGED_CH };
 
+/* A layer's table, loaded and then stored by all threads of a block (fragment/table.cuh): of a side that has none. */
+struct staged_no_table {
+    __device__ __forceinline__ void load(const uint16_t *) {}
+    __device__ __forceinline__ void store(uint8_t *) const {}
+};
+
 /* A side whose heads all have blocks alike: there is nothing to know of a head. */
 template <typename SIDE> struct staged_alike {
     struct head {
     };
     static const int TABLE = 0, ENTRIES = 0;
+    template <int THREADS> using ahead = staged_no_table;
     __device__ static __forceinline__ head head_of(const uint32_t *, uint32_t) { return head(); }
     __device__ static __forceinline__ int bytes(const head &) { return SIDE::BYTES; }
     __device__ static __forceinline__ size_t offset(const head &, uint32_t index, uint32_t block_bytes)
@@ -90,11 +97,7 @@ struct staged_table : staged_alike<staged_table<DIM, DIMS, BITS, PAGE, TILE>> {
         copies.copy(to, block + tile * WIDE_BYTES, WIDE_BYTES);
         if (NARROW_BYTES) copies.copy(to + WIDE_BYTES, block + PAGE * codes::ROW + tile * NARROW_BYTES, NARROW_BYTES);
     }
-    /* By all threads of the block, between barriers. */
-    __device__ static __forceinline__ void copy_table(uint8_t *to, const head &, const uint16_t *table)
-    {
-        copy_entries<DIMS>(to, table, ENTRIES, TABLE_ROW, TABLE_ROW / 2);
-    }
+    template <int THREADS> using ahead = table_ahead<DIMS, ENTRIES, THREADS>;
 };
 
 #endif

@@ -19,24 +19,60 @@ __host__ __device__ constexpr int table_slot(int dims)
     return dims < 2 ? 4 : 2 * dims;
 }
 
-/* n entries of DIMS halves to rows of row_bytes, the first `room` of which they fill. By all threads of a block. */
+/* An entry of DIMS halves goes in parts of up to 16 bytes: part i of all of a table's. */
+template <int DIMS> struct table_part {
+    static const int SLOT = table_slot(DIMS), BYTES = SLOT < 16 ? SLOT : 16, PARTS = SLOT / BYTES;
+    uint32_t words[BYTES / 4];
+
+    __device__ __forceinline__ void load(const uint16_t *table, int i)
+    {
+        load_words<(DIMS < 2 ? 2 : BYTES)>((const uint8_t *)(table + i / PARTS * DIMS) + i % PARTS * BYTES, words);
+    }
+    /* To the first `room` of the entry's row_bytes bytes, which its copies fill. */
+    __device__ __forceinline__ void store(uint8_t *to, int i, int row_bytes, int room) const
+    {
+        int copies = room / SLOT;
+        for (int k = 0; k < copies; k++) { /* threads begin at different ones: other banks */
+            uint32_t *out = (uint32_t *)(to + i / PARTS * row_bytes + (k + i) % copies * SLOT + i % PARTS * BYTES);
+            if (BYTES == 16)
+                *(uint4 *)out =
+                    make_uint4(words[0], words[1 % (BYTES / 4)], words[2 % (BYTES / 4)], words[3 % (BYTES / 4)]);
+            if (BYTES == 8) *(uint2 *)out = make_uint2(words[0], words[1 % (BYTES / 4)]);
+            if (BYTES == 4) *out = words[0];
+        }
+    }
+};
+
+/* n entries. By all threads of a block. */
 template <int DIMS>
 __device__ __forceinline__ void copy_entries(uint8_t *to, const uint16_t *table, int n, int row_bytes, int room)
 {
-    const int SLOT = table_slot(DIMS), PART = SLOT < 16 ? SLOT : 16, PARTS = SLOT / PART;
-    int copies = room / SLOT;
-    for (int i = (int)threadIdx.x; i < n * PARTS; i += (int)blockDim.x) {
-        uint32_t words[4];
-        int entry = i / PARTS, part = i % PARTS;
-        load_words<(DIMS < 2 ? 2 : PART)>((const uint8_t *)(table + entry * DIMS) + part * PART, words);
-        for (int k = 0; k < copies; k++) { /* threads begin at different ones: other banks */
-            uint32_t *out = (uint32_t *)(to + entry * row_bytes + (k + i) % copies * SLOT + part * PART);
-            if (PART == 16) *(uint4 *)out = make_uint4(words[0], words[1], words[2], words[3]);
-            if (PART == 8) *(uint2 *)out = make_uint2(words[0], words[1]);
-            if (PART == 4) *out = words[0];
-        }
+    for (int i = (int)threadIdx.x; i < n * table_part<DIMS>::PARTS; i += (int)blockDim.x) {
+        table_part<DIMS> part;
+        part.load(table, i);
+        part.store(to, i, row_bytes, room);
     }
 }
+
+/* The same of N entries in two steps, between which they are on their way. THREADS: of the block. */
+template <int DIMS, int N, int THREADS> struct table_ahead {
+    static const int ALL = N * table_part<DIMS>::PARTS, OWN = (ALL + THREADS - 1) / THREADS;
+    table_part<DIMS> own[OWN];
+
+    __device__ __forceinline__ void load(const uint16_t *table)
+    {
+#pragma unroll
+        for (int k = 0; k < OWN; k++)
+            own[k].load(table, min(k * THREADS + (int)threadIdx.x, ALL - 1)); /* of some, once more */
+    }
+    __device__ __forceinline__ void store(uint8_t *to) const
+    {
+#pragma unroll
+        for (int k = 0; k < OWN; k++)
+            if (k * THREADS + (int)threadIdx.x < ALL)
+                own[k].store(to, k * THREADS + (int)threadIdx.x, TABLE_ROW, TABLE_ROW / 2);
+    }
+};
 
 /* N codes of BITS (2, 4, 6 or 8) a row, in one plane or, 6, in one of 4 bits and one of 2 behind it. */
 template <int N, int BITS, int TOKENS> struct table_codes {

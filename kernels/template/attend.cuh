@@ -40,6 +40,7 @@ template <typename P> struct attend {
     static const int ENTRIES = key_side::ENTRIES > value_side::ENTRIES ? key_side::ENTRIES : value_side::ENTRIES;
     static const int STAGE_BYTES = key_side::BYTES + value_side::BYTES, PLAIN_BYTES = ENTRIES * TABLE_ROW,
                      TABLE_BYTES = PLAIN_BYTES + key_side::TABLE + value_side::TABLE;
+    static const bool TABLES_OF_HEAD = key_side::TABLE || value_side::TABLE;
     /* The results of four columns go through the last stage of a warp. */
     static const int RESULT_BYTES = 16 * P::D, AHEAD_BYTES = (P::STAGES - 1) * STAGE_BYTES,
                      RING_BYTES = AHEAD_BYTES + (STAGE_BYTES > RESULT_BYTES ? STAGE_BYTES : RESULT_BYTES),
@@ -251,13 +252,14 @@ template <typename P> struct attend {
 #pragma unroll
             for (int i = 0; i < 2; i++)
                 exact_side::keys::load(key_rows, NULL, min(row + i * 8 + g, last), lane, keys[i]);
-            v.load(value_rows, NULL, tokens, lane);
+            if (P::D <= 128) v.load(value_rows, NULL, tokens, lane);
 #pragma unroll
             for (int i = 0; i < 2; i++) exact_keys::products(keys[i], q.pairs, p.x[i]);
             q.finish(p);
             cap(p, b);
             hide_exact(p.x, row, l.sinks, run, n_exact, lane);
             s.weigh(p, lane);
+            if (P::D > 128) v.load(value_rows, NULL, tokens, lane); /* registers */
             exact_values::accumulate(s, v, p.x, {});
         }
         exact_values::leave(s, none, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES),
@@ -321,6 +323,10 @@ template <typename P> struct attend {
         at.stages = shared + TABLE_BYTES + (size_t)warp * RING_BYTES;
         at.scratch = shared + SCRATCH + (size_t)warp * keys::SCRATCH;
         at.now = 0;
+        typename key_side::template ahead<P::WARPS * 32> key_ahead;
+        typename value_side::template ahead<P::WARPS * 32> value_ahead;
+        key_ahead.load(l.key_table);
+        value_ahead.load(l.value_table);
         at.copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, at.lane);
         uint32_t of_head = units_of(w, b, false)[b.n_sequences], total = l.n_heads * of_head;
         uint32_t of_block = share_of(total, gridDim.x);
@@ -342,14 +348,18 @@ template <typename P> struct attend {
                 begin_pages(at, h, l, run, pages);
             };
             next_run();
-            if (TABLE_BYTES && unit < block_end) { /* while the first tiles are on their way */
-                __syncthreads();                   /* nobody looks at the tables any more */
+            /* While the first tiles are on their way. */
+            bool is_first = unit == blockIdx.x * of_block;
+            if (TABLE_BYTES && unit < block_end && (is_first || TABLES_OF_HEAD)) {
+                if (!is_first) __syncthreads(); /* nobody looks at the tables any more */
+                if (is_first) key_ahead.store(key_table(shared));
+                if (is_first) value_ahead.store(value_table(shared));
                 key_side::copy_table(key_table(shared), h.key, l.key_table);
                 value_side::copy_table(value_table(shared), h.value, l.value_table);
                 __syncthreads();
             }
-            bool is_only = unit == blockIdx.x * of_block && piece.end == block_end; /* nobody will wait for the warp */
-            if (!rows_done && (unit >= block_end || (warp % 2 == 0 && is_only))) {
+            bool awaited = TABLES_OF_HEAD && piece.end < block_end;
+            if (!rows_done && (unit >= block_end || (warp % 2 == 0 && is_first && !awaited))) {
                 share_rows(at, l, b, w, roles, r);
                 rows_done = true;
             }
