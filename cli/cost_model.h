@@ -17,8 +17,8 @@ typedef struct speeds {
     double hash;         /* bytes per second of SHA-256 */
 } speeds;
 
-/* Bytes per second of a residual stream on its way from a device to the disk: 2.1 GB every 15 s took 15.5 of 86.7 s
- * on the machine of docs/benchmarks.md, "Calibration on the GPU". */
+/* Bytes per second of a residual stream on its way from a device to the disk: 2.1 GB every 15 s take 10 to 15 s of a
+ * profile of 70 to 90 s on the machine of docs/benchmarks.md, "Calibration on the GPU". */
 #define CHECKPOINT_RATE 0.8e9
 
 /* Takes a second or two, and as much memory as a layer. The length of the longest of `tokens`, and their beginning,

@@ -3,8 +3,8 @@
  *
  * One rate does not do: on a GPU products go 20 to 700 times as fast as what is bound by memory, by launches or by
  * the host. Everything is run at the shape that counts, but for its length: attention and weights grow with the
- * square of a sequence, fits with the points of a table. The first call of each is not counted: it wakes threads and
- * loads code. */
+ * square of a sequence, fits with the points of a table. The first call of each is not counted, since it wakes
+ * threads and loads code, but for fits, weights on their way and SHA-256, which are timed once. */
 #include "cost_model.h"
 #include "fit.h"
 #include "sha256.h"

@@ -62,7 +62,8 @@ static memory_need stream_of(const settings *s, const subject *subject, size_t n
     return stream_memory(&subject->model->config, subject->backend, n_tokens, longest, s->memory);
 }
 
-/* An append and an attend of libkvc_cuda, in one layer, of short sequences (docs/benchmarks.md: 9 and 27 us). */
+/* An append and an attend of libkvc_cuda, in one layer, of short sequences (docs/benchmarks.md: 7 us, and 30 with one
+ * query). */
 #define SERVE_SECONDS 40e-6
 
 /* With a compressed model: its stream, and exact and decoded pages of one sequence. */

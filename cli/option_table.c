@@ -120,8 +120,8 @@ const option_row option_table[] = {
      "time N sequences of so many tokens, like 16x32768; repeatable"},
     {"repeats", 0, "repeats", OPTION_COUNT, ROLE_NONE, 1, 1e6, "21", ON_BENCH, AT(repeats), "N",
      "times that each call is made; medians are printed"},
-    {"kernels", 0, "kernels", OPTION_TEXT, ROLE_NONE, 0, 0, NULL, ON_RUN | ON_COMPILE | ON_EVAL | ON_BENCH, AT(kernels),
-     "DIR",
+    {"kernels", 0, "kernels", OPTION_TEXT, ROLE_NONE, 0, 0, NULL, ON_RUN | ON_COMPILE | ON_EVAL | ON_BENCH,
+     AT(kernels), "DIR",
      "also write the CUDA kernels that the configuration needs; what has none is refused by name. eval, bench: the "
      "kernels of --config, attention is libkvc_cuda's with them"},
     {"arch", 0, "arch", OPTION_CHOICE, ROLE_NONE, 0, 0, "sm_90", ON_RUN | ON_COMPILE, AT(arch),

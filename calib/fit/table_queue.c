@@ -51,9 +51,11 @@ static queue_work take(queue *q, bool shortest, uint32_t *index)
 static void done(queue *q, queue_work work, uint32_t index, kvc_status status, const kvc_error *why)
 {
 #pragma omp critical(fit_table_queue)
-    if (status != KVC_OK && (q->status == KVC_OK || index < q->failed)) {
-        q->failed = index;
-        q->status = kvc_fail(q->err, status, "%s", why->message);
+    if (status != KVC_OK) {
+        if (q->status == KVC_OK || index < q->failed) {
+            q->failed = index;
+            q->status = kvc_fail(q->err, status, "%s", why->message);
+        }
     } else if (work == WORK_BEGIN) {
         q->ready[q->n_ready++] = index;
     } else {
@@ -73,14 +75,16 @@ static bool work_once(queue *q, bool shortest, queue_work *work)
     return true;
 }
 
-/* How many tables to solve now: a batch, or all that is left. */
+/* How many tables to solve now: a batch, or all that is left; none any more where something has failed. */
 static uint32_t batch_of(queue *q)
 {
-    uint32_t n_ready, left, most = q->b->lloyd_batch;
+    uint32_t n = 0, most = q->b->lloyd_batch;
 #pragma omp critical(fit_table_queue)
-    n_ready = q->n_ready - q->n_solved, left = q->n - q->n_solved;
-    if (n_ready >= most) return most;
-    return n_ready == left ? left : 0;
+    if (q->status == KVC_OK) {
+        uint32_t n_ready = q->n_ready - q->n_solved, left = q->n - q->n_solved;
+        n = n_ready >= most ? most : n_ready == left ? left : 0;
+    }
+    return n;
 }
 
 static void solve(queue *q, uint32_t n)

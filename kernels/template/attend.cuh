@@ -310,7 +310,8 @@ template <typename P> struct attend {
     }
 
     /* Half of the warps begin with their fp16 rows, the others end with them: rows are waited for one by one, and in
-     * the meantime memory and arithmetic are for the pages. */
+     * the meantime memory and arithmetic are for the pages. Where tables of a second head are to come all end with
+     * them, since warps wait for each other there. */
     __device__ static void share(const attend_layer &l, const attend_batch &b, const attend_work &w, uint8_t *shared)
     {
         int warp = (int)threadIdx.x / 32;
