@@ -44,8 +44,8 @@ static cudaError_t launch_image(const attend_kernel *k, attend_layer l, attend_b
                                 cudaStream_t stream)
 {
     void *arguments[] = {&l, &b, &w};
-    return cudaLaunchKernel(k->kernel, dim3(k->n_blocks), dim3(k->info.warps * 32), arguments,
-                            k->info.shared_bytes, stream);
+    return cudaLaunchKernel(k->kernel, dim3(k->n_blocks), dim3(k->info.warps * 32), arguments, k->info.shared_bytes,
+                            stream);
 }
 
 extern "C" cudaError_t kernel_attend(const attend_kernel *k, const attend_layer *layer, const attend_batch *batch,

@@ -30,7 +30,6 @@ struct CUevent_st {
     uint64_t end; /* everything before it counts, by n_run */
 };
 
-
 static std::vector<cudaStream_t> streams;
 static std::map<void *, size_t> blocks;
 static size_t taken;
