@@ -73,8 +73,6 @@ void cuda_give(cuda_state *s, void *dev, size_t bytes); /* NULL is fine */
 void cuda_free_buffers(cuda_state *s);
 size_t cuda_room(backend *b);
 uint64_t cuda_peak(const backend *b);
-/* An upload may come to the buffer: what uses it up to now is behind its event. */
-kvc_status cuda_settle(cuda_state *s, kvc_error *err);
 /* The compute stream is about to use memory of buffers: waits for uploads on their way there. NULL is fine. */
 kvc_status cuda_use(cuda_state *s, const void *dev, kvc_error *err);
 kvc_status cuda_begin(backend *b, const void *const *used, size_t n, kvc_error *err);

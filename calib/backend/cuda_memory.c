@@ -28,7 +28,8 @@ kvc_status cuda_use(cuda_state *s, const void *dev, kvc_error *err)
     return KVC_OK;
 }
 
-kvc_status cuda_settle(cuda_state *s, kvc_error *err)
+/* An upload may come to a buffer: what uses it up to now is behind its event. */
+static kvc_status settle(cuda_state *s, kvc_error *err)
 {
     for (size_t i = 0; i < s->n_buffers; i++) {
         if (!s->buffers[i].touched) continue;
@@ -42,7 +43,7 @@ kvc_status cuda_begin(backend *b, const void *const *used, size_t n, kvc_error *
 {
     cuda_state *s = b->state;
     KVC_TRY_CUDA(cudaSetDevice(s->device));
-    KVC_TRY(cuda_settle(s, err));
+    KVC_TRY(settle(s, err));
     s->rounded = NULL;
     for (size_t i = 0; i < n; i++) KVC_TRY(cuda_use(s, used[i], err));
     return KVC_OK;

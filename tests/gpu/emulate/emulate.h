@@ -44,7 +44,7 @@ extern unsigned char *emulate_shared; /* dynamic shared memory */
 
 /* Run the kernel: `body` once in every thread. Shared memory is filled with NaN before each block. */
 void emulate_launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &body);
-/* How kernels are started in a stream, for whoever has streams (fake_runtime.h): NULL, at once. */
+/* How kernels are started in a stream, for whoever has streams (fake_runtime.cpp): NULL, at once. */
 extern void (*emulate_enqueue)(cudaStream_t stream, std::function<void()> work);
 /* In a stream, with arguments, which are taken now, whenever the kernel runs. */
 template <typename... PARAMETERS, typename... ARGUMENTS>

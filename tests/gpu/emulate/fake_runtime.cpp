@@ -1,5 +1,9 @@
-/* fake_runtime.cpp - see fake_runtime.h. One host thread at a time, as the code under test. */
-#include "fake_runtime.h"
+/* fake_runtime.cpp - the calls of the CUDA runtime that host code makes, over host memory, for tests without a GPU.
+ *
+ * The first stream that is created runs everything at once. What is asked of any other waits until something waits
+ * for it (an event behind it, the stream, the device): code that does not ask for its copies to have arrived finds
+ * other bytes. Device memory is filled with NaN when it is taken.
+ * One host thread at a time, as the code under test. */
 #include "emulate.h"
 
 #include <stdint.h>
@@ -34,6 +38,8 @@ static std::vector<cudaStream_t> streams;
 static std::map<void *, size_t> blocks;
 static size_t taken;
 
+/* At once, or behind what waits in the stream. */
+static void fake_enqueue(cudaStream_t stream, std::function<void()> work);
 static const bool hooked = (emulate_enqueue = fake_enqueue, true); /* kernels go into streams too */
 
 static void run_until(cudaStream_t stream, uint64_t end)
@@ -51,7 +57,7 @@ static void run_all(cudaStream_t stream)
     run_until(stream, UINT64_MAX);
 }
 
-void fake_enqueue(cudaStream_t stream, std::function<void()> work)
+static void fake_enqueue(cudaStream_t stream, std::function<void()> work)
 {
     if (!stream || !stream->lazy || graphs_captures(stream)) {
         work();
