@@ -26,12 +26,13 @@
 /* ---- copies from global to shared memory, in the background ----
  * A warp's ring of STAGES stages. All of its lanes call
  *
- *     begin(stage, n_bytes), copy(to, from, n) some times, n_bytes in all, end()      or skip(): there is nothing
- *     wait(stage)      the stage's bytes are there, for all lanes
- *     reuse()          lanes have written to stages themselves
+ *     ask<COPIES>(stage, all, to, from, n)  lanes 0 .. COPIES - 1 a copy of n bytes each, `all` bytes in all
+ *     skip()                                or there is nothing
+ *     wait(stage)                           the stage's bytes are there, for all lanes
+ *     reuse()                               lanes have written to stages themselves
  *
- * in the order of the ring, with at most STAGES - 1 begun or skipped stages behind the one that is waited for, and a
- * __syncwarp() between the last look at a stage and its next begin(). Addresses and sizes are multiples of 16. */
+ * in the order of the ring, with at most STAGES - 1 asked for or skipped stages behind the one that is waited for,
+ * and a __syncwarp() between the last look at a stage and its next ask(). Addresses and sizes are multiples of 16. */
 
 #if defined(KVC_EMULATE) || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900)
 #define COPY_BARRIERS 1 /* one lane asks for whole ranges; a barrier in shared memory counts bytes (sm_90) */
@@ -66,16 +67,12 @@ template <int STAGES> struct stage_copies {
     }
 
 #ifdef KVC_EMULATE
-    void begin(int stage, int n_bytes)
+    template <int COPIES> void ask(int stage, int all, void *to, const void *from, int n)
     {
-        current = barrier + stage;
-        if (first_lane) emulate_barrier_expect(current, (uint32_t)n_bytes);
+        if (first_lane) emulate_barrier_expect(barrier + stage, (uint32_t)all);
+        __syncwarp();
+        if (lane < COPIES && n) emulate_barrier_copy(barrier + stage, to, from, (uint32_t)n);
     }
-    void copy(void *to, const void *from, int n)
-    {
-        if (first_lane) emulate_barrier_copy(current, to, from, (uint32_t)n);
-    }
-    void end() {}
     void skip() {}
     void reuse() {}
     void wait(int stage)
@@ -83,29 +80,23 @@ template <int STAGES> struct stage_copies {
         emulate_barrier_wait(barrier + stage, phases >> stage & 1u);
         phases ^= 1u << stage;
     }
-    uint64_t *current;
 #elif COPY_BARRIERS
     __device__ static __forceinline__ uint32_t address(const void *p)
     {
         return (uint32_t)__cvta_generic_to_shared(p);
     }
-    __device__ __forceinline__ void begin(int stage, int n_bytes)
+    template <int COPIES> __device__ __forceinline__ void ask(int stage, int all, void *to, const void *from, int n)
     {
-        current = address(barrier + stage);
+        uint32_t own = address(barrier + stage);
         if (first_lane)
-            asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(current), "r"(n_bytes)
-                         : "memory");
-    }
-    __device__ __forceinline__ void copy(void *to, const void *from, int n)
-    {
-        if (first_lane)
+            asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(own), "r"(all) : "memory");
+        if (lane < COPIES && n)
             asm volatile(
                 "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
                     address(to)),
-                "l"(from), "r"(n), "r"(current)
+                "l"(from), "r"(n), "r"(own)
                 : "memory");
     }
-    __device__ __forceinline__ void end() {}
     __device__ __forceinline__ void skip() {}
     __device__ __forceinline__ void reuse()
     {
@@ -123,25 +114,23 @@ template <int STAGES> struct stage_copies {
                 : "memory");
         phases ^= 1u << stage;
     }
-    uint32_t current;
 #else
-    __device__ __forceinline__ void begin(int, int) {}
-    __device__ __forceinline__ void copy(void *to, const void *from, int n)
+    template <int COPIES> __device__ __forceinline__ void ask(int, int, void *to, const void *from, int n)
     {
-        for (int at = lane * 16; at < n; at += 512) {
-            uint32_t shared = (uint32_t)__cvta_generic_to_shared((uint8_t *)to + at);
-            asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(shared),
-                         "l"((const uint8_t *)from + at)
-                         : "memory");
+#pragma unroll
+        for (int k = 0; k < COPIES; k++) {
+            uint32_t shared = __shfl_sync(~0u, (uint32_t)__cvta_generic_to_shared(to), k);
+            uint64_t at_k = __shfl_sync(~0u, (unsigned long long)from, k);
+            int n_k = __shfl_sync(~0u, n, k);
+            for (int at = lane * 16; at < n_k; at += 512)
+                asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(shared + at), "l"(at_k + at)
+                             : "memory");
         }
-    }
-    __device__ __forceinline__ void end()
-    {
-        asm volatile("cp.async.commit_group;" ::: "memory");
+        skip();
     }
     __device__ __forceinline__ void skip()
     {
-        end();
+        asm volatile("cp.async.commit_group;" ::: "memory");
     }
     __device__ __forceinline__ void reuse() {}
     __device__ __forceinline__ void wait(int)
@@ -152,14 +141,25 @@ template <int STAGES> struct stage_copies {
 #endif
 };
 
-/* ---- products of a warp ----
+/* ---- products and transposes of a warp ----
  * With lane = 4 g + t: c [16][8] fp32, += a [16][16] b [16][8], fp16 in pairs:
  *     a[0] (row g, columns 2t, 2t+1)  a[1] (row g+8)  a[2] (row g, columns 2t+8, 2t+9)  a[3] (row g+8, the same)
  *     b[0] (rows 2t, 2t+1, column g)  b[1] (rows 2t+8, 2t+9)
  *     c[0], c[1] (row g, columns 2t, 2t+1)  c[2], c[3] (row g+8)
- * Subnormal fp16 numbers count as they are. */
+ * Subnormal fp16 numbers count as they are. Of bytes: c [16][8] of 32 bits as above, += a [16][32] without a sign
+ * times b [32][8], which has one if SIGNED: a[0] (row g, columns 4t .. 4t+3)  a[1] (row g+8)  a[2] (row g, columns
+ * 4t+16 .. 4t+19)  a[3] (row g+8, the same) b[0] (rows 4t .. 4t+3, column g)  b[1] (rows 4t+16 .. 4t+19) A transpose
+ * of [8][8] of 16 bits: given row g, columns 2t and 2t+1; got column g, rows 2t and 2t+1. */
 
 #ifdef KVC_EMULATE
+template <bool SIGNED> static inline void mma_16x8x32(int c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    emulate_mma_bytes(c, a, b, SIGNED);
+}
+static inline uint32_t transpose_8x8(uint32_t pair)
+{
+    return emulate_transpose(pair);
+}
 static inline void mma_16x8x16(float c[4], const uint32_t a[4], const uint32_t b[2])
 {
     emulate_mma(c, a, b);
@@ -175,10 +175,27 @@ static inline float divide_fast(float x, float y)
 #else
 __device__ __forceinline__ void mma_16x8x16(float c[4], const uint32_t a[4], const uint32_t b[2])
 {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-                 "{%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+        "{%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+template <bool SIGNED> __device__ __forceinline__ void mma_16x8x32(int c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    if (SIGNED)
+        asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+            : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    else
+        asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.u8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+            : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+__device__ __forceinline__ uint32_t transpose_8x8(uint32_t pair)
+{
+    uint32_t out;
+    asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(out) : "r"(pair));
+    return out;
 }
 /* 2^x, relative error 2^-22; 2^-inf = 0 */
 __device__ __forceinline__ float exp2_fast(float x)

@@ -67,11 +67,10 @@ template <int DIM, int PAGE, int TILE, int MOST_CODES, int ONE_TABLE_BYTES> stru
     {
         return (size_t)PAGE * h.before;
     }
-    template <typename RING>
-    __device__ static __forceinline__ void copy(RING &ring, const head &h, uint8_t *to, const uint8_t *block,
-                                                int tile)
+    static const int COPIES = 1;
+    __device__ static __forceinline__ staged_copy copy(const head &h, int, int tile)
     {
-        if (h.n_codes) ring.copy(to, block + (size_t)tile * TILE * h.n_codes, TILE * h.n_codes);
+        return staged_copy{(uint32_t)(tile * TILE * h.n_codes), 0, (uint32_t)(TILE * h.n_codes)};
     }
     template <int THREADS> using ahead = staged_no_table; /* a head has its own */
     /* By all threads of the block, between barriers. Tables of 1, 2, 4, 8, 16 channels lie behind each other: that of

@@ -8,6 +8,11 @@
 #include "fragment/int.cuh"
 #include "fragment/table.cuh"
 
+/* One of the copies that bring a tile: from the block, to the stage. */
+struct staged_copy {
+    uint32_t from, to, n;
+};
+
 enum staged_scale { STAGED_NONE, STAGED_TOK, STAGED_CH };
 
 /* A layer's table, loaded and then stored by all threads of a block (fragment/table.cuh): of a side that has none. */
@@ -47,17 +52,17 @@ struct staged_int : staged_alike<staged_int<DIM, BITS, PAGE, TILE, SCALE_KIND, G
     static_assert(PAGE % TILE == 0 && (GROUP % TILE == 0 || TILE % GROUP == 0 || SCALE_KIND == STAGED_TOK), "tiles");
     static_assert(SCALE_KIND == STAGED_CH || GROUP == DIM, "one scale for a token");
 
-    template <typename COPIES_>
-    __device__ static __forceinline__ void copy(COPIES_ &copies, const head &, uint8_t *to, const uint8_t *block,
-                                                int tile)
+    static const bool WHOLE = TILE == PAGE; /* a tile has the block's own order */
+    static const int COPIES = WHOLE ? 1 : HIGH_BYTES ? 4 : 3;
+    __device__ static __forceinline__ staged_copy copy(const head &, int k, int tile)
     {
-        const uint8_t *high = block + PAGE * plane::ROW, *scales = high + PAGE * plane::HIGH_ROW;
-        if (TILE == PAGE) return copies.copy(to, block, BYTES); /* a tile has the block's own order */
-        int of_page = PAGE / TOKENS_OF_SCALE * ROW_OF_SCALES, first = tile * TILE / TOKENS_OF_SCALE * ROW_OF_SCALES;
-        copies.copy(to, block + tile * LOW_BYTES, LOW_BYTES);
-        if (HIGH_BYTES) copies.copy(to + LOW_BYTES, high + tile * HIGH_BYTES, HIGH_BYTES);
-        copies.copy(to + SCALES, scales + first, GROUPS * ROW_OF_SCALES);
-        copies.copy(to + MINIMA, scales + of_page + first, GROUPS * ROW_OF_SCALES);
+        if (WHOLE) return staged_copy{0, 0, BYTES};
+        if (k == 0) return staged_copy{(uint32_t)(tile * LOW_BYTES), 0, LOW_BYTES};
+        const int high = PAGE * plane::ROW, scales = high + PAGE * plane::HIGH_ROW, n = GROUPS * ROW_OF_SCALES;
+        if (HIGH_BYTES && k == 1) return staged_copy{(uint32_t)(high + tile * HIGH_BYTES), LOW_BYTES, HIGH_BYTES};
+        int at = scales + tile * TILE / TOKENS_OF_SCALE * ROW_OF_SCALES;
+        if (k == COPIES - 2) return staged_copy{(uint32_t)at, SCALES, n};
+        return staged_copy{(uint32_t)(at + PAGE / TOKENS_OF_SCALE * ROW_OF_SCALES), MINIMA, n};
     }
 };
 
@@ -68,11 +73,10 @@ template <int DIM, int PAGE, int TILE> struct staged_fp16 : staged_alike<staged_
     typedef fp16_values<DIM> values;
     static const int BYTES = TILE * DIM * 2, SCALES = 0, MINIMA = 0;
 
-    template <typename COPIES_>
-    __device__ static __forceinline__ void copy(COPIES_ &copies, const head &, uint8_t *to, const uint8_t *block,
-                                                int tile)
+    static const int COPIES = 1;
+    __device__ static __forceinline__ staged_copy copy(const head &, int, int tile)
     {
-        copies.copy(to, block + tile * BYTES, BYTES);
+        return staged_copy{(uint32_t)(tile * BYTES), 0, BYTES};
     }
 };
 
@@ -89,13 +93,13 @@ struct staged_table : staged_alike<staged_table<DIM, DIMS, BITS, PAGE, TILE>> {
     static const int BYTES = WIDE_BYTES + NARROW_BYTES;
     static_assert(WIDE_BYTES % 16 == 0 && NARROW_BYTES % 16 == 0, "copies of 16 bytes");
 
-    template <typename COPIES_>
-    __device__ static __forceinline__ void copy(COPIES_ &copies, const head &, uint8_t *to, const uint8_t *block,
-                                                int tile)
+    static const bool WHOLE = TILE == PAGE;
+    static const int COPIES = WHOLE || !NARROW_BYTES ? 1 : 2;
+    __device__ static __forceinline__ staged_copy copy(const head &, int k, int tile)
     {
-        if (TILE == PAGE) return copies.copy(to, block, BYTES);
-        copies.copy(to, block + tile * WIDE_BYTES, WIDE_BYTES);
-        if (NARROW_BYTES) copies.copy(to + WIDE_BYTES, block + PAGE * codes::ROW + tile * NARROW_BYTES, NARROW_BYTES);
+        if (WHOLE) return staged_copy{0, 0, BYTES};
+        if (k == 0) return staged_copy{(uint32_t)(tile * WIDE_BYTES), 0, WIDE_BYTES};
+        return staged_copy{(uint32_t)(PAGE * codes::ROW + tile * NARROW_BYTES), WIDE_BYTES, NARROW_BYTES};
     }
     template <int THREADS> using ahead = table_ahead<DIMS, ENTRIES, THREADS>;
 };

@@ -14,23 +14,21 @@
  * value's per token into the weight; minima into a bias and a sum of weights (fragment/pairs.cuh has the operands,
  * FORMAT.md "int" the codes).
  *
- * Parameters, a struct with: D, GROUP, COLUMNS (a multiple of 8), TILE, PAGE, STAGES, WARPS; SOFTCAP: are scores
- * capped? key_side, value_side (fragment/staged.cuh). */
+ * Parameters, a struct with: D, GROUP, COLUMNS (a multiple of 8; 4 for calls that have no more), TILE, PAGE, STAGES,
+ * WARPS; SOFTCAP: are scores capped? key_side, value_side (fragment/staged.cuh). */
 #ifndef KERNELS_TEMPLATE_ATTEND_CUH
 #define KERNELS_TEMPLATE_ATTEND_CUH
 #include "fragment/shared.cuh"
 #include "template/attend_args.h"
-#include "template/attend_keys.cuh"
-#include "template/attend_shared.cuh"
+#include "template/attend_bytes.cuh"
+#include "template/attend_halves.cuh"
 #include "template/attend_units.cuh"
-#include "template/attend_values.cuh"
 
 template <typename P> struct attend {
-    static const int TILES_N = P::COLUMNS / 8;
+    static const int TILES_N = (P::COLUMNS + 7) / 8;
     typedef typename P::key_side key_side;
     typedef typename P::value_side value_side;
     typedef attend_keys<P, key_side> keys;
-    typedef attend_values<P, value_side> values;
     typedef staged_fp16<P::D, EXACT_TOKENS, EXACT_TOKENS> exact_side;
     typedef attend_keys<P, exact_side> exact_keys;
     typedef attend_values<P, exact_side> exact_values;
@@ -69,77 +67,8 @@ template <typename P> struct attend {
         int lane;
     };
 
-    /* The head of the present piece, as the two sides know it. */
-    struct heads {
-        typename key_side::head key;
-        typename value_side::head value;
-    };
-
-    /* ---- what a column sees ---- */
-
-    /* Does the query of a column of the warp see the token? */
-    __device__ static __forceinline__ bool sees(const attend_run &run, uint32_t token, int column)
-    {
-        uint32_t query = (run.first_column + (uint32_t)column) / P::GROUP;
-        return token < run.sight.before + query && (int)token >= run.sight.oldest + (int)query;
-    }
-
-    /* Scores of tokens that a column's query does not see become -inf. `first` is the oldest of the tile. */
-    template <int BLOCKS>
-    __device__ static __forceinline__ void hide(float p[BLOCKS][TILES_N][2], uint32_t first, const attend_run &run,
-                                                const attend_batch &b, int lane)
-    {
-        if (first + BLOCKS * 8 <= run.sight.before && (int)first >= run.sight.oldest + (int)b.n_queries - 1) return;
-#pragma unroll
-        for (int i = 0; i < BLOCKS; i++)
-#pragma unroll
-            for (int n = 0; n < TILES_N; n++)
-#pragma unroll
-                for (int e = 0; e < 2; e++)
-                    if (!sees(run, first + (uint32_t)(i * 8 + lane % 4 * 2 + e), n * 8 + lane / 4))
-                        p[i][n][e] = -INFINITY;
-    }
-
-    /* Row r is token r, or behind the sinks token r + n_packed. */
-    __device__ static __forceinline__ void hide_exact(float p[2][TILES_N][2], int first, uint32_t sinks,
-                                                      const attend_run &run, int n_exact, int lane)
-    {
-#pragma unroll
-        for (int i = 0; i < 2; i++)
-#pragma unroll
-            for (int n = 0; n < TILES_N; n++)
-#pragma unroll
-                for (int e = 0; e < 2; e++) {
-                    uint32_t row = (uint32_t)(first + i * 8 + lane % 4 * 2 + e);
-                    uint32_t token = row < sinks ? row : row + run.n_packed;
-                    bool seen = (int)row < n_exact && sees(run, token, n * 8 + lane / 4);
-                    if (!seen) p[i][n][e] = -INFINITY;
-                }
-    }
-
-    /* cap tanh(s / cap) = cap - 2 cap / (1 + e^(2 s / cap)); for scores of base 2 the power is one of 2. Not by
-     * tanh.approx: its error of 2^-11 would be one of up to 2 % in a weight at a cap of 50. */
-    template <int BLOCKS>
-    __device__ static __forceinline__ void cap(attend_scores<P, BLOCKS> &p, const attend_batch &b)
-    {
-        if constexpr (P::SOFTCAP) {
-            const float most = b.softcap * 1.44269504f, into = 2.0f / b.softcap;
-#pragma unroll
-            for (int n = 0; n < TILES_N; n++) {
-                float scale = p.scale[n];
-                p.scale[n] = 1.0f;
-#pragma unroll
-                for (int i = 0; i < BLOCKS; i++) {
-#pragma unroll
-                    for (int e = 0; e < 2; e++) {
-                        float x = (p.x[i][n][e] * scale + p.bias[i][n]) * into;
-                        p.x[i][n][e] = most - divide_fast(2.0f * most, 1.0f + exp2_fast(x));
-                    }
-                    p.bias[i][n] = 0.0f;
-                }
-            }
-        }
-    }
+    typedef attend_heads<key_side, value_side> heads;
+    typedef attend_sight_of<P> sight;
 
     /* Columns of the warp that are there. */
     __device__ static __forceinline__ uint32_t present(const attend_run &run, const attend_batch &b)
@@ -154,20 +83,25 @@ template <typename P> struct attend {
         return w.partial + (size_t)run.result * P::COLUMNS * RESULT_STRIDE;
     }
 
-    /* Page numbers of a run: every lane has one of 32, and one of the 32 behind them. */
-    struct page_numbers {
+    /* Pages of a run. Of their numbers every lane has one of 32, and one of the 32 behind them. `blocks`: where the
+     * side that the lane copies from begins in page 0. */
+    struct run_pages_of {
         const uint32_t *table;
         uint32_t first, last, now, next;
+        const uint8_t *blocks;
 
         __device__ __forceinline__ uint32_t load(uint32_t page, int lane) const
         {
             return table[min(page + (uint32_t)lane, last)];
         }
-        __device__ __forceinline__ void start(const attend_layer &l, const attend_run &run, int lane)
+        __device__ __forceinline__ void start(const heads &h, const attend_layer &l, const attend_run &run, int lane)
         {
             table = l.page_table + (size_t)run.slot * l.page_stride;
             first = run.begin / TILES_OF_PAGE, last = (run.end - 1) / TILES_OF_PAGE;
             now = load(first, lane), next = load(first + 32, lane);
+            blocks = l.pool + (lane < key_side::COPIES
+                                   ? key_side::offset(h.key, run.head, l.key_block)
+                                   : l.value_offset + value_side::offset(h.value, run.head, l.value_block));
         }
         /* Pages are asked for in ascending order. */
         __device__ __forceinline__ uint32_t at(uint32_t page, int lane)
@@ -181,50 +115,56 @@ template <typename P> struct attend {
     };
 
     __device__ static __forceinline__ void fetch(workplace &at, const heads &h, const attend_layer &l,
-                                                 const attend_run &run, page_numbers &pages, uint32_t unit, int stage)
+                                                 const attend_run &run, run_pages_of &pages, uint32_t unit, int stage)
     {
         if (unit >= run.end) return at.copies.skip();
-        const uint8_t *from = l.pool + pages.at(unit / TILES_OF_PAGE, at.lane) * l.page_bytes;
-        uint8_t *to = at.stages + stage * STAGE_BYTES;
+        bool is_key = at.lane < key_side::COPIES;
         int tile = (int)(unit % TILES_OF_PAGE);
-        at.copies.begin(stage, key_side::bytes(h.key) + value_side::bytes(h.value));
-        key_side::copy(at.copies, h.key, to, from + key_side::offset(h.key, run.head, l.key_block), tile);
-        value_side::copy(at.copies, h.value, to + key_side::BYTES,
-                         from + l.value_offset + value_side::offset(h.value, run.head, l.value_block), tile);
-        at.copies.end();
+        staged_copy c = is_key ? key_side::copy(h.key, at.lane, tile)
+                               : value_side::copy(h.value, at.lane - key_side::COPIES, tile);
+        const uint8_t *from = pages.blocks + pages.at(unit / TILES_OF_PAGE, at.lane) * l.page_bytes + c.from;
+        uint8_t *to = at.stages + stage * STAGE_BYTES + (is_key ? 0 : key_side::BYTES) + c.to;
+        at.copies.template ask<key_side::COPIES + value_side::COPIES>(
+            stage, key_side::bytes(h.key) + value_side::bytes(h.value), to, from, (int)c.n);
     }
 
     /* A run's first tiles are asked for. */
     __device__ static __forceinline__ void begin_pages(workplace &at, const heads &h, const attend_layer &l,
-                                                       const attend_run &run, page_numbers &pages)
+                                                       const attend_run &run, run_pages_of &pages)
     {
-        pages.start(l, run, at.lane);
+        pages.start(h, l, run, at.lane);
         for (int i = 0; i < P::STAGES - 1; i++) fetch(at, h, l, run, pages, run.begin + i, (at.now + i) % P::STAGES);
     }
 
-    __device__ static void run_pages(workplace &at, const heads &h, const attend_layer &l, const attend_batch &b,
-                                     const attend_work &w, const attend_run &run, page_numbers &pages)
+    /* TILES: attend_halves or attend_bytes. */
+    template <typename TILES>
+    __device__ static __forceinline__ void run_tiles(workplace &at, const heads &h, const attend_layer &l,
+                                                     const attend_batch &b, const attend_work &w,
+                                                     const attend_run &run, run_pages_of &pages)
     {
-        typename keys::query q;
-        typename values::state s;
-        q.load(h.key, l, b, query_source::latent(l, b, w), run, at.scratch, at.lane);
-        s.clear();
+        TILES tiles;
+        tiles.load(h, l, b, query_source::latent(l, b, w), run, at.scratch, at.lane);
         for (uint32_t unit = run.begin; unit < run.end; unit++) {
-            attend_scores<P, P::TILE / 8> p;
             fetch(at, h, l, run, pages, unit + P::STAGES - 1, at.now ? at.now - 1 : P::STAGES - 1);
             at.copies.wait(at.now);
             const uint8_t *stage = at.stages + at.now * STAGE_BYTES;
-            keys::scores(q, h.key, stage, key_table(at.tables), at.scratch, at.lane, p);
-            cap(p, b);
-            hide<P::TILE / 8>(p.x, l.sinks + unit * P::TILE, run, b, at.lane);
-            s.weigh(p, at.lane);
-            values::add(s, h.value, stage + key_side::BYTES, value_table(at.tables), p.x, at.lane);
+            tiles.add_tile(h, stage, key_table(at.tables), value_table(at.tables), at.scratch, b, run,
+                           l.sinks + unit * P::TILE, at.lane);
             __syncwarp(); /* the stage is fetched into next */
             at.now = at.now + 1 < P::STAGES ? at.now + 1 : 0;
         }
-        values::leave(s, h.value, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES),
-                      present(run, b), at.lane);
+        tiles.leave(h, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES), present(run, b),
+                    at.lane);
         at.copies.reuse();
+    }
+
+    __device__ static void run_pages(workplace &at, const heads &h, const attend_layer &l, const attend_batch &b,
+                                     const attend_work &w, const attend_run &run, run_pages_of &pages)
+    {
+        if constexpr (attend_takes_bytes<P>)
+            run_tiles<attend_bytes<P, P::COLUMNS / 4>>(at, h, l, b, w, run, pages);
+        else
+            run_tiles<attend_halves<P>>(at, h, l, b, w, run, pages);
     }
 
     /* fp16 rows are read where they are, all of a unit at once; rows behind the last one are read as that one, and
@@ -256,8 +196,8 @@ template <typename P> struct attend {
 #pragma unroll
             for (int i = 0; i < 2; i++) exact_keys::products(keys[i], q.pairs, p.x[i]);
             q.finish(p);
-            cap(p, b);
-            hide_exact(p.x, row, l.sinks, run, n_exact, lane);
+            sight::cap(p, b);
+            sight::hide_exact(p.x, row, l.sinks, run, n_exact, lane);
             s.weigh(p, lane);
             if (P::D > 128) v.load(value_rows, NULL, tokens, lane); /* registers */
             exact_values::accumulate(s, v, p.x, {});
@@ -341,7 +281,7 @@ template <typename P> struct attend {
             uint32_t own = has_any ? part_begin(piece, r.part) : 0, end = has_any ? part_begin(piece, r.part + 1) : 0;
             uint32_t begin = own, tile = has_any ? r.first : r.columns.tiles;
             attend_run run;
-            page_numbers pages;
+            run_pages_of pages;
             auto next_run = [&] {
                 if (begin >= end) begin = own, tile += r.columns.together;
                 if (tile >= r.columns.tiles) return;

@@ -43,14 +43,14 @@ struct query_source {
 /* Scores of BLOCKS times 8 tokens in base 2, of tokens 2t and 2t+1 and columns g (+ 8 n): x scale + bias; x as a
  * product leaves it, masked ones -inf. */
 template <typename P, int BLOCKS> struct attend_scores {
-    static const int TILES_N = P::COLUMNS / 8;
+    static const int TILES_N = (P::COLUMNS + 7) / 8;
     float x[BLOCKS][TILES_N][2];
     float scale[TILES_N], bias[BLOCKS][TILES_N];
 };
 
 /* What the scores of column g (+ 8 n) are made of besides products. */
 template <typename P> struct query_scalars {
-    static const int TILES_N = P::COLUMNS / 8;
+    static const int TILES_N = (P::COLUMNS + 7) / 8;
     float scale[TILES_N], bias[TILES_N];
 
     /* The query row of a column; absent where the batch has fewer. */
@@ -155,7 +155,7 @@ __device__ __forceinline__ uint32_t query_half(float x, float shrink)
 /* A side whose order of channels is known when the kernel is compiled: queries stay in registers. */
 template <typename P, typename SIDE> struct attend_keys {
     typedef typename SIDE::keys KEYS;
-    static const int TILES_N = P::COLUMNS / 8, PAIRS = KEYS::D / 8;
+    static const int TILES_N = (P::COLUMNS + 7) / 8, PAIRS = KEYS::D / 8;
     static const int SCRATCH = 0; /* shared memory of a warp */
     static const bool BY_CHANNEL = SIDE::SCALE == STAGED_CH;
 

@@ -15,7 +15,7 @@
 template <typename P, int DIM, int PAGE, int TILE, int MOST, int TABLE>
 struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
     typedef staged_shared<DIM, PAGE, TILE, MOST, TABLE> SIDE;
-    static const int TILES_N = P::COLUMNS / 8, BLOCKS = P::TILE / 8;
+    static const int TILES_N = (P::COLUMNS + 7) / 8, BLOCKS = P::TILE / 8;
     /* Products of a row: d / 16, and what the last codes of two lengths leave empty. */
     static const int STEPS = DIM / 16 + 6, SCRATCH = STEPS * TILES_N * 256;
 
@@ -179,7 +179,7 @@ __host__ __device__ constexpr int shared_tiles(int d, int most)
 template <typename P, int DIM, int PAGE, int TILE, int MOST, int TABLE>
 struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
     typedef staged_shared<DIM, PAGE, TILE, MOST, TABLE> SIDE;
-    static const int TILES_N = P::COLUMNS / 8;
+    static const int TILES_N = (P::COLUMNS + 7) / 8;
     static const int TILES = shared_tiles(DIM, MOST);
     typedef attend_state<P, TILES, 10> state;
 

@@ -4,12 +4,23 @@
 #include "template/attend_keys.cuh"
 
 #define ATTEND_ONES 0x3c003c00u /* 1, 1 */
+#define ATTEND_SLACK 2.0f       /* weights may be up to 2^2 before sums move to a new maximum */
+
+/* Columns 0, step, 2 step and 3 step of a partial result, of those that are present: `shared` [4][n_channels]. */
+__device__ __forceinline__ void copy_results(float *result, uint32_t stride, int n_channels, const float *shared,
+                                             int n_present, int step, int lane)
+{
+    for (int k = 0; k < 4; k++)
+        for (int i = lane * 4; i < n_channels && k * step < n_present; i += 128)
+            *(float4 *)(result + (uint32_t)(k * step) * stride + RESULT_CHANNELS + i) =
+                *(const float4 *)(shared + k * n_channels + i);
+}
 
 /* Of a run so far: maxima of columns g (+ 8 n); o: [16 channels][columns], TILES of them, in the order of the side's
  * slots, and sums: of weights times minima [0], [1], and of weights [2], [3], both of columns 2t and 2t+1 (+ 8 n).
  * Weights are 2^LIFT times what they should be, so that fp16 keeps small ones; leave() takes that back. */
 template <typename P, int N_TILES_OF_CHANNELS, int LIFT> struct attend_state {
-    static const int TILES = N_TILES_OF_CHANNELS, TILES_N = P::COLUMNS / 8;
+    static const int TILES = N_TILES_OF_CHANNELS, TILES_N = (P::COLUMNS + 7) / 8;
     float o[TILES][TILES_N][4];
     float max[TILES_N], sums[TILES_N][4];
 
@@ -27,7 +38,8 @@ template <typename P, int N_TILES_OF_CHANNELS, int LIFT> struct attend_state {
         }
     }
 
-    /* Scores become weights 2^(score - maximum + LIFT); sums move to a new maximum. */
+    /* Scores become weights 2^(score - maximum + LIFT); sums move to a new maximum when one is far enough above it.
+     */
     template <int BLOCKS> __device__ __forceinline__ void weigh(attend_scores<P, BLOCKS> &p, int lane)
     {
 #pragma unroll
@@ -36,13 +48,16 @@ template <typename P, int N_TILES_OF_CHANNELS, int LIFT> struct attend_state {
 #pragma unroll
             for (int i = 0; i < BLOCKS; i++)
                 most = fmaxf(most, fmaxf(p.x[i][n][0], p.x[i][n][1]) * p.scale[n] + p.bias[i][n]);
-            most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
-            most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
-            if (__any_sync(~0u, most != max[n])) move(n, exp2_fast(max[n] - most), lane);
-            max[n] = most;
+            if (__any_sync(~0u, most > max[n] + ATTEND_SLACK)) { /* of some column */
+                most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
+                most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
+                if (!(most > max[n] + ATTEND_SLACK)) most = max[n];
+                move(n, exp2_fast(max[n] - most), lane);
+                max[n] = most;
+            }
 #pragma unroll
             for (int i = 0; i < BLOCKS; i++) {
-                float bias = p.bias[i][n] - most + (float)LIFT;
+                float bias = p.bias[i][n] - max[n] + (float)LIFT;
                 p.x[i][n][0] = exp2_fast(p.x[i][n][0] * p.scale[n] + bias);
                 p.x[i][n][1] = exp2_fast(p.x[i][n][1] * p.scale[n] + bias);
             }
@@ -104,14 +119,9 @@ template <typename P, int N_TILES_OF_CHANNELS, int LIFT> struct attend_state {
                             o[i / 2][n][i % 2 * 2 + c] * (unit(i) * drop) + sums[n][c] * drop;
                 }
                 __syncwarp();
-                for (uint32_t k = 0; k < 4; k++) {
-                    uint32_t column = (uint32_t)n * 8 + 2 * k + (uint32_t)c;
-                    float *out = result + column * stride;
-                    if (column >= n_present) continue;
-                    if (lane == (int)k) out[1] = sums[n][2 + c] * drop;
-                    for (int i = lane * 4; i < n_channels; i += 128)
-                        *(float4 *)(out + RESULT_CHANNELS + i) = *(const float4 *)(shared + k * n_channels + i);
-                }
+                uint32_t first = (uint32_t)(n * 8 + c), column = first + 2 * (uint32_t)t;
+                if (g == 0 && column < n_present) result[column * stride + 1] = sums[n][2 + c] * drop;
+                copy_results(result + first * stride, stride, n_channels, shared, (int)(n_present - first), 2, lane);
             }
         __syncwarp();
     }
@@ -120,7 +130,7 @@ template <typename P, int N_TILES_OF_CHANNELS, int LIFT> struct attend_state {
 /* A side whose order of channels is known when the kernel is compiled. */
 template <typename P, typename SIDE> struct attend_values {
     typedef typename SIDE::values VALUES;
-    static const int TILES_N = P::COLUMNS / 8;
+    static const int TILES_N = (P::COLUMNS + 7) / 8;
     static const bool BY_TOKEN = SIDE::SCALE == STAGED_TOK;
     typedef attend_state<P, VALUES::D / 16, BY_TOKEN ? 4 : 10> state; /* a weight is multiplied by a scale */
 

@@ -212,7 +212,12 @@ static void time_loads(const char *name, const char *only)
 {
     static const load loads[] = {{16, 32768}, {1, 131072}, {64, 8192}, {16, 8192}, {1, 32768}};
     if (!strstr(name, only)) return;
-    for (load l : loads) time_case<attend_params<D, G, 8, TILE, STAGES, WARPS, KEY, VALUE>>(name, 8, l);
+    typedef attend_params<D, G, 8, TILE, STAGES, WARPS, KEY, VALUE> P;
+    for (load l : loads)
+        if (n_queries * G <= 4)
+            time_case<attend_narrow<P>>(name, 8, l);
+        else
+            time_case<P>(name, 8, l);
 }
 
 int main(int argc, char **argv)

@@ -21,6 +21,11 @@ template <int D, int TILE> using half_rows = staged_fp16<D, 64, TILE>;
 template <int D, int TILE, int MOST> using shared = staged_shared<D, 64, TILE, MOST, 16384>;
 template <int D, int DIMS, int BITS, int TILE> using table = staged_table<D, DIMS, BITS, 64, TILE>;
 
+/* The same for calls of up to four columns. */
+template <typename P> struct attend_narrow : P {
+    static const int COLUMNS = 4;
+};
+
 /* Partial results of a call. */
 template <typename P> size_t n_results(uint32_t n_heads, uint32_t n_sequences, uint32_t n_blocks, uint32_t n_queries)
 {
@@ -33,6 +38,9 @@ template <typename P>
 void attend_launch(const attend_layer &l, const attend_batch &b, const attend_work &w, float *out, uint32_t n_blocks,
                    uint32_t rows, cudaStream_t stream)
 {
+    if constexpr (P::COLUMNS == 8 && P::GROUP <= 4)
+        if (b.n_queries * P::GROUP <= 4)
+            return attend_launch<attend_narrow<P>>(l, b, w, out, n_blocks, rows, stream);
     uint32_t all = b.n_sequences * b.n_queries * P::GROUP;
     merge_shape m = {P::D,    l.value_latent, P::GROUP, P::COLUMNS,
                      P::TILE, n_blocks,       P::WARPS, rows ? rows : merge_rows(l.n_heads, all)};

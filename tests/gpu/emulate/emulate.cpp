@@ -178,6 +178,29 @@ void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2])
     }
 }
 
+void emulate_mma_bytes(int c[4], const uint32_t a[4], const uint32_t b[2], bool is_signed)
+{
+    uint32_t words[6] = {a[0], a[1], a[2], a[3], b[0], b[1]}, lane = current->lane.index % WARP;
+    const uint32_t *all = emulate_exchange(words, 6);
+    for (uint32_t e = 0; e < 4; e++) {
+        uint32_t row = lane / 4 + e / 2 * 8, column = lane % 4 * 2 + e % 2;
+        for (uint32_t k = 0; k < 32; k++) {
+            uint32_t from_a = all[(row % 8 * 4 + k % 16 / 4) * 6 + row / 8 + k / 16 * 2] >> k % 4 * 8 & 255u,
+                     from_b = all[(column * 4 + k % 16 / 4) * 6 + 4 + k / 16] >> k % 4 * 8 & 255u;
+            c[e] += (int)from_a * (is_signed ? (int)(int8_t)from_b : (int)from_b);
+        }
+    }
+}
+
+uint32_t emulate_transpose(uint32_t pair)
+{
+    const uint32_t *all = emulate_exchange(&pair, 1);
+    uint32_t lane = current->lane.index % WARP, column = lane / 4, row = lane % 4 * 2, out = 0;
+    for (uint32_t i = 0; i < 2; i++)
+        out |= (all[(row + i) * 4 + column / 2] >> column % 2 * 16 & 0xffffu) << i * 16;
+    return out;
+}
+
 static void run_thread(void)
 {
     (*kernel)();

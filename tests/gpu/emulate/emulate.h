@@ -124,6 +124,8 @@ void emulate_barrier_expect(uint64_t *barrier, uint32_t n_bytes);
 void emulate_barrier_copy(uint64_t *barrier, void *to, const void *from, uint32_t n_bytes);
 void emulate_barrier_wait(uint64_t *barrier, uint32_t parity);
 void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2]);
+void emulate_mma_bytes(int c[4], const uint32_t a[4], const uint32_t b[2], bool is_signed);
+uint32_t emulate_transpose(uint32_t pair);
 
 /* ---- operations of a thread ---- */
 
@@ -143,6 +145,13 @@ static inline uint32_t __float_as_uint(float x)
     uint32_t bits;
     memcpy(&bits, &x, 4);
     return bits;
+}
+
+/* cuda_fp16.h has this one for a GPU alone. */
+static inline __half2 __hfma2(__half2 a, __half2 b, __half2 c)
+{
+    float2 x = __half22float2(a), y = __half22float2(b), z = __half22float2(c);
+    return __halves2half2(__double2half((double)x.x * y.x + z.x), __double2half((double)x.y * y.y + z.y));
 }
 
 static inline float __uint_as_float(uint32_t bits)

@@ -1,0 +1,504 @@
+/* attend_bytes.cuh - pages whose keys and values are integers of 2, 4 or 8 bits, in products of bytes: codes, operand
+ * A, times queries (keys: tokens x bytes of a row) and times weights (values: codes of a byte x tokens), operand B
+ * (device.cuh, mma_16x8x32). Half of the instructions per code of attend_keys.cuh and attend_values.cuh.
+ *
+ * Fields of a byte. Of values field k is not cut out: X_k is the byte with the fields above k cleared, one AND for
+ * four bytes and none for the last field. With b bits a field, code c_k = (X_k - X_k-1) / 2^(b k): sums are taken
+ * apart so when a run ends. Of keys the same holds for each half of a byte, so that no query is divided by more than
+ * 2^b: field k's operand is q_k / 2^(b k) - q_k+1 / 2^(b (k + 1)), k from the half's first field.
+ *
+ * Numbers of two bytes. Operand B has eight columns of bytes: the high bytes of four columns of queries or weights
+ * (columns 2 t of the product) and the low ones (2 t + 1). Queries, times scales per channel where there are any, are
+ * high + low / BYTES_LOW: 14 bits and a sign. Their range is looked after: what does not fit is scaled anew at once,
+ * what leaves bits unused within BYTES_LOOK tiles. Weights times scales of values are integers of 16 bits relative to
+ * the tile's greatest weight and about the greatest scale. Sums of a tile are exact; they are added up in fp32.
+ *
+ * Tokens. Row g of operand A (keys) is token g ^ (g >> 2) of 16, row g + 8 the one 8 further: no two rows that are
+ * read at a time share a bank, neither here nor as values, of which lane t's k-th is (as the transpose of weights
+ * makes it) token 2 t + (k / 2 ^ (t >> 1)) + 8 (k % 2). Lane 4 g + t has the scores of its two tokens and column t.
+ */
+#ifndef KERNELS_TEMPLATE_ATTEND_BYTES_CUH
+#define KERNELS_TEMPLATE_ATTEND_BYTES_CUH
+#include "template/attend_keys.cuh"
+#include "template/attend_sight.cuh"
+#include "template/attend_values.cuh"
+
+#define BYTES_INTEGER 1536.0f    /* fp16: an integer added to it is the low byte of the bits */
+#define BYTES_NATURAL 8388608.0f /* fp32: one of up to 23 bits is the low end of them */
+#define BYTES_LOW 252.0f         /* low bytes are in units of one such part of a high one */
+#define BYTES_MOST_QUERY 120.0f  /* high bytes */
+#define BYTES_MOST_SCALE 0x1p14f /* of a query before scales: products stay numbers of fp16 */
+#define BYTES_MOST_WEIGHT 65535.0f
+#define BYTES_SLACK 8.0f /* sums move to a new maximum that is 2^8 times theirs */
+#define BYTES_LOOK 16    /* tiles between two looks at whether ranges still fit */
+
+/* Can a side's codes be taken so? Rows of whole products, fields that start at a byte. */
+template <typename SIDE> struct bytes_side {
+    static const bool FITS = false;
+};
+template <int DIM, int BITS, int PAGE, int TILE, int SCALE, int GROUP>
+struct bytes_side<staged_int<DIM, BITS, PAGE, TILE, SCALE, GROUP>> {
+    static const bool FITS = (BITS == 2 || BITS == 4 || BITS == 8) && DIM * BITS / 8 % 32 == 0 && TILE % 32 == 0 &&
+                             (SCALE == STAGED_TOK || GROUP % 16 == 0);
+};
+template <typename P>
+static const bool attend_takes_bytes =
+    bytes_side<typename P::key_side>::FITS &&bytes_side<typename P::value_side>::FITS &&P::value_side::SCALE ==
+    STAGED_TOK &&P::COLUMNS <= 8;
+
+/* The fields of four bytes up to number k of those of BITS bits. */
+template <int BITS> __device__ __forceinline__ uint32_t fields_up_to(uint32_t bytes, int k)
+{
+    return (k + 1) * BITS == 8 ? bytes : bytes & ((1u << (k + 1) * BITS) - 1u) * 0x01010101u;
+}
+
+/* Field k alone where it begins a half of a byte, or with those before it in its half. */
+template <int BITS> __device__ __forceinline__ uint32_t fields_of_half(uint32_t bytes, int k)
+{
+    return BITS == 8 ? bytes : fields_up_to<BITS>(k * BITS < 4 ? bytes : bytes >> 4, k % (8 / BITS / 2));
+}
+
+/* Bytes k of four words, as word k. */
+__device__ __forceinline__ void transpose_bytes(const uint32_t in[4], uint32_t out[4])
+{
+    uint32_t low[2], high[2];
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        low[i] = __byte_perm(in[2 * i], in[2 * i + 1], 0x5140);
+        high[i] = __byte_perm(in[2 * i], in[2 * i + 1], 0x7362);
+    }
+    out[0] = __byte_perm(low[0], low[1], 0x5410);
+    out[1] = __byte_perm(low[0], low[1], 0x7632);
+    out[2] = __byte_perm(high[0], high[1], 0x5410);
+    out[3] = __byte_perm(high[0], high[1], 0x7632);
+}
+
+/* The greatest of what eight lanes g have. */
+__device__ __forceinline__ float most_of_rows(float x)
+{
+    x = fmaxf(x, __shfl_xor_sync(~0u, x, 4));
+    x = fmaxf(x, __shfl_xor_sync(~0u, x, 8));
+    return fmaxf(x, __shfl_xor_sync(~0u, x, 16));
+}
+__device__ __forceinline__ float sum_of_rows(float x)
+{
+    x += __shfl_xor_sync(~0u, x, 4);
+    x += __shfl_xor_sync(~0u, x, 8);
+    return x + __shfl_xor_sync(~0u, x, 16);
+}
+
+/* Of N times four columns; a lane's own is 4 n + t, that of its part of operand B 4 n + g / 2. */
+template <typename P, int N> struct attend_bytes {
+    typedef typename P::key_side key_side;
+    typedef typename P::value_side value_side;
+    typedef typename key_side::plane key_plane;
+    typedef typename value_side::plane value_plane;
+    typedef attend_sight_of<P> sight;
+    typedef attend_heads<key_side, value_side> heads;
+    static const bool BY_CHANNEL = key_side::SCALE == STAGED_CH;
+    static const int BLOCKS = P::TILE / 16, OWN = 2 * BLOCKS; /* tokens of a lane */
+    static const int KEY_BITS = key_plane::LOW, KEY_FIELDS = key_plane::FIELDS, KEY_WORDS = key_plane::ROW / 16,
+                     OF_HALF = KEY_BITS < 8 ? KEY_FIELDS / 2 : 1; /* fields */
+    static const int KEY_CHUNK = fragment_chunk(key_plane::ROW / 4), OF_CHUNK = KEY_CHUNK / 4;
+    static const int VALUE_BITS = value_plane::LOW, VALUE_FIELDS = value_plane::FIELDS,
+                     VALUE_WORDS = value_plane::ROW / 32, VALUE_CHUNK = fragment_chunk(value_plane::ROW / 8);
+    static const int SLOTS = value_side::D / 8, QUERY_PAIRS = key_side::D / 8;
+
+    /* Queries of the lane's column of operand B, field by field, word by word of its part of a row: pairs of
+     * channels, those of a half's field k divided by 2^(b k), all times `up`; every other of them as they are, for
+     * products with minima; and bytes of operand B. */
+    uint32_t pairs[N][KEY_FIELDS][KEY_WORDS][2], plain[N][QUERY_PAIRS / 2], bytes[N][KEY_FIELDS][KEY_WORDS];
+    float up[N];
+    /* Of the lane's own column: what one is in the low bytes, and what all scores are made of. */
+    float unit[N], scale[N], bias[N], sum[N];
+    float o[N][SLOTS], max[N], mass[N], zero[N]; /* mass, zero: weights, and their products with minima */
+    float most_scale, to_weight;                 /* of values: the most that fits, and BYTES_MOST_WEIGHT / that */
+    int age;                                     /* tiles, modulo BYTES_LOOK */
+
+    __device__ static __forceinline__ int token_of_row(int g) { return g ^ g >> 2; }
+    /* The byte of a row at which word w of lane t begins. */
+    __device__ static __forceinline__ int key_byte(int w, int t)
+    {
+        return (w / OF_CHUNK * 4 + t) * KEY_CHUNK + w % OF_CHUNK * 4;
+    }
+    /* From the lanes whose operand B has the lane's own column. */
+    __device__ static __forceinline__ float own(float x, int lane) { return __shfl_sync(~0u, x, lane % 4 * 8); }
+
+    /* ---- queries ---- */
+
+    __device__ __forceinline__ void load(const heads &, const attend_layer &l, const attend_batch &b,
+                                         const query_source &source, const attend_run &run, uint8_t *, int lane)
+    {
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+            bool present;
+            size_t row = query_scalars<P>::row_of(l, b, run, n * 4 + lane / 8, &present);
+            float4 x[KEY_FIELDS][KEY_WORDS];
+            query_range range;
+#pragma unroll
+            for (int w = 0; w < KEY_WORDS; w++)
+#pragma unroll
+                for (int k = 0; k < KEY_FIELDS; k++) {
+                    const float *from = source.rows + row * key_side::D + key_byte(w, lane % 4) + k * key_plane::ROW;
+                    x[k][w] = present ? *(const float4 *)from : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+                    float4 &y = x[k][w];
+                    y.x *= source.factor, y.y *= source.factor, y.z *= source.factor, y.w *= source.factor;
+                    range.see(y.x), range.see(y.y), range.see(y.z), range.see(y.w);
+                }
+            range.join();
+            float shrink = range.shrink(), total = 0.0f;
+#pragma unroll
+            for (int k = 0; k < KEY_FIELDS; k++)
+#pragma unroll
+                for (int w = 0; w < KEY_WORDS; w++) {
+                    const float4 y = x[k][w];
+                    uint32_t *pair = pairs[n][k][w];
+                    pair[0] = query_half(y.x, shrink) | query_half(y.y, shrink) << 16;
+                    pair[1] = query_half(y.z, shrink) | query_half(y.w, shrink) << 16;
+#pragma unroll
+                    for (int i = 0; i < 2; i++) {
+                        float2 halves = __half22float2(*reinterpret_cast<__half2 *>(&pair[i]));
+                        total += halves.x + halves.y;
+                    }
+                }
+            total += __shfl_xor_sync(~0u, total, 1);
+            total += __shfl_xor_sync(~0u, total, 2);
+            scale[n] = own(range.stretch(), lane);
+            bias[n] = own(present && source.bias ? source.bias[row] * source.factor : 0.0f, lane);
+            sum[n] = own(total, lane);
+            uint32_t *all = &pairs[n][0][0][0];
+#pragma unroll
+            for (int i = 0; i < QUERY_PAIRS / 2; i++) plain[n][i] = is_low(lane) ? all[2 * i + 1] : all[2 * i];
+#pragma unroll
+            for (int i = 0; i < QUERY_PAIRS; i++)
+                all[i] = multiply_pairs(
+                    all[i], __float2half2_rn(1.0f / (float)(1 << i / (2 * KEY_WORDS) % OF_HALF * KEY_BITS)));
+            up[n] = 1.0f;
+            unit[n] = 1.0f / BYTES_LOW;
+            age = 0;
+            if (!BY_CHANNEL) make_bytes(n, NULL, lane);
+            max[n] = ATTEND_LEAST;
+            mass[n] = zero[n] = 0.0f;
+#pragma unroll
+            for (int i = 0; i < SLOTS; i++) o[n][i] = 0.0f;
+        }
+        most_scale = 0.0f;
+    }
+
+    /* Are the lane's columns of operand B low bytes? */
+    __device__ static __forceinline__ bool is_low(int lane)
+    {
+        return lane / 4 % 2;
+    }
+
+    /* Does the greatest of a lane's queries fit? If not, or if bits are left unused, queries are scaled anew. */
+    __device__ __forceinline__ bool scaled_anew(int n, __half2 most, int lane)
+    {
+        float2 both = __half22float2(most);
+        float x = fmaxf(both.x, both.y);
+        if (!__any_sync(~0u, x > BYTES_MOST_QUERY) && age) return false;
+        query_range range;
+        range.see(x);
+        range.join();
+        float good = range.shrink() * 64.0f; /* a power of two: 60 to 120 */
+        if (range.most * good > BYTES_MOST_QUERY) good *= 0.5f;
+        good = fminf(good, BYTES_MOST_SCALE / up[n]);
+        bool small = age == 0 && good > 1.0f && range.most > 0.0f;
+        if (!(range.most > BYTES_MOST_QUERY) && !small) good = 1.0f;
+        if (!__any_sync(~0u, good != 1.0f)) return false;
+        uint32_t *all = &pairs[n][0][0][0];
+#pragma unroll
+        for (int i = 0; i < QUERY_PAIRS; i++) all[i] = multiply_pairs(all[i], __float2half2_rn(good));
+        up[n] *= good;
+        unit[n] = own(1.0f / (BYTES_LOW * up[n]), lane);
+        return true;
+    }
+
+    /* Queries, times scales where there are any, as bytes of operand B. */
+    __device__ __forceinline__ void make_bytes(int n, const uint32_t (*scales)[KEY_WORDS][2], int lane)
+    {
+        __half2 y[KEY_FIELDS][KEY_WORDS][2], most;
+        do {
+            most = __float2half2_rn(0.0f);
+#pragma unroll
+            for (int k = 0; k < KEY_FIELDS; k++)
+#pragma unroll
+                for (int w = 0; w < KEY_WORDS; w++)
+#pragma unroll
+                    for (int i = 0; i < 2; i++) {
+                        y[k][w][i] = *reinterpret_cast<const __half2 *>(&pairs[n][k][w][i]);
+                        if (BY_CHANNEL)
+                            y[k][w][i] = __hmul2(y[k][w][i], *reinterpret_cast<const __half2 *>(&scales[k][w][i]));
+                        if (k % OF_HALF) y[k - 1][w][i] = __hsub2(y[k - 1][w][i], y[k][w][i]);
+                    }
+#pragma unroll
+            for (int i = 0; i < QUERY_PAIRS; i++) most = __hmax2(most, __habs2((&y[0][0][0])[i]));
+        } while (scaled_anew(n, most, lane));
+        bool low = is_low(lane);
+        const __half2 integer = __float2half2_rn(BYTES_INTEGER), take = __float2half2_rn(low ? -1.0f : 0.0f),
+                      put = __float2half2_rn(low ? BYTES_INTEGER : 0.0f),
+                      fine = __float2half2_rn(low ? BYTES_LOW : 1.0f);
+#pragma unroll
+        for (int k = 0; k < KEY_FIELDS; k++)
+#pragma unroll
+            for (int w = 0; w < KEY_WORDS; w++) {
+                uint32_t two[2];
+#pragma unroll
+                for (int i = 0; i < 2; i++) { /* less the nearest integer, for low bytes */
+                    __half2 high = __hfma2(__hadd2(y[k][w][i], integer), take, put);
+                    __half2 sum = __hfma2(__hadd2(y[k][w][i], high), fine, integer);
+                    two[i] = *reinterpret_cast<uint32_t *>(&sum);
+                }
+                bytes[n][k][w] = __byte_perm(two[0], two[1], 0x6420);
+            }
+    }
+
+    /* Queries for a group of tokens with scales per channel; products with their minima. */
+    __device__ __forceinline__ void scale_query(const uint8_t *stage, int group, int lane, float with_minima[N])
+    {
+        const uint8_t *scales = stage + key_side::SCALES + group * key_side::D * 2,
+                      *minima = stage + key_side::MINIMA + group * key_side::D * 2;
+        uint32_t s[KEY_FIELDS][KEY_WORDS][2], m[QUERY_PAIRS];
+#pragma unroll
+        for (int k = 0; k < KEY_FIELDS; k++)
+#pragma unroll
+            for (int w = 0; w < KEY_WORDS; w += 2) {
+                int at = (key_byte(w, lane % 4) + k * key_plane::ROW) * 2;
+                load_words<16>(scales + at, &s[k][w][0]);
+                load_words<16>(minima + at, m + (k * KEY_WORDS + w) * 2);
+            }
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+            float c[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+            make_bytes(n, s, lane);
+            /* Rows 0 to 7 have every other pair, which even columns' queries match, rows 8 to 15 the others. */
+#pragma unroll
+            for (int i = 0; i < QUERY_PAIRS / 4; i++) mma_16x8x16(c, m + 4 * i, &plain[n][2 * i]);
+            with_minima[n] = c[0] + c[3];
+        }
+    }
+
+    /* ---- scores ---- */
+
+    __device__ __forceinline__ void scores(const uint8_t *stage, int lane, float x[N][OWN])
+    {
+        float with_minima[N] = {0.0f};
+#pragma unroll
+        for (int i = 0; i < BLOCKS; i++) {
+            if (BY_CHANNEL && i * 16 % key_side::TOKENS_OF_SCALE == 0)
+                scale_query(stage, i * 16 / key_side::TOKENS_OF_SCALE, lane, with_minima);
+            uint32_t words[2][KEY_WORDS];
+            int token = i * 16 + token_of_row(lane / 4), c[N][4];
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+#pragma unroll
+                for (int w = 0; w < KEY_WORDS; w += OF_CHUNK)
+                    load_words<KEY_CHUNK>(stage + (token + half * 8) * key_plane::ROW + key_byte(w, lane % 4),
+                                          &words[half][w]);
+#pragma unroll
+            for (int n = 0; n < N; n++) c[n][0] = c[n][1] = c[n][2] = c[n][3] = 0;
+#pragma unroll
+            for (int k = 0; k < KEY_FIELDS; k++)
+#pragma unroll
+                for (int w = 0; w < KEY_WORDS; w += 2) {
+                    uint32_t a[4];
+#pragma unroll
+                    for (int j = 0; j < 4; j++) a[j] = fields_of_half<KEY_BITS>(words[j % 2][w + j / 2], k);
+#pragma unroll
+                    for (int n = 0; n < N; n++) {
+                        uint32_t q[2] = {bytes[n][k][w], bytes[n][k][w + 1]};
+                        mma_16x8x32<true>(c[n], a, q);
+                    }
+                }
+#pragma unroll
+            for (int n = 0; n < N; n++)
+#pragma unroll
+                for (int half = 0; half < 2; half++) {
+                    float product = (float)(c[n][2 * half] * (int)BYTES_LOW + c[n][2 * half + 1]),
+                          at_minima = with_minima[n];
+                    float factor = unit[n];
+                    if (!BY_CHANNEL) {
+                        factor *= half_at(stage + key_side::SCALES, token + half * 8);
+                        at_minima = sum[n] * half_at(stage + key_side::MINIMA, token + half * 8);
+                    }
+                    x[n][2 * i + half] = product * (factor * scale[n]) + (at_minima * scale[n] + bias[n]);
+                }
+        }
+    }
+
+    /* ---- weighted sums ---- */
+
+    /* The greatest scale of the tile's values has to fit. */
+    __device__ __forceinline__ void fit_scales(const uint8_t *stage, int lane)
+    {
+        const int at = lane % (P::TILE / 2) * 4;
+        float2 two = __half22float2(*(const __half2 *)(stage + value_side::SCALES + at));
+        float most = fmaxf(two.x, two.y);
+        if (!__any_sync(~0u, most > most_scale) && age) return;
+        for (int step = 16; step; step /= 2) most = fmaxf(most, __shfl_xor_sync(~0u, most, step));
+        most_scale = 1.25f * fmaxf(most, 0x1p-24f); /* those of the next tiles may be a little greater */
+        to_weight = divide_fast(BYTES_MOST_WEIGHT, most_scale);
+    }
+
+    /* A tile's weights of a column, relative to the greatest of them, times scales, as bytes of operand B. */
+    struct weights {
+        uint32_t b[BLOCKS];
+        float unit; /* what one is in them */
+    };
+
+    __device__ __forceinline__ void weigh(int n, const float x[OWN], const float scales[OWN], const float minima[OWN],
+                                          weights &w)
+    {
+        float most = x[0];
+#pragma unroll
+        for (int i = 1; i < OWN; i++) most = fmaxf(most, x[i]);
+        most = fmaxf(most_of_rows(most), ATTEND_LEAST);
+        bool far = most > max[n] + BYTES_SLACK;
+        if (__any_sync(~0u, far)) {
+            float factor = far ? exp2_fast(max[n] - most) : 1.0f;
+            if (far) max[n] = most;
+            mass[n] *= factor, zero[n] *= factor;
+#pragma unroll
+            for (int i = 0; i < SLOTS; i++) o[n][i] *= factor;
+        }
+        float factor = exp2_fast(most - max[n]), sum_here = 0.0f, zero_here = 0.0f;
+#pragma unroll
+        for (int i = 0; i < BLOCKS; i++) {
+            uint32_t integer[2];
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                float p = exp2_fast(x[2 * i + half] - most);
+                sum_here += p;
+                zero_here += p * minima[2 * i + half];
+                integer[half] = __float_as_uint(fmaf(p, scales[2 * i + half], BYTES_NATURAL));
+            }
+            w.b[i] = transpose_8x8(__byte_perm(integer[0], integer[1], 0x4051));
+        }
+        mass[n] += factor * sum_here, zero[n] += factor * zero_here;
+        w.unit = factor * most_scale * (1.0f / BYTES_MOST_WEIGHT);
+    }
+
+    __device__ __forceinline__ void add(const uint8_t *stage, const float x[N][OWN], int lane)
+    {
+        int g = lane / 4, t = lane % 4;
+        float scales[OWN], minima[OWN];
+        fit_scales(stage, lane);
+#pragma unroll
+        for (int i = 0; i < OWN; i++) {
+            int token = i / 2 * 16 + i % 2 * 8 + token_of_row(g);
+            scales[i] = half_at(stage + value_side::SCALES, token) * to_weight;
+            minima[i] = half_at(stage + value_side::MINIMA, token);
+        }
+        weights w[N];
+#pragma unroll
+        for (int n = 0; n < N; n++) weigh(n, x[n], scales, minima, w[n]);
+        const uint8_t *rows = stage + (2 * t) * value_plane::ROW;
+        int swap = t >> 1;
+#pragma unroll
+        for (int word = 0; word < VALUE_WORDS; word += VALUE_CHUNK / 4) {
+            uint32_t codes[BLOCKS][VALUE_CHUNK / 4][4]; /* of a byte of a word: four tokens */
+#pragma unroll
+            for (int i = 0; i < BLOCKS; i++) {
+                uint32_t in[4][VALUE_CHUNK / 4];
+#pragma unroll
+                for (int j = 0; j < 4; j++)
+                    load_words<VALUE_CHUNK>(rows + (i * 16 + (j / 2 ^ swap) + j % 2 * 8) * value_plane::ROW +
+                                                (word / (VALUE_CHUNK / 4) * 8 + g) * VALUE_CHUNK,
+                                            in[j]);
+#pragma unroll
+                for (int k = 0; k < VALUE_CHUNK / 4; k++) {
+                    uint32_t of_word[4] = {in[0][k], in[1][k], in[2][k], in[3][k]};
+                    transpose_bytes(of_word, codes[i][k]);
+                }
+            }
+            add_word(codes, w, word);
+        }
+    }
+
+    /* Two slots a product: rows g and g + 8. */
+    __device__ __forceinline__ void add_word(const uint32_t codes[BLOCKS][VALUE_CHUNK / 4][4], const weights w[N],
+                                             int word)
+    {
+#pragma unroll
+        for (int s = 0; s < VALUE_CHUNK * VALUE_FIELDS; s += 2) {
+            int c[N][4];
+#pragma unroll
+            for (int n = 0; n < N; n++) c[n][0] = c[n][1] = c[n][2] = c[n][3] = 0;
+#pragma unroll
+            for (int i = 0; i < BLOCKS; i += 2) {
+                uint32_t a[4];
+#pragma unroll
+                for (int j = 0; j < 4; j++) {
+                    int slot = s + j % 2, byte = slot / VALUE_FIELDS;
+                    a[j] = fields_up_to<VALUE_BITS>(codes[i + j / 2][byte / 4][byte % 4], slot % VALUE_FIELDS);
+                }
+#pragma unroll
+                for (int n = 0; n < N; n++) {
+                    uint32_t of_tokens[2] = {w[n].b[i], w[n].b[i + 1]};
+                    mma_16x8x32<false>(c[n], a, of_tokens);
+                }
+            }
+#pragma unroll
+            for (int n = 0; n < N; n++)
+#pragma unroll
+                for (int half = 0; half < 2; half++)
+                    o[n][word * 4 * VALUE_FIELDS + s + half] +=
+                        w[n].unit * (float)(c[n][2 * half] * 256 + c[n][2 * half + 1]);
+        }
+    }
+
+    /* ---- what a run calls ---- */
+
+    __device__ __forceinline__ void hide(const attend_run &run, uint32_t first, int lane, float x[N][OWN]) const
+    {
+#pragma unroll
+        for (int n = 0; n < N; n++)
+#pragma unroll
+            for (int i = 0; i < OWN; i++) {
+                uint32_t token = first + (uint32_t)(i / 2 * 16 + i % 2 * 8 + token_of_row(lane / 4));
+                if (!sight::sees(run, token, n * 4 + lane % 4)) x[n][i] = -INFINITY;
+            }
+    }
+
+    /* `first`: the tile's oldest token. */
+    __device__ __forceinline__ void add_tile(const heads &, const uint8_t *stage, const uint8_t *, const uint8_t *,
+                                             const uint8_t *, const attend_batch &b, const attend_run &run,
+                                             uint32_t first, int lane)
+    {
+        float x[N][OWN];
+        scores(stage, lane, x);
+        if (P::SOFTCAP)
+#pragma unroll
+            for (int i = 0; i < N * OWN; i++) x[i / OWN][i % OWN] = capped(x[i / OWN][i % OWN], b.softcap);
+        if (!sight::sees_all(run, b, first, P::TILE)) hide(run, first, lane, x);
+        add(stage + key_side::BYTES, x, lane);
+        age = (age + 1) % BYTES_LOOK;
+    }
+
+    /* A partial result: maximum, sum and weighted sum [D] of the first n_present columns, through `shared` [4][D] of
+     * the warp. */
+    __device__ __forceinline__ void leave(const heads &, float *result, uint32_t stride, float *shared,
+                                          uint32_t n_present, int lane)
+    {
+        const int D = value_side::D;
+        int t = lane % 4;
+#pragma unroll
+        for (int n = 0; n < N; n++) {
+            float all = sum_of_rows(mass[n]), with_minima = sum_of_rows(zero[n]);
+            uint32_t column = (uint32_t)(n * 4 + t);
+            if (lane < 4 && column < n_present) *(float2 *)(result + column * stride) = make_float2(max[n], all);
+            __syncwarp();
+#pragma unroll
+            for (int s = 0; s < SLOTS; s++) {
+                int k = s % VALUE_FIELDS;
+                float x = k ? (o[n][s] - o[n][s - 1]) / (float)(1 << VALUE_BITS * k) : o[n][s];
+                shared[t * D + value_side::values::channel(s, lane / 4)] = x + with_minima;
+            }
+            __syncwarp();
+            copy_results(result + n * 4 * stride, stride, D, shared, (int)n_present - n * 4, 1, lane);
+        }
+        __syncwarp();
+    }
+};
+
+#endif
