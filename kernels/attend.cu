@@ -1,8 +1,8 @@
-/* attend.cu - see attend.h. Four launches, of which only the image's own is long. */
+/* attend.cu - see attend.h. Three launches, of which only the image's own is long. */
 #include "attend.h"
 
 #include "device.cuh"
-#include "template/attend_ends.cuh"
+#include "template/attend_prepare.cuh"
 
 #define BEGIN_THREADS 256
 #define BEGIN_SLOTS 248u
@@ -56,20 +56,15 @@ extern "C" cudaError_t kernel_attend(const attend_kernel *k, const attend_layer 
     attend_layer l = *layer;
     attend_batch b = *batch;
     attend_work w = *work;
-    uint32_t of_head = b.n_sequences * b.n_queries * k->group, rows = merge_rows(l.n_heads, of_head);
-    merge_shape m = {k->d, l.value_latent, k->group, k->info.columns, k->info.tile, k->n_blocks, k->info.warps, rows};
-    b.slots = slots;
+    b.slots = slots, b.out = out;
     b.queries = dtype == KVC_F32 ? (const float *)queries : fp32;
-    size_t n = (size_t)of_head * l.n_heads * k->d;
+    size_t n = (size_t)b.n_sequences * b.n_queries * k->group * l.n_heads * k->d;
     cudaError_t status = begin(&b, slots, host_slots, queries, dtype, fp32, n, stream);
     if (status != cudaSuccess) return status;
-    KVC_LAUNCH(attend_prepare, dim3(prepare_blocks(l, b, k->group), l.n_heads), dim3(ENDS_THREADS),
-               prepare_bytes(k->d), stream, l, b, w, m.d, m.group, m.tile);
+    KVC_LAUNCH(attend_prepare, dim3(prepare_blocks(l, b, k->group), l.n_heads), dim3(PREPARE_THREADS),
+               prepare_bytes(k->d), stream, l, b, w, k->d, k->group, k->info.tile);
     if ((status = KVC_LAUNCHED()) != cudaSuccess) return status;
-    if ((status = launch_image(k, l, b, w, stream)) != cudaSuccess) return status;
-    KVC_LAUNCH(attend_merge, dim3(share_of(of_head, rows), l.n_heads), dim3(merge_threads(m.d)),
-               merge_bytes(m.d, m.latent), stream, l, b, w, out, m);
-    return KVC_LAUNCHED();
+    return launch_image(k, l, b, w, stream);
 }
 
 extern "C" size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads, uint32_t n_sequences,
@@ -88,8 +83,7 @@ extern "C" size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads
 extern "C" cudaError_t kernel_attend_load(const attend_kernel *k)
 {
     cudaFuncAttributes unused;
-    const void *const kernels[] = {(const void *)attend_begin, (const void *)attend_prepare,
-                                   (const void *)attend_merge, k->kernel};
+    const void *const kernels[] = {(const void *)attend_begin, (const void *)attend_prepare, k->kernel};
     cudaError_t status =
         cudaFuncSetAttribute(k->kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)k->info.shared_bytes);
     for (const void *kernel : kernels)

@@ -1,5 +1,5 @@
 /* attend.h - one call of an attention kernel with all that belongs to it: which sequences, queries as fp32, lists
- * of units and folded queries before, merged results behind (template/attend_ends.cuh). Raw device pointers and a
+ * of units and folded queries before (template/attend_prepare.cuh). Raw device pointers and a
  * stream; nothing is allocated, calls are asynchronous. */
 #ifndef KERNELS_ATTEND_H
 #define KERNELS_ATTEND_H

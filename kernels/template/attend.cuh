@@ -2,10 +2,10 @@
  *
  * The work is two lists of units: for each KV head, for each sequence, the tiles of its compressed pages; and the
  * same of its fp16 rows, EXACT_TOKENS a unit. Every block takes an equal share of the tiles, its warps equal shares
- * of that; of the rows every warp takes an equal share. Units that belong together are a run; for each run a warp
- * keeps a running softmax (maximum, sum, weighted sum) and leaves a partial result, and attend_merge() puts those
- * together. Tiles come by background copies, STAGES ahead, into the warp's own shared memory: no warp waits for
- * another.
+ * of that; the rows are shared out alike. Units that belong together are a run; for each run a warp keeps a running
+ * softmax (maximum, sum, weighted sum) and leaves a partial result, and the last block that is done with a head and
+ * sequence puts those together (attend_merge.cuh). Tiles come by background copies, STAGES ahead, into the warp's own
+ * shared memory: until the end no warp waits for another.
  *
  * Queries are operand A (columns x channels) of products with keys, and values operand A (channels x tokens) of
  * products with weights. Column i * GROUP + k is token i of the queries and query head k of the group. A warp has
@@ -21,6 +21,7 @@
 #include "fragment/shared.cuh"
 #include "template/attend_args.h"
 #include "template/attend_keys.cuh"
+#include "template/attend_merge.cuh"
 #include "template/attend_shared.cuh"
 #include "template/attend_units.cuh"
 #include "template/attend_values.cuh"
@@ -50,7 +51,8 @@ template <typename P> struct attend {
     static const size_t SHARED_BYTES = BARRIERS + P::WARPS * P::STAGES * COPY_BARRIER_BYTES;
     typedef stage_copies<P::STAGES> ring;
 
-    static const uint32_t RESULT_STRIDE = RESULT_CHANNELS + (P::D > value_side::D ? P::D : value_side::D);
+    static const uint32_t RESULT_STRIDE = result_floats(P::D, value_side::D);
+    typedef attend_merge<P, RING_BYTES, AHEAD_BYTES> merge;
 
     __device__ static __forceinline__ uint8_t *key_table(uint8_t *tables)
     {
@@ -149,8 +151,11 @@ template <typename P> struct attend {
 
     /* ---- runs ---- */
 
-    __device__ static __forceinline__ float *result_at(const attend_work &w, const attend_run &run)
+    /* A result that is kept lies in front of the ring, which has no copies on their way any more. */
+    __device__ static __forceinline__ float *result_at(const workplace &at, const attend_work &w,
+                                                       const attend_run &run)
     {
+        if (run.kept) return (float *)at.stages;
         return w.partial + (size_t)run.result * P::COLUMNS * RESULT_STRIDE;
     }
 
@@ -222,7 +227,7 @@ template <typename P> struct attend {
             __syncwarp(); /* the stage is fetched into next */
             at.now = at.now + 1 < P::STAGES ? at.now + 1 : 0;
         }
-        values::leave(s, h.value, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES),
+        values::leave(s, h.value, result_at(at, w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES),
                       present(run, b), at.lane);
         at.copies.reuse();
     }
@@ -242,7 +247,7 @@ template <typename P> struct attend {
         const uint8_t *key_rows = (const uint8_t *)(l.rows + run.slot * 2 * side_rows + run.head * head_rows);
         const uint8_t *value_rows = key_rows + side_rows * 2;
         int n_exact = (int)(run.n_tokens - run.n_packed);
-        for (uint32_t unit = run.begin; unit < run.end; unit++) {
+        for (uint32_t unit = run.begin; unit < run.end && n_exact > 0; unit++) {
             int row = (int)unit * EXACT_TOKENS, last = n_exact - 1;
             int tokens[4] = {min(row + 2 * t, last), min(row + 2 * t + 1, last), min(row + 2 * t + 8, last),
                              min(row + 2 * t + 9, last)};
@@ -262,7 +267,7 @@ template <typename P> struct attend {
             if (P::D > 128) v.load(value_rows, NULL, tokens, lane); /* registers */
             exact_values::accumulate(s, v, p.x, {});
         }
-        exact_values::leave(s, none, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES),
+        exact_values::leave(s, none, result_at(at, w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES),
                             present(run, b), lane);
         at.copies.reuse();
     }
@@ -294,16 +299,17 @@ template <typename P> struct attend {
         return run;
     }
 
-    /* Of the fp16 rows. Few units are spread over many blocks. */
+    /* Of the fp16 rows. */
     __device__ static void share_rows(workplace &at, const attend_layer &l, const attend_batch &b,
                                       const attend_work &w, const attend_roles &roles, const role &r)
     {
-        uint32_t number = r.part * gridDim.x + blockIdx.x;
         uint32_t total = l.n_heads * units_of(w, b, true)[b.n_sequences];
-        uint32_t each = share_of(total, gridDim.x * r.columns.parts), end = min((number + 1) * each, total);
+        attend_piece piece = rows_of_block(blockIdx.x, gridDim.x, total, roles.columns.parts);
+        if (r.part >= piece.parts) return;
+        uint32_t own = part_begin(piece, r.part), end = part_begin(piece, r.part + 1);
         for (uint32_t tile = r.first; tile < r.columns.tiles; tile += r.columns.together)
-            for (uint32_t begin = number * each; begin < end;) {
-                attend_run run = take_run(l, b, w, roles, true, begin, end, tile, number, at.lane);
+            for (uint32_t begin = own; begin < end;) {
+                attend_run run = take_run(l, b, w, roles, true, begin, end, tile, piece.number + r.part, at.lane);
                 run_exact(at, l, b, w, run);
                 begin += run.end - run.begin;
             }
@@ -333,6 +339,7 @@ template <typename P> struct attend {
         uint32_t of_block = share_of(total, gridDim.x);
         uint32_t unit = blockIdx.x * of_block, block_end = min(unit + of_block, total);
         bool rows_done = false;
+        attend_kept kept = {ATTEND_NOTHING, 0};
         while (unit < block_end || !rows_done) {
             attend_piece piece = {0, block_end, block_end, 0, 0};
             if (unit < block_end) piece = piece_at(unit, of_block, of_head, total, r.columns.parts);
@@ -346,6 +353,8 @@ template <typename P> struct attend {
                 if (begin >= end) begin = own, tile += r.columns.together;
                 if (tile >= r.columns.tiles) return;
                 run = take_run(l, b, w, roles, false, begin, end, tile, piece.number + r.part, at.lane);
+                run.kept = merge::KEEPS && piece.end == block_end && run.end - run.begin == end - begin &&
+                           tile + r.columns.together >= r.columns.tiles;
                 begin_pages(at, h, l, run, pages);
             };
             next_run();
@@ -366,10 +375,12 @@ template <typename P> struct attend {
             }
             for (; tile < r.columns.tiles; next_run()) {
                 run_pages(at, h, l, b, w, run, pages);
+                if (run.kept) kept.result = run.result, kept.n_columns = min(present(run, b), (uint32_t)P::COLUMNS);
                 begin += run.end - run.begin;
             }
             unit = piece.end;
         }
+        merge{l, b, w, roles, shared + TABLE_BYTES, (uint32_t)warp, (uint32_t)at.lane}.finish(kept);
     }
 };
 

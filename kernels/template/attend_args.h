@@ -26,6 +26,7 @@ typedef struct attend_layer {
 /* Of one call. Queries of sequence i follow those of sequence i - 1. */
 typedef struct attend_batch {
     const float *queries;  /* [n_sequences][n_queries][query heads][d] */
+    float *out;            /* the same shape */
     const uint32_t *slots; /* [n_sequences] */
     uint32_t n_sequences;
     uint32_t n_queries; /* of each sequence, at least 1 */
@@ -48,6 +49,7 @@ typedef struct attend_work {
     uint32_t *units; /* [2][n_sequences + 1] */
     attend_sequence *sequences; /* [n_sequences] */
     float *partial;             /* [attend_roles.n_results()][columns of a tile][result_floats()], 16-byte aligned */
+    uint32_t *arrived;          /* [heads][n_sequences] blocks that are done with it; zero between calls */
 } attend_work;
 
 #endif

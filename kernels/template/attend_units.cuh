@@ -30,6 +30,7 @@ struct attend_run {
     uint32_t begin, end;
     uint32_t first_column; /* of those of the head that the warp has */
     uint32_t result;       /* index of its partial result */
+    bool kept;             /* for now in shared memory (attend_results) */
 };
 
 /* Of n, when `parts` have equal shares and the last ones what is left. */
@@ -53,10 +54,12 @@ __device__ __forceinline__ attend_extent tiles_of(const attend_sequence &s, uint
     uint32_t first = hidden_packed(s, sinks) / tile;
     return attend_extent{first, s.n_packed / tile - first};
 }
+/* A sequence without tokens has one that is empty, so that it has a result. */
 __device__ __forceinline__ attend_extent rows_of(const attend_sequence &s, uint32_t sinks)
 {
     uint32_t first = (s.n_hidden - hidden_packed(s, sinks)) / EXACT_TOKENS;
-    return attend_extent{first, share_of(s.n_tokens - s.n_packed, EXACT_TOKENS) - first};
+    uint32_t n = s.n_tokens ? share_of(s.n_tokens - s.n_packed, EXACT_TOKENS) : 1;
+    return attend_extent{first, n - first};
 }
 
 /* A head's columns, queries times heads of the group, are `tiles` of P::COLUMNS, each of which has to go over all
@@ -115,6 +118,24 @@ __device__ __forceinline__ uint32_t part_begin(const attend_piece &p, uint32_t p
 __device__ __forceinline__ uint32_t part_of(const attend_piece &p, uint32_t at)
 {
     return ((at - p.begin + 1) * p.parts - 1) / (p.end - p.begin);
+}
+
+/* Of the fp16 rows a block has units floor(total block / n_blocks) .. , whatever heads they are of. Numbers are
+ * without a gap where all parts have some, and where none has more than one. */
+__device__ __forceinline__ attend_piece rows_of_block(uint32_t block, uint32_t n_blocks, uint32_t total,
+                                                      uint32_t n_parts)
+{
+    attend_piece p;
+    p.head = 0;
+    p.begin = total * block / n_blocks, p.end = total * (block + 1) / n_blocks;
+    p.parts = p.end - p.begin < n_parts ? p.end - p.begin : n_parts;
+    p.number = total <= n_blocks * n_parts ? p.begin : block * n_parts;
+    return p;
+}
+/* The block that has unit `at`. */
+__device__ __forceinline__ uint32_t block_of_rows(uint32_t at, uint32_t n_blocks, uint32_t total)
+{
+    return ((at + 1) * n_blocks - 1) / total;
 }
 
 /* Where partial results of a tile of columns lie: first those of pages, then those of fp16 rows, `results_of_list()`
@@ -178,7 +199,7 @@ __device__ __forceinline__ attend_run run_at(const attend_layer &l, const attend
     attend_sequence s = w.sequences[run.sequence];
     run.slot = s.slot, run.n_tokens = s.n_tokens, run.n_packed = s.n_packed;
     run.sight = sight_of(b, s.n_tokens);
-    run.first_column = 0;
+    run.first_column = 0, run.kept = false;
     attend_extent e = tile ? tiles_of(s, l.sinks, tile) : rows_of(s, l.sinks);
     uint32_t begin = left - units[run.sequence], n = e.n - begin < end - at ? e.n - begin : end - at;
     run.begin = e.first + begin;
@@ -188,9 +209,81 @@ __device__ __forceinline__ attend_run run_at(const attend_layer &l, const attend
 
 /* A column's partial result: maximum, sum of weights, two of padding, channels. */
 #define RESULT_CHANNELS 4
-__host__ __device__ __forceinline__ uint32_t result_floats(uint32_t exact_dim, uint32_t latent_dim)
+__host__ __device__ constexpr uint32_t result_floats(uint32_t exact_dim, uint32_t latent_dim)
 {
     return RESULT_CHANNELS + (exact_dim > latent_dim ? exact_dim : latent_dim);
+}
+
+/* ---- which results there are ----
+ * A part's last run of pages in the last piece of its block is kept in shared memory, where the parts of a block that
+ * end in the same run are put together: one result of them all is left, that of the last. In every block but the last
+ * that a run goes through, that is the last part of the block. Of the last block there is besides the result of a
+ * part that goes on with another run; and where a head ends inside the block's share, nothing is kept. */
+
+/* How a list is cut. */
+struct attend_cut {
+    uint32_t n_heads, n_sequences, n_blocks, n_parts;
+};
+
+/* Indices of the results of a head and sequence, of one list and tile of columns: first .. last as parts leave them;
+ * with runs kept whole, whole + stride, ... (n_whole of them), and tail .. last. n_blocks blocks have a part in it.
+ */
+struct attend_results {
+    uint32_t first, last, whole, n_whole, stride, tail, n_blocks;
+
+    __device__ __forceinline__ uint32_t count(bool kept) const
+    {
+        return kept ? n_whole + last + 1 - tail : last + 1 - first;
+    }
+    __device__ __forceinline__ uint32_t at(uint32_t i, bool kept) const
+    {
+        if (!kept) return first + i;
+        return i < n_whole ? whole + i * stride : tail + i - n_whole;
+    }
+};
+
+/* Of units before .. behind - 1 of a head's list of of_head. */
+__device__ __forceinline__ attend_results results_of_pages(const attend_cut &cut, uint32_t head, uint32_t sequence,
+                                                           uint32_t before, uint32_t behind, uint32_t of_head)
+{
+    if (before == behind) return attend_results{1, 0, 0, 0, 0, 1, 0};
+    uint32_t total = cut.n_heads * of_head, of_block = share_of(total, cut.n_blocks);
+    uint32_t begin = head * of_head + before, end = head * of_head + behind;
+    attend_piece p = piece_at(begin, of_block, of_head, total, cut.n_parts);
+    uint32_t first = p.number + part_of(p, begin), first_block = begin / of_block, last_block = (end - 1) / of_block;
+    p = piece_at(end - 1, of_block, of_head, total, cut.n_parts);
+    uint32_t part = part_of(p, end - 1), last = p.number + part, block_end = (last_block + 1) * of_block;
+    uint32_t tail = first_block == last_block ? first : p.number; /* of the parts of the last block */
+    if (p.end == (block_end < total ? block_end : total)) {
+        if (part_begin(p, part + 1) <= end)
+            tail = last; /* its last run, too */
+        else if (last > tail)
+            tail = last - 1;
+    }
+    uint32_t of_full = of_block < cut.n_parts ? of_block : cut.n_parts;
+    uint32_t base = result_of(head, sequence, cut.n_sequences, 0, cut.n_parts);
+    return attend_results{base + first,
+                          base + last,
+                          base + (first_block + 1) * of_full - 1,
+                          last_block - first_block,
+                          of_full,
+                          base + tail,
+                          last_block - first_block + 1};
+}
+__device__ __forceinline__ attend_results results_of_rows(const attend_cut &cut, uint32_t head, uint32_t sequence,
+                                                          uint32_t before, uint32_t behind, uint32_t of_head)
+{
+    if (before == behind) return attend_results{1, 0, 0, 0, 0, 1, 0};
+    uint32_t total = cut.n_heads * of_head, begin = head * of_head + before, end = head * of_head + behind - 1;
+    uint32_t first_block = block_of_rows(begin, cut.n_blocks, total),
+             last_block = block_of_rows(end, cut.n_blocks, total);
+    attend_piece p = rows_of_block(first_block, cut.n_blocks, total, cut.n_parts);
+    uint32_t first = p.number + part_of(p, begin);
+    p = rows_of_block(last_block, cut.n_blocks, total, cut.n_parts);
+    uint32_t last = p.number + part_of(p, end), base = result_of(head, sequence, cut.n_sequences, 0, 0);
+    bool one_each = total <= cut.n_blocks; /* between them blocks without any */
+    return attend_results{
+        base + first, base + last, 0, 0, 0, base + first, one_each ? last - first + 1 : last_block - first_block + 1};
 }
 
 #endif

@@ -2,7 +2,7 @@
 #ifndef TESTS_GPU_ATTEND_PARAMS_H
 #define TESTS_GPU_ATTEND_PARAMS_H
 #include "template/attend.cuh"
-#include "template/attend_ends.cuh"
+#include "template/attend_prepare.cuh"
 
 template <int DIM, int HEADS_OF_GROUP, int N_COLUMNS, int TOKENS, int N_STAGES, int N_WARPS, typename KEY,
           typename VALUE, bool CAPPED = false>
@@ -28,19 +28,15 @@ template <typename P> size_t n_results(uint32_t n_heads, uint32_t n_sequences, u
     return attend_roles(n_heads, n_sequences, n_blocks, P::WARPS, tiles).n_results();
 }
 
-/* The calls of one attention, in order; rows: of a block of the last one, 0 for what is best. */
+/* The calls of one attention, in order. */
 template <typename P>
-void attend_launch(const attend_layer &l, const attend_batch &b, const attend_work &w, float *out, uint32_t n_blocks,
-                   uint32_t rows, cudaStream_t stream)
+void attend_launch(const attend_layer &l, const attend_batch &b, const attend_work &w, uint32_t n_blocks,
+                   cudaStream_t stream)
 {
-    uint32_t all = b.n_sequences * b.n_queries * P::GROUP;
-    merge_shape m = {P::D,    l.value_latent, P::GROUP, P::COLUMNS,
-                     P::TILE, n_blocks,       P::WARPS, rows ? rows : merge_rows(l.n_heads, all)};
-    dim3 prepare(prepare_blocks(l, b, P::GROUP), l.n_heads), merge(share_of(all, m.rows), l.n_heads);
-    KVC_LAUNCH(attend_prepare, prepare, ENDS_THREADS, prepare_bytes(P::D), stream, l, b, w, (uint32_t)P::D,
+    dim3 prepare(prepare_blocks(l, b, P::GROUP), l.n_heads);
+    KVC_LAUNCH(attend_prepare, prepare, PREPARE_THREADS, prepare_bytes(P::D), stream, l, b, w, (uint32_t)P::D,
                (uint32_t)P::GROUP, (uint32_t)P::TILE);
     KVC_LAUNCH(attend_pages<P>, n_blocks, P::WARPS * 32, attend<P>::SHARED_BYTES, stream, l, b, w);
-    KVC_LAUNCH(attend_merge, merge, merge_threads(P::D), merge_bytes(P::D, l.value_latent), stream, l, b, w, out, m);
 }
 
 #endif

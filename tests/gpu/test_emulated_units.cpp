@@ -92,7 +92,7 @@ static void check_extents(void)
             for (uint32_t queries = 1; queries <= 16; queries += 5)
                 for (uint32_t window = 0; window <= 130; window++)
                     check_extent(sinks + n_packed + 40, n_packed, sinks,
-                                 attend_batch{NULL, NULL, 1, queries, 1.0f, window, 0.0f});
+                                 attend_batch{NULL, NULL, NULL, 1, queries, 1.0f, window, 0.0f});
 }
 
 int main(void)

@@ -8,7 +8,6 @@
 #include "attend_case.h"
 #include "attend_params.h"
 #include "device_memory.h"
-#include "template/attend_ends.cuh"
 
 static int failures;
 
@@ -23,6 +22,7 @@ template <typename P> static attend_work make_work(device_arena &a, const attend
     w.units = a.make<uint32_t>(2 * (s.n_sequences + 1));
     w.sequences = a.make<attend_sequence>(s.n_sequences);
     w.partial = a.make<float>(results * P::COLUMNS * result_floats(s.d, c.layer.value_latent));
+    w.arrived = a.zeros<uint32_t>(s.n_heads * s.n_sequences);
     return w;
 }
 
@@ -55,16 +55,16 @@ template <typename P> static std::vector<float> outputs(const attend_case &c, co
     cudaStream_t stream = 0;
     attend_layer l = to_device(a, c);
     attend_work w = make_work<P>(a, c, n_blocks);
-    attend_batch b = {a.copy(queries, n), a.copy(c.slots, s.n_sequences), s.n_sequences,
-                      s.n_queries,        1.0f / sqrtf((float)s.d),       s.sliding_window,
-                      s.softcap};
     float *out = a.make<float>(n);
+    attend_batch b = {a.copy(queries, n), out,         a.copy(c.slots, s.n_sequences),
+                      s.n_sequences,      s.n_queries, 1.0f / sqrtf((float)s.d),
+                      s.sliding_window,   s.softcap};
 #ifndef KVC_EMULATE
     device_check(cudaFuncSetAttribute(attend_pages<P>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                       (int)attend<P>::SHARED_BYTES),
                  "shared memory");
 #endif
-    attend_launch<P>(l, b, w, out, n_blocks, n_blocks == 1 ? 4 : 0, stream);
+    attend_launch<P>(l, b, w, n_blocks, stream);
     device_sync(s.key);
     std::vector<float> got(n);
     device_copy(got.data(), out, n * sizeof(float));
