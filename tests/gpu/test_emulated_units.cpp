@@ -1,8 +1,9 @@
 /* test_emulated_units.cpp - the numbers that attend_units.cuh gives: every unit of the list in one part, parts of a
- * run side by side, partial results that are never the same and never more than there is room for; with a sliding
- * window no unit that no query sees. */
+ * run side by side, partial results that are never the same and never more than there is room for, and of a head and
+ * sequence just those that parts leave; with a sliding window no unit that no query sees. */
 #include "emulate.h"
 #include <stdio.h>
+#include <algorithm>
 #include <vector>
 #include "template/attend_units.cuh"
 
@@ -39,6 +40,82 @@ static void check(const grid &g)
         if (run == last_run && number > last_part + 1) fail(g, "a gap in a run", unit);
         if (result >= (int)most) fail(g, "more results than there are", unit);
         last = result, last_run = run, last_part = number;
+    }
+}
+
+/* What parts leave of each head and sequence: results, and blocks that have any. */
+struct left {
+    std::vector<uint32_t> all, kept; /* where nothing is kept, and where last runs are */
+    std::vector<uint32_t> blocks;
+};
+
+struct list {
+    grid g;
+    std::vector<uint32_t> before; /* [n_sequences + 1] */
+    std::vector<left> of;         /* [n_heads][n_sequences] */
+};
+
+/* A block's piece, run by run; of the last one of its pages the last run of each part is kept. */
+static void leave_piece(list &l, const attend_piece &p, uint32_t block, uint32_t spread, bool keeps)
+{
+    const grid &g = l.g;
+    uint32_t of_head = l.before[g.n_sequences];
+    std::vector<uint32_t> last(p.parts), owner(p.parts);
+    for (uint32_t part = 0; part < p.parts; part++)
+        for (uint32_t at = part_begin(p, part), end = part_begin(p, part + 1); at < end;) {
+            uint32_t head = at / of_head, i = 0, in_head = at % of_head;
+            while (l.before[i + 1] <= in_head) i++;
+            uint32_t to = std::min(end, head * of_head + l.before[i + 1]);
+            uint32_t own = head * g.n_sequences + i,
+                     result = result_of(head, i, g.n_sequences, p.number + part, spread);
+            l.of[own].all.push_back(result);
+            if (l.of[own].blocks.empty() || l.of[own].blocks.back() != block) l.of[own].blocks.push_back(block);
+            if (to < end || !keeps) l.of[own].kept.push_back(result);
+            last[part] = result, owner[part] = own;
+            at = to;
+        }
+    for (uint32_t part = 0; keeps && part < p.parts; part++)
+        if (part + 1 == p.parts || last[part + 1] != last[part] + 1) l.of[owner[part]].kept.push_back(last[part]);
+}
+
+static bool is_found(const attend_results &r, bool kept, std::vector<uint32_t> want)
+{
+    std::vector<uint32_t> got;
+    for (uint32_t i = 0; i < r.count(kept); i++) got.push_back(r.at(i, kept));
+    std::sort(want.begin(), want.end());
+    return got == want; /* in ascending order */
+}
+
+/* Sequences of 0 to 6 units. */
+static void check_results(const grid &g)
+{
+    for (int rows = 0; rows < 2; rows++) {
+        list l = {g, {0}, std::vector<left>(g.n_heads * g.n_sequences)};
+        for (uint32_t i = 0; i < g.n_sequences; i++) l.before.push_back(l.before[i] + (g.of_sequence + i * i) % 7);
+        uint32_t of_head = l.before[g.n_sequences], total = g.n_heads * of_head;
+        uint32_t of_block = share_of(total, g.n_blocks);
+        for (uint32_t block = 0; total && block < g.n_blocks; block++)
+            if (rows) {
+                attend_piece p = rows_of_block(block, g.n_blocks, total, g.n_parts);
+                for (uint32_t at = p.begin; at < p.end; at++)
+                    if (block_of_rows(at, g.n_blocks, total) != block) fail(g, "not its block", at);
+                leave_piece(l, p, block, 0, false);
+            } else {
+                for (uint32_t at = block * of_block, end = std::min(at + of_block, total); at < end;) {
+                    attend_piece p = piece_at(at, of_block, of_head, total, g.n_parts);
+                    leave_piece(l, p, block, g.n_parts, p.end == end);
+                    at = p.end;
+                }
+            }
+        attend_cut cut = {g.n_heads, g.n_sequences, g.n_blocks, g.n_parts};
+        for (uint32_t at = 0; at < l.of.size(); at++) {
+            uint32_t head = at / g.n_sequences, i = at % g.n_sequences;
+            attend_results r =
+                (rows ? results_of_rows : results_of_pages)(cut, head, i, l.before[i], l.before[i + 1], of_head);
+            if (r.n_blocks != l.of[at].blocks.size()) fail(g, "not as many blocks", at);
+            if (!is_found(r, false, l.of[at].all)) fail(g, "not its results", at);
+            if (!rows && !is_found(r, true, l.of[at].kept)) fail(g, "not its results, with kept ones", at);
+        }
     }
 }
 
@@ -101,8 +178,10 @@ int main(void)
         for (uint32_t sequences = 1; sequences <= 4; sequences++)
             for (uint32_t of_sequence = 1; of_sequence <= 40; of_sequence++)
                 for (uint32_t blocks = 1; blocks <= 9; blocks++)
-                    for (uint32_t parts = 1; parts <= 8; parts++)
+                    for (uint32_t parts = 1; parts <= 8; parts++) {
                         check(grid{heads, sequences, of_sequence, blocks, parts});
+                        check_results(grid{heads, sequences * 3, of_sequence, blocks, parts});
+                    }
     for (uint32_t warps = 1; warps <= 16; warps++) check_columns(warps);
     check_extents();
     return failures != 0;

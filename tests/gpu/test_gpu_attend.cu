@@ -66,6 +66,9 @@ template <typename P> static std::vector<float> outputs(const attend_case &c, co
 #endif
     attend_launch<P>(l, b, w, n_blocks, stream);
     device_sync(s.key);
+    device_fill(out, 0xff, n * sizeof(float));
+    attend_launch<P>(l, b, w, n_blocks, stream); /* on what the first call has left */
+    device_sync(s.key);
     std::vector<float> got(n);
     device_copy(got.data(), out, n * sizeof(float));
     return got;
@@ -206,7 +209,7 @@ static void check_numbers(void) {}
 /* More pages than a warp has numbers of at a time. */
 static void check_long(void)
 {
-    static const lengths tokens = {8, {5200, 1, 2300, 64, 1, 3000, 1, 1}};
+    static const lengths tokens = {8, {5200, 1, 2300, 64, 0, 3000, 1, 0}};
     check<attend_params<64, 4, 8, 64, 3, 4, int_ch<64, 4, 64, 64>, int_tok<64, 4, 64>>>("int4.ch64", "int4.tok", 1,
                                                                                         tokens, 1);
 }
