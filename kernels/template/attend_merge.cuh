@@ -71,11 +71,15 @@ template <typename P, int RING, int AHEAD> struct attend_merge {
         float *to = w.partial + ((size_t)kept_of(last)->result * COLUMNS + column) * STRIDE;
         float most = ATTEND_LEAST, mass = 0.0f;
         auto from = [&](uint32_t i) { return (const float *)(rings + i * RING) + column * STRIDE; };
+#pragma unroll 1
         for (uint32_t i = first; i <= last; i++) most = fmaxf(most, from(i)[0]);
+#pragma unroll 1
         for (uint32_t i = first; i <= last; i++) mass += exp2_fast(from(i)[0] - most) * from(i)[1];
         if (lane == 0) *(float2 *)to = make_float2(most, mass);
+#pragma unroll 1
         for (uint32_t j = lane * 4; j < LATENT; j += 128) {
             float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll 1
             for (uint32_t i = first; i <= last; i++)
                 add_scaled(sum, exp2_fast(from(i)[0] - most), *(const float4 *)(from(i) + RESULT_CHANNELS + j));
             *(float4 *)(to + RESULT_CHANNELS + j) = sum;
@@ -85,10 +89,12 @@ template <typename P, int RING, int AHEAD> struct attend_merge {
     /* Neighbours' results that lie side by side are of one run. The first warps have fewer columns: they count. */
     __device__ __forceinline__ void join_kept() const
     {
+#pragma unroll 1
         for (uint32_t last = 0, first = 0; last < WARPS; last++) {
             uint32_t kept = kept_of(last)->result;
             if (last && kept != kept_of(last - 1)->result + 1) first = last;
             if (kept == ATTEND_NOTHING || (last + 1 < WARPS && kept_of(last + 1)->result == kept + 1)) continue;
+#pragma unroll 1
             for (uint32_t column = WARPS - 1 - warp; column < kept_of(last)->n_columns; column += WARPS)
                 join(first, last, column);
         }
@@ -118,8 +124,14 @@ template <typename P, int RING, int AHEAD> struct attend_merge {
         return span{number_of(units, begin), number_of(units, end - 1)};
     }
 
-    __device__ __forceinline__ uint32_t *n_complete() const { return (uint32_t *)rings; }
-    __device__ __forceinline__ attend_merged *list() const { return (attend_merged *)(rings + 16); }
+    __device__ __forceinline__ uint32_t *n_complete() const
+    {
+        return (uint32_t *)rings;
+    }
+    __device__ __forceinline__ attend_merged *list() const
+    {
+        return (attend_merged *)(rings + 16);
+    }
 
     /* Number `at` of a list: how many blocks have results of it; 0: of this list none. */
     __device__ __forceinline__ uint32_t look_up(uint32_t at, bool of_rows, attend_merged *m) const
@@ -153,7 +165,10 @@ template <typename P, int RING, int AHEAD> struct attend_merge {
     {
         return (float *)(rings + LIST_BYTES) + i * TASK_FLOATS;
     }
-    __device__ __forceinline__ float *task_channels(uint32_t i) const { return task_head(WARPS) + i * WIDTH; }
+    __device__ __forceinline__ float *task_channels(uint32_t i) const
+    {
+        return task_head(WARPS) + i * WIDTH;
+    }
 
     /* A column's results part, part + parts, ..., first those of pages. All that is read is asked for before it is
      * needed. */
@@ -187,6 +202,7 @@ template <typename P, int RING, int AHEAD> struct attend_merge {
         const int N = 8;
         const float4 none = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
         attend_sum s = {ATTEND_LEAST, {0.0f, 0.0f}, {none, none}};
+#pragma unroll 1
         for (uint32_t first = part; first < c.n; first += N * parts) {
             float2 head[N]; /* maximum, sum of weights */
             float4 x[N];
@@ -221,6 +237,7 @@ template <typename P, int RING, int AHEAD> struct attend_merge {
                                              uint32_t parts) const
     {
         float *to = task_channels(task);
+#pragma unroll 1
         for (uint32_t j = lane * 4; j < (LATENT > D ? LATENT : D); j += 128) {
             attend_sum s = add_results(c, part, parts, j);
             if (j < LATENT) *(float4 *)(to + j) = s.x[0];
@@ -236,7 +253,9 @@ template <typename P, int RING, int AHEAD> struct attend_merge {
         float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
         float most = ATTEND_LEAST;
         *mass = *all = 0.0f;
+#pragma unroll 1
         for (uint32_t i = row * parts; i < (row + 1) * parts; i++) most = fmaxf(most, task_head(i)[0]);
+#pragma unroll 1
         for (uint32_t i = row * parts; i < (row + 1) * parts; i++) {
             float4 head = *(const float4 *)task_head(i);
             float weight = exp2_fast(head.x - most);
@@ -271,6 +290,7 @@ template <typename P, int RING, int AHEAD> struct attend_merge {
         __syncthreads();
         float mass, all;
         if (!l.unfold) {
+#pragma unroll 1
             for (uint32_t at = threadIdx.x * 4; at < n * D; at += WARPS * 128) {
                 float4 x = join_tasks(at / D, parts, at % D, &mass, &all);
                 float4 rows = join_tasks(at / D, parts, LATENT + at % D, &mass, &all);
@@ -279,6 +299,7 @@ template <typename P, int RING, int AHEAD> struct attend_merge {
             }
             return;
         }
+#pragma unroll 1
         for (uint32_t at = threadIdx.x * 4; at < n * LATENT; at += WARPS * 128)
             *(float4 *)(task_channels(at / LATENT * parts) + at % LATENT) =
                 join_tasks(at / LATENT, parts, at % LATENT, &mass, &all);
@@ -305,10 +326,13 @@ template <typename P, int RING, int AHEAD> struct attend_merge {
     {
         const attend_merged *m = list();
         uint32_t of_merge = b.n_queries * P::GROUP, most = WARPS < MAP_ROWS ? WARPS : MAP_ROWS;
+#pragma unroll 1
         for (uint32_t i = 0, together; i < n; i += together) {
             uint32_t parts = parts_of(m[i]), rows = min(WARPS / parts, most);
+#pragma unroll 1
             for (together = 1; i + together < n && (together + 1) * of_merge <= rows; together++)
                 if (m[i + together].head != m[i].head || parts_of(m[i + together]) != parts) break;
+#pragma unroll 1
             for (uint32_t first = 0, all = together * of_merge; first < all; first += rows) {
                 merge_rows(m + i, first, min(rows, all - first), parts);
                 __syncthreads();
@@ -325,6 +349,7 @@ template <typename P, int RING, int AHEAD> struct attend_merge {
         if (lane == 0) *kept_of(warp) = own;
         __syncthreads();
         join_kept();
+#pragma unroll 1
         for (uint32_t first = 0; pages.first + first <= pages.last || rows.first + first <= rows.last;
              first += OF_LIST) {
             bool of_rows = lane >= OF_LIST;
