@@ -55,6 +55,7 @@ template <typename P, int RING, int AHEAD> struct attend_merge {
     const attend_batch &b;
     const attend_work &w;
     const attend_roles &roles;
+    const attend_lists &lists;
     uint8_t *rings;
     uint32_t warp, lane;
 
@@ -106,22 +107,23 @@ template <typename P, int RING, int AHEAD> struct attend_merge {
     struct span {
         uint32_t first, last; /* none: first > last */
     };
-    __device__ __forceinline__ uint32_t number_of(const uint32_t *units, uint32_t at) const
+    __device__ __forceinline__ uint32_t number_of(const attend_list &list, const uint32_t *units, uint32_t at) const
     {
-        uint32_t of_head = units[b.n_sequences], head = at / of_head;
-        return head * b.n_sequences + last_below(units, b.n_sequences, at - head * of_head, lane);
+        uint32_t head = list.of_head.under(at);
+        return head * b.n_sequences + last_below(units, b.n_sequences, at - head * list.of_head.n, lane);
     }
     __device__ __forceinline__ span span_of(bool of_rows) const
     {
-        const uint32_t *units = units_of(w, b, of_rows);
-        uint32_t total = l.n_heads * units[b.n_sequences], of_block = share_of(total, gridDim.x);
-        uint32_t begin = min(blockIdx.x * of_block, total), end = min(begin + of_block, total);
+        const attend_list &list = of_rows ? lists.rows : lists.pages;
+        const uint32_t *units = units_of(lists, b, of_rows);
+        uint32_t begin = min(blockIdx.x * list.of_block.n, list.total.n),
+                 end = min(begin + list.of_block.n, list.total.n);
         if (of_rows) {
-            attend_piece p = rows_of_block(blockIdx.x, gridDim.x, total, roles.columns.parts);
+            attend_piece p = rows_of_block(list, blockIdx.x, gridDim.x, roles.columns.parts);
             begin = p.begin, end = p.end;
         }
         if (begin >= end) return span{1, 0};
-        return span{number_of(units, begin), number_of(units, end - 1)};
+        return span{number_of(list, units, begin), number_of(list, units, end - 1)};
     }
 
     __device__ __forceinline__ uint32_t *n_complete() const
@@ -136,12 +138,12 @@ template <typename P, int RING, int AHEAD> struct attend_merge {
     /* Number `at` of a list: how many blocks have results of it; 0: of this list none. */
     __device__ __forceinline__ uint32_t look_up(uint32_t at, bool of_rows, attend_merged *m) const
     {
-        const attend_cut cut = {l.n_heads, b.n_sequences, gridDim.x, roles.columns.parts};
-        const uint32_t *pages = units_of(w, b, false), *rows = units_of(w, b, true);
+        const attend_cut cut = {b.n_sequences, gridDim.x, roles.columns.parts};
+        const uint32_t *pages = units_of(lists, b, false), *rows = units_of(lists, b, true);
         uint32_t n = b.n_sequences, head = at / n, i = at % n;
         m->head = head, m->sequence = i;
-        m->pages = results_of_pages(cut, head, i, pages[i], pages[i + 1], pages[n]);
-        m->rows = results_of_rows(cut, head, i, rows[i], rows[i + 1], rows[n]);
+        m->pages = results_of_pages(lists.pages, cut, head, i, pages[i], pages[i + 1]);
+        m->rows = results_of_rows(lists.rows, cut, head, i, rows[i], rows[i + 1]);
         bool has_any = of_rows ? m->rows.n_blocks : m->pages.n_blocks;
         return has_any ? m->pages.n_blocks + m->rows.n_blocks : 0;
     }

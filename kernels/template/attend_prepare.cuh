@@ -1,4 +1,5 @@
-/* attend_prepare.cuh - what comes before attend.cuh: the lists of units, queries in the latent space. */
+/* attend_prepare.cuh - what comes before attend.cuh: queries in the latent space where there is one, the lists of
+ * units where there are many sequences; neither: nothing. */
 #ifndef KERNELS_TEMPLATE_ATTEND_PREPARE_CUH
 #define KERNELS_TEMPLATE_ATTEND_PREPARE_CUH
 #include <cuda_fp16.h>
@@ -36,9 +37,7 @@ __device__ inline void count_units(const attend_layer &l, const attend_batch &b,
     for (uint32_t first = 0; first < n; first += blockDim.x) {
         uint32_t i = first + threadIdx.x, tiles = 0, rows = 0;
         if (i < n) {
-            uint32_t n_tokens = l.length[b.slots[i]];
-            int oldest = sight_of(b, n_tokens).oldest;
-            attend_sequence s = {b.slots[i], n_tokens, l.packed[b.slots[i]], oldest > 0 ? (uint32_t)oldest : 0};
+            attend_sequence s = sequence_of(l, b, b.slots[i]);
             w.sequences[i] = s;
             tiles = tiles_of(s, l.sinks, tile).n;
             rows = rows_of(s, l.sinks).n;
@@ -53,23 +52,14 @@ __device__ inline void count_units(const attend_layer &l, const attend_batch &b,
     if (threadIdx.x == 0) w.units[n] = tiles_before, w.units[2 * n + 1] = rows_before;
 }
 
-/* Before all others: queries in the latent space, where there is one, and the lists of units. [prepare_blocks()]
- * [n_heads] blocks of PREPARE_THREADS, prepare_bytes() of shared memory. */
-__host__ __device__ __forceinline__ uint32_t prepare_blocks(const attend_layer &l, const attend_batch &b,
-                                                            uint32_t group)
-{
-    return 1 + (l.fold ? share_of(b.n_sequences * b.n_queries * group, MAP_ROWS) : 0);
-}
-__host__ __device__ __forceinline__ uint32_t prepare_bytes(uint32_t d)
-{
-    return MAP_ROWS * d * (uint32_t)sizeof(float);
-}
+/* [1 + blocks for MAP_ROWS rows of queries each, or 1][n_heads] blocks, of which the first counts. */
 __global__ void __launch_bounds__(PREPARE_THREADS, 1)
-    attend_prepare(attend_layer l, attend_batch b, attend_work w, uint32_t d, uint32_t group, uint32_t tile)
+    attend_prepare(const __grid_constant__ attend_layer l, const __grid_constant__ attend_batch b,
+                   const __grid_constant__ attend_work w, uint32_t d, uint32_t group, uint32_t tile)
 {
     KVC_SHARED(float, q); /* [MAP_ROWS][d] */
     if (blockIdx.x == 0) {
-        if (blockIdx.y == 0) count_units(l, b, w, tile);
+        if (blockIdx.y == 0 && b.n_sequences > ATTEND_FEW) count_units(l, b, w, tile);
         return;
     }
     uint32_t head = blockIdx.y, all = b.n_sequences * b.n_queries * group, first = (blockIdx.x - 1) * MAP_ROWS;
@@ -90,6 +80,17 @@ __global__ void __launch_bounds__(PREPARE_THREADS, 1)
         for (int step = 16; step; step /= 2) bias += __shfl_xor_sync(~0u, bias, step);
         if (threadIdx.x % 32 == 0) w.query_bias[row_of(r)] = bias;
     }
+}
+
+/* Launches it if there is anything to prepare for a kernel of such heads and tiles. */
+static inline cudaError_t launch_prepare(const attend_layer &l, const attend_batch &b, const attend_work &w,
+                                         uint32_t d, uint32_t group, uint32_t tile, cudaStream_t stream)
+{
+    if (!l.fold && b.n_sequences <= ATTEND_FEW) return cudaSuccess;
+    uint32_t blocks = 1 + (l.fold ? share_of(b.n_sequences * b.n_queries * group, MAP_ROWS) : 0);
+    KVC_LAUNCH(attend_prepare, dim3(blocks, l.n_heads), dim3(PREPARE_THREADS), MAP_ROWS * d * (uint32_t)sizeof(float),
+               stream, l, b, w, d, group, tile);
+    return KVC_LAUNCHED();
 }
 
 #endif

@@ -185,8 +185,10 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
     w.arrived = a.zeros<uint32_t>(n_heads * what.batch);
     float *q = a.make<float>(rows * d), *out = a.make<float>(rows * d);
     fill_floats<<<1024, 256>>>(q, rows * d, 1.0f);
-    attend_batch b = {q, out, a.copy(slots.data(), slots.size()), what.batch, n_queries, 1.0f / sqrtf((float)d),
-                      0, 0.0f};
+    attend_batch b = {};
+    b.queries = q, b.out = out;
+    b.n_sequences = what.batch, b.n_queries = n_queries, b.score_scale = 1.0f / sqrtf((float)d);
+    describe_call<P>(&b, slots.data(), a.copy(slots.data(), slots.size()));
     device_check(
         cudaFuncSetAttribute(attend_pages<P>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)kernel::SHARED_BYTES),
         name);

@@ -1,6 +1,7 @@
 /* attend_params.h - shapes that test and benchmark run the attention kernels on. */
 #ifndef TESTS_GPU_ATTEND_PARAMS_H
 #define TESTS_GPU_ATTEND_PARAMS_H
+#include "device_memory.h"
 #include "template/attend.cuh"
 #include "template/attend_prepare.cuh"
 
@@ -24,18 +25,24 @@ template <int D, int DIMS, int BITS, int TILE> using table = staged_table<D, DIM
 /* Partial results of a call. */
 template <typename P> size_t n_results(uint32_t n_heads, uint32_t n_sequences, uint32_t n_blocks, uint32_t n_queries)
 {
-    uint32_t tiles = share_of(n_queries * P::GROUP, P::COLUMNS);
-    return attend_roles(n_heads, n_sequences, n_blocks, P::WARPS, tiles).n_results();
+    attend_columns columns = columns_of(share_of(n_queries * P::GROUP, P::COLUMNS), P::WARPS);
+    return attend_roles(columns, n_heads, n_sequences, n_blocks).n_results();
 }
 
-/* The calls of one attention, in order. */
+/* What a call's columns and slots say of it; slots: the same on the device. */
+template <typename P> void describe_call(attend_batch *b, const uint32_t *host_slots, const uint32_t *slots)
+{
+    b->columns = columns_of(share_of(b->n_queries * P::GROUP, P::COLUMNS), P::WARPS);
+    b->slots = slots;
+    for (uint32_t i = 0; i < b->n_sequences && i < ATTEND_FEW; i++) b->slot[i] = host_slots[i];
+}
+
+/* The launches of one attention. */
 template <typename P>
 void attend_launch(const attend_layer &l, const attend_batch &b, const attend_work &w, uint32_t n_blocks,
                    cudaStream_t stream)
 {
-    dim3 prepare(prepare_blocks(l, b, P::GROUP), l.n_heads);
-    KVC_LAUNCH(attend_prepare, prepare, PREPARE_THREADS, prepare_bytes(P::D), stream, l, b, w, (uint32_t)P::D,
-               (uint32_t)P::GROUP, (uint32_t)P::TILE);
+    device_check(launch_prepare(l, b, w, P::D, P::GROUP, P::TILE, stream), "prepare");
     KVC_LAUNCH(attend_pages<P>, n_blocks, P::WARPS * 32, attend<P>::SHARED_BYTES, stream, l, b, w);
 }
 

@@ -56,9 +56,11 @@ template <typename P> static std::vector<float> outputs(const attend_case &c, co
     attend_layer l = to_device(a, c);
     attend_work w = make_work<P>(a, c, n_blocks);
     float *out = a.make<float>(n);
-    attend_batch b = {a.copy(queries, n), out,         a.copy(c.slots, s.n_sequences),
-                      s.n_sequences,      s.n_queries, 1.0f / sqrtf((float)s.d),
-                      s.sliding_window,   s.softcap};
+    attend_batch b = {};
+    b.queries = a.copy(queries, n), b.out = out;
+    b.n_sequences = s.n_sequences, b.n_queries = s.n_queries;
+    b.score_scale = 1.0f / sqrtf((float)s.d), b.sliding_window = s.sliding_window, b.softcap = s.softcap;
+    describe_call<P>(&b, c.slots, a.copy(c.slots, s.n_sequences));
 #ifndef KVC_EMULATE
     device_check(cudaFuncSetAttribute(attend_pages<P>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                       (int)attend<P>::SHARED_BYTES),
