@@ -13,6 +13,7 @@ enum {
     MOST_STAGES = 4,
     MOST_WARPS = 8,  /* two of each scheduler: one's lookups behind the other's products */
     BARRIER = 8,     /* bytes; of a stage */
+    LISTS = 848,     /* bytes of a block's lists of units (kernels/template/attend_units.cuh) */
     TABLE_ROW = 256, /* bytes of an entry: half of it copies of the keys', half of the values' (fragment/table.cuh) */
     RESULT = 16      /* bytes a channel: results go through a warp's last stage, which has room for these */
 };
@@ -71,7 +72,7 @@ static bool try_cut(kernel_spec *k, const kernel_target *target, uint32_t tile, 
     uint32_t stage = tile_bytes(&k->key, tile) + tile_bytes(&k->value, tile);
     for (uint32_t stages = MOST_STAGES; stages >= least_stages; stages--) {
         uint32_t ring = (stages - 1) * stage + (stage > result ? stage : result);
-        uint32_t shared = tables + warps * (ring + stages * BARRIER + scratch_bytes(k));
+        uint32_t shared = tables + LISTS + warps * (ring + stages * BARRIER + scratch_bytes(k));
         if (shared > target->shared_bytes) continue;
         k->tile = tile, k->stages = stages, k->warps = warps, k->shared_bytes = shared;
         return true;

@@ -1,8 +1,8 @@
-/* attend.cu - see attend.h. Four launches, of which only the image's own is long. */
+/* attend.cu - see attend.h. The image's own launch, and before it what a call needs. */
 #include "attend.h"
 
 #include "device.cuh"
-#include "template/attend_ends.cuh"
+#include "template/attend_prepare.cuh"
 
 #define BEGIN_THREADS 256
 #define BEGIN_SLOTS 248u
@@ -23,12 +23,18 @@ __global__ void __launch_bounds__(BEGIN_THREADS)
         to[i] = bfloat ? __uint_as_float((uint32_t)queries[i] << 16) : __half2float(__ushort_as_half(queries[i]));
 }
 
-static cudaError_t begin(const attend_batch *batch, uint32_t *slots, const uint32_t *host_slots, const void *queries,
+/* Slots go with the call where they are few, and queries as they are where they are fp32. */
+static cudaError_t begin(attend_batch *batch, uint32_t *slots, const uint32_t *host_slots, const void *queries,
                          kvc_dtype dtype, float *fp32, size_t n, cudaStream_t stream)
 {
     size_t n_convert = dtype == KVC_F32 ? 0 : n;
-    for (uint32_t first = 0; first < batch->n_sequences; first += BEGIN_SLOTS, n_convert = 0) {
-        begin_slots b = {batch->n_sequences - first, {0}};
+    uint32_t n_slots = batch->n_sequences;
+    for (uint32_t i = 0; i < ATTEND_FEW && i < n_slots; i++) batch->slot[i] = host_slots[i];
+    if (n_slots <= ATTEND_FEW) n_slots = 0;
+    batch->slots = slots;
+    batch->queries = n_convert ? fp32 : (const float *)queries;
+    for (uint32_t first = 0; first < n_slots || n_convert; first += BEGIN_SLOTS, n_convert = 0) {
+        begin_slots b = {n_slots > first ? n_slots - first : 0, {0}};
         if (b.n > BEGIN_SLOTS) b.n = BEGIN_SLOTS;
         for (uint32_t i = 0; i < b.n; i++) b.slot[i] = host_slots[first + i];
         size_t blocks = n_convert / (4 * BEGIN_THREADS) + 1;
@@ -56,20 +62,12 @@ extern "C" cudaError_t kernel_attend(const attend_kernel *k, const attend_layer 
     attend_layer l = *layer;
     attend_batch b = *batch;
     attend_work w = *work;
-    uint32_t of_head = b.n_sequences * b.n_queries * k->group, rows = merge_rows(l.n_heads, of_head);
-    merge_shape m = {k->d, l.value_latent, k->group, k->info.columns, k->info.tile, k->n_blocks, k->info.warps, rows};
-    b.slots = slots;
-    b.queries = dtype == KVC_F32 ? (const float *)queries : fp32;
-    size_t n = (size_t)of_head * l.n_heads * k->d;
+    b.out = out;
+    b.columns = columns_of(share_of(b.n_queries * k->group, k->info.columns), k->info.warps);
+    size_t n = (size_t)b.n_sequences * b.n_queries * k->group * l.n_heads * k->d;
     cudaError_t status = begin(&b, slots, host_slots, queries, dtype, fp32, n, stream);
-    if (status != cudaSuccess) return status;
-    KVC_LAUNCH(attend_prepare, dim3(prepare_blocks(l, b, k->group), l.n_heads), dim3(ENDS_THREADS),
-               prepare_bytes(k->d), stream, l, b, w, m.d, m.group, m.tile);
-    if ((status = KVC_LAUNCHED()) != cudaSuccess) return status;
-    if ((status = launch_image(k, l, b, w, stream)) != cudaSuccess) return status;
-    KVC_LAUNCH(attend_merge, dim3(share_of(of_head, rows), l.n_heads), dim3(merge_threads(m.d)),
-               merge_bytes(m.d, m.latent), stream, l, b, w, out, m);
-    return KVC_LAUNCHED();
+    if (status == cudaSuccess) status = launch_prepare(l, b, w, k->d, k->group, k->info.tile, stream);
+    return status == cudaSuccess ? launch_image(k, l, b, w, stream) : status;
 }
 
 extern "C" size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads, uint32_t n_sequences,
@@ -78,7 +76,8 @@ extern "C" size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads
     size_t most = 0;
     for (uint32_t q = 1; q <= ATTEND_MOST_QUERIES && q <= max_queries; q++) {
         uint32_t n = max_queries / q < n_sequences ? max_queries / q : n_sequences;
-        attend_roles roles(n_heads, n, k->n_blocks, k->info.warps, share_of(q * k->group, k->info.columns));
+        attend_columns columns = columns_of(share_of(q * k->group, k->info.columns), k->info.warps);
+        attend_roles roles(columns, n_heads, n, k->n_blocks);
         size_t own = roles.n_results();
         most = own > most ? own : most;
     }
@@ -88,8 +87,7 @@ extern "C" size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads
 extern "C" cudaError_t kernel_attend_load(const attend_kernel *k)
 {
     cudaFuncAttributes unused;
-    const void *const kernels[] = {(const void *)attend_begin, (const void *)attend_prepare,
-                                   (const void *)attend_merge, k->kernel};
+    const void *const kernels[] = {(const void *)attend_begin, (const void *)attend_prepare, k->kernel};
     cudaError_t status =
         cudaFuncSetAttribute(k->kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)k->info.shared_bytes);
     for (const void *kernel : kernels)

@@ -1,5 +1,5 @@
-/* attend.h - one call of an attention kernel with all that belongs to it: which sequences, queries as fp32, lists
- * of units and folded queries before, merged results behind (template/attend_ends.cuh). Raw device pointers and a
+/* attend.h - one call of an attention kernel, with what has to come before: slots of many sequences, queries as fp32,
+ * lists of units, folded queries (template/attend_prepare.cuh). Raw device pointers and a
  * stream; nothing is allocated, calls are asynchronous. */
 #ifndef KERNELS_ATTEND_H
 #define KERNELS_ATTEND_H
@@ -27,7 +27,7 @@ typedef struct attend_kernel {
 size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads, uint32_t n_sequences, uint32_t max_queries,
                              uint32_t latent);
 
-/*  batch     without slots and queries: slots [n_sequences] are written from host_slots
+/*  batch     n_sequences, n_queries, options: the rest is filled in; slots [n_sequences] is scratch
  *  queries   [n_sequences * n_queries][query heads][d] of dtype
  *  fp32      scratch for as many floats; not looked at where they are fp32 already
  *  out       the same shape, fp32 */

@@ -211,4 +211,19 @@ __device__ __forceinline__ float divide_fast(float x, float y)
 }
 #endif
 
+/* ---- arrivals ----
+ * Adds 1 to a number in global memory and returns what it was. What the threads of a block have written before a
+ * __syncthreads() that comes before this is seen by whoever finds this 1 counted in the same way, and by the threads of
+ * his block behind a __syncthreads(); they read it by __ldcg(). */
+__device__ __forceinline__ uint32_t count_arrival(uint32_t *counter)
+{
+#ifdef KVC_EMULATE
+    return atomicAdd(counter, 1u);
+#else
+    uint32_t before;
+    asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;" : "=r"(before) : "l"(counter) : "memory");
+    return before;
+#endif
+}
+
 #endif

@@ -2,10 +2,10 @@
  *
  * The work is two lists of units: for each KV head, for each sequence, the tiles of its compressed pages; and the
  * same of its fp16 rows, EXACT_TOKENS a unit. Every block takes an equal share of the tiles, its warps equal shares
- * of that; of the rows every warp takes an equal share. Units that belong together are a run; for each run a warp
- * keeps a running softmax (maximum, sum, weighted sum) and leaves a partial result, and attend_merge() puts those
- * together. Tiles come by background copies, STAGES ahead, into the warp's own shared memory: no warp waits for
- * another.
+ * of that; the rows are shared out alike. Units that belong together are a run; for each run a warp keeps a running
+ * softmax (maximum, sum, weighted sum) and leaves a partial result, and the last block that is done with a head and
+ * sequence puts those together (attend_merge.cuh). Tiles come by background copies, STAGES ahead, into the warp's own
+ * shared memory: until the end no warp waits for another.
  *
  * Queries are operand A (columns x channels) of products with keys, and values operand A (channels x tokens) of
  * products with weights. Column i * GROUP + k is token i of the queries and query head k of the group. A warp has
@@ -22,6 +22,7 @@
 #include "template/attend_args.h"
 #include "template/attend_bytes.cuh"
 #include "template/attend_halves.cuh"
+#include "template/attend_merge.cuh"
 #include "template/attend_units.cuh"
 
 template <typename P> struct attend {
@@ -33,8 +34,9 @@ template <typename P> struct attend {
     typedef attend_keys<P, exact_side> exact_keys;
     typedef attend_values<P, exact_side> exact_values;
 
-    /* Shared memory of a block: tables of both sides, the warps' stages, their scratch, their barriers. Tables of one
-     * length of codes lie side by side, TABLE_ROW bytes for an entry (fragment/table.cuh); others behind them. */
+    /* Shared memory of a block: tables of both sides, the warps' stages, their scratch, their barriers, the lists.
+     * Tables of one length of codes lie side by side, TABLE_ROW bytes for an entry (fragment/table.cuh); others
+     * behind them. */
     static const int ENTRIES = key_side::ENTRIES > value_side::ENTRIES ? key_side::ENTRIES : value_side::ENTRIES;
     static const int STAGE_BYTES = key_side::BYTES + value_side::BYTES, PLAIN_BYTES = ENTRIES * TABLE_ROW,
                      TABLE_BYTES = PLAIN_BYTES + key_side::TABLE + value_side::TABLE;
@@ -45,10 +47,12 @@ template <typename P> struct attend {
                      TILES_OF_PAGE = P::PAGE / P::TILE;
     static const size_t SCRATCH = TABLE_BYTES + (size_t)P::WARPS * RING_BYTES;
     static const size_t BARRIERS = SCRATCH + (size_t)P::WARPS * keys::SCRATCH;
-    static const size_t SHARED_BYTES = BARRIERS + P::WARPS * P::STAGES * COPY_BARRIER_BYTES;
+    static const size_t LISTS = BARRIERS + P::WARPS * P::STAGES * COPY_BARRIER_BYTES;
+    static const size_t SHARED_BYTES = LISTS + ATTEND_LISTS_BYTES;
     typedef stage_copies<P::STAGES> ring;
 
-    static const uint32_t RESULT_STRIDE = RESULT_CHANNELS + (P::D > value_side::D ? P::D : value_side::D);
+    static const uint32_t RESULT_STRIDE = result_floats(P::D, value_side::D);
+    typedef attend_merge<P, RING_BYTES, AHEAD_BYTES> merge;
 
     __device__ static __forceinline__ uint8_t *key_table(uint8_t *tables)
     {
@@ -78,8 +82,11 @@ template <typename P> struct attend {
 
     /* ---- runs ---- */
 
-    __device__ static __forceinline__ float *result_at(const attend_work &w, const attend_run &run)
+    /* A result that is kept lies in front of the ring, which has no copies on their way any more. */
+    __device__ static __forceinline__ float *result_at(const workplace &at, const attend_work &w,
+                                                       const attend_run &run)
     {
+        if (run.kept) return (float *)at.stages;
         return w.partial + (size_t)run.result * P::COLUMNS * RESULT_STRIDE;
     }
 
@@ -153,7 +160,7 @@ template <typename P> struct attend {
             __syncwarp(); /* the stage is fetched into next */
             at.now = at.now + 1 < P::STAGES ? at.now + 1 : 0;
         }
-        tiles.leave(h, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES), present(run, b),
+        tiles.leave(h, result_at(at, w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES), present(run, b),
                     at.lane);
         at.copies.reuse();
     }
@@ -182,7 +189,7 @@ template <typename P> struct attend {
         const uint8_t *key_rows = (const uint8_t *)(l.rows + run.slot * 2 * side_rows + run.head * head_rows);
         const uint8_t *value_rows = key_rows + side_rows * 2;
         int n_exact = (int)(run.n_tokens - run.n_packed);
-        for (uint32_t unit = run.begin; unit < run.end; unit++) {
+        for (uint32_t unit = run.begin; unit < run.end && n_exact > 0; unit++) {
             int row = (int)unit * EXACT_TOKENS, last = n_exact - 1;
             int tokens[4] = {min(row + 2 * t, last), min(row + 2 * t + 1, last), min(row + 2 * t + 8, last),
                              min(row + 2 * t + 9, last)};
@@ -202,7 +209,7 @@ template <typename P> struct attend {
             if (P::D > 128) v.load(value_rows, NULL, tokens, lane); /* registers */
             exact_values::accumulate(s, v, p.x, {});
         }
-        exact_values::leave(s, none, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES),
+        exact_values::leave(s, none, result_at(at, w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES),
                             present(run, b), lane);
         at.copies.reuse();
     }
@@ -211,39 +218,40 @@ template <typename P> struct attend {
 
     /* Who a warp is: one of the parts that go over all units with tiles of columns first, first + together, ... */
     struct role {
-        attend_columns columns;
         uint32_t part, first; /* first is columns.tiles where there is nothing for the warp */
 
-        __device__ __forceinline__ role(const attend_columns &c, uint32_t warp) : columns(c)
+        __device__ __forceinline__ role(const attend_columns &columns, uint32_t warp)
         {
-            part = warp % columns.parts, first = warp / columns.parts;
+            first = columns.together == 1 ? 0 : warp / columns.parts;
+            part = warp - first * columns.parts;
             if (first >= columns.together) first = columns.tiles;
         }
     };
 
-    /* The run at `begin` of the list, with a tile of columns; number: of the part in the grid. */
-    __device__ static __forceinline__ attend_run take_run(const attend_layer &l, const attend_batch &b,
-                                                          const attend_work &w, const attend_roles &roles, bool exact,
-                                                          uint32_t begin, uint32_t end, uint32_t tile,
-                                                          uint32_t number, int lane)
+    /* What a run is besides its units, with a tile of columns; number: of the part in the grid. */
+    __device__ static __forceinline__ void complete_run(attend_run &run, const attend_batch &b,
+                                                        const attend_roles &roles, bool exact, uint32_t tile,
+                                                        uint32_t number)
     {
-        attend_run run = run_at(l, b, w, exact ? 0 : P::TILE, begin, end, (uint32_t)lane);
         run.first_column = tile * P::COLUMNS;
         run.result = roles.first_result(tile, exact) +
                      result_of(run.head, run.sequence, b.n_sequences, number, exact ? 0 : roles.columns.parts);
-        return run;
     }
 
-    /* Of the fp16 rows. Few units are spread over many blocks. */
+    /* Of the fp16 rows. */
     __device__ static void share_rows(workplace &at, const attend_layer &l, const attend_batch &b,
-                                      const attend_work &w, const attend_roles &roles, const role &r)
+                                      const attend_work &w, const attend_lists &lists, const attend_roles &roles,
+                                      const role &r)
     {
-        uint32_t number = r.part * gridDim.x + blockIdx.x;
-        uint32_t total = l.n_heads * units_of(w, b, true)[b.n_sequences];
-        uint32_t each = share_of(total, gridDim.x * r.columns.parts), end = min((number + 1) * each, total);
-        for (uint32_t tile = r.first; tile < r.columns.tiles; tile += r.columns.together)
-            for (uint32_t begin = number * each; begin < end;) {
-                attend_run run = take_run(l, b, w, roles, true, begin, end, tile, number, at.lane);
+        attend_piece piece = rows_of_block(lists.rows, blockIdx.x, gridDim.x, roles.columns.parts);
+        if (r.part >= piece.parts) return;
+        attend_shares shares(piece);
+        uint32_t own = shares.begin(piece, r.part), end = shares.begin(piece, r.part + 1);
+        for (uint32_t tile = r.first; tile < roles.columns.tiles; tile += roles.columns.together)
+            for (uint32_t begin = own; begin < end;) {
+                uint32_t head = lists.rows.of_head.under(begin);
+                attend_run run = run_at(l, b, lists, 0, head, begin, end, (uint32_t)at.lane);
+                complete_run(run, b, roles, true, tile, piece.number + r.part);
                 run_exact(at, l, b, w, run);
                 begin += run.end - run.begin;
             }
@@ -255,9 +263,9 @@ template <typename P> struct attend {
     __device__ static void share(const attend_layer &l, const attend_batch &b, const attend_work &w, uint8_t *shared)
     {
         int warp = (int)threadIdx.x / 32;
-        const attend_roles roles(l.n_heads, b.n_sequences, gridDim.x, P::WARPS,
-                                 share_of(b.n_queries * P::GROUP, P::COLUMNS));
+        const attend_roles roles(b.columns, l.n_heads, b.n_sequences, gridDim.x);
         const role r(roles.columns, (uint32_t)warp);
+        attend_lists &lists = *(attend_lists *)(shared + LISTS);
         workplace at;
         at.lane = (int)threadIdx.x % 32;
         at.tables = shared;
@@ -269,24 +277,32 @@ template <typename P> struct attend {
         key_ahead.load(l.key_table);
         value_ahead.load(l.value_table);
         at.copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, at.lane);
-        uint32_t of_head = units_of(w, b, false)[b.n_sequences], total = l.n_heads * of_head;
-        uint32_t of_block = share_of(total, gridDim.x);
-        uint32_t unit = blockIdx.x * of_block, block_end = min(unit + of_block, total);
+        if (warp == 0) make_lists(lists, l, b, w, P::TILE, (uint32_t)at.lane);
+        __syncthreads();
+        uint32_t of_block = lists.pages.of_block.n, unit = blockIdx.x * of_block;
+        uint32_t block_end = min(unit + of_block, lists.pages.total.n);
         bool rows_done = false;
+        attend_kept kept = {ATTEND_NOTHING, 0};
         while (unit < block_end || !rows_done) {
             attend_piece piece = {0, block_end, block_end, 0, 0};
-            if (unit < block_end) piece = piece_at(unit, of_block, of_head, total, r.columns.parts);
+            if (unit < block_end) piece = piece_at(lists.pages, blockIdx.x, unit, roles.columns.parts);
             heads h = {key_side::head_of(l.key_counts, piece.head), value_side::head_of(l.value_counts, piece.head)};
-            bool has_any = r.part < piece.parts;
-            uint32_t own = has_any ? part_begin(piece, r.part) : 0, end = has_any ? part_begin(piece, r.part + 1) : 0;
-            uint32_t begin = own, tile = has_any ? r.first : r.columns.tiles;
+            uint32_t own = 0, end = 0, tile = roles.columns.tiles;
+            if (r.part < piece.parts) {
+                attend_shares shares(piece);
+                own = shares.begin(piece, r.part), end = shares.begin(piece, r.part + 1), tile = r.first;
+            }
+            uint32_t begin = own;
             attend_run run;
             run_pages_of pages;
             auto next_run = [&] {
-                if (begin >= end) begin = own, tile += r.columns.together;
-                if (tile >= r.columns.tiles) return;
-                run = take_run(l, b, w, roles, false, begin, end, tile, piece.number + r.part, at.lane);
+                if (begin >= end) begin = own, tile += roles.columns.together;
+                if (tile >= roles.columns.tiles) return;
+                run = run_at(l, b, lists, P::TILE, piece.head, begin, end, (uint32_t)at.lane);
                 begin_pages(at, h, l, run, pages);
+                complete_run(run, b, roles, false, tile, piece.number + r.part);
+                run.kept = merge::KEEPS && piece.end == block_end && run.end - run.begin == end - begin &&
+                           tile + roles.columns.together >= roles.columns.tiles;
             };
             next_run();
             /* While the first tiles are on their way. */
@@ -301,15 +317,17 @@ template <typename P> struct attend {
             }
             bool awaited = TABLES_OF_HEAD && piece.end < block_end;
             if (!rows_done && (unit >= block_end || (warp % 2 == 0 && is_first && !awaited))) {
-                share_rows(at, l, b, w, roles, r);
+                share_rows(at, l, b, w, lists, roles, r);
                 rows_done = true;
             }
-            for (; tile < r.columns.tiles; next_run()) {
+            for (; tile < roles.columns.tiles; next_run()) {
                 run_pages(at, h, l, b, w, run, pages);
+                if (run.kept) kept.result = run.result, kept.n_columns = min(present(run, b), (uint32_t)P::COLUMNS);
                 begin += run.end - run.begin;
             }
             unit = piece.end;
         }
+        merge{l, b, w, roles, lists, shared + TABLE_BYTES, (uint32_t)warp, (uint32_t)at.lane}.finish(kept);
     }
 };
 

@@ -23,12 +23,24 @@ typedef struct attend_layer {
     const uint32_t *key_counts, *value_counts; /* [heads] of shared codes */
 } attend_layer;
 
+/* A head's columns, queries times heads of the group, are `tiles` tiles, each of which has to go over all units. Of a
+ * block's warps `parts` go over them with one tile of columns, while the next ones do with the next tile: `together`
+ * tiles read the same pages at the same time, so that memory is read once for them. One tile: all warps. */
+typedef struct attend_columns {
+    uint32_t tiles, together, parts;
+} attend_columns;
+
+#define ATTEND_FEW 32u /* sequences whose slots are part of a call, and whose lists each block makes for itself */
+
 /* Of one call. Queries of sequence i follow those of sequence i - 1. */
 typedef struct attend_batch {
-    const float *queries;  /* [n_sequences][n_queries][query heads][d] */
-    const uint32_t *slots; /* [n_sequences] */
+    const float *queries;      /* [n_sequences][n_queries][query heads][d] */
+    float *out;                /* the same shape */
+    const uint32_t *slots;     /* [n_sequences], where they are more than ATTEND_FEW */
+    uint32_t slot[ATTEND_FEW]; /* otherwise */
     uint32_t n_sequences;
     uint32_t n_queries; /* of each sequence, at least 1 */
+    attend_columns columns;
     float score_scale;  /* of q.k; natural, not base 2 */
     /* 0: none. Token i sees tokens j > i - sliding_window alone, sinks among them or not. */
     uint32_t sliding_window;
@@ -45,9 +57,11 @@ typedef struct attend_sequence {
 typedef struct attend_work {
     float *latent,
         *query_bias; /* [n_sequences][n_queries][query heads][key_latent], [..]; used where there is a fold */
-    uint32_t *units; /* [2][n_sequences + 1] */
+    /* Of more than ATTEND_FEW sequences: the lists' units before each, and after the last one; what they are. */
+    uint32_t *units;            /* [2][n_sequences + 1] */
     attend_sequence *sequences; /* [n_sequences] */
     float *partial;             /* [attend_roles.n_results()][columns of a tile][result_floats()], 16-byte aligned */
+    uint32_t *arrived;          /* [heads][n_sequences] blocks that are done with it; zero between calls */
 } attend_work;
 
 #endif

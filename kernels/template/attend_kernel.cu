@@ -52,7 +52,8 @@ static_assert(attend<attend_params>::SHARED_BYTES <= ATTEND_SHARED_BYTES, "more 
 #define ATTEND_JOIN(a, b) ATTEND_JOIN_(a, b)
 
 extern "C" __global__ void __launch_bounds__(ATTEND_WARPS * 32, 1)
-    ATTEND_NAME(attend_layer layer, attend_batch batch, attend_work work)
+    ATTEND_NAME(const __grid_constant__ attend_layer layer, const __grid_constant__ attend_batch batch,
+                const __grid_constant__ attend_work work)
 {
     KVC_SHARED(uint8_t, shared);
     attend<attend_params>::share(layer, batch, work, shared);

@@ -1,7 +1,8 @@
-/* attend_units.cuh - the two lists of units that attend.cuh describes: how long they are, what their entries are, and
- * where the partial results of a run lie. */
+/* attend_units.cuh - the two lists of units that attend.cuh describes: how long they are, how they are shared out,
+ * what their entries are, and where the partial results of a run lie. */
 #ifndef KERNELS_TEMPLATE_ATTEND_UNITS_CUH
 #define KERNELS_TEMPLATE_ATTEND_UNITS_CUH
+#include "device.cuh"
 #include "template/attend_args.h"
 
 #define EXACT_TOKENS 16     /* of a unit of fp16 rows */
@@ -22,6 +23,14 @@ __device__ __forceinline__ attend_sight sight_of(const attend_batch &b, uint32_t
     return s;
 }
 
+__device__ __forceinline__ attend_sequence sequence_of(const attend_layer &l, const attend_batch &b, uint32_t slot)
+{
+    attend_sequence s = {slot, l.length[slot], l.packed[slot], 0};
+    int oldest = sight_of(b, s.n_tokens).oldest;
+    if (oldest > 0) s.n_hidden = (uint32_t)oldest;
+    return s;
+}
+
 /* Units begin .. end - 1 of the pages, or of the fp16 rows, of one sequence and head: what one warp does of them. */
 struct attend_run {
     uint32_t head, sequence, slot;
@@ -30,6 +39,7 @@ struct attend_run {
     uint32_t begin, end;
     uint32_t first_column; /* of those of the head that the warp has */
     uint32_t result;       /* index of its partial result */
+    bool kept;             /* for now in shared memory (attend_results) */
 };
 
 /* Of n, when `parts` have equal shares and the last ones what is left. */
@@ -53,20 +63,15 @@ __device__ __forceinline__ attend_extent tiles_of(const attend_sequence &s, uint
     uint32_t first = hidden_packed(s, sinks) / tile;
     return attend_extent{first, s.n_packed / tile - first};
 }
+/* A sequence without tokens has one that is empty, so that it has a result. */
 __device__ __forceinline__ attend_extent rows_of(const attend_sequence &s, uint32_t sinks)
 {
     uint32_t first = (s.n_hidden - hidden_packed(s, sinks)) / EXACT_TOKENS;
-    return attend_extent{first, share_of(s.n_tokens - s.n_packed, EXACT_TOKENS) - first};
+    uint32_t n = s.n_tokens ? share_of(s.n_tokens - s.n_packed, EXACT_TOKENS) : 1;
+    return attend_extent{first, n - first};
 }
 
-/* A head's columns, queries times heads of the group, are `tiles` of P::COLUMNS, each of which has to go over all
- * units. Of a block's warps `parts` go over them with one tile of columns, while the next ones do with the next tile:
- * `together` tiles read the same pages at the same time, so that memory is read once for them. One tile: all warps.
- */
-struct attend_columns {
-    uint32_t tiles, together, parts;
-};
-
+/* The columns of a head in n_warps warps. */
 __host__ __device__ __forceinline__ attend_columns columns_of(uint32_t tiles, uint32_t n_warps)
 {
     attend_columns c;
@@ -76,10 +81,83 @@ __host__ __device__ __forceinline__ attend_columns columns_of(uint32_t tiles, ui
     return c;
 }
 
-/* Tiles of pages, and units of fp16 rows: [n_sequences + 1], those of a head that come before each sequence. */
-__device__ __forceinline__ const uint32_t *units_of(const attend_work &w, const attend_batch &b, bool exact)
+/* Quotients by a number that is known before: an estimate that is never too great, the same of what it leaves, which
+ * is 2^12 times the number at most, and one more where that is due. n may be 0, if nothing is divided by it. */
+struct attend_divisor {
+    uint32_t n;
+    float inverse;
+
+    __device__ __forceinline__ attend_divisor() {}
+    __device__ __forceinline__ explicit attend_divisor(uint32_t divisor)
+    {
+        n = divisor;
+        inverse = divide_fast(1.0f - 0x1p-20f, (float)n);
+    }
+    __device__ __forceinline__ uint32_t under(uint32_t x) const
+    {
+        uint32_t q = (uint32_t)((float)x * inverse);
+        q += (uint32_t)((float)(x - q * n) * inverse);
+        return q + (x - q * n >= n);
+    }
+};
+
+/* A list: units of a head and of all of them; of a block, where all but the last ones have as many. */
+struct attend_list {
+    attend_divisor of_head, of_block, total;
+
+    __device__ __forceinline__ attend_list() {}
+    __device__ __forceinline__ attend_list(uint32_t n_heads, uint32_t units_of_head, uint32_t n_blocks)
+        : of_head(units_of_head), total(n_heads * units_of_head)
+    {
+        of_block = attend_divisor(attend_divisor(n_blocks).under(total.n + n_blocks - 1));
+    }
+};
+
+/* Both lists, in shared memory. Tiles of pages, and units of fp16 rows, that come before each sequence of a head, and
+ * the sequences: in memory where they are many. */
+struct attend_lists {
+    attend_list pages, rows;
+    const uint32_t *units; /* [2][n_sequences + 1] */
+    const attend_sequence *sequences;
+    uint32_t few_units[2 * (ATTEND_FEW + 1)];
+    attend_sequence few[ATTEND_FEW];
+};
+#define ATTEND_LISTS_BYTES 848 /* room for them */
+static_assert(sizeof(attend_lists) <= ATTEND_LISTS_BYTES, "room");
+
+__device__ __forceinline__ const uint32_t *units_of(const attend_lists &lists, const attend_batch &b, bool exact)
 {
-    return w.units + (exact ? b.n_sequences + 1 : 0);
+    return lists.units + (exact ? b.n_sequences + 1 : 0);
+}
+
+/* By one warp; what the others see behind a __syncthreads(). */
+__device__ __forceinline__ void make_lists(attend_lists &lists, const attend_layer &l, const attend_batch &b,
+                                           const attend_work &w, uint32_t tile, uint32_t lane)
+{
+    uint32_t n = b.n_sequences, tiles, rows;
+    if (n <= ATTEND_FEW) {
+        bool present = lane < n;
+        attend_sequence s = sequence_of(l, b, b.slot[present ? lane : 0]);
+        tiles = present ? tiles_of(s, l.sinks, tile).n : 0, rows = present ? rows_of(s, l.sinks).n : 0;
+        uint32_t own_tiles = tiles, own_rows = rows;
+#pragma unroll
+        for (uint32_t step = 1; step < ATTEND_FEW; step *= 2) {
+            uint32_t tiles_before = __shfl_up_sync(~0u, tiles, step), rows_before = __shfl_up_sync(~0u, rows, step);
+            if (lane >= step) tiles += tiles_before, rows += rows_before;
+        }
+        if (present) {
+            lists.few[lane] = s;
+            lists.few_units[lane] = tiles - own_tiles, lists.few_units[n + 1 + lane] = rows - own_rows;
+        }
+        if (lane == n - 1) lists.few_units[n] = tiles, lists.few_units[2 * n + 1] = rows;
+        tiles = __shfl_sync(~0u, tiles, 31), rows = __shfl_sync(~0u, rows, 31);
+    } else {
+        tiles = w.units[n], rows = w.units[2 * n + 1];
+    }
+    if (lane != 0) return;
+    lists.pages = attend_list(l.n_heads, tiles, gridDim.x), lists.rows = attend_list(l.n_heads, rows, gridDim.x);
+    lists.units = n <= ATTEND_FEW ? lists.few_units : w.units;
+    lists.sequences = n <= ATTEND_FEW ? lists.few : w.sequences;
 }
 
 /* A block's share of the pages is cut where a head ends; its parts have equal shares of each such piece, those behind
@@ -91,30 +169,60 @@ struct attend_piece {
     uint32_t number;           /* of the first one in the grid */
 };
 
-/* The piece that has unit `at`, where blocks have `of_block` units. */
-__device__ __forceinline__ attend_piece piece_at(uint32_t at, uint32_t of_block, uint32_t of_head, uint32_t total,
+/* The piece of a block that has unit `at`. */
+__device__ __forceinline__ attend_piece piece_at(const attend_list &list, uint32_t block, uint32_t at,
                                                  uint32_t n_parts)
 {
     attend_piece p;
-    p.head = at / of_head;
-    uint32_t block_begin = at / of_block * of_block, head_begin = p.head * of_head;
-    uint32_t block_end = block_begin + of_block < total ? block_begin + of_block : total;
+    p.head = list.of_head.under(at);
+    uint32_t of_block = list.of_block.n, block_begin = block * of_block, head_begin = p.head * list.of_head.n;
+    uint32_t block_end = block_begin + of_block < list.total.n ? block_begin + of_block : list.total.n;
     p.begin = block_begin > head_begin ? block_begin : head_begin;
-    p.end = block_end < head_begin + of_head ? block_end : head_begin + of_head;
+    p.end = block_end < head_begin + list.of_head.n ? block_end : head_begin + list.of_head.n;
     p.parts = p.end - p.begin < n_parts ? p.end - p.begin : n_parts;
     uint32_t of_full = of_block < n_parts ? of_block : n_parts;
-    p.number = at / of_block * of_full + (p.begin > block_begin && p.end == block_end ? of_full - p.parts : 0);
+    p.number = block * of_full + (p.begin > block_begin && p.end == block_end ? of_full - p.parts : 0);
     return p;
 }
 
-/* The first unit of a part, and the part of a unit. */
-__device__ __forceinline__ uint32_t part_begin(const attend_piece &p, uint32_t part)
+/* Parts have equal shares, the first `longer` ones one unit more. */
+struct attend_shares {
+    uint32_t least, longer;
+
+    __device__ __forceinline__ explicit attend_shares(const attend_piece &p)
+    {
+        least = attend_divisor(p.parts).under(p.end - p.begin);
+        longer = p.end - p.begin - least * p.parts;
+    }
+    __device__ __forceinline__ uint32_t begin(const attend_piece &p, uint32_t part) const
+    {
+        return p.begin + least * part + (part < longer ? part : longer);
+    }
+    /* The part that has unit `at`. */
+    __device__ __forceinline__ uint32_t part_of(const attend_piece &p, uint32_t at) const
+    {
+        uint32_t before = longer * (least + 1), i = at - p.begin;
+        return i < before ? attend_divisor(least + 1).under(i) : longer + attend_divisor(least).under(i - before);
+    }
+};
+
+/* Of the fp16 rows a block has units floor(total block / n_blocks) .. , whatever heads they are of. Numbers are
+ * without a gap where all parts have some, and where none has more than one. */
+__device__ __forceinline__ attend_piece rows_of_block(const attend_list &list, uint32_t block, uint32_t n_blocks,
+                                                      uint32_t n_parts)
 {
-    return p.begin + (p.end - p.begin) * part / p.parts;
+    attend_piece p;
+    attend_divisor blocks(n_blocks);
+    p.head = 0;
+    p.begin = blocks.under(list.total.n * block), p.end = blocks.under(list.total.n * (block + 1));
+    p.parts = p.end - p.begin < n_parts ? p.end - p.begin : n_parts;
+    p.number = list.total.n <= n_blocks * n_parts ? p.begin : block * n_parts;
+    return p;
 }
-__device__ __forceinline__ uint32_t part_of(const attend_piece &p, uint32_t at)
+/* The block that has unit `at`. */
+__device__ __forceinline__ uint32_t block_of_rows(const attend_list &list, uint32_t at, uint32_t n_blocks)
 {
-    return ((at - p.begin + 1) * p.parts - 1) / (p.end - p.begin);
+    return list.total.under((at + 1) * n_blocks - 1);
 }
 
 /* Where partial results of a tile of columns lie: first those of pages, then those of fp16 rows, `results_of_list()`
@@ -132,15 +240,15 @@ __host__ __device__ __forceinline__ uint32_t results_of_list(uint32_t n_heads, u
     return n_heads * n_sequences + (n_blocks + n_heads) * n_parts;
 }
 
-/* Who does what of n_tiles tiles of columns, and how many results there are: all lists have room for as many. */
+/* Who does what, and how many results there are: the lists of all tiles of columns have room for as many. */
 struct attend_roles {
     attend_columns columns;
     uint32_t of_list; /* results */
 
-    __host__ __device__ __forceinline__ attend_roles(uint32_t n_heads, uint32_t n_sequences, uint32_t n_blocks,
-                                                     uint32_t n_warps, uint32_t n_tiles)
+    __host__ __device__ __forceinline__ attend_roles(const attend_columns &c, uint32_t n_heads, uint32_t n_sequences,
+                                                     uint32_t n_blocks)
     {
-        columns = columns_of(n_tiles, n_warps);
+        columns = c;
         of_list = results_of_list(n_heads, n_sequences, n_blocks, columns.parts);
     }
     __host__ __device__ __forceinline__ uint32_t first_result(uint32_t tile, bool exact) const
@@ -164,21 +272,21 @@ __device__ __forceinline__ uint32_t last_below(const uint32_t *numbers, uint32_t
     return low;
 }
 
-/* The run that begins at unit `at` of a list and goes no further than `end`, with the first tile of columns; tile: of
- * pages, 0: fp16 rows. All lanes of a warp. */
-__device__ __forceinline__ attend_run run_at(const attend_layer &l, const attend_batch &b, const attend_work &w,
-                                             uint32_t tile, uint32_t at, uint32_t end, uint32_t lane)
+/* The run that begins at unit `at` of a list, which is of `head`, and goes no further than `end`; tile: of pages, 0:
+ * fp16 rows. All lanes of a warp. */
+__device__ __forceinline__ attend_run run_at(const attend_layer &l, const attend_batch &b, const attend_lists &lists,
+                                             uint32_t tile, uint32_t head, uint32_t at, uint32_t end, uint32_t lane)
 {
     attend_run run;
-    const uint32_t *units = units_of(w, b, tile == 0);
-    uint32_t of_head = units[b.n_sequences];
-    run.head = at / of_head;
-    uint32_t left = at - run.head * of_head;
+    const uint32_t *units = units_of(lists, b, tile == 0);
+    const attend_list &list = tile ? lists.pages : lists.rows;
+    run.head = head;
+    uint32_t left = at - head * list.of_head.n;
     run.sequence = last_below(units, b.n_sequences, left, lane); /* empty ones are passed over */
-    attend_sequence s = w.sequences[run.sequence];
+    attend_sequence s = lists.sequences[run.sequence];
     run.slot = s.slot, run.n_tokens = s.n_tokens, run.n_packed = s.n_packed;
     run.sight = sight_of(b, s.n_tokens);
-    run.first_column = 0;
+    run.kept = false;
     attend_extent e = tile ? tiles_of(s, l.sinks, tile) : rows_of(s, l.sinks);
     uint32_t begin = left - units[run.sequence], n = e.n - begin < end - at ? e.n - begin : end - at;
     run.begin = e.first + begin;
@@ -188,9 +296,86 @@ __device__ __forceinline__ attend_run run_at(const attend_layer &l, const attend
 
 /* A column's partial result: maximum, sum of weights, two of padding, channels. */
 #define RESULT_CHANNELS 4
-__host__ __device__ __forceinline__ uint32_t result_floats(uint32_t exact_dim, uint32_t latent_dim)
+__host__ __device__ constexpr uint32_t result_floats(uint32_t exact_dim, uint32_t latent_dim)
 {
     return RESULT_CHANNELS + (exact_dim > latent_dim ? exact_dim : latent_dim);
+}
+
+/* ---- which results there are ----
+ * A part's last run of pages in the last piece of its block is kept in shared memory, where the parts of a block that
+ * end in the same run are put together: one result of them all is left, that of the last. In every block but the last
+ * that a run goes through, that is the last part of the block. Of the last block there is besides the result of a
+ * part that goes on with another run; and where a head ends inside the block's share, nothing is kept. */
+
+/* How lists are cut. */
+struct attend_cut {
+    uint32_t n_sequences, n_blocks, n_parts;
+};
+
+/* Indices of the results of a head and sequence, of one list and tile of columns: first .. last as parts leave them;
+ * with runs kept whole, whole + stride, ... (n_whole of them), and tail .. last. n_blocks blocks have a part in it.
+ */
+struct attend_results {
+    uint32_t first, last, whole, n_whole, stride, tail, n_blocks;
+
+    __device__ __forceinline__ uint32_t count(bool kept) const
+    {
+        return kept ? n_whole + last + 1 - tail : last + 1 - first;
+    }
+    __device__ __forceinline__ uint32_t at(uint32_t i, bool kept) const
+    {
+        if (!kept) return first + i;
+        return i < n_whole ? whole + i * stride : tail + i - n_whole;
+    }
+};
+
+/* Of units before .. behind - 1 of each head. */
+__device__ __forceinline__ attend_results results_of_pages(const attend_list &list, const attend_cut &cut,
+                                                           uint32_t head, uint32_t sequence, uint32_t before,
+                                                           uint32_t behind)
+{
+    if (before == behind) return attend_results{1, 0, 0, 0, 0, 1, 0};
+    uint32_t begin = head * list.of_head.n + before, end = head * list.of_head.n + behind;
+    uint32_t first_block = list.of_block.under(begin), last_block = list.of_block.under(end - 1);
+    attend_piece p = piece_at(list, first_block, begin, cut.n_parts);
+    uint32_t first = p.number + attend_shares(p).part_of(p, begin);
+    p = piece_at(list, last_block, end - 1, cut.n_parts);
+    attend_shares shares(p);
+    uint32_t part = shares.part_of(p, end - 1), last = p.number + part,
+             block_end = (last_block + 1) * list.of_block.n;
+    uint32_t tail = first_block == last_block ? first : p.number; /* of the parts of the last block */
+    if (p.end == (block_end < list.total.n ? block_end : list.total.n)) {
+        if (shares.begin(p, part + 1) <= end)
+            tail = last; /* its last run, too */
+        else if (last > tail)
+            tail = last - 1;
+    }
+    uint32_t of_full = list.of_block.n < cut.n_parts ? list.of_block.n : cut.n_parts;
+    uint32_t base = result_of(head, sequence, cut.n_sequences, 0, cut.n_parts);
+    return attend_results{base + first,
+                          base + last,
+                          base + (first_block + 1) * of_full - 1,
+                          last_block - first_block,
+                          of_full,
+                          base + tail,
+                          last_block - first_block + 1};
+}
+__device__ __forceinline__ attend_results results_of_rows(const attend_list &list, const attend_cut &cut,
+                                                          uint32_t head, uint32_t sequence, uint32_t before,
+                                                          uint32_t behind)
+{
+    if (before == behind) return attend_results{1, 0, 0, 0, 0, 1, 0};
+    uint32_t begin = head * list.of_head.n + before, end = head * list.of_head.n + behind - 1;
+    uint32_t first_block = block_of_rows(list, begin, cut.n_blocks),
+             last_block = block_of_rows(list, end, cut.n_blocks);
+    attend_piece p = rows_of_block(list, first_block, cut.n_blocks, cut.n_parts);
+    uint32_t first = p.number + attend_shares(p).part_of(p, begin);
+    p = rows_of_block(list, last_block, cut.n_blocks, cut.n_parts);
+    uint32_t last = p.number + attend_shares(p).part_of(p, end),
+             base = result_of(head, sequence, cut.n_sequences, 0, 0);
+    bool one_each = list.total.n <= cut.n_blocks; /* between them blocks without any */
+    return attend_results{
+        base + first, base + last, 0, 0, 0, base + first, one_each ? last - first + 1 : last_block - first_block + 1};
 }
 
 #endif

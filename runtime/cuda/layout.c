@@ -96,7 +96,7 @@ static void place_layer(arena *a, const kvc_cuda_cache *cache, uint32_t index, c
 static void place_work(arena *a, kvc_cuda_cache *cache)
 {
     uint64_t rows = (uint64_t)cache->max_queries * cache->n_query_heads, latent = 0, partial = 0;
-    uint32_t n = cache->max_queries < cache->n_sequences ? cache->max_queries : cache->n_sequences;
+    uint32_t n = cuda_attend_sequences(cache);
     attend_work *w = &cache->work;
     if (!cache->images.n) return;
     for (uint32_t i = 0; i < cache->n_layers; i++) {
@@ -111,6 +111,7 @@ static void place_work(arena *a, kvc_cuda_cache *cache)
     w->units = arena_place(a, 2 * ((uint64_t)n + 1), sizeof *w->units);
     w->sequences = arena_place(a, n, sizeof *w->sequences);
     w->partial = arena_place(a, partial, sizeof *w->partial);
+    w->arrived = arena_place(a, cuda_arrived_words(cache), sizeof *w->arrived);
     cache->queries = arena_place(a, rows * cache->head_dim, sizeof *cache->queries);
 }
 

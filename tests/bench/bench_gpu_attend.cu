@@ -4,7 +4,7 @@
  *     bench_gpu_attend [case [queries]]    cases whose name contains `case`, or all; query tokens of each sequence, 1
  *
  * One layer, 8 KV heads unless said; random codes, scales and queries; buffers of more than twice the second-level
- * cache, of which each launch takes the next. All kernels of a call (list, queries, attention, merge) in one CUDA
+ * cache, of which each launch takes the next. All kernels of a call (list, queries, attention) in one CUDA
  * graph; medians of REPEATS replays. "read" is every byte of pages and fp16 rows that a call has to look at. */
 #include <cuda_fp16.h>
 #include <math.h>
@@ -12,7 +12,6 @@
 #include <vector>
 #include "../gpu/attend_params.h"
 #include "../gpu/device_memory.h"
-#include "template/attend_ends.cuh"
 
 #define REPEATS 25
 #define ROUNDS 20 /* launches of a replay, so that the start of a graph does not count */
@@ -183,16 +182,20 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
     w.sequences = a.make<attend_sequence>(what.batch);
     w.partial =
         a.make<float>(n_results<P>(n_heads, what.batch, n_blocks, n_queries) * P::COLUMNS * result_floats(d, d));
+    w.arrived = a.zeros<uint32_t>(n_heads * what.batch);
     float *q = a.make<float>(rows * d), *out = a.make<float>(rows * d);
     fill_floats<<<1024, 256>>>(q, rows * d, 1.0f);
-    attend_batch b = {q, a.copy(slots.data(), slots.size()), what.batch, n_queries, 1.0f / sqrtf((float)d), 0, 0.0f};
+    attend_batch b = {};
+    b.queries = q, b.out = out;
+    b.n_sequences = what.batch, b.n_queries = n_queries, b.score_scale = 1.0f / sqrtf((float)d);
+    describe_call<P>(&b, slots.data(), a.copy(slots.data(), slots.size()));
     device_check(
         cudaFuncSetAttribute(attend_pages<P>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)kernel::SHARED_BYTES),
         name);
     device_sync("fill");
     double seconds = time_graph([&](cudaStream_t stream, int i) {
         l.pool = pools[(size_t)i % pools.size()];
-        attend_launch<P>(l, b, w, out, n_blocks, 0, stream);
+        attend_launch<P>(l, b, w, n_blocks, stream);
     });
     double page_seconds = time_graph([&](cudaStream_t stream, int i) {
         l.pool = pools[(size_t)i % pools.size()];
@@ -213,11 +216,7 @@ static void time_loads(const char *name, const char *only)
     static const load loads[] = {{16, 32768}, {1, 131072}, {64, 8192}, {16, 8192}, {1, 32768}};
     if (!strstr(name, only)) return;
     typedef attend_params<D, G, 8, TILE, STAGES, WARPS, KEY, VALUE> P;
-    for (load l : loads)
-        if (n_queries * G <= 4)
-            time_case<attend_narrow<P>>(name, 8, l);
-        else
-            time_case<P>(name, 8, l);
+    for (load l : loads) with_columns<P>(n_queries, [&](auto p) { time_case<decltype(p)>(name, 8, l); });
 }
 
 int main(int argc, char **argv)

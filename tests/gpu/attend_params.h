@@ -1,8 +1,9 @@
 /* attend_params.h - shapes that test and benchmark run the attention kernels on. */
 #ifndef TESTS_GPU_ATTEND_PARAMS_H
 #define TESTS_GPU_ATTEND_PARAMS_H
+#include "device_memory.h"
 #include "template/attend.cuh"
-#include "template/attend_ends.cuh"
+#include "template/attend_prepare.cuh"
 
 template <int DIM, int HEADS_OF_GROUP, int N_COLUMNS, int TOKENS, int N_STAGES, int N_WARPS, typename KEY,
           typename VALUE, bool CAPPED = false>
@@ -25,30 +26,36 @@ template <int D, int DIMS, int BITS, int TILE> using table = staged_table<D, DIM
 template <typename P> struct attend_narrow : P {
     static const int COLUMNS = 4;
 };
+/* f(P()), or what goes for a call of so many queries of a sequence. */
+template <typename P, typename F> auto with_columns(uint32_t n_queries, F f)
+{
+    if constexpr (P::COLUMNS == 8 && P::GROUP <= 4)
+        if (n_queries * P::GROUP <= 4) return f(attend_narrow<P>());
+    return f(P());
+}
 
 /* Partial results of a call. */
 template <typename P> size_t n_results(uint32_t n_heads, uint32_t n_sequences, uint32_t n_blocks, uint32_t n_queries)
 {
-    uint32_t tiles = share_of(n_queries * P::GROUP, P::COLUMNS);
-    return attend_roles(n_heads, n_sequences, n_blocks, P::WARPS, tiles).n_results();
+    attend_columns columns = columns_of(share_of(n_queries * P::GROUP, P::COLUMNS), P::WARPS);
+    return attend_roles(columns, n_heads, n_sequences, n_blocks).n_results();
 }
 
-/* The calls of one attention, in order; rows: of a block of the last one, 0 for what is best. */
-template <typename P>
-void attend_launch(const attend_layer &l, const attend_batch &b, const attend_work &w, float *out, uint32_t n_blocks,
-                   uint32_t rows, cudaStream_t stream)
+/* What a call's columns and slots say of it; slots: the same on the device. */
+template <typename P> void describe_call(attend_batch *b, const uint32_t *host_slots, const uint32_t *slots)
 {
-    if constexpr (P::COLUMNS == 8 && P::GROUP <= 4)
-        if (b.n_queries * P::GROUP <= 4)
-            return attend_launch<attend_narrow<P>>(l, b, w, out, n_blocks, rows, stream);
-    uint32_t all = b.n_sequences * b.n_queries * P::GROUP;
-    merge_shape m = {P::D,    l.value_latent, P::GROUP, P::COLUMNS,
-                     P::TILE, n_blocks,       P::WARPS, rows ? rows : merge_rows(l.n_heads, all)};
-    dim3 prepare(prepare_blocks(l, b, P::GROUP), l.n_heads), merge(share_of(all, m.rows), l.n_heads);
-    KVC_LAUNCH(attend_prepare, prepare, ENDS_THREADS, prepare_bytes(P::D), stream, l, b, w, (uint32_t)P::D,
-               (uint32_t)P::GROUP, (uint32_t)P::TILE);
+    b->columns = columns_of(share_of(b->n_queries * P::GROUP, P::COLUMNS), P::WARPS);
+    b->slots = slots;
+    for (uint32_t i = 0; i < b->n_sequences && i < ATTEND_FEW; i++) b->slot[i] = host_slots[i];
+}
+
+/* The launches of one attention. */
+template <typename P>
+void attend_launch(const attend_layer &l, const attend_batch &b, const attend_work &w, uint32_t n_blocks,
+                   cudaStream_t stream)
+{
+    device_check(launch_prepare(l, b, w, P::D, P::GROUP, P::TILE, stream), "prepare");
     KVC_LAUNCH(attend_pages<P>, n_blocks, P::WARPS * 32, attend<P>::SHARED_BYTES, stream, l, b, w);
-    KVC_LAUNCH(attend_merge, merge, merge_threads(P::D), merge_bytes(P::D, l.value_latent), stream, l, b, w, out, m);
 }
 
 #endif

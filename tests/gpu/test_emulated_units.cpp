@@ -1,8 +1,9 @@
 /* test_emulated_units.cpp - the numbers that attend_units.cuh gives: every unit of the list in one part, parts of a
- * run side by side, partial results that are never the same and never more than there is room for; with a sliding
- * window no unit that no query sees. */
+ * run side by side, partial results that are never the same and never more than there is room for, and of a head and
+ * sequence just those that parts leave; with a sliding window no unit that no query sees. */
 #include "emulate.h"
 #include <stdio.h>
+#include <algorithm>
 #include <vector>
 #include "template/attend_units.cuh"
 
@@ -23,14 +24,16 @@ static void check(const grid &g)
 {
     uint32_t of_head = g.n_sequences * g.of_sequence, total = g.n_heads * of_head;
     uint32_t of_block = share_of(total, g.n_blocks);
+    attend_list l(g.n_heads, of_head, g.n_blocks);
     uint32_t most = results_of_list(g.n_heads, g.n_sequences, g.n_blocks, g.n_parts), last_run = ~0u, last_part = 0;
     int last = -1;
     for (uint32_t unit = 0; unit < total; unit++) {
-        attend_piece p = piece_at(unit, of_block, of_head, total, g.n_parts);
-        uint32_t part = part_of(p, unit), head = unit / of_head, sequence = unit % of_head / g.of_sequence;
+        attend_piece p = piece_at(l, unit / of_block, unit, g.n_parts);
+        attend_shares shares(p);
+        uint32_t part = shares.part_of(p, unit), head = unit / of_head, sequence = unit % of_head / g.of_sequence;
         if (unit < p.begin || unit >= p.end || unit / of_block != (p.end - 1) / of_block)
             fail(g, "not its piece", unit);
-        if (part >= p.parts || unit < part_begin(p, part) || unit >= part_begin(p, part + 1))
+        if (part >= p.parts || unit < shares.begin(p, part) || unit >= shares.begin(p, part + 1))
             fail(g, "not its part", unit);
         uint32_t number = p.number + part, run = head * g.n_sequences + sequence;
         int result = (int)result_of(head, sequence, g.n_sequences, number, g.n_parts);
@@ -42,12 +45,100 @@ static void check(const grid &g)
     }
 }
 
+/* What parts leave of each head and sequence: results, and blocks that have any. */
+struct left {
+    std::vector<uint32_t> all, kept; /* where nothing is kept, and where last runs are */
+    std::vector<uint32_t> blocks;
+};
+
+struct list {
+    grid g;
+    std::vector<uint32_t> before; /* [n_sequences + 1] */
+    std::vector<left> of;         /* [n_heads][n_sequences] */
+};
+
+/* A block's piece, run by run; of the last one of its pages the last run of each part is kept. */
+static void leave_piece(list &l, const attend_piece &p, uint32_t block, uint32_t spread, bool keeps)
+{
+    const grid &g = l.g;
+    uint32_t of_head = l.before[g.n_sequences];
+    std::vector<uint32_t> last(p.parts), owner(p.parts);
+    attend_shares shares(p);
+    for (uint32_t part = 0; part < p.parts; part++)
+        for (uint32_t at = shares.begin(p, part), end = shares.begin(p, part + 1); at < end;) {
+            uint32_t head = at / of_head, i = 0, in_head = at % of_head;
+            while (l.before[i + 1] <= in_head) i++;
+            uint32_t to = std::min(end, head * of_head + l.before[i + 1]);
+            uint32_t own = head * g.n_sequences + i,
+                     result = result_of(head, i, g.n_sequences, p.number + part, spread);
+            l.of[own].all.push_back(result);
+            if (l.of[own].blocks.empty() || l.of[own].blocks.back() != block) l.of[own].blocks.push_back(block);
+            if (to < end || !keeps) l.of[own].kept.push_back(result);
+            last[part] = result, owner[part] = own;
+            at = to;
+        }
+    for (uint32_t part = 0; keeps && part < p.parts; part++)
+        if (part + 1 == p.parts || last[part + 1] != last[part] + 1) l.of[owner[part]].kept.push_back(last[part]);
+}
+
+static bool is_found(const attend_results &r, bool kept, std::vector<uint32_t> want)
+{
+    std::vector<uint32_t> got;
+    for (uint32_t i = 0; i < r.count(kept); i++) got.push_back(r.at(i, kept));
+    std::sort(want.begin(), want.end());
+    return got == want; /* in ascending order */
+}
+
+/* Sequences of 0 to 6 units. */
+static void check_results(const grid &g)
+{
+    for (int rows = 0; rows < 2; rows++) {
+        list l = {g, {0}, std::vector<left>(g.n_heads * g.n_sequences)};
+        for (uint32_t i = 0; i < g.n_sequences; i++) l.before.push_back(l.before[i] + (g.of_sequence + i * i) % 7);
+        uint32_t of_head = l.before[g.n_sequences], total = g.n_heads * of_head;
+        attend_list units(g.n_heads, of_head, g.n_blocks);
+        uint32_t of_block = units.of_block.n;
+        for (uint32_t block = 0; total && block < g.n_blocks; block++)
+            if (rows) {
+                attend_piece p = rows_of_block(units, block, g.n_blocks, g.n_parts);
+                for (uint32_t at = p.begin; at < p.end; at++)
+                    if (block_of_rows(units, at, g.n_blocks) != block) fail(g, "not its block", at);
+                leave_piece(l, p, block, 0, false);
+            } else {
+                for (uint32_t at = block * of_block, end = std::min(at + of_block, total); at < end;) {
+                    attend_piece p = piece_at(units, block, at, g.n_parts);
+                    leave_piece(l, p, block, g.n_parts, p.end == end);
+                    at = p.end;
+                }
+            }
+        attend_cut cut = {g.n_sequences, g.n_blocks, g.n_parts};
+        for (uint32_t at = 0; at < l.of.size(); at++) {
+            uint32_t head = at / g.n_sequences, i = at % g.n_sequences;
+            attend_results r =
+                (rows ? results_of_rows : results_of_pages)(units, cut, head, i, l.before[i], l.before[i + 1]);
+            if (r.n_blocks != l.of[at].blocks.size()) fail(g, "not as many blocks", at);
+            if (!is_found(r, false, l.of[at].all)) fail(g, "not its results", at);
+            if (!rows && !is_found(r, true, l.of[at].kept)) fail(g, "not its results, with kept ones", at);
+        }
+    }
+}
+
+static void check_divisor(uint32_t n)
+{
+    attend_divisor d(n);
+    for (uint32_t x : {0u, 1u, n - 1, n, n + 1, 2 * n - 1, 2 * n, 131 * n, 1u << 24, (1u << 24) + 1, ~0u - 1, ~0u})
+        if (d.under(x) != x / n) {
+            failures++;
+            fprintf(stderr, "%u / %u is not %u\n", x, n, d.under(x));
+        }
+}
+
 /* Tiles of columns over warps: all of them, each with parts of its own, and room for all. */
 static void check_columns(uint32_t n_warps)
 {
     for (uint32_t n = 1; n <= 256; n++) {
         attend_columns c = columns_of(n, n_warps);
-        attend_roles roles(3, 5, 7, n_warps, n);
+        attend_roles roles(c, 3, 5, 7);
         if (c.tiles != n || c.together == 0 || c.together > c.tiles || c.parts * c.together > n_warps || !c.parts ||
             roles.first_result(n - 1, true) + results_of_list(3, 5, 7, c.parts) > roles.n_results()) {
             failures++;
@@ -85,14 +176,20 @@ static void check_extent(uint32_t n_tokens, uint32_t n_packed, uint32_t sinks, c
             n_packed, sinks, b.n_queries, b.sliding_window, tiles.first, tiles.n, rows.first, rows.n);
 }
 
+static attend_batch batch_of(uint32_t n_queries, uint32_t sliding_window)
+{
+    attend_batch b = {};
+    b.n_queries = n_queries, b.sliding_window = sliding_window;
+    return b;
+}
+
 static void check_extents(void)
 {
     for (uint32_t n_packed = 0; n_packed <= 64; n_packed += 32)
         for (uint32_t sinks = 0; sinks <= 20; sinks += 4)
             for (uint32_t queries = 1; queries <= 16; queries += 5)
                 for (uint32_t window = 0; window <= 130; window++)
-                    check_extent(sinks + n_packed + 40, n_packed, sinks,
-                                 attend_batch{NULL, NULL, 1, queries, 1.0f, window, 0.0f});
+                    check_extent(sinks + n_packed + 40, n_packed, sinks, batch_of(queries, window));
 }
 
 int main(void)
@@ -101,9 +198,12 @@ int main(void)
         for (uint32_t sequences = 1; sequences <= 4; sequences++)
             for (uint32_t of_sequence = 1; of_sequence <= 40; of_sequence++)
                 for (uint32_t blocks = 1; blocks <= 9; blocks++)
-                    for (uint32_t parts = 1; parts <= 8; parts++)
+                    for (uint32_t parts = 1; parts <= 8; parts++) {
                         check(grid{heads, sequences, of_sequence, blocks, parts});
+                        check_results(grid{heads, sequences * 3, of_sequence, blocks, parts});
+                    }
     for (uint32_t warps = 1; warps <= 16; warps++) check_columns(warps);
     check_extents();
+    for (uint32_t n = 1; n < 1u << 31; n += n / 3 + 1) check_divisor(n);
     return failures != 0;
 }

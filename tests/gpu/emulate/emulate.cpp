@@ -271,11 +271,10 @@ void emulate_launch(dim3 grid, dim3 block, size_t shared_bytes, const std::funct
     void *shared; /* to the byte, so that AddressSanitizer sees accesses beyond it */
     if (posix_memalign(&shared, 1024, shared_bytes + !shared_bytes)) abort();
     emulate_shared = (unsigned char *)shared;
-    for (uint32_t z = 0; z < grid.z; z++)
-        for (uint32_t y = 0; y < grid.y; y++)
-            for (uint32_t x = 0; x < grid.x; x++) {
-                memset(shared, 0xff, shared_bytes);
-                run_block(dim3(x, y, z));
-            }
+    for (uint32_t i = 0, all = grid.x * grid.y * grid.z; i < all; i++) {
+        uint32_t at = descending ? all - 1 - i : i;
+        memset(shared, 0xff, shared_bytes);
+        run_block(dim3(at % grid.x, at / grid.x % grid.y, at / grid.x / grid.y));
+    }
     free(shared);
 }

@@ -2,7 +2,8 @@
  *
  * Every thread of a block is a fiber. Fibers take turns where threads meet: the lanes of a warp at warp operations,
  * all threads of a block at __syncthreads(). In between each runs alone, in ascending or (emulate_order()) descending
- * order, so that code which lacks a barrier gives another result in one of the two. Blocks run one after another.
+ * order, so that code which lacks a barrier gives another result in one of the two. Blocks run one after another, in
+ * the same order.
  * Threads that wait for each other in vain end the program with a message. Not for speed: some 1e6 meetings a second.
  *
  * Kernels are started by emulate_launch(); there is no <<<>>>. `extern __shared__` has no counterpart: kernels take
@@ -184,6 +185,10 @@ static inline int min(int a, int b)
 static inline void __threadfence(void) {}
 
 template <typename T> static inline T __ldcs(const T *at)
+{
+    return *at;
+}
+template <typename T> static inline T __ldcg(const T *at)
 {
     return *at;
 }

@@ -1,0 +1,88 @@
+/* attend_map.cuh - rows times a dense map, by all warps of a block: queries into the latent space
+ * (attend_prepare.cuh) and outputs out of it (attend_merge.cuh).
+ *
+ * A warp has 16 channels at a time. Of these a lane 4 g + t has four, and of the inputs 4 g .. 4 g + 3 of every 32,
+ * so that a map of 128 channels is asked for at once by eight warps, and shared memory is read without conflicts. */
+#ifndef KERNELS_TEMPLATE_ATTEND_MAP_CUH
+#define KERNELS_TEMPLATE_ATTEND_MAP_CUH
+#include <cuda_fp16.h>
+#include "device.cuh"
+
+#define MAP_ROWS 8 /* at most */
+
+__device__ __forceinline__ void add_scaled(float4 &sum, float x, const float4 &y)
+{
+    sum.x += x * y.x, sum.y += x * y.y, sum.z += x * y.z, sum.w += x * y.w;
+}
+
+/* Of a sum over the 8 lanes of each t, lanes get the rows that are theirs: those of a lane with bit `step` the upper
+ * half of ROWS rows. Whatever the number of rows, terms are added in the same order. */
+template <int ROWS> __device__ __forceinline__ void share_sums(float4 *sum, uint32_t step, uint32_t lane)
+{
+    if constexpr (ROWS > 1) {
+        bool upper = lane & step;
+#pragma unroll
+        for (int r = 0; r < ROWS / 2; r++) {
+            float4 own = upper ? sum[r + ROWS / 2] : sum[r], other = upper ? sum[r] : sum[r + ROWS / 2];
+            own.x += __shfl_xor_sync(~0u, other.x, step), own.y += __shfl_xor_sync(~0u, other.y, step);
+            own.z += __shfl_xor_sync(~0u, other.z, step), own.w += __shfl_xor_sync(~0u, other.w, step);
+            sum[r] = own;
+        }
+        share_sums<ROWS / 2>(sum, step / 2, lane);
+    } else {
+        for (; step >= 4; step /= 2) {
+            sum->x += __shfl_xor_sync(~0u, sum->x, step), sum->y += __shfl_xor_sync(~0u, sum->y, step);
+            sum->z += __shfl_xor_sync(~0u, sum->z, step), sum->w += __shfl_xor_sync(~0u, sum->w, step);
+        }
+    }
+}
+
+/* in [n_rows][stride] in shared memory, rows 16-byte aligned; map [n_in][n_out], both multiples of 16, memory 16-byte
+ * aligned; put(row, channel, four values) for every row and fourth channel. n_rows <= ROWS, which is 4 or 8. */
+template <int ROWS, typename PUT>
+__device__ __forceinline__ void apply_map_to(uint32_t n_rows, const float *in, uint32_t stride, const float *map,
+                                             uint32_t n_in, uint32_t n_out, PUT put)
+{
+    uint32_t lane = threadIdx.x % 32, g = lane / 4, own = ROWS == 8 ? g : g / 2; /* row */
+    for (uint32_t slab = threadIdx.x / 32 * 16; slab < n_out; slab += blockDim.x / 2) {
+        uint32_t channel = slab + lane % 4 * 4;
+        float4 sum[ROWS];
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) sum[r] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        for (uint32_t first = g * 4; first < n_in; first += 128) {
+            float4 y[4][4]; /* all on their way before the first one is looked at */
+#pragma unroll
+            for (int k = 0; k < 4; k++)
+#pragma unroll
+                for (int e = 0; e < 4; e++)
+                    if (first + 32 * k < n_in)
+                        y[k][e] = *(const float4 *)(map + (size_t)(first + 32 * k + e) * n_out + channel);
+#pragma unroll
+            for (int k = 0; k < 4; k++) {
+                if (first + 32 * k >= n_in) break;
+#pragma unroll
+                for (int r = 0; r < ROWS; r++) {
+                    float4 x = *(const float4 *)(in + min((uint32_t)r, n_rows - 1) * stride + first + 32 * k);
+                    add_scaled(sum[r], x.x, y[k][0]), add_scaled(sum[r], x.y, y[k][1]);
+                    add_scaled(sum[r], x.z, y[k][2]), add_scaled(sum[r], x.w, y[k][3]);
+                }
+            }
+        }
+        __syncwarp();
+        share_sums<ROWS>(sum, 16, lane);
+        if (own < n_rows && (ROWS == 8 || g % 2 == 0)) put(own, channel, sum[0]);
+    }
+}
+
+/* The same for up to MAP_ROWS rows. */
+template <typename PUT>
+__device__ __forceinline__ void apply_map(uint32_t n_rows, const float *in, uint32_t stride, const float *map,
+                                          uint32_t n_in, uint32_t n_out, PUT put)
+{
+    if (n_rows <= 4)
+        apply_map_to<4>(n_rows, in, stride, map, n_in, n_out, put);
+    else
+        apply_map_to<MAP_ROWS>(n_rows, in, stride, map, n_in, n_out, put);
+}
+
+#endif

@@ -1,0 +1,96 @@
+/* attend_prepare.cuh - what comes before attend.cuh: queries in the latent space where there is one, the lists of
+ * units where there are many sequences; neither: nothing. */
+#ifndef KERNELS_TEMPLATE_ATTEND_PREPARE_CUH
+#define KERNELS_TEMPLATE_ATTEND_PREPARE_CUH
+#include <cuda_fp16.h>
+#include "device.cuh"
+#include "template/attend_map.cuh"
+#include "template/attend_units.cuh"
+
+#define PREPARE_THREADS 256
+
+/* A sum over the block's threads before each, of n_threads <= 256 in warps of 32; *all is the sum of all.
+ * shared [8] */
+__device__ inline uint32_t sum_before(uint32_t own, uint32_t *shared, uint32_t *all)
+{
+    uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, sum = own, before = 0;
+    for (uint32_t step = 1; step < 32; step *= 2) {
+        uint32_t other = __shfl_up_sync(~0u, sum, step);
+        if (lane >= step) sum += other;
+    }
+    __syncthreads();
+    if (lane == 31) shared[warp] = sum;
+    __syncthreads();
+    *all = 0;
+    for (uint32_t i = 0; i < blockDim.x / 32; i++) {
+        if (i < warp) before += shared[i];
+        *all += shared[i];
+    }
+    return before + sum - own;
+}
+
+/* Both lists of units (attend_units.cuh). One block. */
+__device__ inline void count_units(const attend_layer &l, const attend_batch &b, const attend_work &w, uint32_t tile)
+{
+    __shared__ uint32_t shared[8];
+    uint32_t tiles_before = 0, rows_before = 0, all, n = b.n_sequences;
+    for (uint32_t first = 0; first < n; first += blockDim.x) {
+        uint32_t i = first + threadIdx.x, tiles = 0, rows = 0;
+        if (i < n) {
+            attend_sequence s = sequence_of(l, b, b.slots[i]);
+            w.sequences[i] = s;
+            tiles = tiles_of(s, l.sinks, tile).n;
+            rows = rows_of(s, l.sinks).n;
+        }
+        uint32_t before = sum_before(tiles, shared, &all);
+        if (i < n) w.units[i] = tiles_before + before;
+        tiles_before += all;
+        before = sum_before(rows, shared, &all);
+        if (i < n) w.units[n + 1 + i] = rows_before + before;
+        rows_before += all;
+    }
+    if (threadIdx.x == 0) w.units[n] = tiles_before, w.units[2 * n + 1] = rows_before;
+}
+
+/* [1 + blocks for MAP_ROWS rows of queries each, or 1][n_heads] blocks, of which the first counts. */
+__global__ void __launch_bounds__(PREPARE_THREADS, 1)
+    attend_prepare(const __grid_constant__ attend_layer l, const __grid_constant__ attend_batch b,
+                   const __grid_constant__ attend_work w, uint32_t d, uint32_t group, uint32_t tile)
+{
+    KVC_SHARED(float, q); /* [MAP_ROWS][d] */
+    if (blockIdx.x == 0) {
+        if (blockIdx.y == 0 && b.n_sequences > ATTEND_FEW) count_units(l, b, w, tile);
+        return;
+    }
+    uint32_t head = blockIdx.y, all = b.n_sequences * b.n_queries * group, first = (blockIdx.x - 1) * MAP_ROWS;
+    uint32_t n_rows = min(all - first, (uint32_t)MAP_ROWS), n_heads = l.n_heads;
+    auto row_of = [=](uint32_t r) { return ((first + r) / group * n_heads + head) * group + (first + r) % group; };
+    for (uint32_t at = threadIdx.x; at < d * n_rows; at += blockDim.x)
+        q[at] = b.queries[(size_t)row_of(at / d) * d + at % d];
+    __syncthreads();
+    float *latent = w.latent;
+    uint32_t n_latent = l.key_latent;
+    apply_map(n_rows, q, d, l.fold + (size_t)head * d * n_latent, d, n_latent,
+              [=](uint32_t r, uint32_t channel, const float4 &x) {
+                  *(float4 *)(latent + (size_t)row_of(r) * n_latent + channel) = x;
+              });
+    for (uint32_t r = threadIdx.x / 32; r < n_rows; r += blockDim.x / 32) {
+        float bias = 0.0f;
+        for (uint32_t i = threadIdx.x % 32; i < d; i += 32) bias += q[r * d + i] * l.bias[head * d + i];
+        for (int step = 16; step; step /= 2) bias += __shfl_xor_sync(~0u, bias, step);
+        if (threadIdx.x % 32 == 0) w.query_bias[row_of(r)] = bias;
+    }
+}
+
+/* Launches it if there is anything to prepare for a kernel of such heads and tiles. */
+static inline cudaError_t launch_prepare(const attend_layer &l, const attend_batch &b, const attend_work &w,
+                                         uint32_t d, uint32_t group, uint32_t tile, cudaStream_t stream)
+{
+    if (!l.fold && b.n_sequences <= ATTEND_FEW) return cudaSuccess;
+    uint32_t blocks = 1 + (l.fold ? share_of(b.n_sequences * b.n_queries * group, MAP_ROWS) : 0);
+    KVC_LAUNCH(attend_prepare, dim3(blocks, l.n_heads), dim3(PREPARE_THREADS), MAP_ROWS * d * (uint32_t)sizeof(float),
+               stream, l, b, w, d, group, tile);
+    return KVC_LAUNCHED();
+}
+
+#endif
