@@ -1,5 +1,6 @@
-/* page_encode.cuh - a thread block encodes a page of one head, or a part of it, some rows at a time in shared memory;
- * whatever rows come from, by a function rows(row, channel) that is a float or __half. */
+/* page_encode.cuh - a thread block encodes a page of one head, or a part of it, some rows at a time in shared memory,
+ * wherever rows come from: rows(tile, first, again) puts rows first .. of the page into the tile, within the fp16
+ * range; again: it will be asked for them once more. */
 #ifndef KERNELS_CODEC_PAGE_ENCODE_CUH
 #define KERNELS_CODEC_PAGE_ENCODE_CUH
 #include "codec/coder.cuh"
@@ -56,7 +57,7 @@ __device__ inline void page_encode_groups(const page_shape &s, const coder_work 
     uniform_own own;
     for (uint32_t first = 0; first < s.page; first += t.n_rows) {
         t.n_rows = least(s.tile, s.page - first);
-        coder_read<MATRIX>(s, w, t, rows, first);
+        coder_read<MATRIX>(s, w, t, rows, first, false);
         for (uint32_t r = 0; r < t.n_rows; r += s.group) {
             uniform_widen(s, t.y + r * s.d, s.group, true, own);
             uniform_scales(s, (first + r) / s.group, block, own);
@@ -75,13 +76,13 @@ __device__ inline void page_encode_tall_groups(const page_shape &s, const coder_
     for (uint32_t start = 0, end = s.group; start < s.page; start = end, end += s.group) {
         for (uint32_t first = start; first < end; first += t.n_rows) {
             t.n_rows = least(s.tile, end - first);
-            coder_read<MATRIX>(s, w, t, rows, first);
+            coder_read<MATRIX>(s, w, t, rows, first, true);
             uniform_widen(s, t.y, t.n_rows, first == start, own);
         }
         uniform_scales(s, start / s.group, block, own);
         for (uint32_t first = start; first < end; first += t.n_rows) {
             t.n_rows = least(s.tile, end - first);
-            coder_read<MATRIX>(s, w, t, rows, first);
+            coder_read<MATRIX>(s, w, t, rows, first, false);
             uniform_quantise(s, t.y, t.n_rows, own);
             page_pack<KIND>(s, t, first, block);
         }
@@ -95,7 +96,7 @@ __device__ inline void page_encode_rows(const page_shape &s, const coder_work &w
 {
     for (uint32_t first = part.begin; first < part.end; first += t.n_rows) {
         t.n_rows = least(s.tile, part.end - first);
-        coder_read<MATRIX>(s, w, t, rows, first);
+        coder_read<MATRIX>(s, w, t, rows, first, false);
         if (KIND == PAGE_FP16) fp16_encode(s, t, first, block);
         if (KIND == PAGE_INT) int_quantise_rows(s, t, first, block);
         if (KIND == PAGE_SEG) seg_look_up(s, t, seg_tables(s, w.params, w.head));
@@ -115,7 +116,6 @@ __device__ inline void page_encode(const page_shape &s, const coder_work &w, flo
     if (h) head = table_head_of(s, w.params, w.head);
     block_place place = block_place_of(s, w.head, h);
     uint8_t *block = page + place.offset;
-    for (uint64_t i = place.used + threadIdx.x; part.begin == 0 && i < place.bytes; i += blockDim.x) block[i] = 0;
     if ((KIND == PAGE_INT || KIND == PAGE_SEG) && !page_has_parts(s)) {
         if (s.group <= s.tile)
             page_encode_groups<KIND, MATRIX>(s, w, t, rows, block);
@@ -124,5 +124,6 @@ __device__ inline void page_encode(const page_shape &s, const coder_work &w, flo
     } else {
         page_encode_rows<KIND, MATRIX>(s, w, t, rows, h, part, block);
     }
+    for (uint64_t i = place.used + threadIdx.x; part.begin == 0 && i < place.bytes; i += blockDim.x) block[i] = 0;
 }
 #endif

@@ -86,16 +86,7 @@ template <typename F> __device__ inline void each_value(uint32_t n, uint32_t d, 
         for (uint32_t i = threadIdx.x % WARP; i < d; i += WARP) f(r, i);
 }
 
-__device__ inline float value_of(float x)
-{
-    return x;
-}
-__device__ inline float value_of(__half x)
-{
-    return __half2float(x);
-}
-
-/* The same for values from memory, read(row, channel) float or __half: eight are on their way before the first
+/* The same for values from memory, read(row, channel): eight are on their way before the first
  * write(row, channel, value). */
 template <typename READ, typename WRITE>
 __device__ inline void each_value_from(uint32_t n, uint32_t d, READ read, WRITE write)
@@ -103,7 +94,7 @@ __device__ inline void each_value_from(uint32_t n, uint32_t d, READ read, WRITE 
     uint32_t n_warps = blockDim.x / WARP;
     for (uint32_t r = threadIdx.x / WARP; r < n; r += 2 * n_warps)
         for (uint32_t i = threadIdx.x % WARP; i < d; i += 4 * WARP) {
-            decltype(read(r, i)) x[8];
+            float x[8];
 #pragma unroll
             for (uint32_t k = 0; k < 8; k++) {
                 uint32_t row = r + k / 4 * n_warps, channel = i + k % 4 * WARP;
@@ -112,7 +103,7 @@ __device__ inline void each_value_from(uint32_t n, uint32_t d, READ read, WRITE 
 #pragma unroll
             for (uint32_t k = 0; k < 8; k++) {
                 uint32_t row = r + k / 4 * n_warps, channel = i + k % 4 * WARP;
-                if (row < n && channel < d) write(row, channel, value_of(x[k]));
+                if (row < n && channel < d) write(row, channel, x[k]);
             }
         }
 }
