@@ -108,27 +108,29 @@ struct new_rows {
         size_t i = at + row * stride + channel;
         return dtype == KVC_F32 ? ((const uint32_t *)values)[i] : ((const uint16_t *)values)[i];
     }
-    /* What was loaded, as libkvc stores it; what is not finite, as a number. */
-    __device__ uint16_t stored(uint32_t loaded) const
+    /* What was loaded becomes what libkvc stores; what is not finite, a number. */
+    template <uint32_t N> __device__ void convert(uint32_t (&x)[N]) const
     {
-        float x = dtype == KVC_F32   ? __uint_as_float(loaded)
-                  : dtype == KVC_F16 ? __half2float(__ushort_as_half((uint16_t)loaded))
-                                     : __uint_as_float(loaded << 16);
-        if (!(fabsf(x) < INFINITY)) {
-            atomicOr(flags, CACHE_NONFINITE);
-            if (x != x) x = 0.0f;
+        bool finite = true;
+#pragma unroll
+        for (uint32_t k = 0; k < N; k++) {
+            float value = dtype == KVC_F32   ? __uint_as_float(x[k])
+                          : dtype == KVC_F16 ? __half2float(__ushort_as_half((uint16_t)x[k]))
+                                             : __uint_as_float(x[k] << 16);
+            finite &= fabsf(value) < INFINITY;
+            value = value != value ? 0.0f : clamp_fp16(value);
+            x[k] = __half_as_ushort(__float2half_rn(value));
         }
-        return __half_as_ushort(__float2half_rn(clamp_fp16(x)));
+        if (!finite) atomicOr(flags, CACHE_NONFINITE);
     }
-    /* Eight values of a row. */
+    /* Eight values of a row, fp16. */
     __device__ uint4 piece(uint32_t row, uint32_t channel) const
     {
         uint32_t x[8];
 #pragma unroll
         for (uint32_t k = 0; k < 8; k++) x[k] = load(row, channel + k);
-#pragma unroll
-        for (uint32_t k = 0; k < 8; k += 2) x[k] = stored(x[k]) | (uint32_t)stored(x[k + 1]) << 16;
-        return uint4{x[0], x[2], x[4], x[6]};
+        convert(x);
+        return uint4{x[0] | x[1] << 16, x[2] | x[3] << 16, x[4] | x[5] << 16, x[6] | x[7] << 16};
     }
 };
 
@@ -170,7 +172,7 @@ __device__ static void load_four(const new_rows &fresh, uint32_t d, uint32_t row
 #pragma unroll
     for (uint32_t k = 0; k < FOUR; k++) {
         uint32_t i = first + k * WARP + threadIdx.x % WARP;
-        if (i < d) x[k] = fresh.load(row, i);
+        x[k] = i < d ? fresh.load(row, i) : 0;
     }
 }
 
@@ -182,10 +184,11 @@ __device__ static void store_rows(const cache_store &c, const growth &g, const n
     for (uint32_t row = 0, first = 0; row < n_rows;) {
         uint32_t token = g.length + row;
         uint16_t *to = rows + (size_t)(token < c.policy.sinks ? token : token - g.packed) * c.d;
+        fresh.convert(x);
 #pragma unroll
         for (uint32_t k = 0; k < FOUR; k++) {
             uint32_t i = first + k * WARP + threadIdx.x % WARP;
-            if (i < c.d) to[i] = fresh.stored(x[k]);
+            if (i < c.d) to[i] = (uint16_t)x[k];
         }
         first += FOUR * WARP;
         if (first >= c.d) first = 0, row++;

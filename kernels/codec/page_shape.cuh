@@ -44,12 +44,14 @@ struct page_shape {
     uint32_t n_kept;    /* int and seg: channels that have bits */
     page_tables tables;
     uint32_t tile, scratch, threads; /* rows, floats; of the block */
+    uint32_t slice, slices, ranges;  /* scale ch, uniform.cuh: rows of a slice, slices of a group (2^n), of a tile */
 };
 
 /* In shared memory. */
 struct page_tile {
     float *y; /* [n_rows][d] */
     float *scratch;
+    float2 *ranges;        /* of uniform.cuh */
     uint32_t n_rows, room; /* room: floats of scratch */
 };
 
@@ -77,6 +79,13 @@ template <uint32_t N> __device__ inline void load_floats(const float *from, floa
 #pragma unroll
         for (uint32_t k = 0; k < N; k++) to[k] = from[k];
     }
+}
+
+/* f(row, piece) for all of n rows of n_pieces each, no more than threads: neighbours have pieces of a row. */
+template <typename F> __device__ inline void each_piece(uint32_t n, uint32_t n_pieces, F f)
+{
+    uint32_t step = blockDim.x / n_pieces, own = threadIdx.x / n_pieces;
+    for (uint32_t r = own < step ? own : n; r < n; r += step) f(r, threadIdx.x - own * n_pieces);
 }
 
 /* f(row, channel) for all n x d: a warp for a row, so that nothing is divided and lines are whole. */
