@@ -337,7 +337,7 @@ __global__ void __launch_bounds__(512, 1)
     new_rows fresh = new_rows_of(c, sides, b, least(i, b.n - 1));
     if (i < b.n && b.n_tokens[i] > 0) load_four(fresh, c.d, 0, 0, x);
     make_plan(c, b, plan);
-    /* What this block had to read of lengths is in the plan: it arrives. The answer is needed much later. */
+    /* What this block reads of lengths it has read, the plan is made of it: no fence. The answer is needed late. */
     if (advances && threadIdx.x == 0) before = atomicAdd(c.arrived, 1u);
     if (i < b.n)
         store_rows(c, plan.of[i], fresh, held_rows(c, plan.of[i].slot, sides.first + blockIdx.z, blockIdx.y), x);

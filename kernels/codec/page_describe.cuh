@@ -43,7 +43,7 @@ static inline void page_describe_slices(page_shape *s)
     s->ranges = n_groups * s->slices;
 }
 
-/* Threads, rows of a tile, scratch: up to 48 KiB of shared memory for 256 threads, 96 KiB for 512. */
+/* Threads, rows of a tile, scratch: up to 48 KiB of shared memory for 256 threads, 96 KiB for 512, beside ranges. */
 static inline void page_describe_tile(const kvc_coder *coder, page_shape *s)
 {
     const kvc_codec *c = &coder->codec;
