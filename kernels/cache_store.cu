@@ -1,13 +1,11 @@
 /* cache_store.cu - see cache_store.h. An append is one launch, or one for each side where their codecs differ in
- * kind. Its blocks, no more than are on a large device at a time, share out
+ * kind. A block has a side and a head: its warps store the new rows of a sequence each, where no page leaves, and
+ * blocks share out the parts of pages that leave windows, to be encoded: eight rows each or, where many leave, more;
+ * whole pages where rows share scales.
  *
- *     parts of the pages that leave windows, to be encoded: eight rows each or, where many leave, more; whole pages
- *         where rows share scales. Whoever ends the last part of a sequence, side and head moves rows down there and
- *         stores the new ones.
- *     sequences, sides and heads that lose no page: a warp stores the new rows.
- *
- * What an append does to a sequence follows from its length, which the last block of all advances: before that, every
- * block has looked at it. */
+ * What bounds an append is one access to memory after another, so nobody waits for anybody: with the rows of a page
+ * go those that lie a whole number of pages above them, by the same threads (leaving_rows). What an append does to a
+ * sequence follows from its length, which the last block to have looked at lengths advances. */
 #include "cache_store.h"
 
 #include "codec/page_launch.cuh"
@@ -19,8 +17,8 @@
 #define APPEND_BLOCKS 264u
 #endif
 #define PUT_THREADS 128
-#define EIGHT 8u /* fp16 values of a 16-byte access */
-#define MOVES 8u
+#define FOUR 4u   /* values of a new row that a lane has at a time */
+#define PIECES 4u /* 16 bytes each, of held rows, that a thread has on their way */
 
 /* ---- what an append does to a sequence ---- */
 
@@ -36,45 +34,121 @@ __device__ static growth growth_of(const cache_store &c, const cache_batch &b, u
     g.slot = b.slot[i];
     g.length = c.length[g.slot];
     g.packed = c.packed[g.slot];
+    uint32_t reserved = c.reserved[g.slot];
     g.new_length = g.length + b.n_tokens[i];
     uint64_t exact = (uint64_t)c.policy.sinks + c.policy.window;
     uint32_t beyond = g.new_length > exact ? g.new_length - (uint32_t)exact : 0;
     uint32_t compressed =
         beyond / c.policy.page * c.policy.page; /* kvc_tokens_compressed(), without 64-bit quotients */
     g.new_packed = compressed > g.packed ? compressed : g.packed; /* never fewer: truncation leaves more */
-    g.dropped = g.new_packed / c.policy.page > c.reserved[g.slot];
+    g.dropped = g.new_packed / c.policy.page > reserved;
     return g;
+}
+
+/* In shared memory. */
+struct append_plan {
+    growth of[CACHE_BATCH];
+    uint32_t before[CACHE_BATCH]; /* pages that leave, of the sequences before */
+    uint32_t n_pages;             /* of all */
+};
+
+/* By the first warp, three sequences a lane; for all of the block. */
+__device__ static void make_plan(const cache_store &c, const cache_batch &b, append_plan &plan)
+{
+    const uint32_t per_lane = CACHE_BATCH / WARP;
+    if (threadIdx.x < WARP) {
+        growth g[per_lane];
+        uint32_t n_pages[per_lane], sum = 0, first = threadIdx.x * per_lane;
+#pragma unroll
+        for (uint32_t k = 0; k < per_lane; k++) g[k] = growth_of(c, b, least(first + k, b.n - 1));
+#pragma unroll
+        for (uint32_t k = 0; k < per_lane; k++) {
+            plan.of[first + k] = g[k];
+            bool leave = first + k < b.n && !g[k].dropped;
+            n_pages[k] = leave ? (g[k].new_packed - g[k].packed) / c.policy.page : 0;
+            sum += n_pages[k];
+        }
+        uint32_t end = sum;
+        for (uint32_t by = 1; by < WARP; by *= 2) {
+            uint32_t other = __shfl_up_sync(0xffffffffu, end, by);
+            if (threadIdx.x >= by) end += other;
+        }
+        if (threadIdx.x == WARP - 1) plan.n_pages = end;
+        end -= sum;
+#pragma unroll
+        for (uint32_t k = 0; k < per_lane; k++) {
+            plan.before[first + k] = end;
+            end += n_pages[k];
+        }
+    }
+    __syncthreads();
+}
+
+/* The sequence whose page it is: the last one that has no more before it. By whole warps. */
+__device__ static uint32_t find_sequence(const append_plan &plan, uint32_t page)
+{
+    uint32_t n = 0;
+#pragma unroll
+    for (uint32_t i = 0; i < CACHE_BATCH; i += WARP)
+        n += (uint32_t)__popc(__ballot_sync(0xffffffffu, plan.before[i + threadIdx.x % WARP] <= page));
+    return n - 1;
 }
 
 /* ---- rows of the call ---- */
 
-/* One side; of one head from `at` on. */
+/* One side; of one sequence and head from `at` on. */
 struct new_rows {
     const void *values;
     kvc_dtype dtype;
     size_t at, stride; /* in values */
     uint32_t *flags;
 
-    /* As libkvc stores it; what is not finite, as a number. */
-    __device__ uint16_t operator()(uint32_t row, uint32_t channel) const
+    __device__ uint32_t load(uint32_t row, uint32_t channel) const
     {
         size_t i = at + row * stride + channel;
-        float x = dtype == KVC_F32   ? ((const float *)values)[i]
-                  : dtype == KVC_F16 ? __half2float(((const __half *)values)[i])
-                                     : __uint_as_float((uint32_t)((const uint16_t *)values)[i] << 16);
-        if (!(fabsf(x) < INFINITY)) {
-            atomicOr(flags, CACHE_NONFINITE);
-            if (x != x) x = 0.0f;
+        return dtype == KVC_F32 ? ((const uint32_t *)values)[i] : ((const uint16_t *)values)[i];
+    }
+    /* What was loaded becomes what libkvc stores; what is not finite, a number. */
+    template <uint32_t N> __device__ void convert(uint32_t (&x)[N]) const
+    {
+        bool finite = true;
+#pragma unroll
+        for (uint32_t k = 0; k < N; k++) {
+            float value = dtype == KVC_F32   ? __uint_as_float(x[k])
+                          : dtype == KVC_F16 ? __half2float(__ushort_as_half((uint16_t)x[k]))
+                                             : __uint_as_float(x[k] << 16);
+            finite &= fabsf(value) < INFINITY;
+            value = value != value ? 0.0f : clamp_fp16(value);
+            x[k] = __half_as_ushort(__float2half_rn(value));
         }
-        return __half_as_ushort(__float2half_rn(clamp_fp16(x)));
+        if (!finite) atomicOr(flags, CACHE_NONFINITE);
+    }
+    /* Eight values of a row, fp16. */
+    __device__ uint4 piece(uint32_t row, uint32_t channel) const
+    {
+        uint32_t x[8];
+#pragma unroll
+        for (uint32_t k = 0; k < 8; k++) x[k] = load(row, channel + k);
+        convert(x);
+        return uint4{x[0] | x[1] << 16, x[2] | x[3] << 16, x[4] | x[5] << 16, x[6] | x[7] << 16};
     }
 };
 
-__device__ static new_rows new_rows_of(const cache_store &c, const cache_batch &b, uint32_t i, uint32_t head,
-                                       const void *values, kvc_dtype dtype)
+/* Sides of one kind of codec share a launch: from `first` on, one for each z of the grid; y is the head. */
+struct append_sides {
+    page_shape shape[2];
+    const uint8_t *params[2];
+    const void *rows[2];
+    kvc_dtype dtype;
+    uint32_t first;
+};
+
+__device__ static new_rows new_rows_of(const cache_store &c, const append_sides &sides, const cache_batch &b,
+                                       uint32_t i)
 {
     size_t stride = (size_t)c.n_heads * c.d;
-    return new_rows{values, dtype, b.first_row[i] * stride + head * c.d, stride, c.flags};
+    return new_rows{sides.rows[sides.first + blockIdx.z], sides.dtype, b.first_row[i] * stride + blockIdx.y * c.d,
+                    stride, c.flags};
 }
 
 __device__ static uint16_t *held_rows(const cache_store &c, uint32_t slot, uint32_t side, uint32_t head)
@@ -82,239 +156,162 @@ __device__ static uint16_t *held_rows(const cache_store &c, uint32_t slot, uint3
     return c.rows + (((size_t)slot * 2 + side) * c.n_heads + head) * c.capacity * c.d;
 }
 
-/* ---- who does what ---- */
+/* ---- rows that stay ---- */
 
-/* Sides of one kind of codec share a launch: from `first` on, n of them. */
-struct append_sides {
-    page_shape shape[2];
-    const uint8_t *params[2];
-    const void *rows[2];
-    kvc_dtype dtype;
-    uint32_t first, n;
-};
-
-/* Rows of a page, one side and head, to be encoded. */
-struct page_work {
-    uint32_t i, index; /* sequence of the batch; page of it */
-    uint32_t side, head;
-    page_part part;
-};
-
-/* In shared memory, where it takes no registers from whoever encodes. */
-struct append_plan {
-    growth of[CACHE_BATCH];
-    uint32_t before[CACHE_BATCH + 1]; /* pages that leave, of the sequences before */
-    uint32_t rows[2], parts[2],
-        all[2]; /* of each side: rows of a part, parts of a page, and of all pages and heads */
-    page_work work;
-};
-
-/* Pages that leave, by the first warp, three sequences a lane. */
-__device__ static void count_pages(const cache_store &c, const cache_batch &b, append_plan &plan)
+/* Those of the call that a sequence's own warp stores, its first ones: all of them, or sinks. */
+__device__ static uint32_t rows_to_store(const cache_store &c, const growth &g)
 {
-    const uint32_t per_lane = CACHE_BATCH / WARP;
-    uint32_t n_pages[per_lane], sum = 0, first = threadIdx.x * per_lane;
+    uint32_t sinks = least(c.policy.sinks, g.new_length);
+    if (g.dropped) return 0;
+    if (g.new_packed == g.packed) return g.new_length - g.length;
+    return sinks > g.length ? sinks - g.length : 0;
+}
+
+__device__ static void load_four(const new_rows &fresh, uint32_t d, uint32_t row, uint32_t first, uint32_t (&x)[FOUR])
+{
 #pragma unroll
-    for (uint32_t k = 0; k < per_lane; k++) {
-        n_pages[k] = 0;
-        if (first + k < b.n) {
-            growth g = growth_of(c, b, first + k);
-            plan.of[first + k] = g;
-            n_pages[k] = g.dropped ? 0 : (g.new_packed - g.packed) / c.policy.page;
+    for (uint32_t k = 0; k < FOUR; k++) {
+        uint32_t i = first + k * WARP + threadIdx.x % WARP;
+        x[k] = i < d ? fresh.load(row, i) : 0;
+    }
+}
+
+/* By a warp; x: what load_four() makes of the beginning. */
+__device__ static void store_rows(const cache_store &c, const growth &g, const new_rows &fresh, uint16_t *rows,
+                                  uint32_t (&x)[FOUR])
+{
+    uint32_t n_rows = rows_to_store(c, g);
+    for (uint32_t row = 0, first = 0; row < n_rows;) {
+        uint32_t token = g.length + row;
+        uint16_t *to = rows + (size_t)(token < c.policy.sinks ? token : token - g.packed) * c.d;
+        fresh.convert(x);
+#pragma unroll
+        for (uint32_t k = 0; k < FOUR; k++) {
+            uint32_t i = first + k * WARP + threadIdx.x % WARP;
+            if (i < c.d) to[i] = (uint16_t)x[k];
         }
-        sum += n_pages[k];
+        first += FOUR * WARP;
+        if (first >= c.d) first = 0, row++;
+        if (row < n_rows) load_four(fresh, c.d, row, first, x);
     }
-    uint32_t end = sum;
-    for (uint32_t by = 1; by < WARP; by *= 2) {
-        uint32_t other = __shfl_up_sync(0xffffffffu, end, by);
-        if (threadIdx.x >= by) end += other;
-    }
-    end -= sum;
+}
+
+/* ---- rows that leave ---- */
+
+/* Rows behind a sequence's sinks, of one side and head, when pages leave. A page's go into tiles, as page_encode()
+ * asks for them; what lies `shift` above a row takes its place, and so on up, new rows last. The thread that reads a
+ * piece of a row is the only one that looks at it or at those above it: the order is its own. */
+struct leaving_rows {
+    uint16_t *held;
+    new_rows fresh;
+    uint32_t d, page;          /* page: its first row */
+    uint32_t n_held, n, shift; /* n: with new ones */
+    uint32_t first_new;        /* row r is the call's r + first_new */
+
+    __device__ uint4 *at(uint32_t row, uint32_t channel) const { return (uint4 *)(held + (size_t)row * d + channel); }
+
+    /* Of PIECES rows from `row` on, `step` apart, before `end`, those that are held, `up` above. */
+    __device__ void load(uint32_t row, uint32_t step, uint32_t end, uint32_t up, uint32_t channel,
+                         uint4 (&x)[PIECES]) const
+    {
 #pragma unroll
-    for (uint32_t k = 0; k < per_lane; k++) {
-        plan.before[first + k] = end;
-        end += n_pages[k];
+        for (uint32_t j = 0; j < PIECES; j++)
+            if (row + j * step < end && row + j * step + up < n_held) x[j] = *at(row + j * step + up, channel);
     }
-    if (threadIdx.x == WARP - 1) plan.before[CACHE_BATCH] = end;
-}
-
-/* So few rows that every block has a part, if that can be. */
-__device__ static void cut_pages(const cache_store &c, const append_sides &sides, append_plan &plan)
-{
-    uint32_t n = plan.before[CACHE_BATCH] * c.n_heads, page = c.policy.page;
-    for (uint32_t z = 0; z < 2; z++) {
-        const page_shape &s = sides.shape[z];
-        uint32_t rows = page_has_parts(s) ? 8 : page;
-        while (rows < s.tile && (uint64_t)n * sides.n * ((page + rows - 1) / rows) > gridDim.x)
-            rows = least(2 * rows, s.tile);
-        plan.rows[z] = rows;
-        plan.parts[z] = (page + rows - 1) / rows;
-        plan.all[z] = z >= sides.first && z < sides.first + sides.n ? n * plan.parts[z] : 0;
-    }
-}
-
-__device__ static void make_plan(const cache_store &c, const append_sides &sides, const cache_batch &b,
-                                 append_plan &plan)
-{
-    if (threadIdx.x < WARP) count_pages(c, b, plan);
-    __syncwarp();
-    if (threadIdx.x == 0) cut_pages(c, sides, plan);
-    __syncthreads();
-}
-
-/* The sequence whose page it is. */
-__device__ static uint32_t find_sequence(const append_plan &plan, uint32_t page)
-{
-    uint32_t low = 0, high = CACHE_BATCH;
-    while (high - low > 1) {
-        uint32_t middle = (low + high) / 2;
-        if (plan.before[middle] <= page)
-            low = middle;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-/* plan.work is the item of that number, for all of the block; false: there is none. */
-__device__ static bool take_work(const cache_store &c, append_plan &plan, uint32_t item)
-{
-    __syncthreads();
-    if (item >= plan.all[0] + plan.all[1]) return false;
-    if (threadIdx.x == 0) {
-        uint32_t side = item >= plan.all[0], parts = plan.parts[side];
-        item -= side ? plan.all[0] : 0;
-        uint32_t begin = item % parts * plan.rows[side], block = item / parts, page = block / c.n_heads;
-        uint32_t i = find_sequence(plan, page), index = plan.of[i].packed / c.policy.page + page - plan.before[i];
-        page_part part = {begin, least(begin + plan.rows[side], c.policy.page)};
-        plan.work = page_work{i, index, side, block % c.n_heads, part};
-    }
-    __syncthreads();
-    return true;
-}
-
-/* Is it true of the block's first thread? The block meets. */
-__device__ static bool first_says(bool is_true)
-{
-    __shared__ bool shared;
-    __syncthreads();
-    if (threadIdx.x == 0) shared = is_true;
-    __syncthreads();
-    return shared;
-}
-
-/* The block has done what it does before it calls this. Is it the last of n to come? The counter is zero again then.
- */
-__device__ static bool is_last(uint32_t *counter, uint32_t n)
-{
-    bool last = false;
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        __threadfence();
-        last = atomicAdd(counter, 1u) + 1 == n;
-        if (last) *counter = 0;
-    }
-    return first_says(last);
-}
-
-/* ---- rows ---- */
-
-/* Rows from .. end - 1 move down by `shift`, so many at a time: what a step writes, none before it still has to read.
- * A thread has MOVES pieces on their way. */
-__device__ static void move_rows(uint16_t *rows, uint32_t d, uint32_t from, uint32_t end, uint32_t shift)
-{
-    uint32_t of_row = d / EIGHT, step = blockDim.x;
-    for (; from < end; from += shift) {
-        uint32_t n = least(shift, end - from) * of_row;
-        const uint4 *at = (const uint4 *)(rows + (size_t)from * d);
-        uint4 *to = (uint4 *)(rows + (size_t)(from - shift) * d);
-        for (uint32_t k = threadIdx.x; k < n; k += MOVES * step) {
-            uint4 x[MOVES];
+    /* They go down. */
+    __device__ void store(uint32_t row, uint32_t step, uint32_t end, uint32_t up, uint32_t channel,
+                          const uint4 (&x)[PIECES]) const
+    {
 #pragma unroll
-            for (uint32_t j = 0; j < MOVES; j++)
-                if (k + j * step < n) x[j] = at[k + j * step];
-#pragma unroll
-            for (uint32_t j = 0; j < MOVES; j++)
-                if (k + j * step < n) to[k + j * step] = x[j];
-        }
-        __syncthreads();
+        for (uint32_t j = 0; j < PIECES; j++)
+            if (row + j * step < end && row + j * step + up < n_held)
+                *at(row + j * step + up - shift, channel) = x[j];
     }
-}
 
-/* New tokens but for those that are compressed already: `warp` has each n_warps-th. */
-__device__ static void store_rows(uint16_t *rows, const cache_store &c, const growth &g, const new_rows &fresh,
-                                  uint32_t warp, uint32_t n_warps)
-{
-    uint32_t sinks = c.policy.sinks, behind = sinks + g.new_packed;
-    uint32_t token = g.length < sinks || g.length > behind ? g.length : behind;
-    for (token += warp; token < g.new_length; token += n_warps) {
-        if (token >= sinks && token < behind) continue;
-        uint16_t *to = rows + (size_t)(token < sinks ? token : token - g.new_packed) * c.d;
-        for (uint32_t i = threadIdx.x % WARP; i < c.d; i += 4 * WARP) {
-            uint16_t x[4];
-#pragma unroll
-            for (uint32_t k = 0; k < 4; k++)
-                if (i + k * WARP < c.d) x[k] = fresh(token - g.length, i + k * WARP);
-#pragma unroll
-            for (uint32_t k = 0; k < 4; k++)
-                if (i + k * WARP < c.d) to[i + k * WARP] = x[k];
+    /* New rows among `row` and those above it: down, or into the tile. */
+    __device__ void read_new(uint32_t row, uint32_t channel, float *y, bool again) const
+    {
+        for (uint32_t r = row; r < n && !(again && r > row); r += shift) {
+            if (r < n_held) continue;
+            uint4 x = fresh.piece(r + first_new, channel);
+            if (r == row)
+                put_piece(y, x);
+            else
+                *at(r - shift, channel) = x;
         }
     }
-}
 
-/* ---- the two lists ---- */
+    /* Rows first .. of the page into the tile; again: they will be read once more. */
+    __device__ void operator()(const page_tile &t, uint32_t first, bool again) const
+    {
+        uint32_t of_row = d / 8, step = blockDim.x / of_row, own = threadIdx.x / of_row;
+        uint32_t channel = threadIdx.x % of_row * 8, end = page + first + t.n_rows;
+        for (uint32_t r = own < step ? own : t.n_rows; r < t.n_rows; r += PIECES * step) {
+            uint32_t row = page + first + r;
+            float *y = t.y + r * d + channel;
+            uint4 x[PIECES], above[PIECES];
+            uint32_t up = shift;
+            load(row, step, end, 0, channel, x);
+            if (!again) load(row, step, end, up, channel, above);
+            for (; !again && row + up + shift < n_held; up += shift) {
+                store(row, step, end, up, channel, above);
+                load(row, step, end, up + shift, channel, above);
+            }
+            for (uint32_t j = 0; j < PIECES && row + j * step < end; j++)
+                read_new(row + j * step, channel, y + j * step * d, again);
+#pragma unroll
+            for (uint32_t j = 0; j < PIECES; j++)
+                if (row + j * step < end && row + j * step < n_held) put_piece(y + j * step * d, x[j]);
+            if (!again) store(row, step, end, up, channel, above);
+        }
+    }
+
+    /* fp16 to a tile. */
+    __device__ static void put_piece(float *y, uint4 piece)
+    {
+        const __half2 *x = (const __half2 *)&piece;
+        float2 a = __half22float2(x[0]), b = __half22float2(x[1]), c = __half22float2(x[2]), e = __half22float2(x[3]);
+        *(float4 *)y = float4{a.x, a.y, b.x, b.y};
+        *(float4 *)(y + 4) = float4{c.x, c.y, e.x, e.y};
+    }
+};
 
 template <int KIND, bool MATRIX>
 __device__ static void encode_part(const cache_store &c, const append_sides &sides, const cache_batch &b,
-                                   const append_plan &plan, float *shared)
+                                   const append_plan &plan, uint32_t page, page_part part, float *shared)
 {
-    page_work w = plan.work;
-    growth g = plan.of[w.i];
-    uint32_t first = c.policy.sinks + w.index * c.policy.page; /* token */
-    const __half *held = (const __half *)held_rows(c, g.slot, w.side, w.head);
-    new_rows fresh = new_rows_of(c, b, w.i, w.head, sides.rows[w.side], sides.dtype);
-    uint8_t *to = c.pool + c.page_table[(size_t)g.slot * c.page_stride + w.index] * c.page_bytes;
-    page_encode<KIND, MATRIX>(
-        sides.shape[w.side], coder_work{sides.params[w.side], w.head, 0}, shared,
-        [&](uint32_t r, uint32_t channel) {
-            uint32_t token = first + r;
-            bool is_held = token < g.length;
-            __half x = __ushort_as_half(0);
-            if (is_held) x = held[(size_t)(token - g.packed) * c.d + channel]; /* no branch: none waits for another */
-            if (!is_held) x = __ushort_as_half(fresh(token - g.length, channel));
-            return x;
-        },
-        w.part, to + (w.side ? c.value_offset : 0));
+    uint32_t i = find_sequence(plan, page), index = page - plan.before[i], side = sides.first + blockIdx.z;
+    growth g = plan.of[i];
+    uint32_t behind = c.policy.sinks + g.packed, head = blockIdx.y; /* tokens before the rows */
+    const uint32_t *entry = c.page_table + (size_t)g.slot * c.page_stride + g.packed / c.policy.page + index;
+    leaving_rows rows = {held_rows(c, g.slot, side, head) + (size_t)c.policy.sinks * c.d,
+                         new_rows_of(c, sides, b, i),
+                         c.d,
+                         index * c.policy.page,
+                         g.length > behind ? g.length - behind : 0,
+                         g.new_length - behind,
+                         g.new_packed - g.packed,
+                         behind - g.length};
+    page_encode<KIND, MATRIX>(sides.shape[side], coder_work{sides.params[side], head, 0}, shared, rows, part,
+                              c.pool + *entry * c.page_bytes + (side ? c.value_offset : 0));
 }
 
-/* With the last part of all pages that a sequence's side and head loses, its rows. */
-__device__ static void finish_part(const cache_store &c, const append_sides &sides, const cache_batch &b,
-                                   const append_plan &plan)
+/* So few rows a part that every block of a side and head has one, if that can be. */
+template <int KIND, bool MATRIX>
+__device__ static void encode_parts(const cache_store &c, const append_sides &sides, const cache_batch &b,
+                                    const append_plan &plan, float *shared)
 {
-    page_work w = plan.work;
-    growth g = plan.of[w.i];
-    uint32_t shift = g.new_packed - g.packed;
-    uint32_t *counter = c.arrived + 1 + ((size_t)g.slot * 2 + w.side) * c.n_heads + w.head;
-    uint16_t *rows = held_rows(c, g.slot, w.side, w.head);
-    if (!is_last(counter, shift / c.policy.page * plan.parts[w.side])) return;
-    move_rows(rows, c.d, c.policy.sinks + shift, g.length - g.packed, shift);
-    store_rows(rows, c, g, new_rows_of(c, b, w.i, w.head, sides.rows[w.side], sides.dtype), threadIdx.x / WARP,
-               blockDim.x / WARP);
-}
-
-/* The last warps first: the first blocks have parts to encode. */
-__device__ static void store_new(const cache_store &c, const append_sides &sides, const cache_batch &b,
-                                 const append_plan &plan)
-{
-    uint32_t n_warps = blockDim.x / WARP, all = gridDim.x * n_warps, n = b.n * sides.n * c.n_heads;
-    for (uint32_t k = all - 1 - (blockIdx.x * n_warps + threadIdx.x / WARP); k < n; k += all) {
-        uint32_t head = k % c.n_heads, side = sides.first + k / c.n_heads % sides.n, i = k / c.n_heads / sides.n;
-        growth g = plan.of[i];
-        if (g.dropped || g.new_packed > g.packed) continue;
-        store_rows(held_rows(c, g.slot, side, head), c, g, new_rows_of(c, b, i, head, sides.rows[side], sides.dtype),
-                   0, 1);
+    const page_shape &s = sides.shape[sides.first + blockIdx.z];
+    bool whole = !page_has_parts(s);
+    uint32_t rows = whole ? s.page : 8, n_parts = whole ? 1 : s.page / 8;
+    for (; !whole && 2 * rows <= s.tile && plan.n_pages * n_parts > gridDim.x; rows *= 2) n_parts = (n_parts + 1) / 2;
+    for (uint32_t k = blockIdx.x; k < plan.n_pages * n_parts; k += gridDim.x) {
+        uint32_t page = k / n_parts, begin = (k - page * n_parts) * rows;
+        encode_part<KIND, MATRIX>(c, sides, b, plan, page, page_part{begin, least(begin + rows, s.page)}, shared);
     }
 }
+
+/* ---- the launch ---- */
 
 __device__ static void advance(const cache_store &c, const growth &g)
 {
@@ -334,14 +331,20 @@ __global__ void __launch_bounds__(512, 1)
 {
     __shared__ append_plan plan;
     KVC_SHARED(float, shared);
-    make_plan(c, sides, b, plan);
-    store_new(c, sides, b, plan);
-    for (uint32_t item = blockIdx.x; take_work(c, plan, item); item += gridDim.x) {
-        encode_part<KIND, MATRIX>(c, sides, b, plan, shared);
-        finish_part(c, sides, b, plan);
-    }
-    if (!advances || !is_last(c.arrived, gridDim.x)) return;
-    for (uint32_t i = threadIdx.x; i < b.n; i += blockDim.x) advance(c, plan.of[i]);
+    /* The last warps first: the first blocks have parts to encode, and first warps make plans. */
+    uint32_t n_warps = blockDim.x / WARP, i = (n_warps - 1 - threadIdx.x / WARP) * gridDim.x + blockIdx.x;
+    uint32_t x[FOUR], n_blocks = gridDim.x * gridDim.y * gridDim.z, before = 0;
+    new_rows fresh = new_rows_of(c, sides, b, least(i, b.n - 1));
+    if (i < b.n && b.n_tokens[i] > 0) load_four(fresh, c.d, 0, 0, x);
+    make_plan(c, b, plan);
+    /* What this block reads of lengths it has read, the plan is made of it: no fence. The answer is needed late. */
+    if (advances && threadIdx.x == 0) before = atomicAdd(c.arrived, 1u);
+    if (i < b.n)
+        store_rows(c, plan.of[i], fresh, held_rows(c, plan.of[i].slot, sides.first + blockIdx.z, blockIdx.y), x);
+    encode_parts<KIND, MATRIX>(c, sides, b, plan, shared);
+    if (threadIdx.x >= WARP || __shfl_sync(0xffffffffu, before, 0) + 1 < n_blocks || !advances) return;
+    for (uint32_t k = threadIdx.x; k < b.n; k += WARP) advance(c, plan.of[k]);
+    if (threadIdx.x == 0) *c.arrived = 0;
 }
 
 /* ---- other kernels ---- */
@@ -374,13 +377,14 @@ static uint32_t most_pages_of(const cache_batch *b, uint32_t page)
     return (uint32_t)(((uint64_t)page - 1 + most) / page);
 }
 
-/* As many as there can be parts or warps for rows. */
+/* For a side and head: as many as there can be parts, but a warp for each sequence. */
 static uint32_t blocks_of(const cache_store *c, const cache_batch *b, uint32_t n_sides, uint32_t threads)
 {
-    uint64_t n = (uint64_t)b->n * c->n_heads * n_sides, n_warps = threads / WARP;
-    uint64_t n_parts = n * most_pages_of(b, c->policy.page) * (c->policy.page / 8);
-    uint64_t n_blocks = n_parts > (n + n_warps - 1) / n_warps ? n_parts : (n + n_warps - 1) / n_warps;
-    return n_blocks < APPEND_BLOCKS ? (uint32_t)n_blocks : APPEND_BLOCKS;
+    uint64_t n_parts = (uint64_t)b->n * most_pages_of(b, c->policy.page) * (c->policy.page / 8);
+    uint32_t n_warps = threads / WARP, fewest = (b->n + n_warps - 1) / n_warps;
+    uint32_t most = APPEND_BLOCKS / (c->n_heads * n_sides);
+    uint32_t n = n_parts < most ? (uint32_t)n_parts : most;
+    return n > fewest ? n : fewest;
 }
 
 static cudaError_t append_to_sides(append_kernel *kernel, const cache_store *c, append_sides sides, uint32_t first,
@@ -389,7 +393,6 @@ static cudaError_t append_to_sides(append_kernel *kernel, const cache_store *c, 
     uint32_t threads = 0;
     size_t bytes = 0;
     sides.first = first;
-    sides.n = n_sides;
     for (uint32_t i = first; i < first + n_sides; i++) {
         size_t own = page_shared_bytes(sides.shape[i]);
         bytes = own > bytes ? own : bytes;
@@ -397,8 +400,8 @@ static cudaError_t append_to_sides(append_kernel *kernel, const cache_store *c, 
     }
     cudaError_t status = KVC_ALLOW_SHARED(kernel, bytes);
     if (status != cudaSuccess) return status;
-    KVC_LAUNCH(kernel, dim3(blocks_of(c, b, n_sides, threads)), dim3(threads), bytes, stream, *c, sides, *b,
-               advances);
+    dim3 grid(blocks_of(c, b, n_sides, threads), c->n_heads, n_sides);
+    KVC_LAUNCH(kernel, grid, dim3(threads), bytes, stream, *c, sides, *b, advances);
     return KVC_LAUNCHED();
 }
 

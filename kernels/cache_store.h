@@ -24,7 +24,7 @@ typedef struct cache_store {
     const uint32_t *page_table;        /* [slots][page_stride] */
     const uint32_t *reserved;          /* [slots] entries of it that are there */
     uint32_t *length, *packed;         /* [slots] tokens in all and compressed */
-    uint32_t *arrived;                 /* [1 + slots * 2 * n_heads] zero between calls */
+    uint32_t *arrived;                 /* zero between calls */
     uint32_t *flags;
     uint32_t page_stride, capacity, n_heads, d;
     kvc_token_policy policy;

@@ -29,9 +29,12 @@ __global__ void __launch_bounds__(512, 1)
     KVC_SHARED(float, shared);
     coder_work w = work_of(s, params);
     rows += first_row(s);
-    page_encode<KIND, MATRIX>(
-        s, w, shared, [&](uint32_t r, uint32_t i) { return rows[r * w.stride + i]; }, page_part{0, s.page},
-        blocks + blockIdx.x * s.page_bytes);
+    auto read = [&](const page_tile &t, uint32_t first, bool) {
+        each_value_from(
+            t.n_rows, s.d, [&](uint32_t r, uint32_t i) { return rows[(first + r) * w.stride + i]; },
+            [&](uint32_t r, uint32_t i, float x) { t.y[r * s.d + i] = clamp_fp16(x); });
+    };
+    page_encode<KIND, MATRIX>(s, w, shared, read, page_part{0, s.page}, blocks + blockIdx.x * s.page_bytes);
 }
 
 template <int KIND, bool MATRIX>

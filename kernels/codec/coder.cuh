@@ -34,15 +34,13 @@ __device__ inline void coder_transform(const page_shape &s, const coder_work &w,
     if (MATRIX && s.transform[k] == KVC_TRANSFORM_klt) klt_forward(s, t, part, w.head);
 }
 
-/* Rows first .. of a page, transformed; rows(row, channel) is a value. Those of the tile before have been read. */
+/* Rows first .. of a page, transformed (rows: page_encode.cuh). Those of the tile before have been read. */
 template <bool MATRIX, typename ROWS>
 __device__ inline void coder_read(const page_shape &s, const coder_work &w, const page_tile &t, const ROWS &rows,
-                                  uint32_t first)
+                                  uint32_t first, bool again)
 {
     __syncthreads();
-    each_value_from(
-        t.n_rows, s.d, [&](uint32_t r, uint32_t i) { return rows(first + r, i); },
-        [&](uint32_t r, uint32_t i, float x) { t.y[r * s.d + i] = clamp_fp16(x); });
+    rows(t, first, again);
     __syncthreads();
     for (uint32_t k = 0; k < s.n_transforms; k++) {
         coder_transform<MATRIX>(s, w, t, k);

@@ -43,19 +43,38 @@ __device__ inline void int_quantise_rows(const page_shape &s, const page_tile &t
     }
 }
 
-/* A tile of codes to the block. */
+/* B bytes of a row in a plane, from byte j on; codes that share a byte are n channels apart. */
+template <uint32_t B>
+__device__ inline void int_pack_bytes(const float *codes, uint32_t n, uint32_t width, uint32_t shift, uint8_t *to)
+{
+    uint32_t mask = (1u << width) - 1u, bytes = 0;
+    for (uint32_t at = 0; at < 8; at += width, codes += n) {
+        float y[B];
+        load_floats(codes, y);
+#pragma unroll
+        for (uint32_t k = 0; k < B; k++) bytes |= (__float_as_uint(y[k]) >> shift & mask) << (8 * k + at);
+    }
+    if (B == 4)
+        *(uint32_t *)to = bytes;
+    else
+        *to = (uint8_t)bytes;
+}
+
+/* A tile of codes to the block, in words where rows of planes have whole ones. */
 __device__ inline void int_pack(const page_shape &s, const page_tile &t, uint32_t first, uint8_t *block)
 {
     int_planes planes = int_planes_of(s.bits);
     for (uint32_t p = 0, shift = 0; p < planes.n; shift += planes.width[p++]) {
-        uint32_t width = planes.width[p], n = s.d / 8 * width, mask = (1u << width) - 1u;
-        each_value(t.n_rows, n, [&](uint32_t r, uint32_t j) {
-            const float *codes = t.y + r * s.d + j;
-            uint32_t byte = 0;
-            for (uint32_t k = 0; k < 8 / width; k++)
-                byte |= (__float_as_uint(codes[k * n]) >> shift & mask) << (k * width);
-            block[(first + r) * n + j] = (uint8_t)byte;
-        });
+        uint32_t width = planes.width[p], n = s.d / 8 * width;
+        uint8_t *rows = block + first * n;
+        if (n % 4 == 0)
+            each_piece(t.n_rows, n / 4, [&](uint32_t r, uint32_t j) {
+                int_pack_bytes<4>(t.y + r * s.d + 4 * j, n, width, shift, rows + r * n + 4 * j);
+            });
+        else
+            each_value(t.n_rows, n, [&](uint32_t r, uint32_t j) {
+                int_pack_bytes<1>(t.y + r * s.d + j, n, width, shift, rows + r * n + j);
+            });
         block += s.page * n;
     }
 }

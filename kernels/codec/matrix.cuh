@@ -20,19 +20,33 @@ __device__ inline float4 matrix_four(const __half *m)
 
 /* ---- y[i] = sum over j of x[j] M[j][i], j in order ---- */
 
-/* Four j. x: of eight rows; m: of the thread's channels. */
-template <uint32_t N>
-__device__ inline void matrix_add_rows(float (&sum)[8][N], const float *x, const float *m, uint32_t d)
+/* n values to scratch, a multiple of 4: six loads of a thread are on their way before the first is stored. */
+template <typename VALUE> __device__ inline void matrix_stage(const page_tile &t, const VALUE *from, uint32_t n)
 {
-    float4 row[8];
+    for (uint32_t i = threadIdx.x * 4, step = blockDim.x * 4; i < n; i += 6 * step) {
+        float4 x[6];
 #pragma unroll
-    for (uint32_t r = 0; r < 8; r++) row[r] = *(const float4 *)(x + r * d);
+        for (uint32_t k = 0; k < 6; k++)
+            if (i + k * step < n) x[k] = matrix_four(from + i + k * step);
+#pragma unroll
+        for (uint32_t k = 0; k < 6; k++)
+            if (i + k * step < n) *(float4 *)(t.scratch + i + k * step) = x[k];
+    }
+}
+
+/* Four j. x: of R rows; m: of the thread's channels. */
+template <uint32_t R, uint32_t N>
+__device__ inline void matrix_add_rows(float (&sum)[R][N], const float *x, const float *m, uint32_t d)
+{
+    float4 row[R];
+#pragma unroll
+    for (uint32_t r = 0; r < R; r++) row[r] = *(const float4 *)(x + r * d);
 #pragma unroll
     for (uint32_t j = 0; j < 4; j++) {
         float entry[N];
         load_floats(m + j * d, entry);
 #pragma unroll
-        for (uint32_t r = 0; r < 8; r++) {
+        for (uint32_t r = 0; r < R; r++) {
             float value = j == 0 ? row[r].x : j == 1 ? row[r].y : j == 2 ? row[r].z : row[r].w;
 #pragma unroll
             for (uint32_t k = 0; k < N; k++) sum[r][k] += value * entry[k];
@@ -40,26 +54,25 @@ __device__ inline void matrix_add_rows(float (&sum)[8][N], const float *x, const
     }
 }
 
-/* In place. A thread has 8 rows x N channels; there are enough threads for all of the tile. */
-template <uint32_t N, typename VALUE>
+/* In place. A thread has R rows x N channels; there are enough threads for all of the tile. */
+template <uint32_t R, uint32_t N, typename VALUE>
 __device__ inline void matrix_forward_of(const page_shape &s, const page_tile &t, const VALUE *matrix)
 {
-    uint32_t d = s.d, row = threadIdx.x / (d / N) * 8, channel = threadIdx.x % (d / N) * N;
+    uint32_t d = s.d, row = threadIdx.x / (d / N) * R, channel = threadIdx.x % (d / N) * N;
     uint32_t most = t.room / d / 4 * 4;
     bool works = row < t.n_rows;
     float *y = t.y + row * d;
-    float sum[8][N] = {};
+    float sum[R][N] = {};
     for (uint32_t j = 0; j < d; j += most) {
         uint32_t n = least(most, d - j);
         __syncthreads();
-        for (uint32_t i = threadIdx.x * 4; i < n * d; i += blockDim.x * 4)
-            *(float4 *)(t.scratch + i) = matrix_four(matrix + (size_t)j * d + i);
+        matrix_stage(t, matrix + (size_t)j * d, n * d);
         __syncthreads();
         for (uint32_t i = 0; works && i < n; i += 4) matrix_add_rows(sum, y + j + i, t.scratch + i * d + channel, d);
     }
     __syncthreads();
 #pragma unroll
-    for (uint32_t r = 0; r < 8; r++)
+    for (uint32_t r = 0; r < R; r++)
 #pragma unroll
         for (uint32_t k = 0; k < N; k++)
             if (works) y[r * d + channel + k] = sum[r][k];
@@ -69,10 +82,12 @@ __device__ inline void matrix_forward_of(const page_shape &s, const page_tile &t
 template <typename VALUE>
 __device__ inline void matrix_forward(const page_shape &s, const page_tile &t, const VALUE *matrix)
 {
-    if (t.n_rows / 8 * s.d <= blockDim.x)
-        matrix_forward_of<1>(s, t, matrix);
+    if (t.n_rows / 4 * s.d <= blockDim.x)
+        matrix_forward_of<4, 1>(s, t, matrix);
+    else if (t.n_rows / 8 * s.d <= blockDim.x)
+        matrix_forward_of<8, 1>(s, t, matrix);
     else
-        matrix_forward_of<4>(s, t, matrix);
+        matrix_forward_of<8, 4>(s, t, matrix);
 }
 
 /* ---- x[j] = sum over i of M[j][i] y[i] in eight lanes ---- */

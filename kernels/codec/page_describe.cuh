@@ -32,7 +32,18 @@ static inline void page_describe_symbol(const kvc_coder *coder, page_shape *s)
     if (c->symbol == KVC_SYMBOL_vq || c->symbol == KVC_SYMBOL_lut) table_describe(coder, s);
 }
 
-/* Threads, rows of a tile, scratch: up to 48 KiB of shared memory for 256 threads, 96 KiB for 512. */
+/* Scale ch: as many slices as there are threads for, or a group's rows can be shared out evenly among. */
+static inline void page_describe_slices(page_shape *s)
+{
+    bool tall = s->group > s->tile;
+    uint32_t n_groups = tall ? 1 : s->tile / s->group;
+    s->slices = 1;
+    while (!tall && 2 * s->slices * n_groups * s->d <= s->threads && s->group % (2 * s->slices) == 0) s->slices *= 2;
+    s->slice = tall ? s->tile : s->group / s->slices;
+    s->ranges = n_groups * s->slices;
+}
+
+/* Threads, rows of a tile, scratch: up to 48 KiB of shared memory for 256 threads, 96 KiB for 512, beside ranges. */
 static inline void page_describe_tile(const kvc_coder *coder, page_shape *s)
 {
     const kvc_codec *c = &coder->codec;
@@ -44,6 +55,7 @@ static inline void page_describe_tile(const kvc_coder *coder, page_shape *s)
     scratch |= c->symbol == KVC_SYMBOL_vq || c->symbol == KVC_SYMBOL_lut;
     for (uint32_t i = 0; i < s->n_transforms; i++)
         scratch |= s->transform[i] != KVC_TRANSFORM_had && s->transform[i] != KVC_TRANSFORM_smooth;
+    if (by_channel) page_describe_slices(s);
     if (scratch) s->scratch = 4 * s->d > SCRATCH_FLOATS ? 4 * s->d : SCRATCH_FLOATS;
 }
 

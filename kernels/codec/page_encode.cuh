@@ -1,5 +1,6 @@
-/* page_encode.cuh - a thread block encodes a page of one head, or a part of it, some rows at a time in shared memory;
- * whatever rows come from, by a function rows(row, channel) that is a float or __half. */
+/* page_encode.cuh - a thread block encodes a page of one head, or a part of it, some rows at a time in shared memory,
+ * wherever rows come from: rows(tile, first, again) puts rows first .. of the page into the tile, within the fp16
+ * range; again: it will be asked for them once more. */
 #ifndef KERNELS_CODEC_PAGE_ENCODE_CUH
 #define KERNELS_CODEC_PAGE_ENCODE_CUH
 #include "codec/coder.cuh"
@@ -23,10 +24,12 @@ __device__ inline block_place block_place_of(const page_shape &s, uint32_t head,
     return block_place{offset, head + 1 == s.n_heads ? s.page_bytes - offset : used, used};
 }
 
-/* Room for n_rows, up to s.tile; the rest of shared [s.tile * s.d + s.scratch] is scratch. */
+/* Room for n_rows, up to s.tile; the rest of shared [s.tile * s.d + s.scratch] is scratch, and
+ * ranges lie behind it. */
 __device__ inline page_tile page_tile_in(const page_shape &s, float *shared, uint32_t n_rows)
 {
-    return page_tile{shared, shared + n_rows * s.d, 0, (s.tile - n_rows) * s.d + s.scratch};
+    uint32_t n = s.tile * s.d + s.scratch;
+    return page_tile{shared, shared + n_rows * s.d, (float2 *)(shared + n), 0, n - n_rows * s.d};
 }
 
 /* Rows of a page from `begin` to before `end`, multiples of 8. */
@@ -48,41 +51,25 @@ __device__ inline void page_pack(const page_shape &s, const page_tile &t, uint32
     if (KIND == PAGE_SEG) seg_pack(s, t, first, block);
 }
 
-/* Scale ch where tiles are of whole groups. */
+/* Scale ch. Tiles are of whole groups, or a group takes several tiles, which pass twice. */
 template <int KIND, bool MATRIX, typename ROWS>
 __device__ inline void page_encode_groups(const page_shape &s, const coder_work &w, page_tile t, const ROWS &rows,
                                           uint8_t *block)
 {
-    uniform_own own;
-    for (uint32_t first = 0; first < s.page; first += t.n_rows) {
-        t.n_rows = least(s.tile, s.page - first);
-        coder_read<MATRIX>(s, w, t, rows, first);
-        for (uint32_t r = 0; r < t.n_rows; r += s.group) {
-            uniform_widen(s, t.y + r * s.d, s.group, true, own);
-            uniform_scales(s, (first + r) / s.group, block, own);
-            uniform_quantise(s, t.y + r * s.d, s.group, own);
+    bool tall = s.group > s.tile;
+    for (uint32_t start = 0, end; start < s.page; start = end) {
+        end = least(start + (tall ? s.group : s.tile), s.page);
+        for (uint32_t first = start; tall && first < end; first += t.n_rows) {
+            t.n_rows = least(s.tile, end - first);
+            coder_read<MATRIX>(s, w, t, rows, first, true);
+            uniform_widen(s, t, first == start);
         }
-        page_pack<KIND>(s, t, first, block);
-    }
-}
-
-/* Scale ch where a group takes several tiles: they pass twice. */
-template <int KIND, bool MATRIX, typename ROWS>
-__device__ inline void page_encode_tall_groups(const page_shape &s, const coder_work &w, page_tile t,
-                                               const ROWS &rows, uint8_t *block)
-{
-    uniform_own own;
-    for (uint32_t start = 0, end = s.group; start < s.page; start = end, end += s.group) {
         for (uint32_t first = start; first < end; first += t.n_rows) {
             t.n_rows = least(s.tile, end - first);
-            coder_read<MATRIX>(s, w, t, rows, first);
-            uniform_widen(s, t.y, t.n_rows, first == start, own);
-        }
-        uniform_scales(s, start / s.group, block, own);
-        for (uint32_t first = start; first < end; first += t.n_rows) {
-            t.n_rows = least(s.tile, end - first);
-            coder_read<MATRIX>(s, w, t, rows, first);
-            uniform_quantise(s, t.y, t.n_rows, own);
+            coder_read<MATRIX>(s, w, t, rows, first, false);
+            if (!tall) uniform_widen(s, t, true);
+            if (first == start) uniform_scales<KIND == PAGE_SEG>(s, t, start / s.group, block);
+            uniform_quantise<KIND == PAGE_SEG>(s, t);
             page_pack<KIND>(s, t, first, block);
         }
     }
@@ -95,7 +82,7 @@ __device__ inline void page_encode_rows(const page_shape &s, const coder_work &w
 {
     for (uint32_t first = part.begin; first < part.end; first += t.n_rows) {
         t.n_rows = least(s.tile, part.end - first);
-        coder_read<MATRIX>(s, w, t, rows, first);
+        coder_read<MATRIX>(s, w, t, rows, first, false);
         if (KIND == PAGE_FP16) fp16_encode(s, t, first, block);
         if (KIND == PAGE_INT) int_quantise_rows(s, t, first, block);
         if (KIND == PAGE_SEG) seg_look_up(s, t, seg_tables(s, w.params, w.head));
@@ -105,7 +92,7 @@ __device__ inline void page_encode_rows(const page_shape &s, const coder_work &w
 }
 
 /* The part's bytes of the head's block in `page` [page_bytes], with the first part what is behind them too: of all
- * parts, all bytes. Without parts it is the whole page. shared: s.tile * s.d + s.scratch floats. */
+ * parts, all bytes. Without parts it is the whole page. shared: page_shared_bytes(). */
 template <int KIND, bool MATRIX, typename ROWS>
 __device__ inline void page_encode(const page_shape &s, const coder_work &w, float *shared, const ROWS &rows,
                                    page_part part, uint8_t *page)
@@ -115,14 +102,10 @@ __device__ inline void page_encode(const page_shape &s, const coder_work &w, flo
     if (h) head = table_head_of(s, w.params, w.head);
     block_place place = block_place_of(s, w.head, h);
     uint8_t *block = page + place.offset;
-    for (uint64_t i = place.used + threadIdx.x; part.begin == 0 && i < place.bytes; i += blockDim.x) block[i] = 0;
-    if ((KIND == PAGE_INT || KIND == PAGE_SEG) && !page_has_parts(s)) {
-        if (s.group <= s.tile)
-            page_encode_groups<KIND, MATRIX>(s, w, t, rows, block);
-        else
-            page_encode_tall_groups<KIND, MATRIX>(s, w, t, rows, block);
-    } else {
+    if ((KIND == PAGE_INT || KIND == PAGE_SEG) && !page_has_parts(s))
+        page_encode_groups<KIND, MATRIX>(s, w, t, rows, block);
+    else
         page_encode_rows<KIND, MATRIX>(s, w, t, rows, h, part, block);
-    }
+    for (uint64_t i = place.used + threadIdx.x; part.begin == 0 && i < place.bytes; i += blockDim.x) block[i] = 0;
 }
 #endif

@@ -29,6 +29,6 @@ template <typename KERNEL> static inline KERNEL *page_kernel_of(KERNEL *const (&
 
 static inline size_t page_shared_bytes(const page_shape &s)
 {
-    return ((size_t)s.tile * s.d + s.scratch) * sizeof(float);
+    return ((size_t)s.tile * s.d + s.scratch) * sizeof(float) + s.ranges * s.d * sizeof(float2);
 }
 #endif

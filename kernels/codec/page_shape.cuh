@@ -44,12 +44,14 @@ struct page_shape {
     uint32_t n_kept;    /* int and seg: channels that have bits */
     page_tables tables;
     uint32_t tile, scratch, threads; /* rows, floats; of the block */
+    uint32_t slice, slices, ranges;  /* scale ch, uniform.cuh: rows of a slice, slices of a group (2^n), of a tile */
 };
 
 /* In shared memory. */
 struct page_tile {
     float *y; /* [n_rows][d] */
     float *scratch;
+    float2 *ranges;        /* of uniform.cuh */
     uint32_t n_rows, room; /* room: floats of scratch */
 };
 
@@ -79,6 +81,13 @@ template <uint32_t N> __device__ inline void load_floats(const float *from, floa
     }
 }
 
+/* f(row, piece) for all of n rows of n_pieces each, no more than threads: neighbours have pieces of a row. */
+template <typename F> __device__ inline void each_piece(uint32_t n, uint32_t n_pieces, F f)
+{
+    uint32_t step = blockDim.x / n_pieces, own = threadIdx.x / n_pieces;
+    for (uint32_t r = own < step ? own : n; r < n; r += step) f(r, threadIdx.x - own * n_pieces);
+}
+
 /* f(row, channel) for all n x d: a warp for a row, so that nothing is divided and lines are whole. */
 template <typename F> __device__ inline void each_value(uint32_t n, uint32_t d, F f)
 {
@@ -86,16 +95,7 @@ template <typename F> __device__ inline void each_value(uint32_t n, uint32_t d, 
         for (uint32_t i = threadIdx.x % WARP; i < d; i += WARP) f(r, i);
 }
 
-__device__ inline float value_of(float x)
-{
-    return x;
-}
-__device__ inline float value_of(__half x)
-{
-    return __half2float(x);
-}
-
-/* The same for values from memory, read(row, channel) float or __half: eight are on their way before the first
+/* The same for values from memory, read(row, channel): eight are on their way before the first
  * write(row, channel, value). */
 template <typename READ, typename WRITE>
 __device__ inline void each_value_from(uint32_t n, uint32_t d, READ read, WRITE write)
@@ -103,7 +103,7 @@ __device__ inline void each_value_from(uint32_t n, uint32_t d, READ read, WRITE 
     uint32_t n_warps = blockDim.x / WARP;
     for (uint32_t r = threadIdx.x / WARP; r < n; r += 2 * n_warps)
         for (uint32_t i = threadIdx.x % WARP; i < d; i += 4 * WARP) {
-            decltype(read(r, i)) x[8];
+            float x[8];
 #pragma unroll
             for (uint32_t k = 0; k < 8; k++) {
                 uint32_t row = r + k / 4 * n_warps, channel = i + k % 4 * WARP;
@@ -112,7 +112,7 @@ __device__ inline void each_value_from(uint32_t n, uint32_t d, READ read, WRITE 
 #pragma unroll
             for (uint32_t k = 0; k < 8; k++) {
                 uint32_t row = r + k / 4 * n_warps, channel = i + k % 4 * WARP;
-                if (row < n && channel < d) write(row, channel, value_of(x[k]));
+                if (row < n && channel < d) write(row, channel, x[k]);
             }
         }
 }

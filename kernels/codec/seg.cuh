@@ -63,7 +63,7 @@ __device__ inline void seg_decode(const page_shape &s, const page_tile &t, uint3
     const __half *minima = scales + (s.scale == KVC_SCALE_CH ? s.page / s.group * s.n_kept : 0);
     each_value(t.n_rows, s.d, [&](uint32_t r, uint32_t i) {
         uint32_t row = first + r, e = i / width;
-        uniform_channel c = uniform_channel_of(s, i);
+        uniform_channel c = uniform_channel_of<true>(s, i);
         float value = 0.0f;
         if (c.bits) {
             uint32_t field = row * width + i % width;

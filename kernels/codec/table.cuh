@@ -4,6 +4,7 @@
 #define KERNELS_CODEC_TABLE_CUH
 #include "codec/planes.cuh"
 #include "codec/table_encode.cuh"
+#include "codec/table_nearest.cuh"
 
 /* ---- on the host: where the constants lie (runtime/codec/table_params.c) ---- */
 
@@ -109,6 +110,9 @@ __device__ inline void table_encode_class(const page_shape &s, const table_head 
     auto write = [&](uint32_t row, uint32_t g, uint32_t nearest) {
         t.y[row * s.d + order[g * DIMS]] = __uint_as_float(nearest);
     };
+    if constexpr (table_nearest_takes(DIMS)) {
+        if (!s.tables.per_code && table_nearest_holds(set.n_entries)) return table_nearest<DIMS>(t, set, read, write);
+    }
     if (s.tables.per_code)
         table_search_each<DIMS, false>(t, set, read, write);
     else

@@ -1,11 +1,10 @@
 /* uniform.cuh - what int and seg share: uniform codes with an fp16 scale and minimum (runtime/codec/uniform.h), and
- * scale ch: a group is some rows of one channel. A thread owns channels, whose extremes it keeps while tiles pass. */
+ * scale ch: a group is some rows of one channel. So that every thread has some, a group of a tile is cut into slices
+ * of rows; a slice of a channel has a thread. */
 #ifndef KERNELS_CODEC_UNIFORM_CUH
 #define KERNELS_CODEC_UNIFORM_CUH
 #include <cuda_fp16.h>
 #include "codec/page_shape.cuh"
-
-#define UNIFORM_OWN 4u /* channels of a thread: KVC_MAX_ROW of 512 threads */
 
 struct uniform_scale {
     __half scale, minimum;
@@ -75,61 +74,73 @@ __device__ inline float uniform_value(__half scale, __half minimum, uint32_t cod
     return __half2float(minimum) + __half2float(scale) * (float)code;
 }
 
-/* Of a channel: its bits, and its number among those that have any. */
+/* Of a channel: its bits, and its number among those that have any. VARIES: eighths have bits of their own. */
 struct uniform_channel {
     uint32_t bits, kept;
 };
 
-__device__ inline uniform_channel uniform_channel_of(const page_shape &s, uint32_t i)
+template <bool VARIES> __device__ inline uniform_channel uniform_channel_of(const page_shape &s, uint32_t i)
 {
+    if (!VARIES) return uniform_channel{s.bits, i};
     uint32_t width = s.d / 8, eighth = i / width, dropped = 0;
     for (uint32_t e = 0; e < eighth; e++) dropped += s.segment[e] == 0;
     return uniform_channel{s.segment[eighth], i - dropped * width};
 }
 
-struct uniform_own {
-    float lo[UNIFORM_OWN], hi[UNIFORM_OWN];
-    float scale[UNIFORM_OWN], minimum[UNIFORM_OWN];
-};
-
-template <typename F> __device__ inline void uniform_each(const page_shape &s, F f)
+/* f(slice, channel) for all of a tile. t.ranges [slices][d] has the extremes of each, then, in the place of the
+ * first slice of a group, scale and minimum. A group that is higher than a tile has one slice there. */
+template <typename F> __device__ inline void uniform_each(const page_shape &s, const page_tile &t, F f)
 {
-#pragma unroll
-    for (uint32_t k = 0; k < UNIFORM_OWN; k++) {
-        uint32_t i = threadIdx.x + k * blockDim.x;
-        if (i < s.d) f(k, i);
+    uint32_t n = (t.n_rows + s.slice - 1) / s.slice * s.d;
+    for (uint32_t k = threadIdx.x; k < n; k += blockDim.x) {
+        uint32_t slice = k / s.d;
+        f(slice, k - slice * s.d);
     }
 }
 
-/* n rows of a group, the first ones of it or more. */
-__device__ inline void uniform_widen(const page_shape &s, const float *y, uint32_t n, bool first, uniform_own &own)
+/* first: of these groups no rows came before. */
+__device__ inline void uniform_widen(const page_shape &s, const page_tile &t, bool first)
 {
-    uniform_each(s, [&](uint32_t k, uint32_t i) {
-        if (first) own.lo[k] = own.hi[k] = y[i];
-        uniform_extremes(y + i, n, s.d, own.lo[k], own.hi[k]);
+    uniform_each(s, t, [&](uint32_t slice, uint32_t i) {
+        const float *y = t.y + slice * s.slice * s.d + i;
+        float2 &kept = t.ranges[slice * s.d + i], range = first ? float2{*y, *y} : kept;
+        uniform_extremes(y, least(s.slice, t.n_rows), s.d, range.x, range.y);
+        kept = range;
     });
 }
 
-/* Writes the scales and minima of the group, which begin behind the codes of the block. */
-__device__ inline void uniform_scales(const page_shape &s, uint32_t group, uint8_t *block, uniform_own &own)
+/* Writes the scales and minima of the tile's groups, from `group` on, which begin behind the codes of the block. The
+ * block meets before and behind. */
+template <bool VARIES>
+__device__ inline void uniform_scales(const page_shape &s, const page_tile &t, uint32_t group, uint8_t *block)
 {
-    __half *scales = (__half *)(block + s.code_bytes) + group * s.n_kept;
-    __half *minima = scales + s.page / s.group * s.n_kept;
-    uniform_each(s, [&](uint32_t k, uint32_t i) {
-        uniform_channel c = uniform_channel_of(s, i);
-        if (c.bits == 0) return;
-        uniform_scale chosen = uniform_choose(own.lo[k], own.hi[k], c.bits);
-        scales[c.kept] = chosen.scale, minima[c.kept] = chosen.minimum;
-        own.scale[k] = __half2float(chosen.scale), own.minimum[k] = __half2float(chosen.minimum);
+    __half *scales = (__half *)(block + s.code_bytes), *minima = scales + s.page / s.group * s.n_kept;
+    __syncthreads();
+    uniform_each(s, t, [&](uint32_t slice, uint32_t i) {
+        uniform_channel c = uniform_channel_of<VARIES>(s, i);
+        if (slice % s.slices || c.bits == 0) return;
+        float2 *range = t.ranges + slice * s.d + i, all = *range;
+        for (uint32_t k = 1; k < s.slices; k++) {
+            float2 other = range[k * s.d];
+            all.x = other.x < all.x ? other.x : all.x;
+            all.y = other.y > all.y ? other.y : all.y;
+        }
+        uniform_scale chosen = uniform_choose(all.x, all.y, c.bits);
+        uint32_t at = (group + slice / s.slices) * s.n_kept + c.kept;
+        scales[at] = chosen.scale, minima[at] = chosen.minimum;
+        *range = float2{__half2float(chosen.scale), __half2float(chosen.minimum)};
     });
+    __syncthreads();
 }
 
-/* Codes take the places of n rows of values. */
-__device__ inline void uniform_quantise(const page_shape &s, float *y, uint32_t n, const uniform_own &own)
+/* Codes take the places of values. */
+template <bool VARIES> __device__ inline void uniform_quantise(const page_shape &s, const page_tile &t)
 {
-    uniform_each(s, [&](uint32_t k, uint32_t i) {
-        uint32_t bits = uniform_channel_of(s, i).bits;
-        if (bits) uniform_replace(y + i, n, s.d, own.scale[k], own.minimum[k], bits);
+    uniform_each(s, t, [&](uint32_t slice, uint32_t i) {
+        uint32_t bits = uniform_channel_of<VARIES>(s, i).bits;
+        float2 chosen = t.ranges[(slice - slice % s.slices) * s.d + i];
+        if (bits)
+            uniform_replace(t.y + slice * s.slice * s.d + i, least(s.slice, t.n_rows), s.d, chosen.x, chosen.y, bits);
     });
 }
 #endif

@@ -13,15 +13,15 @@
 
 static kvc_status number_words(kvc_cuda_cache *shape, kvc_error *err)
 {
-    uint64_t n = shape->n_sequences, flags = 2 * n * shape->n_layers, n_arrived = 1 + 2 * n * shape->n_kv_heads,
-             n_words = flags + 1 + n_arrived + 2 * n + n * shape->n_pages;
+    uint64_t n = shape->n_sequences, flags = 2 * n * shape->n_layers;
+    uint64_t n_words = flags + 2 + 2 * n + n * shape->n_pages; /* flags, arrived; reserved, slots; pages */
     if (n_words > UINT32_MAX)
         return kvc_fail(err, KVC_INVALID, "%u sequences of up to %u pages are too many", shape->n_sequences,
                         shape->n_pages);
     shape->words.flags = (uint32_t)flags;
     shape->words.reserved = shape->words.flags + 1;
     shape->words.arrived = shape->words.reserved + shape->n_sequences;
-    shape->words.slots = shape->words.arrived + (uint32_t)n_arrived;
+    shape->words.slots = shape->words.arrived + 1;
     shape->words.pages = shape->words.slots + shape->n_sequences;
     shape->words.n = (uint32_t)n_words;
     return KVC_OK;

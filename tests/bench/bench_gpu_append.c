@@ -5,10 +5,10 @@
  *                                          name contains CASE
  *
  * 8 layers of 8 KV heads of 128 channels; random rows. A graph has one step, an append (or attention) in each layer,
- * and is replayed 64 times, in which every sequence loses a page once: all in the same step ("together"), or one in
- * each step ("apart"). Figures are of one layer: append over 64 replays (medians of ROUNDS), the longest of them by
- * itself (the time from event to event, so with the start of the graph; median of ROUNDS), attention, and append as a
- * part of it. */
+ * and is replayed 64 times, in which every sequence loses a page once: all in the same step ("together"), one in each
+ * step ("apart"), or each in a random one ("at random": none, one, two or three in most steps). Figures are of one
+ * layer: append over 64 replays (medians of ROUNDS), the longest of them by itself (the time from event to event, so
+ * with the start of the graph; median of ROUNDS), attention, and append as a part of it. */
 #include <cuda_runtime_api.h>
 #include <libgen.h>
 #include <stdio.h>
@@ -26,6 +26,10 @@ enum {
     ROUNDS = 21,
     MOST_TOKENS = CONTEXT + STEPS * (ROUNDS + 3)
 };
+
+/* When pages leave. */
+static const char *const order_names[] = {"together", "apart", "at random"};
+enum { TOGETHER, APART, AT_RANDOM, N_ORDERS };
 
 static const char *doing = "";
 
@@ -54,6 +58,12 @@ typedef struct bench {
     float *queries, *out;
 } bench;
 
+static uint32_t random_number(uint32_t *state)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return *state >> 16;
+}
+
 /* fp16 in +-[1, 2) and +-[.5, 1). */
 static uint16_t *random_rows(size_t n)
 {
@@ -61,8 +71,7 @@ static uint16_t *random_rows(size_t n)
     uint32_t state = 1;
     if (!host) exit(1);
     for (size_t i = 0; i < n; i++) {
-        state = state * 1664525u + 1013904223u;
-        host[i] = (uint16_t)((state >> 16 & 0x87ffu) + 0x3800u);
+        host[i] = (uint16_t)((random_number(&state) & 0x87ffu) + 0x3800u);
     }
     must_cuda(cudaMalloc((void **)&dev, n * sizeof *host));
     must_cuda(cudaMemcpy(dev, host, n * sizeof *host, cudaMemcpyHostToDevice));
@@ -70,18 +79,28 @@ static uint16_t *random_rows(size_t n)
     return dev;
 }
 
-/* n tokens more for every sequence; with `apart`, i of them for sequence i. */
-static void append_all(bench *b, uint32_t n, int apart)
+/* b->n_tokens more for every sequence. */
+static void append_all(bench *b)
 {
     kvc_error err;
-    for (uint32_t i = 0; i < BATCH; i++) b->n_tokens[i] = apart ? i : n;
     const kvc_batch batch = {BATCH, b->sequences, b->n_tokens};
     for (uint32_t layer = 0; layer < b->n_layers; layer++)
         must(kvc_cuda_cache_append(b->cache, layer, &batch, b->rows, b->rows + 77 * 8, KVC_F16, b->stream, &err),
              &err);
 }
 
-static void bench_open(bench *b, const char *folder, const char *name, int apart)
+/* Every sequence has CONTEXT tokens, and up to STEPS - 1 more. */
+static void append_context(bench *b, int order)
+{
+    uint32_t state = 1;
+    for (uint32_t i = 0; i < BATCH; i++) b->n_tokens[i] = CHUNK;
+    for (uint32_t at = 0; at < CONTEXT; at += CHUNK) append_all(b);
+    for (uint32_t i = 0; i < BATCH; i++)
+        b->n_tokens[i] = order == APART ? i % STEPS : order == AT_RANDOM ? random_number(&state) % STEPS : 0;
+    append_all(b);
+}
+
+static void bench_open(bench *b, const char *folder, const char *name, int order)
 {
     char path[4200], kernels[4200];
     kvc_error err;
@@ -100,8 +119,7 @@ static void bench_open(bench *b, const char *folder, const char *name, int apart
     must_cuda(cudaMalloc((void **)&b->out, n * sizeof(float)));
     must_cuda(cudaMemset(b->queries, 0x3d, n * sizeof(float))); /* .046 */
     for (uint32_t i = 0; i < BATCH; i++) b->sequences[i] = i;
-    for (uint32_t at = 0; at < CONTEXT; at += CHUNK) append_all(b, CHUNK, 0);
-    if (apart) append_all(b, 0, 1);
+    append_context(b, order);
     for (uint32_t i = 0; i < BATCH; i++)
         must(kvc_cuda_cache_reserve(b->cache, i, MOST_TOKENS, b->stream, &err), &err);
     must_cuda(cudaStreamSynchronize(b->stream));
@@ -181,16 +199,16 @@ static replay_times time_replays(bench *b, cudaGraphExec_t exec)
     return (replay_times){median(means, ROUNDS), median(worst, ROUNDS)};
 }
 
-static void time_case(const char *folder, const char *name, int apart)
+static void time_case(const char *folder, const char *name, int order)
 {
     bench b;
     doing = name;
-    bench_open(&b, folder, name, apart);
+    bench_open(&b, folder, name, order);
     cudaGraphExec_t append = capture(&b, 0), attend = capture(&b, 1);
     replay_times attention = time_replays(&b, attend), appends = time_replays(&b, append);
     double n = b.n_layers;
-    printf("%-12s %2u x %u, pages %-8s  append %6.2f us, longest %7.2f us, attend %7.1f us: %4.1f %%\n", name, BATCH,
-           CONTEXT, apart ? "apart" : "together", appends.mean / n, appends.worst / n, attention.mean / n,
+    printf("%-12s %2u x %u, pages %-9s  append %6.2f us, longest %7.2f us, attend %7.1f us: %4.1f %%\n", name, BATCH,
+           CONTEXT, order_names[order], appends.mean / n, appends.worst / n, attention.mean / n,
            100.0 * appends.mean / attention.mean);
     fflush(stdout);
     cudaGraphExecDestroy(append);
@@ -212,7 +230,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof cache_cases / sizeof *cache_cases; i++) {
         const char *name = cache_cases[i].name;
         if (strncmp(name, "bench", 5) != 0 || !strstr(name, argc > 2 ? argv[2] : "")) continue;
-        for (int apart = 0; apart < 2; apart++) time_case(argc > 1 ? argv[1] : folder, name, apart);
+        for (int order = 0; order < N_ORDERS; order++) time_case(argc > 1 ? argv[1] : folder, name, order);
     }
     return 0;
 }

@@ -14,7 +14,7 @@ typedef struct cache_case {
 static const cache_case cache_cases[] = {
     /* test: every kind of codec that has kernels; the same kind on both sides, and two kinds */
     {"mixed",
-     {2, 4, 64, {4, 64, 64}, 3, 3, {{"int4.ch64", "int4.tok"}, {"vq4x8+klt", "vq4x8+klt"}, {"int8.tok+had", "fp16"}}},
+     {2, 4, 64, {4, 96, 64}, 3, 3, {{"int4.ch64", "int4.tok"}, {"vq4x8+klt", "vq4x8+klt"}, {"int8.tok+had", "fp16"}}},
      0,
      0.0f},
     /* test: no sinks, no window, short pages, an odd number of heads; a sliding window, capped scores */

@@ -108,6 +108,10 @@ static inline int __popc(uint32_t x)
 {
     return __builtin_popcount(x);
 }
+static inline int __ffs(int x)
+{
+    return __builtin_ffs(x);
+}
 static inline int __any_sync(uint32_t mask, int predicate)
 {
     return __ballot_sync(mask, predicate) != 0;
