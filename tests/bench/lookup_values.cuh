@@ -1,0 +1,262 @@
+/* lookup_values.cuh - ways to sums of values that are codes, weighted for four heads (lookup_work.cuh). Left as
+ * [heads][128] of each warp; those of a block's warps are to be added up. */
+#ifndef TESTS_BENCH_LOOKUP_VALUES_CUH
+#define TESTS_BENCH_LOOKUP_VALUES_CUH
+#include "lookup_work.cuh"
+
+/* Sums and weights of a warp whose products are those of the kernels: [channels][tokens] times [tokens][heads]. */
+struct weighted_sums {
+    static const int OUT = LOOKUP_HEADS * LOOKUP_DIM, STEPS = LOOKUP_TOKENS / 16;
+    float o[LOOKUP_DIM / 16][4];
+    uint32_t weights[STEPS][2];
+
+    /* order: of the eight tokens of a half of operand B */
+    template <typename ORDER> __device__ __forceinline__ void start(const uint16_t *from, int lane, ORDER order)
+    {
+        const int g = lane / 4, t = lane % 4, head = g % LOOKUP_HEADS;
+#pragma unroll
+        for (int i = 0; i < LOOKUP_DIM / 16; i++) o[i][0] = o[i][1] = o[i][2] = o[i][3] = 0.0f;
+#pragma unroll
+        for (int i = 0; i < 2 * STEPS; i++) {
+            uint32_t first = from[(i * 8 + order(2 * t)) * LOOKUP_HEADS + head];
+            uint32_t second = from[(i * 8 + order(2 * t + 1)) * LOOKUP_HEADS + head];
+            weights[i / 2][i % 2] = g < LOOKUP_HEADS ? first | second << 16 : 0;
+        }
+    }
+    __device__ __forceinline__ void take(int step, const uint32_t *early, const uint32_t *late)
+    {
+#pragma unroll
+        for (int i = 0; i < LOOKUP_DIM / 16; i++) {
+            uint32_t a[4] = {early[2 * i], early[2 * i + 1], late[2 * i], late[2 * i + 1]};
+            mma_16x8x16(o[i], a, weights[step]);
+        }
+    }
+    /* channel(s, g): of slot s */
+    template <typename CHANNEL> __device__ __forceinline__ void leave(float *out, int lane, CHANNEL channel) const
+    {
+        if (lane % 4 * 2 >= LOOKUP_HEADS) return;
+#pragma unroll
+        for (int i = 0; i < LOOKUP_DIM / 16; i++)
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                out[(lane % 4 * 2 + e % 2) * LOOKUP_DIM + channel(2 * i + e / 2, lane / 4)] = o[i][e];
+    }
+};
+
+/* What the kernels do: entries of two tokens are interleaved to operand A. TURNED: eight tokens in another order
+ * (0 1 3 2 5 4 6 7), in which rows that lanes read their codes from at the same time share fewer banks; scores of
+ * keys 0 1 3 2 .. come in it by themselves where lane g takes the row of that number. */
+template <int C, bool TURNED> struct values_wide {
+    typedef table_values<LOOKUP_DIM, C, 8, LOOKUP_TOKENS> values;
+    static constexpr const char *NAME = TURNED ? "values, entries, tokens turned" : "values, entries as operands";
+    static const int CODES = LOOKUP_DIM / C, SHARED = LOOKUP_ENTRIES * TABLE_ROW, OUT = weighted_sums::OUT;
+    /* Codes of 16 tokens are 4 loads of CODES / 8 bytes a lane, 4 rows at a time two rows apart. */
+    static const int OF_LOAD = C == 8 ? 1 : C == 4 ? (TURNED ? 1 : 2) : (TURNED ? 4 : 8);
+    static const int PASSES = LOOKUP_TOKENS * LOOKUP_DIM * 2 / 128 + LOOKUP_TOKENS / 16 * 4 * OF_LOAD;
+    weighted_sums sums;
+
+    __device__ static __forceinline__ int order(int i) { return TURNED ? i ^ ((i >> 1 ^ i >> 2) & 1) : i; }
+    __device__ __forceinline__ void start(uint8_t *shared, const lookup_work &w)
+    {
+        copy_entries<C>(shared, w.table, LOOKUP_ENTRIES, TABLE_ROW, TABLE_ROW / 2);
+        sums.start(w.weights, (int)threadIdx.x % 32, order);
+    }
+    __device__ __forceinline__ void begin(uint8_t *, const lookup_work &, uint32_t) {}
+    __device__ __forceinline__ void tile(const uint8_t *shared, const uint8_t *stage, int lane)
+    {
+        const int first = order(lane % 4 * 2), second = order(lane % 4 * 2 + 1);
+#pragma unroll
+        for (int i = 0; i < LOOKUP_TOKENS / 16; i++) {
+            uint32_t early[LOOKUP_DIM / 8], late[LOOKUP_DIM / 8];
+            values::load(stage, shared, i * 16 + first, i * 16 + second, lane, early);
+            values::load(stage, shared, i * 16 + 8 + first, i * 16 + 8 + second, lane, late);
+            sums.take(i, early, late);
+        }
+    }
+    __device__ __forceinline__ void end(uint8_t *) {}
+    __device__ __forceinline__ void leave(float *out, int lane) const
+    {
+        sums.leave(out, lane, [](int s, int g) { return values::channel(s, g); });
+    }
+};
+
+/* Four matrices [8][8] of halves, rows at the addresses of lanes 0..7, 8..15, ..; word m of lane 4 g + t has column g
+ * of rows 2t and 2t+1 of matrix m. */
+#ifdef KVC_EMULATE
+static inline void load_transposed(uint32_t words[4], const uint8_t *row)
+{
+    int lane = (int)threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    for (int m = 0; m < 4; m++) {
+        const uint8_t *first = __shfl_sync(~0u, row, m * 8 + 2 * t),
+                      *second = __shfl_sync(~0u, row, m * 8 + 2 * t + 1);
+        words[m] = ((const uint16_t *)first)[g] | (uint32_t)((const uint16_t *)second)[g] << 16;
+    }
+}
+#else
+__device__ __forceinline__ void load_transposed(uint32_t words[4], const uint8_t *row)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+                 : "r"((uint32_t)__cvta_generic_to_shared(row)));
+}
+#endif
+
+/* The same lookups, with codes from matrix loads that transpose: a lane gets two neighbouring codes of two
+ * neighbouring tokens as one word. A row is UNITS times 16 bytes; a matrix takes another unit of every 8 / UNITS
+ * rows, so that all banks are used, and lanes put the units of their tokens in order. */
+template <int C> struct values_transposed {
+    static constexpr const char *NAME = "values, entries, codes by ldmatrix";
+    static const int CODES = LOOKUP_DIM / C, UNITS = CODES / 16, SHARED = LOOKUP_ENTRIES * TABLE_ROW;
+    static const int OUT = weighted_sums::OUT, PASSES = LOOKUP_TOKENS * CODES * (2 * C + 1) / 128;
+    typedef table_codes<CODES, 8, LOOKUP_TOKENS> codes_of;
+    weighted_sums sums;
+    uint32_t copy; /* where the lane's copy of an entry begins */
+
+    __device__ __forceinline__ void start(uint8_t *shared, const lookup_work &w)
+    {
+        const int lane = (int)threadIdx.x % 32;
+        copy_entries<C>(shared, w.table, LOOKUP_ENTRIES, TABLE_ROW, TABLE_ROW / 2);
+        sums.start(w.weights, lane, [](int i) { return i; });
+        copy = table_values<LOOKUP_DIM, C, 8, LOOKUP_TOKENS>::own_copy(lane);
+    }
+    __device__ __forceinline__ void begin(uint8_t *, const lookup_work &, uint32_t) {}
+
+    /* words[i][u]: of tokens 2t and 2t+1 of octet i, codes 16 u + 2 g and the next */
+    __device__ static __forceinline__ void load(const uint8_t *stage, int lane, uint32_t words[8][UNITS])
+    {
+        const int row = lane % 8, turn = lane % 4 * UNITS / 4;
+#pragma unroll
+        for (int k = 0; k < 2 * UNITS; k++) {
+            int matrix = 4 * k + lane / 8, unit = (matrix + row * UNITS / 8) % UNITS;
+            load_transposed(&words[0][0] + 4 * k, stage + (matrix / UNITS * 8 + row) * CODES + unit * 16);
+        }
+#pragma unroll
+        for (int by = 1; by < UNITS; by *= 2)
+#pragma unroll
+            for (int i = 0; i < 8; i++) {
+                uint32_t before[UNITS];
+#pragma unroll
+                for (int u = 0; u < UNITS; u++) before[u] = words[i][u];
+#pragma unroll
+                for (int u = 0; u < UNITS; u++)
+                    words[i][u] = turn & by ? before[(u + UNITS - by) % UNITS] : before[u];
+            }
+    }
+    __device__ __forceinline__ void look_up_octet(const uint8_t *shared, const uint32_t words[UNITS],
+                                                  uint32_t slots[LOOKUP_DIM / 8]) const
+    {
+#pragma unroll
+        for (int i = 0; i < 2 * UNITS; i++) {
+            uint32_t a[8], b[8];
+            look_up<C>(shared, codes_of::place(words[i / 2], i % 2, copy), a);
+            look_up<C>(shared, codes_of::place(words[i / 2], 2 + i % 2, copy), b);
+#pragma unroll
+            for (int k = 0; k < C; k++) slots[i * C + k] = __byte_perm(a[k / 2], b[k / 2], k % 2 ? 0x7632 : 0x5410);
+        }
+    }
+    __device__ __forceinline__ void tile(const uint8_t *shared, const uint8_t *stage, int lane)
+    {
+        uint32_t words[8][UNITS];
+        load(stage, lane, words);
+#pragma unroll
+        for (int i = 0; i < LOOKUP_TOKENS / 16; i++) {
+            uint32_t early[LOOKUP_DIM / 8], late[LOOKUP_DIM / 8];
+            look_up_octet(shared, words[2 * i], early);
+            look_up_octet(shared, words[2 * i + 1], late);
+            sums.take(i, early, late);
+        }
+    }
+    __device__ __forceinline__ void end(uint8_t *) {}
+    __device__ __forceinline__ void leave(float *out, int lane) const
+    {
+        sums.leave(out, lane, [](int s, int g) { return (s / C / 2 * 16 + g * 2 + s / C % 2) * C + s % C; });
+    }
+};
+
+/* Weights are added up for each entry at each position, and at the end of a run there is one product with the table.
+ * Sums are integers (2^16 for a weight of 1), whose order does not matter, so that all warps share them: a warp adds
+ * to eight positions of four heads at once, in another bank each. 16 positions a plane of [entries][16][heads]. */
+template <int C> struct values_mass {
+    static constexpr const char *NAME = "values, weights of entries";
+    static const int CODES = LOOKUP_DIM / C, OWN = CODES / 8, PLANE = LOOKUP_ENTRIES * 256;
+    static const int MASS = CODES / 16 * PLANE, PITCH = (LOOKUP_TOKENS + 4) * 4; /* of a head's weights */
+    static const int SHARED = MASS + LOOKUP_HEADS * PITCH, OUT = weighted_sums::OUT;
+    static const int SUMS = CODES * LOOKUP_HEADS, PARTS = LOOKUP_THREADS / SUMS; /* at the end: of the entries */
+    /* Of a token a load of codes, OWN additions counted as a read and a write; of four tokens a load of weights. */
+    static const int PASSES = LOOKUP_TOKENS * (1 + 2 * OWN) + LOOKUP_TOKENS / 4;
+    static_assert(OWN == 2 || OWN == 4, "sums fit into shared memory");
+    uint32_t turn, low[OWN]; /* order of the lane's codes, and their places in a row of a plane */
+    float o[C];              /* of a position and a head, of a part of the entries */
+
+    __device__ __forceinline__ void start(uint8_t *shared, const lookup_work &w)
+    {
+        const int lane = (int)threadIdx.x % 32, group = lane / 4, first = group * OWN / 8;
+        turn = 0;
+#pragma unroll
+        for (int s = 0; s < OWN; s++) {
+            int own = (first + s) % OWN;
+            turn |= (uint32_t)own << s * 4;
+            low[s] = (uint32_t)((group * OWN + own) % 16 * 16 + lane % 4 * 4);
+        }
+#pragma unroll
+        for (int k = 0; k < C; k++) o[k] = 0.0f;
+        int i = (int)threadIdx.x; /* one weight a thread */
+        *(uint32_t *)(shared + MASS + i % LOOKUP_HEADS * PITCH + i / LOOKUP_HEADS * 4) =
+            (uint32_t)(half_at((const uint8_t *)w.weights, i) * 65536.0f + 0.5f);
+        table = w.table;
+    }
+    __device__ __forceinline__ void begin(uint8_t *shared, const lookup_work &, uint32_t)
+    {
+        __syncthreads(); /* the last run's sums are used */
+        for (int i = (int)threadIdx.x; i < MASS / 16; i += LOOKUP_THREADS)
+            ((uint4 *)shared)[i] = make_uint4(0, 0, 0, 0);
+        __syncthreads();
+    }
+    __device__ __forceinline__ void tile(uint8_t *shared, const uint8_t *stage, int lane)
+    {
+        const uint8_t *codes = stage + lane / 4 * OWN, *weights = shared + MASS + lane % 4 * PITCH;
+        uint8_t *plane = shared + lane / 4 * OWN / 16 * PLANE;
+#pragma unroll
+        for (int i = 0; i < LOOKUP_TOKENS; i += 4) {
+            uint4 four = *(const uint4 *)(weights + i * 4);
+            uint32_t weight[4] = {four.x, four.y, four.z, four.w};
+#pragma unroll
+            for (int k = 0; k < 4; k++) {
+                uint32_t word[1];
+                load_words<OWN>(codes + (i + k) * CODES, word);
+                word[0] = __byte_perm(word[0], 0, turn);
+#pragma unroll
+                for (int s = 0; s < OWN; s++)
+                    atomicAdd((uint32_t *)(plane + table_codes<CODES, 8, LOOKUP_TOKENS>::place(word[0], s, low[s])),
+                              weight[k]);
+            }
+        }
+    }
+    __device__ __forceinline__ void end(uint8_t *shared)
+    {
+        const int sum = (int)threadIdx.x % SUMS, part = (int)threadIdx.x / SUMS;
+        const uint8_t *mass = shared + sum / 64 * PLANE + sum % 64 * 4;
+        __syncthreads();
+        for (int i = part * (LOOKUP_ENTRIES / PARTS); i < (part + 1) * (LOOKUP_ENTRIES / PARTS); i++) {
+            float weight = (float)*(const uint32_t *)(mass + i * 256);
+            uint32_t words[C / 2];
+            load_words<2 * C>((const uint8_t *)(table + i * C), words);
+#pragma unroll
+            for (int k = 0; k < C; k++) o[k] += weight * half_at((const uint8_t *)words, k);
+        }
+    }
+    __device__ __forceinline__ void leave(float *out, int lane) const
+    {
+        const int sum = (int)threadIdx.x % SUMS;
+        for (int i = lane; i < OUT; i += 32) out[i] = 0.0f;
+        __syncwarp();
+#pragma unroll
+        for (int k = 0; k < C; k++)
+            out[sum % LOOKUP_HEADS * LOOKUP_DIM + sum / LOOKUP_HEADS * C + k] = o[k] * (1.0f / 65536.0f);
+    }
+
+  private:
+    const uint16_t *table;
+};
+
+#endif
