@@ -231,10 +231,12 @@ template <int C> static void run_case(const char *name, const char *only, const 
     if (!strstr(name, only)) return;
     lookup_sums scores = expected_keys<C>(in), sums = expected_values<C>(in);
     run_way<keys_wide<C>>(name, in, scores, one_sequence);
+    run_way<keys_rows<C>>(name, in, scores, one_sequence);
     if constexpr (C >= 4) run_way<keys_scores<C>>(name, in, scores, all_runs);
     run_way<values_wide<C, false>>(name, in, sums, one_sequence);
     if constexpr (C <= 4) run_way<values_wide<C, true>>(name, in, sums, one_sequence);
     run_way<values_transposed<C>>(name, in, sums, one_sequence);
+    run_way<values_pairs<C>>(name, in, sums, one_sequence);
     if constexpr (C >= 4) run_way<values_mass<C>>(name, in, sums, all_runs);
 }
 

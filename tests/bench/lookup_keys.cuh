@@ -2,7 +2,7 @@
  * softmax a lane keeps sum and maximum of what it has: column g's scores of tokens 2t and 2t+1 of every eight. */
 #ifndef TESTS_BENCH_LOOKUP_KEYS_CUH
 #define TESTS_BENCH_LOOKUP_KEYS_CUH
-#include "lookup_work.cuh"
+#include "lookup_rows.cuh"
 
 /* Left as [sum, maximum][heads][token modulo 8]. */
 struct score_sums {
@@ -30,20 +30,13 @@ struct score_sums {
     }
 };
 
-/* What the kernels do: an entry of the layer's table is operand B, queries are operand A. */
-template <int C> struct keys_wide {
-    typedef table_keys<LOOKUP_DIM, C, 8, LOOKUP_TOKENS> keys;
-    static constexpr const char *NAME = "keys, entries as operands";
-    static const int CODES = LOOKUP_DIM / C, SHARED = LOOKUP_ENTRIES * TABLE_ROW, OUT = score_sums::OUT;
+/* Entries of the layer's table are operand B, queries are operand A. KEYS: how codes become entries. */
+template <int C, typename KEYS> struct keys_entries {
+    static const int CODES = LOOKUP_DIM / C, OUT = score_sums::OUT;
     static const int PASSES = LOOKUP_TOKENS * CODES * (2 * C + 1) / 128;
     uint32_t pairs[1][LOOKUP_DIM / 8];
     score_sums sums;
 
-    __device__ __forceinline__ void start(uint8_t *shared, const lookup_work &w)
-    {
-        copy_entries<C>(shared, w.table, LOOKUP_ENTRIES, TABLE_ROW, TABLE_ROW / 2);
-        sums.clear();
-    }
     __device__ __forceinline__ void begin(uint8_t *, const lookup_work &w, uint32_t run)
     {
         const int lane = (int)threadIdx.x % 32, g = lane / 4;
@@ -51,7 +44,7 @@ template <int C> struct keys_wide {
 #pragma unroll
         for (int h = 0; h < LOOKUP_DIM / 8; h++) {
             int first, second;
-            keys::channels(h, lane % 4, &first, &second);
+            table_keys<LOOKUP_DIM, C, 8, LOOKUP_TOKENS>::channels(h, lane % 4, &first, &second);
             pairs[0][h] = g < LOOKUP_HEADS ? query[first] | (uint32_t)query[second] << 16 : 0;
         }
     }
@@ -62,7 +55,7 @@ template <int C> struct keys_wide {
             uint32_t k[LOOKUP_DIM / 8];
             row_products<1, LOOKUP_DIM / 16> products;
             products.clear();
-            keys::load(stage, shared, i * 8 + lane / 4, lane, k);
+            ((const KEYS *)this)->load(shared, stage, i * 8 + lane / 4, lane, k);
             products.add(pairs, k);
             sums.take(products.of(0, 0), products.of(0, 1));
         }
@@ -74,22 +67,63 @@ template <int C> struct keys_wide {
     }
 };
 
+/* What the kernels do. */
+template <int C> struct keys_wide : keys_entries<C, keys_wide<C>> {
+    static constexpr const char *NAME = "keys, entries as operands";
+    static const int SHARED = LOOKUP_ENTRIES * TABLE_ROW;
+
+    __device__ __forceinline__ void start(uint8_t *shared, const lookup_work &w)
+    {
+        copy_entries<C>(shared, w.table, LOOKUP_ENTRIES, TABLE_ROW, TABLE_ROW / 2);
+        this->sums.clear();
+    }
+    __device__ __forceinline__ void load(const uint8_t *shared, const uint8_t *stage, int row, int lane,
+                                         uint32_t *pairs) const
+    {
+        table_keys<LOOKUP_DIM, C, 8, LOOKUP_TOKENS>::load(stage, shared, row, lane, pairs);
+    }
+};
+
+/* The same with rows as lookup_rows.cuh says. */
+template <int C> struct keys_rows : keys_entries<C, keys_rows<C>> {
+    static constexpr const char *NAME = "keys, entries, one step to them";
+    static const int SHARED = LOOKUP_ENTRIES * 128, OWN = LOOKUP_DIM / C / 4;
+    row_address base;
+
+    __device__ __forceinline__ void start(uint8_t *shared, const lookup_work &w)
+    {
+        const int lane = (int)threadIdx.x % 32;
+        copy_entries<C>(shared, w.table, LOOKUP_ENTRIES, 128, 128);
+        base = row_base(shared + lane % (64 / C) * 2 * C);
+        this->sums.clear();
+    }
+    __device__ __forceinline__ void load(const uint8_t *, const uint8_t *stage, int row, int lane,
+                                         uint32_t *pairs) const
+    {
+        uint32_t words[OWN / 4];
+        load_words<OWN>(stage + (row * 4 + lane % 4) * OWN, words);
+#pragma unroll
+        for (int i = 0; i < OWN; i++) load_words<2 * C>(row_entry(words[i / 4], i % 4, base), pairs + i * C / 2);
+    }
+};
+
 /* Scores of all entries at all positions, for the run's four queries: 8 bytes of fp16 each, and one lookup a code.
- * A row of 256 bytes has an entry's scores at the positions (16 of them leave room for a table of values as
- * fragment/table.cuh has it). Lane 4 g + t adds up a quarter t of token g's positions, in an order that has no two
- * lanes of a phase at positions that share a bank; a product with ones then adds up the quarters, as rows k of
- * operand B: heads 0, 1 at k = 2t, 2t+1 and heads 2, 3 at 2t+8, 2t+9. */
+ * A row of 128 bytes has an entry's scores at 16 positions, PLANES of 256 rows those at all of them. Lane 4 g + t
+ * adds up a quarter t of token g's positions, in an order that has no two lanes of a phase at positions that share a
+ * bank; a product with ones then adds up the quarters, as rows k of operand B: heads 0, 1 at k = 2t, 2t+1 and heads
+ * 2, 3 at 2t+8, 2t+9. */
 template <int C> struct keys_scores {
     static constexpr const char *NAME = "keys, scores of entries";
-    static const int CODES = LOOKUP_DIM / C, OWN = CODES / 4, ROW = 256, SHARED = LOOKUP_ENTRIES * ROW;
+    static const int CODES = LOOKUP_DIM / C, OWN = CODES / 4, PLANE = LOOKUP_ENTRIES * 128,
+                     SHARED = CODES / 16 * PLANE;
     static const int OUT = score_sums::OUT, PASSES = LOOKUP_TOKENS * CODES * (2 * LOOKUP_HEADS + 1) / 128;
-    static_assert(CODES == 16 || CODES == 32, "a row of scores");
+    static_assert(OWN == 4 || OWN == 8, "a lane's codes are a word or two");
     uint32_t ones[4];       /* operand A: row 0 takes even k below 8, row 1 odd ones; rows 2 and 3 those from 8 on */
     uint32_t turn[OWN / 4]; /* brings a lane's codes into its order */
-    uint32_t low[OWN];      /* where the position of its code s is in a row */
+    row_address base[OWN];  /* of its code s: the position in its plane */
     score_sums sums;
 
-    __device__ __forceinline__ void start(uint8_t *, const lookup_work &)
+    __device__ __forceinline__ void start(uint8_t *shared, const lookup_work &)
     {
         const int lane = (int)threadIdx.x % 32, g = lane / 4, t = lane % 4;
         const int first = (g + t * OWN / 16 * 4) % OWN;
@@ -101,7 +135,7 @@ template <int C> struct keys_scores {
         for (int s = 0; s < OWN; s++) {
             int own = (first + s) % OWN;
             turn[s / 4] |= (uint32_t)own << s % 4 * 4;
-            low[s] = (uint32_t)(t * OWN + own) * 8;
+            base[s] = row_base(shared + (t * OWN + own) / 16 * PLANE + (t * OWN + own) % 16 * 8);
         }
         sums.clear();
     }
@@ -123,12 +157,12 @@ template <int C> struct keys_scores {
                 for (int k = 0; k < C; k++) score[h] += q[h][k] * entry[k];
             }
             __half2 pair[2] = {__floats2half2_rn(score[0], score[1]), __floats2half2_rn(score[2], score[3])};
-            *(uint2 *)(shared + i * ROW + position * 8) =
+            *(uint2 *)(shared + position / 16 * PLANE + i * 128 + position % 16 * 8) =
                 make_uint2(*reinterpret_cast<uint32_t *>(&pair[0]), *reinterpret_cast<uint32_t *>(&pair[1]));
         }
         __syncthreads();
     }
-    __device__ __forceinline__ void tile(const uint8_t *shared, const uint8_t *stage, int lane)
+    __device__ __forceinline__ void tile(const uint8_t *, const uint8_t *stage, int lane)
     {
 #pragma unroll
         for (int i = 0; i < LOOKUP_TOKENS / 8; i++) {
@@ -138,7 +172,7 @@ template <int C> struct keys_scores {
 #pragma unroll
             for (int s = 0; s < OWN; s++) {
                 uint32_t turned = __byte_perm(words[0], words[OWN / 4 - 1], turn[s / 4]);
-                load_words<8>(shared + table_codes<CODES, 8, LOOKUP_TOKENS>::place(turned, s % 4, low[s]), scores);
+                load_words<8>(row_entry(turned, s % 4, base[s]), scores);
                 mma_16x8x16(c, ones, scores);
             }
             sums.take(c[0], c[1]);

@@ -2,7 +2,7 @@
  * [heads][128] of each warp; those of a block's warps are to be added up. */
 #ifndef TESTS_BENCH_LOOKUP_VALUES_CUH
 #define TESTS_BENCH_LOOKUP_VALUES_CUH
-#include "lookup_work.cuh"
+#include "lookup_rows.cuh"
 
 /* Sums and weights of a warp whose products are those of the kernels: [channels][tokens] times [tokens][heads]. */
 struct weighted_sums {
@@ -80,30 +80,7 @@ template <int C, bool TURNED> struct values_wide {
     }
 };
 
-/* Four matrices [8][8] of halves, rows at the addresses of lanes 0..7, 8..15, ..; word m of lane 4 g + t has column g
- * of rows 2t and 2t+1 of matrix m. */
-#ifdef KVC_EMULATE
-static inline void load_transposed(uint32_t words[4], const uint8_t *row)
-{
-    int lane = (int)threadIdx.x % 32, g = lane / 4, t = lane % 4;
-    for (int m = 0; m < 4; m++) {
-        const uint8_t *first = __shfl_sync(~0u, row, m * 8 + 2 * t),
-                      *second = __shfl_sync(~0u, row, m * 8 + 2 * t + 1);
-        words[m] = ((const uint16_t *)first)[g] | (uint32_t)((const uint16_t *)second)[g] << 16;
-    }
-}
-#else
-__device__ __forceinline__ void load_transposed(uint32_t words[4], const uint8_t *row)
-{
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
-                 : "r"((uint32_t)__cvta_generic_to_shared(row)));
-}
-#endif
-
-/* The same lookups, with codes from matrix loads that transpose: a lane gets two neighbouring codes of two
- * neighbouring tokens as one word. A row is UNITS times 16 bytes; a matrix takes another unit of every 8 / UNITS
- * rows, so that all banks are used, and lanes put the units of their tokens in order. */
+/* The same lookups, with codes by matrix loads. */
 template <int C> struct values_transposed {
     static constexpr const char *NAME = "values, entries, codes by ldmatrix";
     static const int CODES = LOOKUP_DIM / C, UNITS = CODES / 16, SHARED = LOOKUP_ENTRIES * TABLE_ROW;
@@ -121,27 +98,6 @@ template <int C> struct values_transposed {
     }
     __device__ __forceinline__ void begin(uint8_t *, const lookup_work &, uint32_t) {}
 
-    /* words[i][u]: of tokens 2t and 2t+1 of octet i, codes 16 u + 2 g and the next */
-    __device__ static __forceinline__ void load(const uint8_t *stage, int lane, uint32_t words[8][UNITS])
-    {
-        const int row = lane % 8, turn = lane % 4 * UNITS / 4;
-#pragma unroll
-        for (int k = 0; k < 2 * UNITS; k++) {
-            int matrix = 4 * k + lane / 8, unit = (matrix + row * UNITS / 8) % UNITS;
-            load_transposed(&words[0][0] + 4 * k, stage + (matrix / UNITS * 8 + row) * CODES + unit * 16);
-        }
-#pragma unroll
-        for (int by = 1; by < UNITS; by *= 2)
-#pragma unroll
-            for (int i = 0; i < 8; i++) {
-                uint32_t before[UNITS];
-#pragma unroll
-                for (int u = 0; u < UNITS; u++) before[u] = words[i][u];
-#pragma unroll
-                for (int u = 0; u < UNITS; u++)
-                    words[i][u] = turn & by ? before[(u + UNITS - by) % UNITS] : before[u];
-            }
-    }
     __device__ __forceinline__ void look_up_octet(const uint8_t *shared, const uint32_t words[UNITS],
                                                   uint32_t slots[LOOKUP_DIM / 8]) const
     {
@@ -157,7 +113,7 @@ template <int C> struct values_transposed {
     __device__ __forceinline__ void tile(const uint8_t *shared, const uint8_t *stage, int lane)
     {
         uint32_t words[8][UNITS];
-        load(stage, lane, words);
+        load_octets<UNITS>(stage, lane, words);
 #pragma unroll
         for (int i = 0; i < LOOKUP_TOKENS / 16; i++) {
             uint32_t early[LOOKUP_DIM / 8], late[LOOKUP_DIM / 8];
@@ -170,6 +126,74 @@ template <int C> struct values_transposed {
     __device__ __forceinline__ void leave(float *out, int lane) const
     {
         sums.leave(out, lane, [](int s, int g) { return (s / C / 2 * 16 + g * 2 + s / C % 2) * C + s % C; });
+    }
+};
+
+/* Four heads leave half of operand B's columns to be used: an entry is operand A as it lies in memory, pairs of
+ * channels of one token, and the token's weights of the heads are factors of the pair's first channel in columns 0..3
+ * and of its second one in columns 4..7. Nothing has to be interleaved, and there are half as many sums. (In a kernel
+ * the weights come that way from scores of queries that are in the columns twice.) Rows as lookup_rows.cuh says. */
+template <int C> struct values_pairs {
+    static constexpr const char *NAME = "values, pairs of channels";
+    static const int CODES = LOOKUP_DIM / C, UNITS = CODES / 16, SHARED = LOOKUP_ENTRIES * 128;
+    static const int OUT = LOOKUP_HEADS * LOOKUP_DIM, PASSES = LOOKUP_TOKENS * CODES * (2 * C + 1) / 128;
+    static const int PAIRS = LOOKUP_DIM / 16; /* of a lane in a token */
+    float o[PAIRS / 2][4];
+    uint32_t weights[LOOKUP_TOKENS / 8][2]; /* of tokens 2t and 2t+1 */
+    row_address base;
+
+    __device__ __forceinline__ void start(uint8_t *shared, const lookup_work &w)
+    {
+        const int lane = (int)threadIdx.x % 32, g = lane / 4;
+        copy_entries<C>(shared, w.table, LOOKUP_ENTRIES, 128, 128);
+        base = row_base(shared + lane % (64 / C) * 2 * C);
+#pragma unroll
+        for (int i = 0; i < PAIRS / 2; i++) o[i][0] = o[i][1] = o[i][2] = o[i][3] = 0.0f;
+#pragma unroll
+        for (int i = 0; i < LOOKUP_TOKENS / 8; i++)
+#pragma unroll
+            for (int k = 0; k < 2; k++) {
+                int token = i * 8 + lane % 4 * 2 + k;
+                weights[i][k] = (uint32_t)w.weights[token * LOOKUP_HEADS + g % LOOKUP_HEADS] << g / LOOKUP_HEADS * 16;
+            }
+    }
+    __device__ __forceinline__ void begin(uint8_t *, const lookup_work &, uint32_t) {}
+    __device__ __forceinline__ void tile(const uint8_t *, const uint8_t *stage, int lane)
+    {
+        uint32_t words[8][UNITS];
+        load_octets<UNITS>(stage, lane, words);
+#pragma unroll
+        for (int i = 0; i < LOOKUP_TOKENS / 8; i++) {
+            uint32_t first[PAIRS], second[PAIRS];
+#pragma unroll
+            for (int k = 0; k < 2 * UNITS; k++) {
+                load_words<2 * C>(row_entry(words[i][k / 2], k % 2, base), first + k * C / 2);
+                load_words<2 * C>(row_entry(words[i][k / 2], 2 + k % 2, base), second + k * C / 2);
+            }
+#pragma unroll
+            for (int k = 0; k < PAIRS / 2; k++) {
+                if (C == 8) { /* four registers of one lookup: two of each of two would have to be moved together */
+                    mma_16x8x8(o[k], first + 2 * k, weights[i][0]);
+                    mma_16x8x8(o[k], second + 2 * k, weights[i][1]);
+                    continue;
+                }
+                uint32_t a[4] = {first[2 * k], first[2 * k + 1], second[2 * k], second[2 * k + 1]};
+                mma_16x8x16(o[k], a, weights[i]);
+            }
+        }
+    }
+    __device__ __forceinline__ void end(uint8_t *) {}
+    __device__ __forceinline__ void leave(float *out, int lane) const
+    {
+#pragma unroll
+        for (int i = 0; i < PAIRS / 2; i++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) {
+                int pair = 2 * i + e / 2, code = pair / C * 16 + lane / 4 * 2 + pair / (C / 2) % 2;
+                int column = lane % 4 * 2 + e % 2;
+                out[column % LOOKUP_HEADS * LOOKUP_DIM + code * C + pair % (C / 2) * 2 + column / LOOKUP_HEADS] =
+                    o[i][e];
+            }
     }
 };
 
