@@ -86,7 +86,7 @@ template <int C> struct keys_wide : keys_entries<C, keys_wide<C>> {
 
 /* The same with rows as lookup_rows.cuh says. */
 template <int C> struct keys_rows : keys_entries<C, keys_rows<C>> {
-    static constexpr const char *NAME = "keys, entries, one step to them";
+    static constexpr const char *NAME = "keys, entries, rows of 128 bytes";
     static const int SHARED = LOOKUP_ENTRIES * 128, OWN = LOOKUP_DIM / C / 4;
     row_address base;
 
