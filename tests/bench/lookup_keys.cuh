@@ -118,7 +118,9 @@ template <int C> struct keys_scores {
                      SHARED = CODES / 16 * PLANE;
     static const int OUT = score_sums::OUT, PASSES = LOOKUP_TOKENS * CODES * (2 * LOOKUP_HEADS + 1) / 128;
     static_assert(OWN == 4 || OWN == 8, "a lane's codes are a word or two");
-    uint32_t ones[4];       /* operand A: row 0 takes even k below 8, row 1 odd ones; rows 2 and 3 those from 8 on */
+    /* Operand A: row 0 takes even k below 8, row 1 odd ones; rows 2 and 3 those from 8 on. Rows 12 to 15 do the same,
+     * for nobody: four registers with a zero or two alike among them are put together anew for every product. */
+    uint32_t ones[4];
     uint32_t turn[OWN / 4]; /* brings a lane's codes into its order */
     row_address base[OWN];  /* of its code s: the position in its plane */
     score_sums sums;
@@ -128,7 +130,8 @@ template <int C> struct keys_scores {
         const int lane = (int)threadIdx.x % 32, g = lane / 4, t = lane % 4;
         const int first = (g + t * OWN / 16 * 4) % OWN;
         uint32_t one = g % 2 ? 0x3c000000u : 0x00003c00u;
-        ones[0] = g / 2 == 0 ? one : 0, ones[2] = g / 2 == 1 ? one : 0, ones[1] = ones[3] = 0;
+        ones[0] = g / 2 == 0 ? one : 0, ones[2] = g / 2 == 1 ? one : 0;
+        ones[1] = g / 2 == 2 ? one : 0, ones[3] = g / 2 == 3 ? one : 0;
 #pragma unroll
         for (int j = 0; j < OWN / 4; j++) turn[j] = 0;
 #pragma unroll
