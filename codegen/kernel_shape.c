@@ -13,7 +13,7 @@ enum {
     MOST_STAGES = 4,
     MOST_WARPS = 8,  /* two of each scheduler: one's lookups behind the other's products */
     BARRIER = 8,     /* bytes; of a stage */
-    LISTS = 848,     /* bytes of a block's lists of units (kernels/template/attend_units.cuh) */
+    LISTS = 864,     /* bytes of a block's lists of units (kernels/template/attend_units.cuh) */
     TABLE_ROW = 256, /* bytes of an entry: half of it copies of the keys', half of the values' (fragment/table.cuh) */
     RESULT = 16      /* bytes a channel: results go through a warp's last stage, which has room for these */
 };

@@ -1,7 +1,8 @@
-/* attend.cu - see attend.h. The image's own launch, and before it what a call needs. */
+/* attend.cu - see attend.h. The image's own launch, before it what a call needs, and the merge. */
 #include "attend.h"
 
 #include "device.cuh"
+#include "template/attend_merge.cuh"
 #include "template/attend_prepare.cuh"
 
 #define BEGIN_THREADS 256
@@ -67,7 +68,9 @@ extern "C" cudaError_t kernel_attend(const attend_kernel *k, const attend_layer 
     size_t n = (size_t)b.n_sequences * b.n_queries * k->group * l.n_heads * k->d;
     cudaError_t status = begin(&b, slots, host_slots, queries, dtype, fp32, n, stream);
     if (status == cudaSuccess) status = launch_prepare(l, b, w, k->d, k->group, k->info.tile, stream);
-    return status == cudaSuccess ? launch_image(k, l, b, w, stream) : status;
+    if (status == cudaSuccess) status = launch_image(k, l, b, w, stream);
+    if (status != cudaSuccess) return status;
+    return launch_merge(l, b, w, k->d, k->group, k->info.columns, k->n_blocks, 0, stream);
 }
 
 extern "C" size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads, uint32_t n_sequences,
@@ -87,7 +90,8 @@ extern "C" size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads
 extern "C" cudaError_t kernel_attend_load(const attend_kernel *k)
 {
     cudaFuncAttributes unused;
-    const void *const kernels[] = {(const void *)attend_begin, (const void *)attend_prepare, k->kernel};
+    const void *const kernels[] = {(const void *)attend_begin, (const void *)attend_prepare,
+                                   (const void *)attend_merge, k->kernel};
     cudaError_t status =
         cudaFuncSetAttribute(k->kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)k->info.shared_bytes);
     for (const void *kernel : kernels)

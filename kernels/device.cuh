@@ -23,6 +23,13 @@
 #define KVC_LAUNCHED() cudaGetLastError()
 #endif
 
+/* What all lanes of a warp have alike, so that the compiler knows it, too: addresses and loops that follow from it then
+ * cost less (64 instructions less for 64 tokens of vq4x8). */
+__device__ __forceinline__ uint32_t uniform(uint32_t x)
+{
+    return __shfl_sync(~0u, x, 0);
+}
+
 /* ---- copies from global to shared memory, in the background ----
  * A warp's ring of STAGES stages. All of its lanes call
  *

@@ -3,9 +3,8 @@
  * The work is two lists of units: for each KV head, for each sequence, the tiles of its compressed pages; and the
  * same of its fp16 rows, EXACT_TOKENS a unit. Every block takes an equal share of the tiles, its warps equal shares
  * of that; the rows are shared out alike. Units that belong together are a run; for each run a warp keeps a running
- * softmax (maximum, sum, weighted sum) and leaves a partial result, and the last block that is done with a head and
- * sequence puts those together (attend_merge.cuh). Tiles come by background copies, STAGES ahead, into the warp's own
- * shared memory: until the end no warp waits for another.
+ * softmax (maximum, sum, weighted sum) and leaves a partial result, and attend_merge() puts those together. Tiles
+ * come by background copies, STAGES ahead, into the warp's own shared memory: no warp waits for another.
  *
  * Queries are operand A (columns x channels) of products with keys, and values operand A (channels x tokens) of
  * products with weights. Column i * GROUP + k is token i of the queries and query head k of the group. A warp has
@@ -22,7 +21,6 @@
 #include "template/attend_args.h"
 #include "template/attend_bytes.cuh"
 #include "template/attend_halves.cuh"
-#include "template/attend_merge.cuh"
 #include "template/attend_units.cuh"
 
 template <typename P> struct attend {
@@ -52,7 +50,6 @@ template <typename P> struct attend {
     typedef stage_copies<P::STAGES> ring;
 
     static const uint32_t RESULT_STRIDE = result_floats(P::D, value_side::D);
-    typedef attend_merge<P, RING_BYTES, AHEAD_BYTES> merge;
 
     __device__ static __forceinline__ uint8_t *key_table(uint8_t *tables)
     {
@@ -82,11 +79,8 @@ template <typename P> struct attend {
 
     /* ---- runs ---- */
 
-    /* A result that is kept lies in front of the ring, which has no copies on their way any more. */
-    __device__ static __forceinline__ float *result_at(const workplace &at, const attend_work &w,
-                                                       const attend_run &run)
+    __device__ static __forceinline__ float *result_at(const attend_work &w, const attend_run &run)
     {
-        if (run.kept) return (float *)at.stages;
         return w.partial + (size_t)run.result * P::COLUMNS * RESULT_STRIDE;
     }
 
@@ -160,7 +154,7 @@ template <typename P> struct attend {
             __syncwarp(); /* the stage is fetched into next */
             at.now = at.now + 1 < P::STAGES ? at.now + 1 : 0;
         }
-        tiles.leave(h, result_at(at, w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES), present(run, b),
+        tiles.leave(h, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES), present(run, b),
                     at.lane);
         at.copies.reuse();
     }
@@ -209,7 +203,7 @@ template <typename P> struct attend {
             if (P::D > 128) v.load(value_rows, NULL, tokens, lane); /* registers */
             exact_values::accumulate(s, v, p.x, {});
         }
-        exact_values::leave(s, none, result_at(at, w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES),
+        exact_values::leave(s, none, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES),
                             present(run, b), lane);
         at.copies.reuse();
     }
@@ -260,7 +254,7 @@ template <typename P> struct attend {
      * them, since warps wait for each other there. */
     __device__ static void share(const attend_layer &l, const attend_batch &b, const attend_work &w, uint8_t *shared)
     {
-        int warp = (int)threadIdx.x / 32;
+        int warp = (int)uniform(threadIdx.x / 32);
         const attend_roles roles(b.columns, l.n_heads, b.n_sequences, gridDim.x);
         const role r(roles.columns, (uint32_t)warp);
         attend_lists &lists = *(attend_lists *)(shared + LISTS);
@@ -275,20 +269,20 @@ template <typename P> struct attend {
         key_ahead.load(l.key_table);
         value_ahead.load(l.value_table);
         at.copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, at.lane);
-        if (warp == 0) make_lists(lists, l, b, w, P::TILE, TABLES_OF_HEAD, (uint32_t)at.lane);
+        if (warp == 0) make_lists(lists, l, b, w, P::TILE, (uint32_t)at.lane);
         __syncthreads();
-        uint32_t of_block = lists.pages.of_block.n, unit = blockIdx.x * of_block;
-        uint32_t block_end = min(unit + of_block, lists.pages.total.n);
+        uint32_t of_block = uniform(lists.pages.of_block.n), unit = blockIdx.x * of_block;
+        uint32_t block_end = uniform(min(unit + of_block, lists.pages.total.n));
         bool rows_done = false;
-        attend_kept kept = {ATTEND_NOTHING, 0};
         while (unit < block_end || !rows_done) {
             attend_piece piece = {0, block_end, block_end, 0, 0};
             if (unit < block_end) piece = piece_at(lists.pages, blockIdx.x, unit, roles.columns.parts);
             heads h = {key_side::head_of(l.key_counts, piece.cut), value_side::head_of(l.value_counts, piece.cut)};
             uint32_t own = 0, end = 0, tile = roles.columns.tiles;
-            if (r.part < piece.parts) {
+            if (uniform(r.part < piece.parts)) {
                 attend_shares shares(piece);
-                own = shares.begin(piece, r.part), end = shares.begin(piece, r.part + 1), tile = r.first;
+                own = uniform(shares.begin(piece, r.part)), end = uniform(shares.begin(piece, r.part + 1));
+                tile = r.first;
             }
             uint32_t begin = own;
             attend_run run;
@@ -299,8 +293,6 @@ template <typename P> struct attend {
                 run = run_at(l, b, lists, P::TILE, begin, end, (uint32_t)at.lane);
                 begin_pages(at, h, l, run, pages);
                 complete_run(run, b, roles, false, tile, piece.number + r.part);
-                run.kept = merge::KEEPS && piece.end == block_end && run.end - run.begin == end - begin &&
-                           tile + roles.columns.together >= roles.columns.tiles;
             };
             next_run();
             /* While the first tiles are on their way. */
@@ -320,12 +312,10 @@ template <typename P> struct attend {
             }
             for (; tile < roles.columns.tiles; next_run()) {
                 run_pages(at, h, l, b, w, run, pages);
-                if (run.kept) kept.result = run.result, kept.n_columns = min(present(run, b), (uint32_t)P::COLUMNS);
                 begin += run.end - run.begin;
             }
-            unit = piece.end;
+            unit = uniform(piece.end);
         }
-        merge{l, b, w, roles, lists, shared + TABLE_BYTES, (uint32_t)warp, (uint32_t)at.lane}.finish(kept);
     }
 };
 

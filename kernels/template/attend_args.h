@@ -57,11 +57,9 @@ typedef struct attend_sequence {
 typedef struct attend_work {
     float *latent,
         *query_bias; /* [n_sequences][n_queries][query heads][key_latent], [..]; used where there is a fold */
-    /* Of more than ATTEND_FEW sequences: the lists' units before each, and after the last one; what they are. */
-    uint32_t *units;            /* [2][n_sequences + 1] */
-    attend_sequence *sequences; /* [n_sequences] */
+    uint32_t *units;            /* [2][n_sequences + 1] of both lists before each sequence, and after the last one */
+    attend_sequence *sequences; /* [n_sequences], where they are more than ATTEND_FEW */
     float *partial;             /* [attend_roles.n_results()][columns of a tile][result_floats()], 16-byte aligned */
-    uint32_t *arrived;          /* [heads][n_sequences] blocks that are done with it; zero between calls */
 } attend_work;
 
 #endif

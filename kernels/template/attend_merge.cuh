@@ -1,388 +1,183 @@
-/* attend_merge.cuh - the end of a block: results that its warps have kept are put together, blocks that are done with
- * a head and sequence are counted, and the last one to be done merges all of its results into outputs.
- *
- * Who that is changes nothing: results are added up in an order that follows from numbers alone. Shared memory is
- * what the warps' rings were, RING bytes each; no copy is on its way any more. */
+/* attend_merge.cuh - what comes behind attend.cuh: partial results into outputs. A launch of its own: merged by the
+ * last block to be done with a head, outputs come no sooner, and the main kernel is twice as long (decision 0014). */
 #ifndef KERNELS_TEMPLATE_ATTEND_MERGE_CUH
 #define KERNELS_TEMPLATE_ATTEND_MERGE_CUH
-#include "template/attend_args.h"
 #include "template/attend_map.cuh"
 #include "template/attend_units.cuh"
 
-#define ATTEND_NOTHING 0xfffffffeu /* for an index: not another's plus one either */
+#define MERGE_THREADS 256
 
-/* What a warp says at its end: the index of the result that lies in its ring, or ATTEND_NOTHING; of so many columns.
- */
-struct attend_kept {
-    uint32_t result, n_columns;
+/* The partial results of a run that the list has cut into pieces. */
+struct merge_pieces {
+    const float *first; /* of the column */
+    size_t stride;
+    uint32_t n;
 };
 
-/* All results of a head and sequence, and who the outputs are. */
-struct attend_merged {
-    uint32_t head, sequence;
-    attend_results pages, rows; /* of the first tile of columns */
+struct merge_shape {
+    uint32_t d, latent, group, columns, n_blocks;
+    uint32_t rows; /* of a block, at most MAP_ROWS */
 };
 
-/* Results put together, of four channels of the pages' and of the fp16 rows': weights are relative to the maximum. */
-struct attend_sum {
-    float most, mass[2];
-    float4 x[2];
+/* Of the pages, or of the fp16 rows, of a sequence and head. */
+__device__ inline merge_pieces pieces_of(const attend_layer &l, const attend_batch &b, const attend_work &w,
+                                         const merge_shape &m, const attend_roles &roles, uint32_t sequence,
+                                         uint32_t head, bool exact, uint32_t column)
+{
+    const uint32_t *units = w.units + (exact ? b.n_sequences + 1 : 0);
+    const attend_list list(l.n_heads, units[b.n_sequences], m.n_blocks, !exact && tables_of_head(l));
+    const attend_cut cut = {b.n_sequences, m.n_blocks, roles.columns.parts};
+    attend_results r =
+        (exact ? results_of_rows : results_of_pages)(list, cut, head, sequence, units[sequence], units[sequence + 1]);
+    uint32_t floats = result_floats(m.d, m.latent), result = roles.first_result(column / m.columns, exact) + r.first;
+    size_t stride = (size_t)m.columns * floats;
+    return merge_pieces{w.partial + result * stride + column % m.columns * floats, stride, r.n};
+}
 
-    __device__ __forceinline__ void scale(float to_most)
-    {
-        float weight = exp2_fast(most - to_most);
-        most = to_most;
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-            mass[i] *= weight;
-            x[i].x *= weight, x[i].y *= weight, x[i].z *= weight, x[i].w *= weight;
-        }
-    }
+/* Pieces put together, of four channels: weights are relative to the maximum. */
+struct merge_sum {
+    float most, mass;
+    float4 x;
 };
 
-template <typename P, int RING, int AHEAD> struct attend_merge {
-    static const uint32_t LATENT = P::value_side::D, D = P::D, WIDTH = LATENT + D, WARPS = P::WARPS,
-                          COLUMNS = P::COLUMNS, STRIDE = result_floats(D, LATENT);
-    /* A kept result lies in front of a ring, and what a warp says behind it. */
-    static const bool KEEPS = COLUMNS * STRIDE * sizeof(float) <= AHEAD;
-    /* Of a merge: how many are complete and which, then, for each of WARPS tasks, maximum and sums of weights, and
-     * the channels of the latent space and of the head. */
-    static const uint32_t OF_LIST = 16, LIST_BYTES = 16 + 2 * OF_LIST * sizeof(attend_merged), TASK_FLOATS = 4;
-    static_assert(LIST_BYTES % 16 == 0 && LIST_BYTES + WARPS * (TASK_FLOATS + WIDTH) * sizeof(float) <= WARPS * RING,
-                  "room for a merge");
-
-    const attend_layer &l;
-    const attend_batch &b;
-    const attend_work &w;
-    const attend_roles &roles;
-    const attend_lists &lists;
-    uint8_t *rings;
-    uint32_t warp, lane;
-
-    /* ---- results that were kept ---- */
-
-    __device__ __forceinline__ attend_kept *kept_of(uint32_t index) const
-    {
-        return (attend_kept *)(rings + index * RING + AHEAD);
-    }
-
-    /* Results that warps first .. last have kept of one run become one, that of the last; of four channels of a
-     * column. All that is read is asked for before it is needed. */
-    __device__ __forceinline__ void join(uint32_t first, uint32_t last, uint32_t result, uint32_t column,
-                                         uint32_t channel) const
-    {
-        float2 head[WARPS]; /* maximum, sum of weights */
-        float4 x[WARPS], sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        float most = ATTEND_LEAST, mass = 0.0f;
+/* Pieces part, part + parts, ...; channels `channel` .. + 3. All that is read is asked for before it is needed. */
+__device__ inline merge_sum add_pieces(const merge_pieces &p, uint32_t part, uint32_t parts, uint32_t channel)
+{
+    const uint32_t AHEAD = 8;
+    merge_sum s = {ATTEND_LEAST, 0.0f, make_float4(0.0f, 0.0f, 0.0f, 0.0f)};
+    for (uint32_t first = part; first < p.n; first += AHEAD * parts) {
+        float2 head[AHEAD]; /* maximum, sum of weights */
+        float4 x[AHEAD];
 #pragma unroll
-        for (uint32_t i = 0; i < WARPS; i++) {
-            const float *from = (const float *)(rings + i * RING) + column * STRIDE;
-            head[i] = make_float2(-INFINITY, 0.0f), x[i] = sum;
-            if (i < first || i > last) continue;
-            head[i] = *(const float2 *)from, x[i] = *(const float4 *)(from + RESULT_CHANNELS + channel);
+        for (uint32_t k = 0; k < AHEAD; k++) {
+            bool present = first + k * parts < p.n;
+            const float *piece = p.first + (present ? first + k * parts : first) * p.stride;
+            head[k] = *(const float2 *)piece;
+            x[k] = *(const float4 *)(piece + RESULT_CHANNELS + channel);
+            if (!present) head[k].x = -INFINITY;
         }
+        float most = s.most;
 #pragma unroll
-        for (uint32_t i = 0; i < WARPS; i++) most = fmaxf(most, head[i].x);
+        for (uint32_t k = 0; k < AHEAD; k++) most = fmaxf(most, head[k].x);
+        float weight = exp2_fast(s.most - most);
+        s.most = most, s.mass *= weight;
+        s.x.x *= weight, s.x.y *= weight, s.x.z *= weight, s.x.w *= weight;
 #pragma unroll
-        for (uint32_t i = 0; i < WARPS; i++) {
-            float weight = exp2_fast(head[i].x - most);
-            mass += weight * head[i].y;
-            add_scaled(sum, weight, x[i]);
-        }
-        float *to = w.partial + ((size_t)result * COLUMNS + column) * STRIDE;
-        if (channel == 0) *(float2 *)to = make_float2(most, mass);
-        *(float4 *)(to + RESULT_CHANNELS + channel) = sum;
-    }
-
-    /* Neighbours' results that lie side by side are of one run. The first warps have fewer columns: they count. */
-    __device__ __forceinline__ void join_kept() const
-    {
-        attend_kept kept[WARPS];
-#pragma unroll
-        for (uint32_t i = 0; i < WARPS; i++) kept[i] = *kept_of(i);
-        uint32_t first = 0;
-#pragma unroll 1
-        for (uint32_t last = 0; last < WARPS; last++) {
-            attend_kept own = kept[0];
-            bool goes_on = false;
-#pragma unroll
-            for (uint32_t i = 0; i < WARPS; i++) {
-                if (i == last) own = kept[i];
-                if (i == last + 1) goes_on = kept[i].result == own.result + 1;
-            }
-            if (goes_on) continue;
-#pragma unroll 1
-            for (uint32_t at = threadIdx.x * 4; own.result != ATTEND_NOTHING && at < own.n_columns * LATENT;
-                 at += WARPS * 128)
-                join(first, last, own.result, at / LATENT, at % LATENT);
-            first = last + 1;
+        for (uint32_t k = 0; k < AHEAD; k++) {
+            weight = exp2_fast(head[k].x - most);
+            s.mass += weight * head[k].y;
+            s.x.x += weight * x[k].x, s.x.y += weight * x[k].y;
+            s.x.z += weight * x[k].z, s.x.w += weight * x[k].w;
         }
     }
+    return s;
+}
 
-    /* ---- arrivals ---- */
+/* [blocks for m.rows rows each][n_heads] blocks of MERGE_THREADS, merge_bytes() of shared memory. A row's pieces
+ * are shared out among the warps that there are for it. */
+/* Few rows a block while blocks are few. */
+__host__ __device__ __forceinline__ uint32_t merge_rows(uint32_t n_heads, uint32_t rows_of_head)
+{
+    uint32_t rows = 1;
+    while (rows < MAP_ROWS && share_of(rows_of_head, rows) * n_heads > 256) rows *= 2;
+    return rows;
+}
+/* Of a part of a row's pieces: weights of its pages and of its rows, relative to the maxima. */
+struct merge_part {
+    float most[2], mass[2]; /* most: then the weight of the part */
+};
+__host__ __device__ __forceinline__ uint32_t merge_bytes(uint32_t d, uint32_t latent)
+{
+    uint32_t n_warps = MERGE_THREADS / 32;
+    return ((MAP_ROWS + n_warps) * (latent + d) + MAP_ROWS * 2 + n_warps * 4) * (uint32_t)sizeof(float);
+}
 
-    /* Heads and sequences, as head * n_sequences + sequence, that the block's share of a list is of. */
-    struct span {
-        uint32_t first, last; /* none: first > last */
+/* What a warp has of a row: `part` of `parts` of its pieces; latent + d channels to `to`. */
+__device__ inline void merge_pieces_of(const merge_pieces pieces[2], uint32_t part, uint32_t parts,
+                                       const uint32_t channels[2], float *to, merge_part *out)
+{
+    uint32_t lane = threadIdx.x % 32;
+#pragma unroll
+    for (uint32_t i = 0; i < 2; i++) {
+        for (uint32_t j = lane * 4; j < channels[i]; j += 128) {
+            merge_sum s = add_pieces(pieces[i], part, parts, j);
+            *(float4 *)(to + j) = s.x;
+            if (j == 0) out->most[i] = s.most, out->mass[i] = s.mass;
+        }
+        to += channels[i];
+    }
+}
+
+/* Maxima of a row's parts become their weights; a warp, of which a lane has the pages or the rows of a part. */
+__device__ inline void weigh_parts(merge_part *parts, uint32_t n_parts, float *mass, float *sum)
+{
+    uint32_t lane = threadIdx.x % 32, i = lane % 2;
+    bool present = lane / 2 < n_parts;
+    float own = present ? parts[lane / 2].most[i] : ATTEND_LEAST, most = own;
+    for (int step = 16; step; step /= 2) most = fmaxf(most, __shfl_xor_sync(~0u, most, step));
+    float weight = exp2_fast(own - most), weights = present ? parts[lane / 2].mass[i] * weight : 0.0f;
+    if (present) parts[lane / 2].most[i] = weight;
+    for (int step = 16; step > 1; step /= 2) weights += __shfl_xor_sync(~0u, weights, step);
+    float both = weights + __shfl_xor_sync(~0u, weights, 1);
+    if (lane == 0) *mass = weights, *sum = both;
+}
+
+__global__ void __launch_bounds__(MERGE_THREADS, 2)
+    attend_merge(const __grid_constant__ attend_layer l, const __grid_constant__ attend_batch b,
+                 const __grid_constant__ attend_work w, merge_shape m)
+{
+    uint32_t head = blockIdx.y, of_sequence = b.n_queries * m.group, first = blockIdx.x * m.rows;
+    uint32_t n_rows = min(m.rows, b.n_sequences * of_sequence - first), width = m.latent + m.d;
+    uint32_t splits = blockDim.x / 32 / m.rows, warp = threadIdx.x / 32, r = warp / splits, split = warp % splits;
+    KVC_SHARED(float, sums);                                                /* [MAP_ROWS][latent + d] */
+    float *pieces = sums + MAP_ROWS * width;                                /* [rows][splits][latent + d] */
+    float *mass = pieces + blockDim.x / 32 * width, *sum = mass + MAP_ROWS; /* [MAP_ROWS] */
+    merge_part *parts = (merge_part *)(sum + MAP_ROWS);                     /* [rows][splits] */
+    if (r < n_rows) {
+        uint32_t sequence = (first + r) / of_sequence, column = (first + r) % of_sequence;
+        const attend_roles roles(b.columns, l.n_heads, b.n_sequences, m.n_blocks);
+        const merge_pieces of_row[2] = {pieces_of(l, b, w, m, roles, sequence, head, false, column),
+                                        pieces_of(l, b, w, m, roles, sequence, head, true, column)};
+        const uint32_t channels[2] = {m.latent, m.d};
+        merge_pieces_of(of_row, split, splits, channels, pieces + warp * width, parts + warp);
+    }
+    __syncthreads();
+    if (r < n_rows && split == 0) weigh_parts(parts + warp, splits, mass + r, sum + r);
+    __syncthreads();
+    for (uint32_t at = threadIdx.x; at < n_rows * width; at += blockDim.x) {
+        uint32_t row = at / width, j = at % width, is_row = j >= m.latent;
+        float x = 0.0f;
+        for (uint32_t k = row * splits; k < (row + 1) * splits; k++)
+            x += parts[k].most[is_row] * pieces[k * width + j];
+        sums[at] = x;
+    }
+    __syncthreads();
+    auto put = [&](uint32_t row, uint32_t j, float4 x) {
+        uint32_t token = (first + row) / m.group, query_head = head * m.group + (first + row) % m.group;
+        add_scaled(x, 1.0f, *(const float4 *)(sums + row * width + m.latent + j));
+        if (l.unfold) add_scaled(x, mass[row], *(const float4 *)(l.mean + head * m.d + j));
+        float factor = sum[row] == 0.0f ? 0.0f : 1.0f / sum[row]; /* 0: of a sequence without tokens */
+        float *to = b.out + ((size_t)token * l.n_heads * m.group + query_head) * m.d + j;
+        to[0] = x.x * factor, to[1] = x.y * factor, to[2] = x.z * factor, to[3] = x.w * factor;
     };
-    __device__ __forceinline__ uint32_t number_of(const attend_list &list, const uint32_t *units, uint32_t at) const
-    {
-        uint32_t head = list.of_head.under(at);
-        return head * b.n_sequences + last_below(units, b.n_sequences, at - head * list.of_head.n, lane);
-    }
-    __device__ __forceinline__ span span_of(bool of_rows) const
-    {
-        const attend_list &list = of_rows ? lists.rows : lists.pages;
-        const uint32_t *units = units_of(lists, b, of_rows);
-        uint32_t begin = min(blockIdx.x * list.of_block.n, list.total.n),
-                 end = min(begin + list.of_block.n, list.total.n);
-        if (of_rows) {
-            attend_piece p = rows_of_block(list, blockIdx.x, gridDim.x, roles.columns.parts);
-            begin = p.begin, end = p.end;
-        }
-        if (begin >= end) return span{1, 0};
-        return span{number_of(list, units, begin), number_of(list, units, end - 1)};
-    }
+    if (l.unfold)
+        apply_map(n_rows, sums, width, l.unfold + (size_t)head * m.d * m.latent, m.latent, m.d, put);
+    else
+        for (uint32_t at = threadIdx.x * 4; at < n_rows * m.d; at += blockDim.x * 4)
+            put(at / m.d, at % m.d, *(const float4 *)(sums + at / m.d * width + at % m.d));
+}
 
-    __device__ __forceinline__ uint32_t *n_complete() const
-    {
-        return (uint32_t *)rings;
-    }
-    __device__ __forceinline__ attend_merged *list() const
-    {
-        return (attend_merged *)(rings + 16);
-    }
-
-    /* Number `at` of a list: how many blocks have results of it; 0: of this list none. */
-    __device__ __forceinline__ uint32_t look_up(uint32_t at, bool of_rows, attend_merged *m) const
-    {
-        const attend_cut cut = {b.n_sequences, gridDim.x, roles.columns.parts};
-        const uint32_t *pages = units_of(lists, b, false), *rows = units_of(lists, b, true);
-        uint32_t n = b.n_sequences, head = at / n, i = at % n;
-        m->head = head, m->sequence = i;
-        m->pages = results_of_pages(lists.pages, cut, head, i, pages[i], pages[i + 1]);
-        m->rows = results_of_rows(lists.rows, cut, head, i, rows[i], rows[i + 1]);
-        bool has_any = of_rows ? m->rows.n_blocks : m->pages.n_blocks;
-        return has_any ? m->pages.n_blocks + m->rows.n_blocks : 0;
-    }
-
-    /* Of each lane's number, by one warp: those that this block completes go to the list of merges. */
-    __device__ __forceinline__ void arrive(uint32_t at, const attend_merged &m, uint32_t n_blocks) const
-    {
-        bool complete = n_blocks > 0 && count_arrival(w.arrived + at) + 1 == n_blocks;
-        uint32_t all = __ballot_sync(~0u, complete);
-        if (complete) {
-            w.arrived[at] = 0;
-            list()[__popc(all & ((1u << lane) - 1))] = m;
-        }
-        if (lane == 0) *n_complete() = (uint32_t)__popc(all);
-    }
-
-    /* ---- merges ---- */
-
-    /* Where task i has its results: maximum and sums of weights, and behind them channels. */
-    __device__ __forceinline__ float *task_head(uint32_t i) const
-    {
-        return (float *)(rings + LIST_BYTES) + i * TASK_FLOATS;
-    }
-    __device__ __forceinline__ float *task_channels(uint32_t i) const
-    {
-        return task_head(WARPS) + i * WIDTH;
-    }
-
-    /* A column's results part, part + parts, ..., first those of pages. All that is read is asked for before it is
-     * needed. */
-    struct column_results {
-        const float *base;
-        attend_results pages, rows;
-        uint32_t rows_behind, n_pages, n; /* the results of rows come so many behind those of pages */
-        bool kept;
-
-        __device__ __forceinline__ const float *at(uint32_t i) const
-        {
-            uint32_t index = i < n_pages ? pages.at(i, kept) : rows_behind + rows.at(i - n_pages, false);
-            return base + (size_t)index * (COLUMNS * STRIDE);
-        }
-    };
-    __device__ __forceinline__ column_results results_of(const attend_merged &m, uint32_t column) const
-    {
-        column_results c;
-        uint32_t tile = column / COLUMNS;
-        c.kept = KEEPS && tile + roles.columns.together >= roles.columns.tiles;
-        c.base = w.partial + ((size_t)roles.first_result(tile, false) * COLUMNS + column % COLUMNS) * STRIDE;
-        c.pages = m.pages, c.rows = m.rows;
-        c.rows_behind = roles.of_list;
-        c.n_pages = m.pages.count(c.kept), c.n = c.n_pages + m.rows.count(false);
-        return c;
-    }
-
-    __device__ static __forceinline__ attend_sum add_results(const column_results &c, uint32_t part, uint32_t parts,
-                                                             uint32_t channel)
-    {
-        const int N = 8;
-        const float4 none = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        attend_sum s = {ATTEND_LEAST, {0.0f, 0.0f}, {none, none}};
-#pragma unroll 1
-        for (uint32_t first = part; first < c.n; first += N * parts) {
-            float2 head[N]; /* maximum, sum of weights */
-            float4 x[N];
-#pragma unroll
-            for (int k = 0; k < N; k++) {
-                uint32_t i = first + k * parts;
-                head[k] = make_float2(-INFINITY, 0.0f), x[k] = none;
-                if (i >= c.n) continue;
-                const float *from = c.at(i);
-                head[k] = __ldcg((const float2 *)from);
-                if (channel < (i < c.n_pages ? LATENT : D))
-                    x[k] = __ldcg((const float4 *)(from + RESULT_CHANNELS + channel));
-            }
-            float most = s.most;
-#pragma unroll
-            for (int k = 0; k < N; k++) most = fmaxf(most, head[k].x);
-            s.scale(most);
-#pragma unroll
-            for (int k = 0; k < N; k++) {
-                float weight = exp2_fast(head[k].x - most);
-                bool of_pages = first + k * parts < c.n_pages;
-                float pages = of_pages ? weight : 0.0f, rows = of_pages ? 0.0f : weight;
-                s.mass[0] += pages * head[k].y, s.mass[1] += rows * head[k].y;
-                add_scaled(s.x[0], pages, x[k]), add_scaled(s.x[1], rows, x[k]);
-            }
-        }
-        return s;
-    }
-
-    /* Task: a share of a column's results. */
-    __device__ __forceinline__ void run_task(uint32_t task, const column_results &c, uint32_t part,
-                                             uint32_t parts) const
-    {
-        float *to = task_channels(task);
-#pragma unroll 1
-        for (uint32_t j = lane * 4; j < (LATENT > D ? LATENT : D); j += 128) {
-            attend_sum s = add_results(c, part, parts, j);
-            if (j < LATENT) *(float4 *)(to + j) = s.x[0];
-            if (j < D) *(float4 *)(to + LATENT + j) = s.x[1];
-            if (j == 0) *(float4 *)task_head(task) = make_float4(s.most, s.mass[0], s.mass[1], 0.0f);
-        }
-    }
-
-    /* A row's tasks together: four channels of the latent space, or (from LATENT on) of the head. */
-    __device__ __forceinline__ float4 join_tasks(uint32_t row, uint32_t parts, uint32_t channel, float *mass,
-                                                 float *all) const
-    {
-        float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        float most = ATTEND_LEAST;
-        *mass = *all = 0.0f;
-#pragma unroll 1
-        for (uint32_t i = row * parts; i < (row + 1) * parts; i++) most = fmaxf(most, task_head(i)[0]);
-#pragma unroll 1
-        for (uint32_t i = row * parts; i < (row + 1) * parts; i++) {
-            float4 head = *(const float4 *)task_head(i);
-            float weight = exp2_fast(head.x - most);
-            *mass += weight * head.y, *all += weight * (head.y + head.z);
-            add_scaled(sum, weight, *(const float4 *)(task_channels(i) + channel));
-        }
-        return sum;
-    }
-
-    /* Row `row` of those that begin with no. `first` of merges m: its output. A sum of 0: it sees no token. */
-    __device__ __forceinline__ void put(const attend_merged *m, uint32_t first, uint32_t row, uint32_t channel,
-                                        const float4 &x, float all) const
-    {
-        uint32_t of_merge = b.n_queries * P::GROUP, column = (first + row) % of_merge;
-        m += (first + row) / of_merge;
-        size_t token = (size_t)m->sequence * b.n_queries + column / P::GROUP,
-               query_head = m->head * P::GROUP + column % P::GROUP;
-        float *out = b.out + (token * (l.n_heads * P::GROUP) + query_head) * D + channel;
-        float factor = all == 0.0f ? 0.0f : 1.0f / all;
-        out[0] = x.x * factor, out[1] = x.y * factor, out[2] = x.z * factor, out[3] = x.w * factor;
-    }
-
-    /* Rows first .. first + n - 1 of merges of one head, `parts` tasks each; all warps of the block. */
-    __device__ __forceinline__ void merge_rows(const attend_merged *m, uint32_t first, uint32_t n,
-                                               uint32_t parts) const
-    {
-        uint32_t of_merge = b.n_queries * P::GROUP;
-        if (warp < n * parts) {
-            uint32_t row = first + warp / parts;
-            run_task(warp, results_of(m[row / of_merge], row % of_merge), warp % parts, parts);
-        }
-        __syncthreads();
-        float mass, all;
-        if (!l.unfold) {
-#pragma unroll 1
-            for (uint32_t at = threadIdx.x * 4; at < n * D; at += WARPS * 128) {
-                float4 x = join_tasks(at / D, parts, at % D, &mass, &all);
-                float4 rows = join_tasks(at / D, parts, LATENT + at % D, &mass, &all);
-                x.x += rows.x, x.y += rows.y, x.z += rows.z, x.w += rows.w;
-                put(m, first, at / D, at % D, x, all);
-            }
-            return;
-        }
-#pragma unroll 1
-        for (uint32_t at = threadIdx.x * 4; at < n * LATENT; at += WARPS * 128)
-            *(float4 *)(task_channels(at / LATENT * parts) + at % LATENT) =
-                join_tasks(at / LATENT, parts, at % LATENT, &mass, &all);
-        __syncthreads();
-        size_t head = m->head;
-        apply_map(n, task_channels(0), parts * WIDTH, l.unfold + head * LATENT * D, LATENT, D,
-                  [&](uint32_t row, uint32_t channel, float4 x) {
-                      float4 rows = join_tasks(row, parts, LATENT + channel, &mass, &all);
-                      x.x += rows.x, x.y += rows.y, x.z += rows.z, x.w += rows.w;
-                      add_scaled(x, mass, *(const float4 *)(l.mean + head * D + channel));
-                      put(m, first, row, channel, x, all);
-                  });
-    }
-
-    /* Tasks of each of a merge's rows: few results are read at once. */
-    __device__ __forceinline__ uint32_t parts_of(const attend_merged &m) const
-    {
-        uint32_t rows = b.n_queries * P::GROUP;
-        return rows < WARPS && m.pages.n_whole + m.rows.count(false) > 8 ? WARPS / rows : 1;
-    }
-
-    /* Those of one head go together as far as there are warps. */
-    __device__ __forceinline__ void merge_all(uint32_t n) const
-    {
-        const attend_merged *m = list();
-        uint32_t of_merge = b.n_queries * P::GROUP, most = WARPS < MAP_ROWS ? WARPS : MAP_ROWS;
-#pragma unroll 1
-        for (uint32_t i = 0, together; i < n; i += together) {
-            uint32_t parts = parts_of(m[i]), rows = min(WARPS / parts, most);
-#pragma unroll 1
-            for (together = 1; i + together < n && (together + 1) * of_merge <= rows; together++)
-                if (m[i + together].head != m[i].head || parts_of(m[i + together]) != parts) break;
-#pragma unroll 1
-            for (uint32_t first = 0, all = together * of_merge; first < all; first += rows) {
-                merge_rows(m + i, first, min(rows, all - first), parts);
-                __syncthreads();
-            }
-        }
-    }
-
-    /* ---- all of it ---- */
-
-    /* By all threads of the block. */
-    __device__ __forceinline__ void finish(const attend_kept &own) const
-    {
-        span pages = span_of(false), rows = span_of(true);
-        if (lane == 0) *kept_of(warp) = own;
-        __syncthreads();
-        join_kept();
-#pragma unroll 1
-        for (uint32_t first = 0; pages.first + first <= pages.last || rows.first + first <= rows.last;
-             first += OF_LIST) {
-            bool of_rows = lane >= OF_LIST;
-            uint32_t at = (of_rows ? rows.first : pages.first) + first + lane % OF_LIST;
-            attend_merged m;
-            uint32_t n_blocks = 0;
-            if (warp == 0 && at <= (of_rows ? rows.last : pages.last)) n_blocks = look_up(at, of_rows, &m);
-            __syncthreads();
-            if (warp == 0) arrive(at, m, n_blocks);
-            __syncthreads();
-            merge_all(*n_complete());
-        }
-    }
-};
+/* Of a kernel of such heads and columns on n_blocks blocks; rows: of a block, 0 for what is best. */
+static inline cudaError_t launch_merge(const attend_layer &l, const attend_batch &b, const attend_work &w, uint32_t d,
+                                       uint32_t group, uint32_t columns, uint32_t n_blocks, uint32_t rows,
+                                       cudaStream_t stream)
+{
+    uint32_t of_head = b.n_sequences * b.n_queries * group;
+    if (rows == 0) rows = merge_rows(l.n_heads, of_head);
+    merge_shape m = {d, l.value_latent, group, columns, n_blocks, rows};
+    KVC_LAUNCH(attend_merge, dim3(share_of(of_head, rows), l.n_heads), dim3(MERGE_THREADS), merge_bytes(d, m.latent),
+               stream, l, b, w, m);
+    return KVC_LAUNCHED();
+}
 
 #endif

@@ -39,7 +39,6 @@ struct attend_run {
     uint32_t begin, end;
     uint32_t first_column; /* of those of the head that the warp has */
     uint32_t result;       /* index of its partial result */
-    bool kept;             /* for now in shared memory (attend_results) */
 };
 
 /* Of n, when `parts` have equal shares and the last ones what is left. */
@@ -115,6 +114,12 @@ struct attend_list {
     }
 };
 
+/* Are tables a head's, so that a block's share is cut where a head ends? */
+__device__ __forceinline__ bool tables_of_head(const attend_layer &l)
+{
+    return l.key_counts || l.value_counts;
+}
+
 /* Both lists, in shared memory. Tiles of pages, and units of fp16 rows, that come before each sequence of a head, and
  * the sequences: in memory where they are many. */
 struct attend_lists {
@@ -134,7 +139,7 @@ __device__ __forceinline__ const uint32_t *units_of(const attend_lists &lists, c
 
 /* By one warp; what the others see behind a __syncthreads(). */
 __device__ __forceinline__ void make_lists(attend_lists &lists, const attend_layer &l, const attend_batch &b,
-                                           const attend_work &w, uint32_t tile, bool by_head, uint32_t lane)
+                                           const attend_work &w, uint32_t tile, uint32_t lane)
 {
     uint32_t n = b.n_sequences, tiles, rows;
     if (n <= ATTEND_FEW) {
@@ -152,12 +157,15 @@ __device__ __forceinline__ void make_lists(attend_lists &lists, const attend_lay
             lists.few_units[lane] = tiles - own_tiles, lists.few_units[n + 1 + lane] = rows - own_rows;
         }
         if (lane == n - 1) lists.few_units[n] = tiles, lists.few_units[2 * n + 1] = rows;
+        __syncwarp();
+        if (blockIdx.x == 0) /* for the merge */
+            for (uint32_t i = lane; i < 2 * n + 2; i += 32) w.units[i] = lists.few_units[i];
         tiles = __shfl_sync(~0u, tiles, 31), rows = __shfl_sync(~0u, rows, 31);
     } else {
         tiles = w.units[n], rows = w.units[2 * n + 1];
     }
     if (lane != 0) return;
-    lists.pages = attend_list(l.n_heads, tiles, gridDim.x, by_head);
+    lists.pages = attend_list(l.n_heads, tiles, gridDim.x, tables_of_head(l));
     lists.rows = attend_list(l.n_heads, rows, gridDim.x, false);
     lists.units = n <= ATTEND_FEW ? lists.few_units : w.units;
     lists.sequences = n <= ATTEND_FEW ? lists.few : w.sequences;
@@ -289,11 +297,10 @@ __device__ __forceinline__ attend_run run_at(const attend_layer &l, const attend
     attend_sequence s = lists.sequences[run.sequence];
     run.slot = s.slot, run.n_tokens = s.n_tokens, run.n_packed = s.n_packed;
     run.sight = sight_of(b, s.n_tokens);
-    run.kept = false;
     attend_extent e = tile ? tiles_of(s, l.sinks, tile) : rows_of(s, l.sinks);
     uint32_t begin = left - units[run.sequence], n = e.n - begin < end - at ? e.n - begin : end - at;
-    run.begin = e.first + begin;
-    run.end = run.begin + n;
+    run.begin = uniform(e.first + begin);
+    run.end = uniform(run.begin + n);
     return run;
 }
 
@@ -304,32 +311,16 @@ __host__ __device__ constexpr uint32_t result_floats(uint32_t exact_dim, uint32_
     return RESULT_CHANNELS + (exact_dim > latent_dim ? exact_dim : latent_dim);
 }
 
-/* ---- which results there are ----
- * A part's last run of pages in the last piece of its block is kept in shared memory, where the parts of a block that
- * end in the same run are put together: one result of them all is left, that of the last. In every block but the last
- * that a run goes through, that is the last part of the block. Of the last block there is besides the result of a
- * part that goes on with another run; and where the block's share is cut, nothing is kept before that. */
+/* ---- which results there are ---- */
 
 /* How lists are cut. */
 struct attend_cut {
     uint32_t n_sequences, n_blocks, n_parts;
 };
 
-/* Indices of the results of a head and sequence, of one list and tile of columns: first .. last as parts leave them;
- * with runs kept whole, whole + stride, ... (n_whole of them), and tail .. last. n_blocks blocks have a part in it.
- */
+/* Indices of the results of a head and sequence, of one list and tile of columns: first, first + 1, ... */
 struct attend_results {
-    uint32_t first, last, whole, n_whole, stride, tail, n_blocks;
-
-    __device__ __forceinline__ uint32_t count(bool kept) const
-    {
-        return kept ? n_whole + last + 1 - tail : last + 1 - first;
-    }
-    __device__ __forceinline__ uint32_t at(uint32_t i, bool kept) const
-    {
-        if (!kept) return first + i;
-        return i < n_whole ? whole + i * stride : tail + i - n_whole;
-    }
+    uint32_t first, n;
 };
 
 /* Of units before .. behind - 1 of each head. */
@@ -337,47 +328,25 @@ __device__ __forceinline__ attend_results results_of_pages(const attend_list &li
                                                            uint32_t head, uint32_t sequence, uint32_t before,
                                                            uint32_t behind)
 {
-    if (before == behind) return attend_results{1, 0, 0, 0, 0, 1, 0};
-    uint32_t begin = head * list.of_head.n + before, end = head * list.of_head.n + behind;
-    uint32_t first_block = list.of_block.under(begin), last_block = list.of_block.under(end - 1);
-    attend_piece p = piece_at(list, first_block, begin, cut.n_parts);
-    uint32_t first = p.number + attend_shares(p).part_of(p, begin);
-    p = piece_at(list, last_block, end - 1, cut.n_parts);
-    attend_shares shares(p);
-    uint32_t part = shares.part_of(p, end - 1), last = p.number + part,
-             block_end = (last_block + 1) * list.of_block.n;
-    uint32_t tail = first_block == last_block ? first : p.number; /* of the parts of the last block */
-    if (p.end == (block_end < list.total.n ? block_end : list.total.n)) {
-        if (shares.begin(p, part + 1) <= end)
-            tail = last; /* its last run, too */
-        else if (last > tail)
-            tail = last - 1;
+    if (before == behind) return attend_results{0, 0};
+    uint32_t number[2], unit[2] = {head * list.of_head.n + before, head * list.of_head.n + behind - 1};
+    for (int i = 0; i < 2; i++) {
+        attend_piece p = piece_at(list, list.of_block.under(unit[i]), unit[i], cut.n_parts);
+        number[i] = p.number + attend_shares(p).part_of(p, unit[i]);
     }
-    uint32_t of_full = list.of_block.n < cut.n_parts ? list.of_block.n : cut.n_parts;
-    uint32_t base = result_of(head, sequence, cut.n_sequences, 0);
-    return attend_results{base + first,
-                          base + last,
-                          base + p.cut * cut.n_parts + (first_block + 1) * of_full - 1,
-                          last_block - first_block,
-                          of_full,
-                          base + tail,
-                          last_block - first_block + 1};
+    return attend_results{result_of(head, sequence, cut.n_sequences, number[0]), number[1] - number[0] + 1};
 }
 __device__ __forceinline__ attend_results results_of_rows(const attend_list &list, const attend_cut &cut,
                                                           uint32_t head, uint32_t sequence, uint32_t before,
                                                           uint32_t behind)
 {
-    if (before == behind) return attend_results{1, 0, 0, 0, 0, 1, 0};
-    uint32_t begin = head * list.of_head.n + before, end = head * list.of_head.n + behind - 1;
-    uint32_t first_block = block_of_rows(list, begin, cut.n_blocks),
-             last_block = block_of_rows(list, end, cut.n_blocks);
-    attend_piece p = rows_of_block(list, first_block, cut.n_blocks, cut.n_parts);
-    uint32_t first = p.number + attend_shares(p).part_of(p, begin);
-    p = rows_of_block(list, last_block, cut.n_blocks, cut.n_parts);
-    uint32_t last = p.number + attend_shares(p).part_of(p, end), base = result_of(head, sequence, cut.n_sequences, 0);
-    bool one_each = list.total.n <= cut.n_blocks; /* between them blocks without any */
-    return attend_results{
-        base + first, base + last, 0, 0, 0, base + first, one_each ? last - first + 1 : last_block - first_block + 1};
+    if (before == behind) return attend_results{0, 0};
+    uint32_t number[2], unit[2] = {head * list.of_head.n + before, head * list.of_head.n + behind - 1};
+    for (int i = 0; i < 2; i++) {
+        attend_piece p = rows_of_block(list, block_of_rows(list, unit[i], cut.n_blocks), cut.n_blocks, cut.n_parts);
+        number[i] = p.number + attend_shares(p).part_of(p, unit[i]);
+    }
+    return attend_results{result_of(head, sequence, cut.n_sequences, number[0]), number[1] - number[0] + 1};
 }
 
 #endif

@@ -184,8 +184,6 @@ static kvc_status make_device(kvc_cuda_cache *cache, kvc_error *err)
     cuda_place_device(&block, n_params, cache);
     cache->bytes = plan.used;
     KVC_TRY_CUDA(cudaMemset(cache->words.at, 0, cache->words.n * sizeof *cache->words.at));
-    if (cache->work.arrived)
-        KVC_TRY_CUDA(cudaMemset(cache->work.arrived, 0, cuda_arrived_words(cache) * sizeof *cache->work.arrived));
     if (n_params) KVC_TRY_CUDA(cudaMemcpy(cache->params, cache->constants, n_params, cudaMemcpyHostToDevice));
     return upload_layers(cache, err);
 }

@@ -74,14 +74,10 @@ static inline uint64_t cuda_packed_at(const kvc_cuda_cache *cache, uint32_t laye
     return then > now ? then : now;
 }
 
-/* Sequences of an attend call at most, and the counters of one (attend_work.arrived). */
+/* Sequences of an attend call at most. */
 static inline uint32_t cuda_attend_sequences(const kvc_cuda_cache *cache)
 {
     return cache->max_queries < cache->n_sequences ? cache->max_queries : cache->n_sequences;
-}
-static inline uint64_t cuda_arrived_words(const kvc_cuda_cache *cache)
-{
-    return (uint64_t)cache->n_kv_heads * cuda_attend_sequences(cache);
 }
 
 /* layout.c: where things lie; with base NULL how much there is. */

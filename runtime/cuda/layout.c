@@ -111,7 +111,6 @@ static void place_work(arena *a, kvc_cuda_cache *cache)
     w->units = arena_place(a, 2 * ((uint64_t)n + 1), sizeof *w->units);
     w->sequences = arena_place(a, n, sizeof *w->sequences);
     w->partial = arena_place(a, partial, sizeof *w->partial);
-    w->arrived = arena_place(a, cuda_arrived_words(cache), sizeof *w->arrived);
     cache->queries = arena_place(a, rows * cache->head_dim, sizeof *cache->queries);
 }
 

@@ -112,7 +112,6 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
     w.sequences = a.make<attend_sequence>(what.batch);
     w.partial =
         a.make<float>(n_results<P>(n_heads, what.batch, n_blocks, n_queries) * P::COLUMNS * result_floats(d, d));
-    w.arrived = a.zeros<uint32_t>(n_heads * what.batch);
     float *q = a.make<float>(rows * d), *out = a.make<float>(rows * d);
     fill_floats<<<1024, 256>>>(q, rows * d, 1.0f);
     attend_batch b = {};
@@ -125,7 +124,7 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
     device_sync("fill");
     double seconds = time_graph([&](cudaStream_t stream, int i) {
         l.pool = pools[(size_t)i % pools.size()];
-        attend_launch<P>(l, b, w, n_blocks, stream);
+        attend_launch<P>(l, b, w, n_blocks, 0, stream);
     });
     double page_seconds = time_graph([&](cudaStream_t stream, int i) {
         l.pool = pools[(size_t)i % pools.size()];

@@ -3,6 +3,7 @@
 #define TESTS_GPU_ATTEND_PARAMS_H
 #include "device_memory.h"
 #include "template/attend.cuh"
+#include "template/attend_merge.cuh"
 #include "template/attend_prepare.cuh"
 
 template <int DIM, int HEADS_OF_GROUP, int N_COLUMNS, int TOKENS, int N_STAGES, int N_WARPS, typename KEY,
@@ -49,13 +50,14 @@ template <typename P> void describe_call(attend_batch *b, const uint32_t *host_s
     for (uint32_t i = 0; i < b->n_sequences && i < ATTEND_FEW; i++) b->slot[i] = host_slots[i];
 }
 
-/* The launches of one attention. */
+/* The launches of one attention; rows: of a block of the merge, 0 for what is best. */
 template <typename P>
 void attend_launch(const attend_layer &l, const attend_batch &b, const attend_work &w, uint32_t n_blocks,
-                   cudaStream_t stream)
+                   uint32_t rows, cudaStream_t stream)
 {
     device_check(launch_prepare(l, b, w, P::D, P::GROUP, P::TILE, stream), "prepare");
     KVC_LAUNCH(attend_pages<P>, n_blocks, P::WARPS * 32, attend<P>::SHARED_BYTES, stream, l, b, w);
+    device_check(launch_merge(l, b, w, P::D, P::GROUP, P::COLUMNS, n_blocks, rows, stream), "merge");
 }
 
 #endif

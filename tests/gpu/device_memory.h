@@ -70,12 +70,6 @@ struct device_arena {
         device_fill(all.back(), 0xff, n * sizeof(T));
         return (T *)all.back();
     }
-    template <typename T> T *zeros(size_t n)
-    {
-        T *to = make<T>(n);
-        device_fill(to, 0, n * sizeof(T));
-        return to;
-    }
     template <typename T> T *copy(const T *from, size_t n)
     {
         if (!from) return NULL;
