@@ -7,7 +7,8 @@
  *     layer 0 attend_...fatbin int4.ch64 int4.tok128 d128 g4 p64 c8
  *     layer 1 ...                         of every layer: a file of the folder, the key of its kernel
  *
- * The kernel's symbol is the file's name without its ending. */
+ * The kernel's symbol is the file's name without its ending; that of a second one for calls of few columns
+ * (kernels/template/attend_info.h) has "_few" behind it. */
 #ifndef CODEGEN_KERNEL_LIST_H
 #define CODEGEN_KERNEL_LIST_H
 #include "kernel_manifest.h"

@@ -1,9 +1,9 @@
 /* kernel_plan.h - which attention kernels (kernels/template) a configuration needs, and how each is cut.
  *
  * A kernel is made for a key: the symbols and scales of keys and values, the heads' shape, the page, the columns,
- * whether scores are capped.
- * Transforms are no part of it: they are folded into queries and outputs. Layers of one key share a kernel. Tiles,
- * stages and warps follow from key and target (kernel_shape.c).
+ * whether scores are capped. Transforms are no part of it: they are folded into queries and outputs. Layers of one
+ * key share a kernel. Tiles, stages and warps follow from key and target (kernel_shape.c). That an image has a second
+ * kernel for few columns is the template's own affair (attend_kernel.cu).
  *
  * What the template cannot do is refused by name, KVC_UNSUPPORTED, never served by something slow. */
 #ifndef CODEGEN_KERNEL_PLAN_H

@@ -47,12 +47,28 @@ static cudaError_t begin(attend_batch *batch, uint32_t *slots, const uint32_t *h
     return cudaSuccess;
 }
 
+/* Do calls of so many queries of a sequence have few columns? */
+static bool is_few(const attend_kernel *k, uint32_t n_queries)
+{
+    return n_queries * k->group <= k->info.few_columns;
+}
+
+/* Columns of a tile in them; and what all of theirs are. */
+static uint32_t tile_columns(const attend_kernel *k, uint32_t n_queries)
+{
+    return is_few(k, n_queries) ? k->info.few_columns : k->info.columns;
+}
+static attend_columns all_columns(const attend_kernel *k, uint32_t n_queries)
+{
+    return columns_of(share_of(n_queries * k->group, tile_columns(k, n_queries)), k->info.warps);
+}
+
 static cudaError_t launch_image(const attend_kernel *k, attend_layer l, attend_batch b, attend_work w,
                                 cudaStream_t stream)
 {
     void *arguments[] = {&l, &b, &w};
-    return cudaLaunchKernel(k->kernel, dim3(k->n_blocks), dim3(k->info.warps * 32), arguments, k->info.shared_bytes,
-                            stream);
+    return cudaLaunchKernel(is_few(k, b.n_queries) ? k->few : k->kernel, dim3(k->n_blocks), dim3(k->info.warps * 32),
+                            arguments, k->info.shared_bytes, stream);
 }
 
 extern "C" cudaError_t kernel_attend(const attend_kernel *k, const attend_layer *layer, const attend_batch *batch,
@@ -64,13 +80,13 @@ extern "C" cudaError_t kernel_attend(const attend_kernel *k, const attend_layer 
     attend_batch b = *batch;
     attend_work w = *work;
     b.out = out;
-    b.columns = columns_of(share_of(b.n_queries * k->group, k->info.columns), k->info.warps);
+    b.columns = all_columns(k, b.n_queries);
     size_t n = (size_t)b.n_sequences * b.n_queries * k->group * l.n_heads * k->d;
     cudaError_t status = begin(&b, slots, host_slots, queries, dtype, fp32, n, stream);
     if (status == cudaSuccess) status = launch_prepare(l, b, w, k->d, k->group, k->info.tile, stream);
     if (status == cudaSuccess) status = launch_image(k, l, b, w, stream);
     if (status != cudaSuccess) return status;
-    return launch_merge(l, b, w, k->d, k->group, k->info.columns, k->n_blocks, 0, stream);
+    return launch_merge(l, b, w, k->d, k->group, tile_columns(k, b.n_queries), k->n_blocks, 0, stream);
 }
 
 extern "C" size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads, uint32_t n_sequences,
@@ -79,22 +95,28 @@ extern "C" size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads
     size_t most = 0;
     for (uint32_t q = 1; q <= ATTEND_MOST_QUERIES && q <= max_queries; q++) {
         uint32_t n = max_queries / q < n_sequences ? max_queries / q : n_sequences;
-        attend_columns columns = columns_of(share_of(q * k->group, k->info.columns), k->info.warps);
-        attend_roles roles(columns, n_heads, n, k->n_blocks);
-        size_t own = roles.n_results();
+        attend_roles roles(all_columns(k, q), n_heads, n, k->n_blocks);
+        size_t own = (size_t)roles.n_results() * tile_columns(k, q);
         most = own > most ? own : most;
     }
-    return most * k->info.columns * result_floats(k->d, latent);
+    return most * result_floats(k->d, latent);
+}
+
+/* shared_bytes: 0 where a kernel may have as much as it needs already. */
+static cudaError_t load(const void *kernel, uint32_t shared_bytes)
+{
+    cudaFuncAttributes unused;
+    cudaError_t status = cudaSuccess;
+    if (shared_bytes)
+        status = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared_bytes);
+    return status == cudaSuccess ? cudaFuncGetAttributes(&unused, kernel) : status;
 }
 
 extern "C" cudaError_t kernel_attend_load(const attend_kernel *k)
 {
-    cudaFuncAttributes unused;
-    const void *const kernels[] = {(const void *)attend_begin, (const void *)attend_prepare,
-                                   (const void *)attend_merge, k->kernel};
-    cudaError_t status =
-        cudaFuncSetAttribute(k->kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)k->info.shared_bytes);
-    for (const void *kernel : kernels)
-        if (status == cudaSuccess) status = cudaFuncGetAttributes(&unused, kernel);
+    cudaError_t status = load(k->kernel, k->info.shared_bytes);
+    if (status == cudaSuccess && k->few) status = load(k->few, k->info.shared_bytes);
+    for (const void *kernel : {(const void *)attend_begin, (const void *)attend_prepare, (const void *)attend_merge})
+        if (status == cudaSuccess) status = load(kernel, 0);
     return status;
 }

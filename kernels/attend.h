@@ -1,6 +1,6 @@
-/* attend.h - one call of an attention kernel, with what has to come before: slots of many sequences, queries as fp32,
- * lists of units, folded queries (template/attend_prepare.cuh). Raw device pointers and a
- * stream; nothing is allocated, calls are asynchronous. */
+/* attend.h - one call of an attention kernel, with what comes before it, where there is need of it (slots of many
+ * sequences, queries as fp32, lists of units, folded queries: template/attend_prepare.cuh), and the merge. Raw device
+ * pointers and a stream; nothing is allocated, calls are asynchronous. */
 #ifndef KERNELS_ATTEND_H
 #define KERNELS_ATTEND_H
 #include <cuda_runtime_api.h>
@@ -15,6 +15,7 @@ extern "C" {
 /* An image of template/attend_kernel.cu for a layer. */
 typedef struct attend_kernel {
     const void *kernel; /* as cudaLaunchKernel() takes it */
+    const void *few;    /* the same for calls of up to info.few_columns columns; NULL: there is none */
     attend_info info;
     uint32_t d, group; /* channels of a head; query heads to it */
     uint32_t n_blocks; /* multiprocessors */

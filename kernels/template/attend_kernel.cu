@@ -1,7 +1,9 @@
 /* attend_kernel.cu - attention for one pair of codecs and one shape of heads: the body is attend.cuh, specialised by
  * a header of #defines alone (default_params.h has them all, with what they mean). Build with
  *     -DATTEND_PARAMS='"file.h"'
- * The image exports the kernel ATTEND_NAME(attend_layer, attend_batch, attend_work) and ATTEND_NAME_info. */
+ * The image exports the kernel ATTEND_NAME(attend_layer, attend_batch, attend_work) and ATTEND_NAME_info; where one
+ * token's query heads are few columns ATTEND_NAME_few as well, the same for calls that have no more of them. That is
+ * a kernel of its own since code that a call has no use for costs it time all the same: instructions are cached. */
 #ifndef ATTEND_PARAMS
 #define ATTEND_PARAMS "template/default_params.h"
 #endif
@@ -48,19 +50,37 @@ struct attend_params {
 
 static_assert(attend<attend_params>::SHARED_BYTES <= ATTEND_SHARED_BYTES, "more than codegen has counted");
 
+#if ATTEND_GROUP <= 4
+#define ATTEND_FEW_COLUMNS 4
+struct attend_few_params : attend_params {
+    static const int COLUMNS = ATTEND_FEW_COLUMNS;
+};
+static_assert(attend<attend_few_params>::SHARED_BYTES == attend<attend_params>::SHARED_BYTES,
+              "attend_info has one number for both kernels");
+#else
+#define ATTEND_FEW_COLUMNS 0
+#endif
+
 #define ATTEND_JOIN_(a, b) a##b
 #define ATTEND_JOIN(a, b) ATTEND_JOIN_(a, b)
 
-extern "C" __global__ void __launch_bounds__(ATTEND_WARPS * 32, 1)
-    ATTEND_NAME(const __grid_constant__ attend_layer layer, const __grid_constant__ attend_batch batch,
-                const __grid_constant__ attend_work work)
-{
-    KVC_SHARED(uint8_t, shared);
-    attend<attend_params>::share(layer, batch, work, shared);
-}
+#define ATTEND_KERNEL(name, params)                                                                                  \
+    extern "C" __global__ void __launch_bounds__(ATTEND_WARPS * 32, 1)                                               \
+        name(const __grid_constant__ attend_layer layer, const __grid_constant__ attend_batch batch,                 \
+             const __grid_constant__ attend_work work)                                                               \
+    {                                                                                                                \
+        KVC_SHARED(uint8_t, shared);                                                                                 \
+        attend<params>::share(layer, batch, work, shared);                                                           \
+    }
+
+ATTEND_KERNEL(ATTEND_NAME, attend_params)
+#if ATTEND_FEW_COLUMNS
+ATTEND_KERNEL(ATTEND_JOIN(ATTEND_NAME, _few), attend_few_params)
+#endif
 
 extern "C" __device__ __constant__ attend_info ATTEND_JOIN(ATTEND_NAME, _info) = {
-    ATTEND_INFO_VERSION,  (uint32_t)attend<attend_params>::SHARED_BYTES,
-    ATTEND_COLUMNS,       ATTEND_TILE,
-    ATTEND_WARPS,         ATTEND_SOFTCAP,
-    ATTEND_TEMPLATE_HASH, ATTEND_KEY_TEXT};
+    ATTEND_INFO_VERSION, (uint32_t)attend<attend_params>::SHARED_BYTES,
+    ATTEND_COLUMNS,      ATTEND_FEW_COLUMNS,
+    ATTEND_TILE,         ATTEND_WARPS,
+    ATTEND_SOFTCAP,      ATTEND_TEMPLATE_HASH,
+    ATTEND_KEY_TEXT};

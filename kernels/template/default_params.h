@@ -3,7 +3,7 @@
 #define ATTEND_NAME attend_int4_ch64_int4_tok128_d128_g4_p64
 #define ATTEND_HEAD_DIM 128
 #define ATTEND_GROUP 4   /* query heads of a KV head */
-#define ATTEND_COLUMNS 8 /* query heads of a group times tokens of a batch, a multiple of 8 */
+#define ATTEND_COLUMNS 8 /* query heads of a group times tokens of a batch, a multiple of 8: of the main kernel */
 #define ATTEND_SOFTCAP 0 /* 1: scores are capped, by the batch's softcap */
 #define ATTEND_PAGE 64
 #define ATTEND_TILE 64 /* tokens of a stage */

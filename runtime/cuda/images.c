@@ -81,22 +81,47 @@ static kvc_status check_info(const attend_info *info, size_t bytes, const char *
     return KVC_OK;
 }
 
-/* The symbol is the file's name without its ending. */
-static kvc_status find_kernel(cuda_image *image, const char *key, const char *path, kvc_error *err)
+/* Symbols of an image: the file's name without its ending, and what comes behind that. */
+typedef struct symbol {
+    char name[160 + sizeof "_info"];
+} symbol;
+
+static symbol symbol_of(const cuda_image *image, const char *ending)
 {
-    char symbol[160 + sizeof "_info"];
-    void *info;
-    size_t bytes;
+    symbol s;
+    int n = (int)(strrchr(image->file, '.') - image->file);
+    snprintf(s.name, sizeof s.name, "%.*s%s", n, image->file, ending);
+    return s;
+}
+
+static cudaError_t read_info(cuda_image *image, size_t *bytes)
+{
+    void *at;
+    attend_info *info = &image->kernel.info;
+    cudaError_t status = cudaLibraryGetGlobal(&at, bytes, image->library, symbol_of(image, "_info").name);
+    if (status != cudaSuccess) return status;
+    return cudaMemcpy(info, at, *bytes < sizeof *info ? *bytes : sizeof *info, cudaMemcpyDeviceToHost);
+}
+
+static cudaError_t find_kernel(const cuda_image *image, const char *ending, const void **out)
+{
     cudaKernel_t kernel;
+    cudaError_t status = cudaLibraryGetKernel(&kernel, image->library, symbol_of(image, ending).name);
+    if (status == cudaSuccess) *out = (const void *)kernel;
+    return status;
+}
+
+static kvc_status find_kernels(cuda_image *image, const char *key, const char *path, kvc_error *err)
+{
+    size_t bytes;
     attend_kernel *k = &image->kernel;
-    snprintf(symbol, sizeof symbol, "%.*s", (int)(strrchr(image->file, '.') - image->file), image->file);
-    cudaError_t status = cudaLibraryGetKernel(&kernel, image->library, symbol);
-    k->kernel = (const void *)kernel;
-    strcat(symbol, "_info");
-    if (status == cudaSuccess) status = cudaLibraryGetGlobal(&info, &bytes, image->library, symbol);
-    if (status == cudaSuccess)
-        status = cudaMemcpy(&k->info, info, bytes < sizeof k->info ? bytes : sizeof k->info, cudaMemcpyDeviceToHost);
-    if (status == cudaSuccess) return check_info(&k->info, bytes, key, path, err);
+    cudaError_t status = read_info(image, &bytes);
+    if (status == cudaSuccess) {
+        KVC_TRY(check_info(&k->info, bytes, key, path, err));
+        status = find_kernel(image, "", &k->kernel);
+    }
+    if (status == cudaSuccess && k->info.few_columns) status = find_kernel(image, "_few", &k->few);
+    if (status == cudaSuccess) return KVC_OK;
     cudaGetLastError();
     return kvc_fail(err, KVC_MISMATCH, "%s: no kernel for this device: %s", path, cudaGetErrorString(status));
 }
@@ -113,7 +138,7 @@ static kvc_status load(cuda_image *image, const list *l, const char *key, const 
         cudaGetLastError();
         return kvc_fail(err, KVC_MISMATCH, "%s: cannot be loaded: %s", path, cudaGetErrorString(status));
     }
-    KVC_TRY(find_kernel(image, key, path, err));
+    KVC_TRY(find_kernels(image, key, path, err));
     KVC_TRY_CUDA(cudaGetDevice(&device));
     KVC_TRY_CUDA(cudaDeviceGetAttribute(&n_blocks, cudaDevAttrMultiProcessorCount, device));
     image->kernel.d = model->head_dim;

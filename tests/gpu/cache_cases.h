@@ -12,13 +12,13 @@ typedef struct cache_case {
 } cache_case;
 
 static const cache_case cache_cases[] = {
-    /* test: every kind of codec that has kernels; the same kind on both sides, and two kinds */
+    /* test: every kind of codec that has kernels; the same kind on both sides, and two kinds; few columns and many */
     {"mixed",
      {2, 4, 64, {4, 96, 64}, 3, 3, {{"int4.ch64", "int4.tok"}, {"vq4x8+klt", "vq4x8+klt"}, {"int8.tok+had", "fp16"}}},
      0,
      0.0f},
-    /* test: no sinks, no window, short pages, an odd number of heads; a sliding window, capped scores */
-    {"short", {3, 2, 64, {0, 0, 16}, 2, 2, {{"int2.ch16", "int2.tok"}, {"vq[8]x8+klt", "vq[8]x8+klt"}}}, 50, 8.0f},
+    /* test: no sinks, no window, short pages, odd numbers of heads, many columns; a sliding window, capped scores */
+    {"short", {3, 5, 64, {0, 0, 16}, 2, 2, {{"int2.ch16", "int2.tok"}, {"vq[8]x8+klt", "vq[8]x8+klt"}}}, 50, 8.0f},
     /* bench: 8 layers of one kind */
     {"bench_int4", {8, 4, 128, {4, 64, 64}, 8, 1, {{"int4.ch64", "int4.tok"}}}, 0, 0.0f},
     {"bench_int2", {8, 4, 128, {4, 64, 64}, 8, 1, {{"int2.ch64", "int2.tok"}}}, 0, 0.0f},

@@ -391,6 +391,18 @@ static void test_create(cache_pair *p)
 
 /* ---- folders of kernels ---- */
 
+/* An image has a second kernel where one token's query heads are few columns, and nowhere else. */
+static void test_few_columns(cache_pair *p)
+{
+    p->step = "few columns";
+    for (uint32_t i = 0; i < p->n_layers; i++) {
+        const attend_kernel *k = p->gpu->layers[i].kernel;
+        bool few = k->group <= 4;
+        if (k->info.few_columns != (few ? 4 : 0) || (k->few != NULL) != few || k->few == k->kernel)
+            pair_fail(p, "kernels of layer", i);
+    }
+}
+
 typedef struct kernel_copy {
     char folder[64], list[8192]; /* a folder of our own, the text of its kernels.list */
     char image[256];             /* of layer 0 */
@@ -494,6 +506,7 @@ static uint32_t test_case(const char *folder, const char *name, int n_steps)
     test_query_nan(&p);
     test_arguments(&p);
     test_create(&p);
+    test_few_columns(&p);
     test_kernels(&p);
     pair_close(&p);
     printf("%s: %u failures\n", name, p.failures);
