@@ -146,7 +146,8 @@ template <int STAGES> struct stage_copies {
  *     a[0] (row g, columns 2t, 2t+1)  a[1] (row g+8)  a[2] (row g, columns 2t+8, 2t+9)  a[3] (row g+8, the same)
  *     b[0] (rows 2t, 2t+1, column g)  b[1] (rows 2t+8, 2t+9)
  *     c[0], c[1] (row g, columns 2t, 2t+1)  c[2], c[3] (row g+8)
- * Subnormal fp16 numbers count as they are. Of bytes: c [16][8] of 32 bits as above, += a [16][32] without a sign
+ * and the same of a [16][8] b [8][8], whose registers are the first halves of these. Subnormal fp16 numbers count as
+ * they are. Of bytes: c [16][8] of 32 bits as above, += a [16][32] without a sign
  * times b [32][8], which has one if SIGNED: a[0] (row g, columns 4t .. 4t+3)  a[1] (row g+8)  a[2] (row g, columns
  * 4t+16 .. 4t+19)  a[3] (row g+8, the same) b[0] (rows 4t .. 4t+3, column g)  b[1] (rows 4t+16 .. 4t+19) A transpose
  * of [8][8] of 16 bits: given row g, columns 2t and 2t+1; got column g, rows 2t and 2t+1. */
@@ -164,6 +165,11 @@ static inline void mma_16x8x16(float c[4], const uint32_t a[4], const uint32_t b
 {
     emulate_mma(c, a, b);
 }
+static inline void mma_16x8x8(float c[4], const uint32_t a[2], uint32_t b)
+{
+    const uint32_t wide_a[4] = {a[0], a[1], 0, 0}, wide_b[2] = {b, 0};
+    emulate_mma(c, wide_a, wide_b);
+}
 static inline float exp2_fast(float x)
 {
     return exp2f(x);
@@ -179,6 +185,12 @@ __device__ __forceinline__ void mma_16x8x16(float c[4], const uint32_t a[4], con
         "{%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+__device__ __forceinline__ void mma_16x8x8(float c[4], const uint32_t a[2], uint32_t b)
+{
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(b));
 }
 template <bool SIGNED> __device__ __forceinline__ void mma_16x8x32(int c[4], const uint32_t a[4], const uint32_t b[2])
 {
@@ -213,8 +225,8 @@ __device__ __forceinline__ float divide_fast(float x, float y)
 
 /* ---- arrivals ----
  * Adds 1 to a number in global memory and returns what it was. What the threads of a block have written before a
- * __syncthreads() that comes before this is seen by whoever finds this 1 counted in the same way, and by the threads of
- * his block behind a __syncthreads(); they read it by __ldcg(). */
+ * __syncthreads() that comes before this is seen by whoever finds this 1 counted in the same way, and by the threads
+ * of his block behind a __syncthreads(); they read it by __ldcg(). */
 __device__ __forceinline__ uint32_t count_arrival(uint32_t *counter)
 {
 #ifdef KVC_EMULATE

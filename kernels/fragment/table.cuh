@@ -1,6 +1,6 @@
 /* table.cuh - symbols vq and lut with one table for the layer's side as operands (pairs.cuh; FORMAT.md, "vq"). A
- * lookup brings an entry, DIMS values, into registers as it is: for keys it is DIMS / 2 pairs, for values the entries
- * of two tokens are interleaved.
+ * lookup brings an entry, DIMS values, into registers as it is: for keys it is DIMS / 2 pairs, for values either
+ * pairs too (template/attend_pairs.cuh), or the entries of two tokens are interleaved.
  *
  * In shared memory an entry has half of a row of TABLE_ROW bytes, the other half being that of the other side, and
  * fills it with copies: lane l reads copy l modulo their number, so that no two lanes of a phase share a bank. A code
@@ -161,6 +161,24 @@ template <int DIM, int DIMS, int BITS, int TOKENS, int LANES> struct table_lanes
         const int SLOT = table_slot(DIMS), COPIES = TABLE_ROW / 2 / SLOT;
         return (uint32_t)(lane % COPIES * SLOT);
     }
+    /* Of part `part` of LANES of a row, channels in pairs. */
+    __device__ static __forceinline__ void load_pairs(const uint8_t *codes, const uint8_t *table, int row, int part,
+                                                      int lane, uint32_t pairs[D / 2 / LANES])
+    {
+#pragma unroll
+        for (int c = 0; c < RUNS; c++) {
+            uint32_t offset[RUN], words[8];
+            codes_of::template load<RUN>(codes, row, (c * LANES + part) * RUN, own_copy(lane), offset);
+#pragma unroll
+            for (int i = 0; i < RUN; i++) {
+                look_up<DIMS>(table, offset[i], words);
+                int at = (c * RUN + i) * DIMS;
+                if (DIMS == 1) pairs[at / 2] = at % 2 ? pairs[at / 2] | words[0] << 16 : words[0];
+#pragma unroll
+                for (int k = 0; k < DIMS / 2; k++) pairs[at / 2 + k] = words[k];
+            }
+        }
+    }
 };
 
 template <int DIM, int DIMS, int BITS, int TOKENS> struct table_keys : table_lanes<DIM, DIMS, BITS, TOKENS, 4> {
@@ -175,25 +193,13 @@ template <int DIM, int DIMS, int BITS, int TOKENS> struct table_keys : table_lan
     __device__ static __forceinline__ void load(const uint8_t *codes, const uint8_t *table, int row, int lane,
                                                 uint32_t *pairs)
     {
-#pragma unroll
-        for (int c = 0; c < lanes::RUNS; c++) {
-            uint32_t offset[lanes::RUN], words[8];
-            lanes::codes_of::template load<lanes::RUN>(codes, row, (c * 4 + lane % 4) * lanes::RUN,
-                                                       lanes::own_copy(lane), offset);
-#pragma unroll
-            for (int i = 0; i < lanes::RUN; i++) {
-                look_up<DIMS>(table, offset[i], words);
-                int at = (c * lanes::RUN + i) * DIMS;
-                if (DIMS == 1) pairs[at / 2] = at % 2 ? pairs[at / 2] | words[0] << 16 : words[0];
-#pragma unroll
-                for (int k = 0; k < DIMS / 2; k++) pairs[at / 2 + k] = words[k];
-            }
-        }
+        lanes::load_pairs(codes, table, row, lane % 4, lane, pairs);
     }
 };
 
 template <int DIM, int DIMS, int BITS, int TOKENS> struct table_values : table_lanes<DIM, DIMS, BITS, TOKENS, 8> {
     typedef table_lanes<DIM, DIMS, BITS, TOKENS, 8> lanes;
+    static const bool QUADS = DIMS >= 8; /* a lookup is four registers */
 
     __device__ static __forceinline__ int channel(int s, int g)
     {
@@ -218,6 +224,12 @@ template <int DIM, int DIMS, int BITS, int TOKENS> struct table_values : table_l
                     slots[(c * lanes::RUN + i) * DIMS + k] = __byte_perm(a[k / 2], b[k / 2], k % 2 ? 0x7632 : 0x5410);
             }
         }
+    }
+    /* Slots 2 h and 2 h + 1 of one token, as pair h. */
+    __device__ static __forceinline__ void load_token(const uint8_t *codes, const uint8_t *table, int token, int lane,
+                                                      uint32_t pairs[DIM / 16])
+    {
+        lanes::load_pairs(codes, table, token, lane / 4, lane, pairs);
     }
 };
 
