@@ -24,6 +24,7 @@ step bench_gpu_attend "$folder/bench_gpu_attend"
 step bench_gpu_queries "$folder/bench_gpu_attend" "int4.ch64 int4.tok" 4
 step bench_sdpa python3 "$here/tests/bench/bench_sdpa.py"
 [ ! -x "$folder/bench_gpu_append" ] || step bench_gpu_append "$folder/bench_gpu_append"
+[ ! -x "$folder/bench_gpu_lookup" ] || step bench_gpu_lookup "$folder/bench_gpu_lookup"
 [ ! -x "$folder/bench_gpu_backend" ] || step bench_gpu_backend "$folder/bench_gpu_backend" 2048
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck; do

@@ -234,8 +234,7 @@ template <typename P> struct attend {
                                                         uint32_t number)
     {
         run.first_column = tile * P::COLUMNS;
-        run.result = roles.first_result(tile, exact) +
-                     result_of(run.head, run.sequence, b.n_sequences, number, exact ? 0 : roles.columns.parts);
+        run.result = roles.first_result(tile, exact) + result_of(run.head, run.sequence, b.n_sequences, number);
     }
 
     /* Of the fp16 rows. */
@@ -249,8 +248,7 @@ template <typename P> struct attend {
         uint32_t own = shares.begin(piece, r.part), end = shares.begin(piece, r.part + 1);
         for (uint32_t tile = r.first; tile < roles.columns.tiles; tile += roles.columns.together)
             for (uint32_t begin = own; begin < end;) {
-                uint32_t head = lists.rows.of_head.under(begin);
-                attend_run run = run_at(l, b, lists, 0, head, begin, end, (uint32_t)at.lane);
+                attend_run run = run_at(l, b, lists, 0, begin, end, (uint32_t)at.lane);
                 complete_run(run, b, roles, true, tile, piece.number + r.part);
                 run_exact(at, l, b, w, run);
                 begin += run.end - run.begin;
@@ -277,7 +275,7 @@ template <typename P> struct attend {
         key_ahead.load(l.key_table);
         value_ahead.load(l.value_table);
         at.copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, at.lane);
-        if (warp == 0) make_lists(lists, l, b, w, P::TILE, (uint32_t)at.lane);
+        if (warp == 0) make_lists(lists, l, b, w, P::TILE, TABLES_OF_HEAD, (uint32_t)at.lane);
         __syncthreads();
         uint32_t of_block = lists.pages.of_block.n, unit = blockIdx.x * of_block;
         uint32_t block_end = min(unit + of_block, lists.pages.total.n);
@@ -286,7 +284,7 @@ template <typename P> struct attend {
         while (unit < block_end || !rows_done) {
             attend_piece piece = {0, block_end, block_end, 0, 0};
             if (unit < block_end) piece = piece_at(lists.pages, blockIdx.x, unit, roles.columns.parts);
-            heads h = {key_side::head_of(l.key_counts, piece.head), value_side::head_of(l.value_counts, piece.head)};
+            heads h = {key_side::head_of(l.key_counts, piece.cut), value_side::head_of(l.value_counts, piece.cut)};
             uint32_t own = 0, end = 0, tile = roles.columns.tiles;
             if (r.part < piece.parts) {
                 attend_shares shares(piece);
@@ -298,7 +296,7 @@ template <typename P> struct attend {
             auto next_run = [&] {
                 if (begin >= end) begin = own, tile += roles.columns.together;
                 if (tile >= roles.columns.tiles) return;
-                run = run_at(l, b, lists, P::TILE, piece.head, begin, end, (uint32_t)at.lane);
+                run = run_at(l, b, lists, P::TILE, begin, end, (uint32_t)at.lane);
                 begin_pages(at, h, l, run, pages);
                 complete_run(run, b, roles, false, tile, piece.number + r.part);
                 run.kept = merge::KEEPS && piece.end == block_end && run.end - run.begin == end - begin &&

@@ -66,38 +66,56 @@ template <typename P, int RING, int AHEAD> struct attend_merge {
         return (attend_kept *)(rings + index * RING + AHEAD);
     }
 
-    /* The results of one column that warps first .. last have kept become one, that of the last. */
-    __device__ __forceinline__ void join(uint32_t first, uint32_t last, uint32_t column) const
+    /* Results that warps first .. last have kept of one run become one, that of the last; of four channels of a
+     * column. All that is read is asked for before it is needed. */
+    __device__ __forceinline__ void join(uint32_t first, uint32_t last, uint32_t result, uint32_t column,
+                                         uint32_t channel) const
     {
-        float *to = w.partial + ((size_t)kept_of(last)->result * COLUMNS + column) * STRIDE;
+        float2 head[WARPS]; /* maximum, sum of weights */
+        float4 x[WARPS], sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
         float most = ATTEND_LEAST, mass = 0.0f;
-        auto from = [&](uint32_t i) { return (const float *)(rings + i * RING) + column * STRIDE; };
-#pragma unroll 1
-        for (uint32_t i = first; i <= last; i++) most = fmaxf(most, from(i)[0]);
-#pragma unroll 1
-        for (uint32_t i = first; i <= last; i++) mass += exp2_fast(from(i)[0] - most) * from(i)[1];
-        if (lane == 0) *(float2 *)to = make_float2(most, mass);
-#pragma unroll 1
-        for (uint32_t j = lane * 4; j < LATENT; j += 128) {
-            float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-#pragma unroll 1
-            for (uint32_t i = first; i <= last; i++)
-                add_scaled(sum, exp2_fast(from(i)[0] - most), *(const float4 *)(from(i) + RESULT_CHANNELS + j));
-            *(float4 *)(to + RESULT_CHANNELS + j) = sum;
+#pragma unroll
+        for (uint32_t i = 0; i < WARPS; i++) {
+            const float *from = (const float *)(rings + i * RING) + column * STRIDE;
+            head[i] = make_float2(-INFINITY, 0.0f), x[i] = sum;
+            if (i < first || i > last) continue;
+            head[i] = *(const float2 *)from, x[i] = *(const float4 *)(from + RESULT_CHANNELS + channel);
         }
+#pragma unroll
+        for (uint32_t i = 0; i < WARPS; i++) most = fmaxf(most, head[i].x);
+#pragma unroll
+        for (uint32_t i = 0; i < WARPS; i++) {
+            float weight = exp2_fast(head[i].x - most);
+            mass += weight * head[i].y;
+            add_scaled(sum, weight, x[i]);
+        }
+        float *to = w.partial + ((size_t)result * COLUMNS + column) * STRIDE;
+        if (channel == 0) *(float2 *)to = make_float2(most, mass);
+        *(float4 *)(to + RESULT_CHANNELS + channel) = sum;
     }
 
     /* Neighbours' results that lie side by side are of one run. The first warps have fewer columns: they count. */
     __device__ __forceinline__ void join_kept() const
     {
+        attend_kept kept[WARPS];
+#pragma unroll
+        for (uint32_t i = 0; i < WARPS; i++) kept[i] = *kept_of(i);
+        uint32_t first = 0;
 #pragma unroll 1
-        for (uint32_t last = 0, first = 0; last < WARPS; last++) {
-            uint32_t kept = kept_of(last)->result;
-            if (last && kept != kept_of(last - 1)->result + 1) first = last;
-            if (kept == ATTEND_NOTHING || (last + 1 < WARPS && kept_of(last + 1)->result == kept + 1)) continue;
+        for (uint32_t last = 0; last < WARPS; last++) {
+            attend_kept own = kept[0];
+            bool goes_on = false;
+#pragma unroll
+            for (uint32_t i = 0; i < WARPS; i++) {
+                if (i == last) own = kept[i];
+                if (i == last + 1) goes_on = kept[i].result == own.result + 1;
+            }
+            if (goes_on) continue;
 #pragma unroll 1
-            for (uint32_t column = WARPS - 1 - warp; column < kept_of(last)->n_columns; column += WARPS)
-                join(first, last, column);
+            for (uint32_t at = threadIdx.x * 4; own.result != ATTEND_NOTHING && at < own.n_columns * LATENT;
+                 at += WARPS * 128)
+                join(first, last, own.result, at / LATENT, at % LATENT);
+            first = last + 1;
         }
     }
 

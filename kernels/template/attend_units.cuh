@@ -101,15 +101,17 @@ struct attend_divisor {
     }
 };
 
-/* A list: units of a head and of all of them; of a block, where all but the last ones have as many. */
+/* A list: units of a head and of all of them; of a block, where all but the last ones have as many; and of what a
+ * block's share is cut by, heads or nothing. */
 struct attend_list {
-    attend_divisor of_head, of_block, total;
+    attend_divisor of_head, of_block, of_cut, total;
 
     __device__ __forceinline__ attend_list() {}
-    __device__ __forceinline__ attend_list(uint32_t n_heads, uint32_t units_of_head, uint32_t n_blocks)
+    __device__ __forceinline__ attend_list(uint32_t n_heads, uint32_t units_of_head, uint32_t n_blocks, bool by_head)
         : of_head(units_of_head), total(n_heads * units_of_head)
     {
         of_block = attend_divisor(attend_divisor(n_blocks).under(total.n + n_blocks - 1));
+        of_cut = by_head ? of_head : total;
     }
 };
 
@@ -122,7 +124,7 @@ struct attend_lists {
     uint32_t few_units[2 * (ATTEND_FEW + 1)];
     attend_sequence few[ATTEND_FEW];
 };
-#define ATTEND_LISTS_BYTES 848 /* room for them */
+#define ATTEND_LISTS_BYTES 864 /* room for them */
 static_assert(sizeof(attend_lists) <= ATTEND_LISTS_BYTES, "room");
 
 __device__ __forceinline__ const uint32_t *units_of(const attend_lists &lists, const attend_batch &b, bool exact)
@@ -132,7 +134,7 @@ __device__ __forceinline__ const uint32_t *units_of(const attend_lists &lists, c
 
 /* By one warp; what the others see behind a __syncthreads(). */
 __device__ __forceinline__ void make_lists(attend_lists &lists, const attend_layer &l, const attend_batch &b,
-                                           const attend_work &w, uint32_t tile, uint32_t lane)
+                                           const attend_work &w, uint32_t tile, bool by_head, uint32_t lane)
 {
     uint32_t n = b.n_sequences, tiles, rows;
     if (n <= ATTEND_FEW) {
@@ -155,18 +157,20 @@ __device__ __forceinline__ void make_lists(attend_lists &lists, const attend_lay
         tiles = w.units[n], rows = w.units[2 * n + 1];
     }
     if (lane != 0) return;
-    lists.pages = attend_list(l.n_heads, tiles, gridDim.x), lists.rows = attend_list(l.n_heads, rows, gridDim.x);
+    lists.pages = attend_list(l.n_heads, tiles, gridDim.x, by_head);
+    lists.rows = attend_list(l.n_heads, rows, gridDim.x, false);
     lists.units = n <= ATTEND_FEW ? lists.few_units : w.units;
     lists.sequences = n <= ATTEND_FEW ? lists.few : w.sequences;
 }
 
-/* A block's share of the pages is cut where a head ends; its parts have equal shares of each such piece, those behind
- * the last unit none. Numbers of parts in the grid leave these out, so that a run's parts have numbers without a gap:
- * a piece that goes on in the next block ends with the last number of its block. */
+/* A block's share of the pages, cut where a head ends if tables are a head's (attend_list.of_cut). Parts have equal
+ * shares of each such piece, those behind the last unit none. Numbers of parts leave these out, so that a run's parts
+ * have numbers without a gap: a piece that goes on in the next block ends with the last number of its block. With
+ * each cut numbers go on n_parts further. */
 struct attend_piece {
-    uint32_t head, begin, end; /* units of the list */
-    uint32_t parts;            /* that have any */
-    uint32_t number;           /* of the first one in the grid */
+    uint32_t cut, begin, end; /* units of the list */
+    uint32_t parts;           /* that have any */
+    uint32_t number;          /* of the first one in the grid */
 };
 
 /* The piece of a block that has unit `at`. */
@@ -174,14 +178,15 @@ __device__ __forceinline__ attend_piece piece_at(const attend_list &list, uint32
                                                  uint32_t n_parts)
 {
     attend_piece p;
-    p.head = list.of_head.under(at);
-    uint32_t of_block = list.of_block.n, block_begin = block * of_block, head_begin = p.head * list.of_head.n;
+    p.cut = list.of_cut.under(at);
+    uint32_t of_block = list.of_block.n, block_begin = block * of_block, cut_begin = p.cut * list.of_cut.n;
     uint32_t block_end = block_begin + of_block < list.total.n ? block_begin + of_block : list.total.n;
-    p.begin = block_begin > head_begin ? block_begin : head_begin;
-    p.end = block_end < head_begin + list.of_head.n ? block_end : head_begin + list.of_head.n;
+    p.begin = block_begin > cut_begin ? block_begin : cut_begin;
+    p.end = block_end < cut_begin + list.of_cut.n ? block_end : cut_begin + list.of_cut.n;
     p.parts = p.end - p.begin < n_parts ? p.end - p.begin : n_parts;
     uint32_t of_full = of_block < n_parts ? of_block : n_parts;
-    p.number = block * of_full + (p.begin > block_begin && p.end == block_end ? of_full - p.parts : 0);
+    p.number =
+        p.cut * n_parts + block * of_full + (p.begin > block_begin && p.end == block_end ? of_full - p.parts : 0);
     return p;
 }
 
@@ -213,7 +218,7 @@ __device__ __forceinline__ attend_piece rows_of_block(const attend_list &list, u
 {
     attend_piece p;
     attend_divisor blocks(n_blocks);
-    p.head = 0;
+    p.cut = 0;
     p.begin = blocks.under(list.total.n * block), p.end = blocks.under(list.total.n * (block + 1));
     p.parts = p.end - p.begin < n_parts ? p.end - p.begin : n_parts;
     p.number = list.total.n <= n_blocks * n_parts ? p.begin : block * n_parts;
@@ -226,13 +231,11 @@ __device__ __forceinline__ uint32_t block_of_rows(const attend_list &list, uint3
 }
 
 /* Where partial results of a tile of columns lie: first those of pages, then those of fp16 rows, `results_of_list()`
- * each; the number of the run's head and sequence plus the part's number in the grid, for pages and a head more than
- * before, since there parts begin anew where a head ends inside a block's share. No two are the same, and those of
- * one head and sequence lie side by side. */
-__device__ __forceinline__ uint32_t result_of(uint32_t head, uint32_t sequence, uint32_t n_sequences, uint32_t part,
-                                              uint32_t n_parts)
+ * each; the number of the run's head and sequence plus the part's number in the grid. No two are the same, and those
+ * of one head and sequence lie side by side. */
+__device__ __forceinline__ uint32_t result_of(uint32_t head, uint32_t sequence, uint32_t n_sequences, uint32_t part)
 {
-    return head * n_sequences + sequence + part + head * n_parts;
+    return head * n_sequences + sequence + part;
 }
 __host__ __device__ __forceinline__ uint32_t results_of_list(uint32_t n_heads, uint32_t n_sequences,
                                                              uint32_t n_blocks, uint32_t n_parts)
@@ -272,16 +275,16 @@ __device__ __forceinline__ uint32_t last_below(const uint32_t *numbers, uint32_t
     return low;
 }
 
-/* The run that begins at unit `at` of a list, which is of `head`, and goes no further than `end`; tile: of pages, 0:
- * fp16 rows. All lanes of a warp. */
+/* The run that begins at unit `at` of a list and goes no further than `end`; tile: of pages, 0: fp16 rows. All lanes
+ * of a warp. */
 __device__ __forceinline__ attend_run run_at(const attend_layer &l, const attend_batch &b, const attend_lists &lists,
-                                             uint32_t tile, uint32_t head, uint32_t at, uint32_t end, uint32_t lane)
+                                             uint32_t tile, uint32_t at, uint32_t end, uint32_t lane)
 {
     attend_run run;
     const uint32_t *units = units_of(lists, b, tile == 0);
     const attend_list &list = tile ? lists.pages : lists.rows;
-    run.head = head;
-    uint32_t left = at - head * list.of_head.n;
+    run.head = list.of_head.under(at);
+    uint32_t left = at - run.head * list.of_head.n;
     run.sequence = last_below(units, b.n_sequences, left, lane); /* empty ones are passed over */
     attend_sequence s = lists.sequences[run.sequence];
     run.slot = s.slot, run.n_tokens = s.n_tokens, run.n_packed = s.n_packed;
@@ -305,7 +308,7 @@ __host__ __device__ constexpr uint32_t result_floats(uint32_t exact_dim, uint32_
  * A part's last run of pages in the last piece of its block is kept in shared memory, where the parts of a block that
  * end in the same run are put together: one result of them all is left, that of the last. In every block but the last
  * that a run goes through, that is the last part of the block. Of the last block there is besides the result of a
- * part that goes on with another run; and where a head ends inside the block's share, nothing is kept. */
+ * part that goes on with another run; and where the block's share is cut, nothing is kept before that. */
 
 /* How lists are cut. */
 struct attend_cut {
@@ -351,10 +354,10 @@ __device__ __forceinline__ attend_results results_of_pages(const attend_list &li
             tail = last - 1;
     }
     uint32_t of_full = list.of_block.n < cut.n_parts ? list.of_block.n : cut.n_parts;
-    uint32_t base = result_of(head, sequence, cut.n_sequences, 0, cut.n_parts);
+    uint32_t base = result_of(head, sequence, cut.n_sequences, 0);
     return attend_results{base + first,
                           base + last,
-                          base + (first_block + 1) * of_full - 1,
+                          base + p.cut * cut.n_parts + (first_block + 1) * of_full - 1,
                           last_block - first_block,
                           of_full,
                           base + tail,
@@ -371,8 +374,7 @@ __device__ __forceinline__ attend_results results_of_rows(const attend_list &lis
     attend_piece p = rows_of_block(list, first_block, cut.n_blocks, cut.n_parts);
     uint32_t first = p.number + attend_shares(p).part_of(p, begin);
     p = rows_of_block(list, last_block, cut.n_blocks, cut.n_parts);
-    uint32_t last = p.number + attend_shares(p).part_of(p, end),
-             base = result_of(head, sequence, cut.n_sequences, 0, 0);
+    uint32_t last = p.number + attend_shares(p).part_of(p, end), base = result_of(head, sequence, cut.n_sequences, 0);
     bool one_each = list.total.n <= cut.n_blocks; /* between them blocks without any */
     return attend_results{
         base + first, base + last, 0, 0, 0, base + first, one_each ? last - first + 1 : last_block - first_block + 1};

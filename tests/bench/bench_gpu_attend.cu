@@ -8,13 +8,9 @@
  * graph; medians of REPEATS replays. "read" is every byte of pages and fp16 rows that a call has to look at. */
 #include <cuda_fp16.h>
 #include <math.h>
-#include <algorithm>
-#include <vector>
 #include "../gpu/attend_params.h"
-#include "../gpu/device_memory.h"
+#include "gpu_timing.cuh"
 
-#define REPEATS 25
-#define ROUNDS 20 /* launches of a replay, so that the start of a graph does not count */
 #define SINKS 4u
 #define WINDOW 64u
 
@@ -25,12 +21,6 @@ static double ceiling;         /* bytes a second */
 struct load {
     uint32_t batch, tokens;
 };
-
-__device__ static uint32_t hashed(uint64_t x)
-{
-    x ^= x >> 31, x *= 0x9e3779b97f4a7c15ull, x ^= x >> 29, x *= 0xbf58476d1ce4e5b9ull;
-    return (uint32_t)(x >> 32);
-}
 
 struct block_shape {
     uint32_t bytes, codes; /* behind the codes lie scales and minima */
@@ -59,66 +49,6 @@ __global__ void fill_halves(uint16_t *x, size_t n)
 {
     for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < n; i += (size_t)gridDim.x * blockDim.x)
         x[i] = __half_as_ushort(__float2half_rn((float)(hashed(i) >> 8) * 0x1p-23f - 1.0f));
-}
-
-__global__ void read_all(const uint4 *x, size_t n, uint32_t *out)
-{
-    uint32_t sum = 0;
-    for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < n; i += (size_t)gridDim.x * blockDim.x) {
-        uint4 v = __ldcs(x + i);
-        sum ^= v.x ^ v.y ^ v.z ^ v.w;
-    }
-    if (sum == 12345) *out = sum;
-}
-
-static double median(std::vector<float> times)
-{
-    std::sort(times.begin(), times.end());
-    return times[times.size() / 2] * 1e-3;
-}
-
-/* Seconds of one of the ROUNDS launches that `launch` makes. */
-template <typename F> static double time_graph(F launch)
-{
-    cudaStream_t stream;
-    cudaGraph_t graph;
-    cudaGraphExec_t exec;
-    cudaEvent_t begin, end;
-    std::vector<float> times;
-    device_check(cudaStreamCreate(&stream), "stream");
-    device_check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal), "capture");
-    for (int i = 0; i < ROUNDS; i++) launch(stream, i);
-    device_check(cudaStreamEndCapture(stream, &graph), "capture");
-    device_check(cudaGraphInstantiate(&exec, graph, 0), "graph");
-    cudaEventCreate(&begin);
-    cudaEventCreate(&end);
-    for (int i = 0; i < REPEATS + 3; i++) {
-        float ms;
-        cudaEventRecord(begin, stream);
-        device_check(cudaGraphLaunch(exec, stream), "replay");
-        cudaEventRecord(end, stream);
-        device_check(cudaEventSynchronize(end), "replay");
-        cudaEventElapsedTime(&ms, begin, end);
-        if (i >= 3) times.push_back(ms / ROUNDS);
-    }
-    cudaEventDestroy(begin);
-    cudaEventDestroy(end);
-    cudaGraphExecDestroy(exec);
-    cudaGraphDestroy(graph);
-    cudaStreamDestroy(stream);
-    return median(times);
-}
-
-static void measure_ceiling(void)
-{
-    device_arena a;
-    size_t bytes = (size_t)1 << 30;
-    uint4 *x = a.make<uint4>(bytes / 16);
-    uint32_t *out = a.make<uint32_t>(1);
-    double seconds =
-        time_graph([&](cudaStream_t s, int) { read_all<<<n_multiprocessors * 16, 256, 0, s>>>(x, bytes / 16, out); });
-    ceiling = (double)bytes / seconds;
-    printf("streaming read of 1 GiB: %.0f GB/s\n", ceiling * 1e-9);
 }
 
 /* Of a page of one head: the codes of its tiles, then scales, those that tiles share once. */
@@ -231,7 +161,7 @@ int main(int argc, char **argv)
     }
     n_multiprocessors = p.multiProcessorCount;
     printf("%s, %d multiprocessors; %u queries a sequence\n", p.name, n_multiprocessors, n_queries);
-    measure_ceiling();
+    ceiling = measure_ceiling(n_multiprocessors);
     time_loads<128, 4, 16, 3, 8, half_rows<128, 16>, half_rows<128, 16>>("fp16", only);
     time_loads<128, 4, 32, 3, 8, int_ch<128, 8, 32, 64>, int_tok<128, 8, 32>>("int8.ch64 int8.tok", only);
     time_loads<128, 4, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 4, 64>>("int4.ch64 int4.tok", only);

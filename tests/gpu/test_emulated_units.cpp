@@ -20,23 +20,24 @@ static void fail(const grid &g, const char *what, uint32_t unit)
                 g.n_sequences, g.of_sequence, g.n_blocks, g.n_parts, unit, what);
 }
 
-static void check(const grid &g)
+static void check(const grid &g, bool by_head)
 {
     uint32_t of_head = g.n_sequences * g.of_sequence, total = g.n_heads * of_head;
     uint32_t of_block = share_of(total, g.n_blocks);
-    attend_list l(g.n_heads, of_head, g.n_blocks);
+    attend_list l(g.n_heads, of_head, g.n_blocks, by_head);
     uint32_t most = results_of_list(g.n_heads, g.n_sequences, g.n_blocks, g.n_parts), last_run = ~0u, last_part = 0;
     int last = -1;
     for (uint32_t unit = 0; unit < total; unit++) {
         attend_piece p = piece_at(l, unit / of_block, unit, g.n_parts);
         attend_shares shares(p);
         uint32_t part = shares.part_of(p, unit), head = unit / of_head, sequence = unit % of_head / g.of_sequence;
-        if (unit < p.begin || unit >= p.end || unit / of_block != (p.end - 1) / of_block)
+        if (unit < p.begin || unit >= p.end || unit / of_block != (p.end - 1) / of_block ||
+            (by_head && head != (p.end - 1) / of_head))
             fail(g, "not its piece", unit);
         if (part >= p.parts || unit < shares.begin(p, part) || unit >= shares.begin(p, part + 1))
             fail(g, "not its part", unit);
         uint32_t number = p.number + part, run = head * g.n_sequences + sequence;
-        int result = (int)result_of(head, sequence, g.n_sequences, number, g.n_parts);
+        int result = (int)result_of(head, sequence, g.n_sequences, number);
         bool same = run == last_run && number == last_part;
         if (same ? result != last : result <= last) fail(g, "a result that is another's", unit);
         if (run == last_run && number > last_part + 1) fail(g, "a gap in a run", unit);
@@ -58,7 +59,7 @@ struct list {
 };
 
 /* A block's piece, run by run; of the last one of its pages the last run of each part is kept. */
-static void leave_piece(list &l, const attend_piece &p, uint32_t block, uint32_t spread, bool keeps)
+static void leave_piece(list &l, const attend_piece &p, uint32_t block, bool keeps)
 {
     const grid &g = l.g;
     uint32_t of_head = l.before[g.n_sequences];
@@ -69,8 +70,7 @@ static void leave_piece(list &l, const attend_piece &p, uint32_t block, uint32_t
             uint32_t head = at / of_head, i = 0, in_head = at % of_head;
             while (l.before[i + 1] <= in_head) i++;
             uint32_t to = std::min(end, head * of_head + l.before[i + 1]);
-            uint32_t own = head * g.n_sequences + i,
-                     result = result_of(head, i, g.n_sequences, p.number + part, spread);
+            uint32_t own = head * g.n_sequences + i, result = result_of(head, i, g.n_sequences, p.number + part);
             l.of[own].all.push_back(result);
             if (l.of[own].blocks.empty() || l.of[own].blocks.back() != block) l.of[own].blocks.push_back(block);
             if (to < end || !keeps) l.of[own].kept.push_back(result);
@@ -90,24 +90,24 @@ static bool is_found(const attend_results &r, bool kept, std::vector<uint32_t> w
 }
 
 /* Sequences of 0 to 6 units. */
-static void check_results(const grid &g)
+static void check_results(const grid &g, bool by_head)
 {
     for (int rows = 0; rows < 2; rows++) {
         list l = {g, {0}, std::vector<left>(g.n_heads * g.n_sequences)};
         for (uint32_t i = 0; i < g.n_sequences; i++) l.before.push_back(l.before[i] + (g.of_sequence + i * i) % 7);
         uint32_t of_head = l.before[g.n_sequences], total = g.n_heads * of_head;
-        attend_list units(g.n_heads, of_head, g.n_blocks);
+        attend_list units(g.n_heads, of_head, g.n_blocks, by_head);
         uint32_t of_block = units.of_block.n;
         for (uint32_t block = 0; total && block < g.n_blocks; block++)
             if (rows) {
                 attend_piece p = rows_of_block(units, block, g.n_blocks, g.n_parts);
                 for (uint32_t at = p.begin; at < p.end; at++)
                     if (block_of_rows(units, at, g.n_blocks) != block) fail(g, "not its block", at);
-                leave_piece(l, p, block, 0, false);
+                leave_piece(l, p, block, false);
             } else {
                 for (uint32_t at = block * of_block, end = std::min(at + of_block, total); at < end;) {
                     attend_piece p = piece_at(units, block, at, g.n_parts);
-                    leave_piece(l, p, block, g.n_parts, p.end == end);
+                    leave_piece(l, p, block, p.end == end);
                     at = p.end;
                 }
             }
@@ -199,8 +199,10 @@ int main(void)
             for (uint32_t of_sequence = 1; of_sequence <= 40; of_sequence++)
                 for (uint32_t blocks = 1; blocks <= 9; blocks++)
                     for (uint32_t parts = 1; parts <= 8; parts++) {
-                        check(grid{heads, sequences, of_sequence, blocks, parts});
-                        check_results(grid{heads, sequences * 3, of_sequence, blocks, parts});
+                        for (int by_head = 0; by_head < 2; by_head++) {
+                            check(grid{heads, sequences, of_sequence, blocks, parts}, by_head);
+                            check_results(grid{heads, sequences * 3, of_sequence, blocks, parts}, by_head);
+                        }
                     }
     for (uint32_t warps = 1; warps <= 16; warps++) check_columns(warps);
     check_extents();
