@@ -223,6 +223,51 @@ __device__ __forceinline__ float divide_fast(float x, float y)
 }
 #endif
 
+/* ---- look-ups in shared memory ----
+ * Of rows of 256 bytes the address of the one that byte k of a word says: one instruction, where a pointer takes
+ * another to add its base. What is loaded by such an address has to be there before the word is. */
+#ifdef KVC_EMULATE
+typedef const uint8_t *shared_address;
+static inline shared_address shared_address_of(const uint8_t *at)
+{
+    return at;
+}
+static inline shared_address shared_row(shared_address first, uint32_t word, int k)
+{
+    return first + (word >> 8 * k & 255u) * 256u;
+}
+template <int BYTES> static inline void load_shared(shared_address at, uint32_t *words)
+{
+    words[0] = 0;
+    for (int i = 0; i < BYTES; i++) ((uint8_t *)words)[i] = at[i];
+}
+#else
+typedef uint32_t shared_address;
+__device__ __forceinline__ shared_address shared_address_of(const uint8_t *at)
+{
+    return (uint32_t)__cvta_generic_to_shared(at);
+}
+__device__ __forceinline__ shared_address shared_row(shared_address first, uint32_t word, int k)
+{
+    const uint32_t pick = 256u << k % 2 * 16;
+    return k < 2 ? __dp2a_lo(pick, word, first) : __dp2a_hi(pick, word, first);
+}
+/* BYTES (2, 4, 8 or 16) to words. */
+template <int BYTES> __device__ __forceinline__ void load_shared(shared_address at, uint32_t *words)
+{
+    if (BYTES == 16)
+        asm("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+            : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+            : "r"(at));
+    else if (BYTES == 8)
+        asm("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(words[0]), "=r"(words[1]) : "r"(at));
+    else if (BYTES == 4)
+        asm("ld.shared.u32 %0, [%1];" : "=r"(words[0]) : "r"(at));
+    else
+        asm("ld.shared.u16 %0, [%1];" : "=r"(words[0]) : "r"(at));
+}
+#endif
+
 /* ---- arrivals ----
  * Adds 1 to a number in global memory and returns what it was. What the threads of a block have written before a
  * __syncthreads() that comes before this is seen by whoever finds this 1 counted in the same way, and by the threads
