@@ -153,7 +153,8 @@ template <int STAGES> struct stage_copies {
  *     a[0] (row g, columns 2t, 2t+1)  a[1] (row g+8)  a[2] (row g, columns 2t+8, 2t+9)  a[3] (row g+8, the same)
  *     b[0] (rows 2t, 2t+1, column g)  b[1] (rows 2t+8, 2t+9)
  *     c[0], c[1] (row g, columns 2t, 2t+1)  c[2], c[3] (row g+8)
- * Subnormal fp16 numbers count as they are. Of bytes: c [16][8] of 32 bits as above, += a [16][32] without a sign
+ * and the same of a [16][8] b [8][8], whose registers are the first halves of these. Subnormal fp16 numbers count as
+ * they are. Of bytes: c [16][8] of 32 bits as above, += a [16][32] without a sign
  * times b [32][8], which has one if SIGNED: a[0] (row g, columns 4t .. 4t+3)  a[1] (row g+8)  a[2] (row g, columns
  * 4t+16 .. 4t+19)  a[3] (row g+8, the same) b[0] (rows 4t .. 4t+3, column g)  b[1] (rows 4t+16 .. 4t+19) A transpose
  * of [8][8] of 16 bits: given row g, columns 2t and 2t+1; got column g, rows 2t and 2t+1. */
@@ -171,6 +172,11 @@ static inline void mma_16x8x16(float c[4], const uint32_t a[4], const uint32_t b
 {
     emulate_mma(c, a, b);
 }
+static inline void mma_16x8x8(float c[4], const uint32_t a[2], uint32_t b)
+{
+    const uint32_t wide_a[4] = {a[0], a[1], 0, 0}, wide_b[2] = {b, 0};
+    emulate_mma(c, wide_a, wide_b);
+}
 static inline float exp2_fast(float x)
 {
     return exp2f(x);
@@ -186,6 +192,12 @@ __device__ __forceinline__ void mma_16x8x16(float c[4], const uint32_t a[4], con
         "{%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+__device__ __forceinline__ void mma_16x8x8(float c[4], const uint32_t a[2], uint32_t b)
+{
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(b));
 }
 template <bool SIGNED> __device__ __forceinline__ void mma_16x8x32(int c[4], const uint32_t a[4], const uint32_t b[2])
 {
@@ -218,10 +230,55 @@ __device__ __forceinline__ float divide_fast(float x, float y)
 }
 #endif
 
+/* ---- look-ups in shared memory ----
+ * Of rows of 256 bytes the address of the one that byte k of a word says: one instruction, where a pointer takes
+ * another to add its base. What is loaded by such an address has to be there before the word is. */
+#ifdef KVC_EMULATE
+typedef const uint8_t *shared_address;
+static inline shared_address shared_address_of(const uint8_t *at)
+{
+    return at;
+}
+static inline shared_address shared_row(shared_address first, uint32_t word, int k)
+{
+    return first + (word >> 8 * k & 255u) * 256u;
+}
+template <int BYTES> static inline void load_shared(shared_address at, uint32_t *words)
+{
+    words[0] = 0;
+    for (int i = 0; i < BYTES; i++) ((uint8_t *)words)[i] = at[i];
+}
+#else
+typedef uint32_t shared_address;
+__device__ __forceinline__ shared_address shared_address_of(const uint8_t *at)
+{
+    return (uint32_t)__cvta_generic_to_shared(at);
+}
+__device__ __forceinline__ shared_address shared_row(shared_address first, uint32_t word, int k)
+{
+    const uint32_t pick = 256u << k % 2 * 16;
+    return k < 2 ? __dp2a_lo(pick, word, first) : __dp2a_hi(pick, word, first);
+}
+/* BYTES (2, 4, 8 or 16) to words. */
+template <int BYTES> __device__ __forceinline__ void load_shared(shared_address at, uint32_t *words)
+{
+    if (BYTES == 16)
+        asm("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+            : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+            : "r"(at));
+    else if (BYTES == 8)
+        asm("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(words[0]), "=r"(words[1]) : "r"(at));
+    else if (BYTES == 4)
+        asm("ld.shared.u32 %0, [%1];" : "=r"(words[0]) : "r"(at));
+    else
+        asm("ld.shared.u16 %0, [%1];" : "=r"(words[0]) : "r"(at));
+}
+#endif
+
 /* ---- arrivals ----
  * Adds 1 to a number in global memory and returns what it was. What the threads of a block have written before a
- * __syncthreads() that comes before this is seen by whoever finds this 1 counted in the same way, and by the threads of
- * his block behind a __syncthreads(); they read it by __ldcg(). */
+ * __syncthreads() that comes before this is seen by whoever finds this 1 counted in the same way, and by the threads
+ * of his block behind a __syncthreads(); they read it by __ldcg(). */
 __device__ __forceinline__ uint32_t count_arrival(uint32_t *counter)
 {
 #ifdef KVC_EMULATE

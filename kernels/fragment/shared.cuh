@@ -92,10 +92,10 @@ template <int DIM, int PAGE, int TILE, int MOST_CODES, int ONE_TABLE_BYTES> stru
     }
     /* A lane's copy of the entry of a code of C channels. */
     template <int C>
-    __device__ static __forceinline__ const uint8_t *entry(const uint8_t *table, uint32_t code, int lane)
+    __device__ static __forceinline__ shared_address entry(const uint8_t *table, uint32_t code, int lane)
     {
         const int ROW = row_of(C), COPIES = ROW / table_slot(C);
-        return table + code * ROW + (uint32_t)lane % COPIES * table_slot(C);
+        return shared_address_of(table + (uint32_t)lane % COPIES * table_slot(C)) + code * ROW;
     }
 };
 

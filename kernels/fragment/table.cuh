@@ -1,14 +1,16 @@
 /* table.cuh - symbols vq and lut with one table for the layer's side as operands (pairs.cuh; FORMAT.md, "vq"). A
- * lookup brings an entry, DIMS values, into registers as it is: for keys it is DIMS / 2 pairs, for values the entries
- * of two tokens are interleaved.
+ * lookup brings an entry, DIMS values, into registers as it is: for keys it is DIMS / 2 pairs, for values either
+ * pairs too (template/attend_pairs.cuh), or the entries of two tokens are interleaved.
  *
  * In shared memory an entry has half of a row of TABLE_ROW bytes, the other half being that of the other side, and
  * fills it with copies: lane l reads copy l modulo their number, so that no two lanes of a phase share a bank. A code
- * is the second byte of its offset, and the lane's copy the first: one byte permutation makes it.
+ * is that of its row, and the lane's first copy what is added: one instruction makes an entry's address (device.cuh,
+ * shared_row).
  *
  * Codes of one length only. */
 #ifndef KERNELS_FRAGMENT_TABLE_CUH
 #define KERNELS_FRAGMENT_TABLE_CUH
+#include "device.cuh"
 #include "fragment/pairs.cuh"
 
 #define TABLE_ROW 256
@@ -80,41 +82,36 @@ template <int N, int BITS, int TOKENS> struct table_codes {
     static_assert(BITS == 8 || BITS == 6 || BITS == 4 || BITS == 2, "widths of a plane");
     static const int ROW = N * WIDE / 8, NARROW_ROW = N * NARROW / 8;
 
-    /* Byte k of a word as second byte, before the byte `low`. */
-    __device__ static __forceinline__ uint32_t place(uint32_t word, int k, uint32_t low)
-    {
-        return __byte_perm(word, low, 0x5504u | (uint32_t)k << 4);
-    }
-
     /* The field of WIDTH bits at `bit` of a word, moved to bit `to`. */
     template <int WIDTH> __device__ static __forceinline__ uint32_t field(uint32_t word, int bit, int to)
     {
         return (bit > to ? word >> (bit - to) : word << (to - bit)) & ((1u << WIDTH) - 1u) << to;
     }
 
-    /* COUNT fields of WIDTH bits, the first one that of code `first`, which COUNT divides; added to out. */
+    /* COUNT fields of WIDTH bits, the first one that of code `first`, which COUNT divides; added to addresses. */
     template <int COUNT, int WIDTH>
-    __device__ static __forceinline__ void add_fields(const uint8_t *row, int first, int to, uint32_t *out)
+    __device__ static __forceinline__ void add_fields(const uint8_t *row, int first, int to, shared_address *out)
     {
         const int BYTES = (COUNT * WIDTH + 7) / 8;
         uint32_t words[(BYTES + 3) / 4];
         load_words<BYTES>(row + first * WIDTH / 8, words);
         if (COUNT * WIDTH < 8) words[0] >>= first * WIDTH % 8;
 #pragma unroll
-        for (int i = 0; i < COUNT; i++) out[i] |= field<WIDTH>(words[i * WIDTH / 32], i * WIDTH % 32, to);
+        for (int i = 0; i < COUNT; i++) out[i] += field<WIDTH>(words[i * WIDTH / 32], i * WIDTH % 32, to);
     }
 
-    /* Offsets in the table (before `low`) of COUNT codes from `first` on, which COUNT divides. */
+    /* Addresses of the entries of COUNT codes from `first` on, which COUNT divides; `copy`: of the lane's copy of the
+     * first entry. */
     template <int COUNT>
-    __device__ static __forceinline__ void load(const uint8_t *codes, int row, int first, uint32_t low,
-                                                uint32_t *offset)
+    __device__ static __forceinline__ void load(const uint8_t *codes, int row, int first, shared_address copy,
+                                                shared_address *entry)
     {
         const uint8_t *wide_row = codes + row * ROW, *narrow_row = codes + TOKENS * ROW + row * NARROW_ROW;
         if (BITS == 8) {
             uint32_t words[(COUNT + 3) / 4];
             load_words<COUNT>(wide_row + first, words);
 #pragma unroll
-            for (int i = 0; i < COUNT; i++) offset[i] = place(words[i / 4], i % 4, low);
+            for (int i = 0; i < COUNT; i++) entry[i] = shared_row(copy, words[i / 4], i % 4);
         } else if (WIDE == 4 && COUNT % 8 == 0) {
             const int WORDS = COUNT % 8 == 0 ? COUNT / 8 : 1;
             uint32_t wide[WORDS], narrow[(WORDS + 1) / 2] = {0};
@@ -130,22 +127,22 @@ template <int N, int BITS, int TOKENS> struct table_codes {
                     odd |= (x << 2 & 0x00300030u) | (x >> 2 & 0x30003000u);
                 }
 #pragma unroll
-                for (int i = 0; i < 8; i++) offset[j * 8 + i] = place(i % 2 ? odd : even, i / 2, low);
+                for (int i = 0; i < 8; i++) entry[j * 8 + i] = shared_row(copy, i % 2 ? odd : even, i / 2);
             }
         } else {
 #pragma unroll
-            for (int i = 0; i < COUNT; i++) offset[i] = low;
-            add_fields<COUNT, WIDE>(codes + row * ROW, first, 8, offset);
-            if (NARROW) add_fields<COUNT, (NARROW ? NARROW : 1)>(narrow_row, first, 8 + WIDE, offset);
+            for (int i = 0; i < COUNT; i++) entry[i] = copy;
+            add_fields<COUNT, WIDE>(codes + row * ROW, first, 8, entry);
+            if (NARROW) add_fields<COUNT, (NARROW ? NARROW : 1)>(narrow_row, first, 8 + WIDE, entry);
         }
     }
 };
 
-/* The halves of the entry at `offset`, to words; two codes of one dimension make a word. */
-template <int DIMS> __device__ __forceinline__ void look_up(const uint8_t *table, uint32_t offset, uint32_t *words)
+/* The halves of an entry, to words; two codes of one dimension make a word. */
+template <int DIMS> __device__ __forceinline__ void look_up(shared_address entry, uint32_t *words)
 {
-    load_words<(DIMS < 8 ? 2 * DIMS : 16)>(table + offset, words);
-    if (DIMS == 16) load_words<16>(table + offset + 16, words + 4);
+    load_shared<(DIMS < 8 ? 2 * DIMS : 16)>(entry, words);
+    if (DIMS == 16) load_shared<16>(entry + 16, words + 4);
 }
 
 /* What both sides share: a lane's codes in runs of RUN, every LANES-th run. */
@@ -155,11 +152,30 @@ template <int DIM, int DIMS, int BITS, int TOKENS, int LANES> struct table_lanes
     static_assert(N % 8 == 0, "a lane takes whole codes");
 
     __device__ static __forceinline__ int power(int) { return 0; }
-    /* Where the lane's copy begins. */
-    __device__ static __forceinline__ uint32_t own_copy(int lane)
+    /* The lane's copy of the first entry. */
+    __device__ static __forceinline__ shared_address own_copy(const uint8_t *table, int lane)
     {
         const int SLOT = table_slot(DIMS), COPIES = TABLE_ROW / 2 / SLOT;
-        return (uint32_t)(lane % COPIES * SLOT);
+        return shared_address_of(table + lane % COPIES * SLOT);
+    }
+    /* Of part `part` of LANES of a row, channels in pairs. */
+    __device__ static __forceinline__ void load_pairs(const uint8_t *codes, const uint8_t *table, int row, int part,
+                                                      int lane, uint32_t pairs[D / 2 / LANES])
+    {
+#pragma unroll
+        for (int c = 0; c < RUNS; c++) {
+            shared_address entry[RUN];
+            uint32_t words[8];
+            codes_of::template load<RUN>(codes, row, (c * LANES + part) * RUN, own_copy(table, lane), entry);
+#pragma unroll
+            for (int i = 0; i < RUN; i++) {
+                look_up<DIMS>(entry[i], words);
+                int at = (c * RUN + i) * DIMS;
+                if (DIMS == 1) pairs[at / 2] = at % 2 ? pairs[at / 2] | words[0] << 16 : words[0];
+#pragma unroll
+                for (int k = 0; k < DIMS / 2; k++) pairs[at / 2 + k] = words[k];
+            }
+        }
     }
 };
 
@@ -175,25 +191,13 @@ template <int DIM, int DIMS, int BITS, int TOKENS> struct table_keys : table_lan
     __device__ static __forceinline__ void load(const uint8_t *codes, const uint8_t *table, int row, int lane,
                                                 uint32_t *pairs)
     {
-#pragma unroll
-        for (int c = 0; c < lanes::RUNS; c++) {
-            uint32_t offset[lanes::RUN], words[8];
-            lanes::codes_of::template load<lanes::RUN>(codes, row, (c * 4 + lane % 4) * lanes::RUN,
-                                                       lanes::own_copy(lane), offset);
-#pragma unroll
-            for (int i = 0; i < lanes::RUN; i++) {
-                look_up<DIMS>(table, offset[i], words);
-                int at = (c * lanes::RUN + i) * DIMS;
-                if (DIMS == 1) pairs[at / 2] = at % 2 ? pairs[at / 2] | words[0] << 16 : words[0];
-#pragma unroll
-                for (int k = 0; k < DIMS / 2; k++) pairs[at / 2 + k] = words[k];
-            }
-        }
+        lanes::load_pairs(codes, table, row, lane % 4, lane, pairs);
     }
 };
 
 template <int DIM, int DIMS, int BITS, int TOKENS> struct table_values : table_lanes<DIM, DIMS, BITS, TOKENS, 8> {
     typedef table_lanes<DIM, DIMS, BITS, TOKENS, 8> lanes;
+    static const bool QUADS = DIMS >= 8; /* a lookup is four registers */
 
     __device__ static __forceinline__ int channel(int s, int g)
     {
@@ -205,19 +209,26 @@ template <int DIM, int DIMS, int BITS, int TOKENS> struct table_values : table_l
     {
 #pragma unroll
         for (int c = 0; c < lanes::RUNS; c++) {
-            uint32_t offset[2][lanes::RUN], a[8], b[8], low = lanes::own_copy(lane);
+            shared_address entry[2][lanes::RUN], copy = lanes::own_copy(table, lane);
+            uint32_t a[8], b[8];
             int first = (c * 8 + lane / 4) * lanes::RUN;
-            lanes::codes_of::template load<lanes::RUN>(codes, token0, first, low, offset[0]);
-            lanes::codes_of::template load<lanes::RUN>(codes, token1, first, low, offset[1]);
+            lanes::codes_of::template load<lanes::RUN>(codes, token0, first, copy, entry[0]);
+            lanes::codes_of::template load<lanes::RUN>(codes, token1, first, copy, entry[1]);
 #pragma unroll
             for (int i = 0; i < lanes::RUN; i++) {
-                look_up<DIMS>(table, offset[0][i], a);
-                look_up<DIMS>(table, offset[1][i], b);
+                look_up<DIMS>(entry[0][i], a);
+                look_up<DIMS>(entry[1][i], b);
 #pragma unroll
                 for (int k = 0; k < DIMS; k++)
                     slots[(c * lanes::RUN + i) * DIMS + k] = __byte_perm(a[k / 2], b[k / 2], k % 2 ? 0x7632 : 0x5410);
             }
         }
+    }
+    /* Slots 2 h and 2 h + 1 of one token, as pair h. */
+    __device__ static __forceinline__ void load_token(const uint8_t *codes, const uint8_t *table, int token, int lane,
+                                                      uint32_t pairs[DIM / 16])
+    {
+        lanes::load_pairs(codes, table, token, lane / 4, lane, pairs);
     }
 };
 

@@ -1,16 +1,24 @@
-/* attend_halves.cuh - pages of any codecs, in products of fp16: attend_keys.cuh, attend_values.cuh and, of shared
- * codes, attend_shared.cuh. */
+/* attend_halves.cuh - pages of any codecs, in products of fp16: attend_keys.cuh, attend_values.cuh, of tables' values
+ * for few columns attend_pairs.cuh and, of shared codes, attend_shared.cuh. */
 #ifndef KERNELS_TEMPLATE_ATTEND_HALVES_CUH
 #define KERNELS_TEMPLATE_ATTEND_HALVES_CUH
+#include "template/attend_pairs.cuh"
 #include "template/attend_shared.cuh"
 #include "template/attend_sight.cuh"
+
+template <typename P, typename SIDE, bool IN_PAIRS = pairs_side<P, SIDE>::FITS> struct values_of {
+    typedef attend_values<P, SIDE> type;
+};
+template <typename P, typename SIDE> struct values_of<P, SIDE, true> {
+    typedef attend_pairs<P, SIDE> type;
+};
 
 template <typename P> struct attend_halves {
     typedef typename P::key_side key_side;
     typedef typename P::value_side value_side;
     typedef attend_heads<key_side, value_side> heads;
     typedef attend_keys<P, key_side> keys;
-    typedef attend_values<P, value_side> values;
+    typedef typename values_of<P, value_side>::type values;
     typedef attend_sight_of<P> sight;
     typename keys::query q;
     typename values::state s;

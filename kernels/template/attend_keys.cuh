@@ -53,11 +53,12 @@ template <typename P> struct query_scalars {
     static const int TILES_N = (P::COLUMNS + 7) / 8;
     float scale[TILES_N], bias[TILES_N];
 
-    /* The query row of a column; absent where the batch has fewer. */
+    /* The query row of a column; absent where the batch has fewer. Where there are four columns they are there twice
+     * (attend_pairs.cuh). */
     __device__ static __forceinline__ size_t row_of(const attend_layer &l, const attend_batch &b,
                                                     const attend_run &run, int column, bool *present)
     {
-        uint32_t of_head = run.first_column + (uint32_t)column, token = of_head / P::GROUP;
+        uint32_t of_head = run.first_column + (uint32_t)(column % P::COLUMNS), token = of_head / P::GROUP;
         *present = token < b.n_queries;
         return ((size_t)run.sequence * b.n_queries + token) * (l.n_heads * P::GROUP) + run.head * P::GROUP +
                of_head % P::GROUP;

@@ -83,14 +83,14 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
     {
         if (C >= 4) {
             int code = min(group * 4 + lane % 4, part.n - 1);
-            look_up<C>(SIDE::template entry<C>(table, row[code], lane), 0, words);
+            look_up<C>(SIDE::template entry<C>(table, row[code], lane), words);
         } else {
             const int OWN = C < 4 ? 4 / C : 1;
 #pragma unroll
             for (int i = 0; i < OWN; i++) {
                 uint32_t word[8];
                 int code = min((group * 4 + lane % 4) * OWN + i, part.n - 1);
-                look_up<C>(SIDE::template entry<C>(table, row[code], lane), 0, word);
+                look_up<C>(SIDE::template entry<C>(table, row[code], lane), word);
                 if (C == 2)
                     words[i] = word[0];
                 else
@@ -195,7 +195,7 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
             uint32_t words[4][8];
 #pragma unroll
             for (int k = 0; k < 4; k++)
-                look_up<C>(SIDE::template entry<C>(table, codes[tokens[k] * n_codes + code], lane), 0, words[k]);
+                look_up<C>(SIDE::template entry<C>(table, codes[tokens[k] * n_codes + code], lane), words[k]);
 #pragma unroll
             for (int k = 0; k < C; k++) {
                 early[u * C + k] = __byte_perm(words[0][k / 2], words[1][k / 2], k % 2 ? 0x7632 : 0x5410);

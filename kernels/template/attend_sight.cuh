@@ -23,7 +23,7 @@ template <typename P> struct attend_sight_of {
     /* Does the query of a column of the warp see the token? */
     __device__ static __forceinline__ bool sees(const attend_run &run, uint32_t token, int column)
     {
-        uint32_t query = (run.first_column + (uint32_t)column) / P::GROUP;
+        uint32_t query = (run.first_column + (uint32_t)(column % P::COLUMNS)) / P::GROUP;
         return token < run.sight.before + query && (int)token >= run.sight.oldest + (int)query;
     }
 

@@ -50,19 +50,6 @@ __device__ __forceinline__ void load_transposed(uint32_t words[4], const uint8_t
 }
 #endif
 
-/* c [16][8] += a [16][8] b [8][8], in registers as the first half of mma_16x8x16 (device.cuh) has them. */
-__device__ __forceinline__ void mma_16x8x8(float c[4], const uint32_t a[2], uint32_t b)
-{
-#ifdef KVC_EMULATE
-    uint32_t wide_a[4] = {a[0], a[1], 0, 0}, wide_b[2] = {b, 0};
-    mma_16x8x16(c, wide_a, wide_b);
-#else
-    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(b));
-#endif
-}
-
 /* Codes of values. words[i][u] of lane 4 g + t: of tokens 2t and 2t+1 of octet i, codes 16 u + 2 g and the next, in
  * two bytes each. A row is UNITS times 16 bytes; a matrix takes another unit of every 8 / UNITS rows, so that all
  * banks are used, and lanes put the units of their tokens in order. */

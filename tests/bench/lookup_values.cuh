@@ -85,40 +85,38 @@ template <int C> struct values_transposed {
     static constexpr const char *NAME = "values, entries, codes by ldmatrix";
     static const int CODES = LOOKUP_DIM / C, UNITS = CODES / 16, SHARED = LOOKUP_ENTRIES * TABLE_ROW;
     static const int OUT = weighted_sums::OUT, PASSES = LOOKUP_TOKENS * CODES * (2 * C + 1) / 128;
-    typedef table_codes<CODES, 8, LOOKUP_TOKENS> codes_of;
     weighted_sums sums;
-    uint32_t copy; /* where the lane's copy of an entry begins */
+    shared_address copy; /* the lane's copy of the first entry */
 
     __device__ __forceinline__ void start(uint8_t *shared, const lookup_work &w)
     {
         const int lane = (int)threadIdx.x % 32;
         copy_entries<C>(shared, w.table, LOOKUP_ENTRIES, TABLE_ROW, TABLE_ROW / 2);
         sums.start(w.weights, lane, [](int i) { return i; });
-        copy = table_values<LOOKUP_DIM, C, 8, LOOKUP_TOKENS>::own_copy(lane);
+        copy = table_values<LOOKUP_DIM, C, 8, LOOKUP_TOKENS>::own_copy(shared, lane);
     }
     __device__ __forceinline__ void begin(uint8_t *, const lookup_work &, uint32_t) {}
 
-    __device__ __forceinline__ void look_up_octet(const uint8_t *shared, const uint32_t words[UNITS],
-                                                  uint32_t slots[LOOKUP_DIM / 8]) const
+    __device__ __forceinline__ void look_up_octet(const uint32_t words[UNITS], uint32_t slots[LOOKUP_DIM / 8]) const
     {
 #pragma unroll
         for (int i = 0; i < 2 * UNITS; i++) {
             uint32_t a[8], b[8];
-            look_up<C>(shared, codes_of::place(words[i / 2], i % 2, copy), a);
-            look_up<C>(shared, codes_of::place(words[i / 2], 2 + i % 2, copy), b);
+            look_up<C>(shared_row(copy, words[i / 2], i % 2), a);
+            look_up<C>(shared_row(copy, words[i / 2], 2 + i % 2), b);
 #pragma unroll
             for (int k = 0; k < C; k++) slots[i * C + k] = __byte_perm(a[k / 2], b[k / 2], k % 2 ? 0x7632 : 0x5410);
         }
     }
-    __device__ __forceinline__ void tile(const uint8_t *shared, const uint8_t *stage, int lane)
+    __device__ __forceinline__ void tile(const uint8_t *, const uint8_t *stage, int lane)
     {
         uint32_t words[8][UNITS];
         load_octets<UNITS>(stage, lane, words);
 #pragma unroll
         for (int i = 0; i < LOOKUP_TOKENS / 16; i++) {
             uint32_t early[LOOKUP_DIM / 8], late[LOOKUP_DIM / 8];
-            look_up_octet(shared, words[2 * i], early);
-            look_up_octet(shared, words[2 * i + 1], late);
+            look_up_octet(words[2 * i], early);
+            look_up_octet(words[2 * i + 1], late);
             sums.take(i, early, late);
         }
     }
@@ -251,7 +249,7 @@ template <int C> struct values_mass {
                 word[0] = __byte_perm(word[0], 0, turn);
 #pragma unroll
                 for (int s = 0; s < OWN; s++)
-                    atomicAdd((uint32_t *)(plane + table_codes<CODES, 8, LOOKUP_TOKENS>::place(word[0], s, low[s])),
+                    atomicAdd((uint32_t *)(plane + __byte_perm(word[0], low[s], 0x5504u | (uint32_t)s << 4)),
                               weight[k]);
             }
         }
