@@ -23,8 +23,8 @@
 #define KVC_LAUNCHED() cudaGetLastError()
 #endif
 
-/* What all lanes of a warp have alike, so that the compiler knows it, too: addresses and loops that follow from it then
- * cost less (64 instructions less for 64 tokens of vq4x8). */
+/* What all lanes of a warp have alike, so that the compiler knows it, too: addresses and loops that follow from it
+ * then cost less (64 instructions less for 64 tokens of vq4x8). */
 __device__ __forceinline__ uint32_t uniform(uint32_t x)
 {
     return __shfl_sync(~0u, x, 0);
@@ -274,20 +274,5 @@ template <int BYTES> __device__ __forceinline__ void load_shared(shared_address 
         asm("ld.shared.u16 %0, [%1];" : "=r"(words[0]) : "r"(at));
 }
 #endif
-
-/* ---- arrivals ----
- * Adds 1 to a number in global memory and returns what it was. What the threads of a block have written before a
- * __syncthreads() that comes before this is seen by whoever finds this 1 counted in the same way, and by the threads
- * of his block behind a __syncthreads(); they read it by __ldcg(). */
-__device__ __forceinline__ uint32_t count_arrival(uint32_t *counter)
-{
-#ifdef KVC_EMULATE
-    return atomicAdd(counter, 1u);
-#else
-    uint32_t before;
-    asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;" : "=r"(before) : "l"(counter) : "memory");
-    return before;
-#endif
-}
 
 #endif

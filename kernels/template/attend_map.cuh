@@ -6,9 +6,10 @@
 #ifndef KERNELS_TEMPLATE_ATTEND_MAP_CUH
 #define KERNELS_TEMPLATE_ATTEND_MAP_CUH
 #include <cuda_fp16.h>
-#include "device.cuh"
+#include "template/attend_units.cuh"
 
-#define MAP_ROWS 8 /* at most */
+#define MAP_ROWS 8      /* of a block at most */
+#define MAP_BLOCKS 264u /* no fewer rows a block than for so many blocks */
 
 __device__ __forceinline__ void add_scaled(float4 &sum, float x, const float4 &y)
 {
@@ -38,17 +39,21 @@ template <int ROWS> __device__ __forceinline__ void share_sums(float4 *sum, uint
 }
 
 /* in [n_rows][stride] in shared memory, rows 16-byte aligned; map [n_in][n_out], both multiples of 16, memory 16-byte
- * aligned; put(row, channel, four values) for every row and fourth channel. n_rows <= ROWS, which is 4 or 8. */
-template <int ROWS, typename PUT>
-__device__ __forceinline__ void apply_map_to(uint32_t n_rows, const float *in, uint32_t stride, const float *map,
-                                             uint32_t n_in, uint32_t n_out, PUT put)
+ * aligned; put(row, channel, four values) for every row and fourth channel. Four rows at a time, however many there
+ * are: code that runs once takes as long to come as to run. */
+template <typename PUT>
+__device__ __forceinline__ void apply_map(uint32_t n_rows, const float *in, uint32_t stride, const float *map,
+                                          uint32_t n_in, uint32_t n_out, PUT put)
 {
-    uint32_t lane = threadIdx.x % 32, g = lane / 4, own = ROWS == 8 ? g : g / 2; /* row */
-    for (uint32_t slab = threadIdx.x / 32 * 16; slab < n_out; slab += blockDim.x / 2) {
-        uint32_t channel = slab + lane % 4 * 4;
+    const int ROWS = 4;
+    uint32_t lane = threadIdx.x % 32, g = lane / 4, slabs = n_out / 16;
+#pragma unroll 1
+    for (uint32_t at = threadIdx.x / 32; at < slabs * share_of(n_rows, ROWS); at += blockDim.x / 32) {
+        uint32_t channel = at % slabs * 16 + lane % 4 * 4, row = at / slabs * ROWS;
         float4 sum[ROWS];
 #pragma unroll
         for (int r = 0; r < ROWS; r++) sum[r] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+#pragma unroll 1
         for (uint32_t first = g * 4; first < n_in; first += 128) {
             float4 y[4][4]; /* all on their way before the first one is looked at */
 #pragma unroll
@@ -62,7 +67,7 @@ __device__ __forceinline__ void apply_map_to(uint32_t n_rows, const float *in, u
                 if (first + 32 * k >= n_in) break;
 #pragma unroll
                 for (int r = 0; r < ROWS; r++) {
-                    float4 x = *(const float4 *)(in + min((uint32_t)r, n_rows - 1) * stride + first + 32 * k);
+                    float4 x = *(const float4 *)(in + min(row + (uint32_t)r, n_rows - 1) * stride + first + 32 * k);
                     add_scaled(sum[r], x.x, y[k][0]), add_scaled(sum[r], x.y, y[k][1]);
                     add_scaled(sum[r], x.z, y[k][2]), add_scaled(sum[r], x.w, y[k][3]);
                 }
@@ -70,19 +75,8 @@ __device__ __forceinline__ void apply_map_to(uint32_t n_rows, const float *in, u
         }
         __syncwarp();
         share_sums<ROWS>(sum, 16, lane);
-        if (own < n_rows && (ROWS == 8 || g % 2 == 0)) put(own, channel, sum[0]);
+        if (g % 2 == 0 && row + g / 2 < n_rows) put(row + g / 2, channel, sum[0]);
     }
-}
-
-/* The same for up to MAP_ROWS rows. */
-template <typename PUT>
-__device__ __forceinline__ void apply_map(uint32_t n_rows, const float *in, uint32_t stride, const float *map,
-                                          uint32_t n_in, uint32_t n_out, PUT put)
-{
-    if (n_rows <= 4)
-        apply_map_to<4>(n_rows, in, stride, map, n_in, n_out, put);
-    else
-        apply_map_to<MAP_ROWS>(n_rows, in, stride, map, n_in, n_out, put);
 }
 
 #endif

@@ -79,7 +79,7 @@ __device__ inline merge_sum add_pieces(const merge_pieces &p, uint32_t part, uin
 __host__ __device__ __forceinline__ uint32_t merge_rows(uint32_t n_heads, uint32_t rows_of_head)
 {
     uint32_t rows = 1;
-    while (rows < MAP_ROWS && share_of(rows_of_head, rows) * n_heads > 256) rows *= 2;
+    while (rows < MAP_ROWS && share_of(rows_of_head, rows) * n_heads > MAP_BLOCKS) rows *= 2;
     return rows;
 }
 /* Of a part of a row's pieces: weights of its pages and of its rows, relative to the maxima. */

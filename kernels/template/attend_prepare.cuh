@@ -52,18 +52,18 @@ __device__ inline void count_units(const attend_layer &l, const attend_batch &b,
     if (threadIdx.x == 0) w.units[n] = tiles_before, w.units[2 * n + 1] = rows_before;
 }
 
-/* [1 + blocks for MAP_ROWS rows of queries each, or 1][n_heads] blocks, of which the first counts. */
+/* [1 + blocks for `rows` rows of queries each, or 1][n_heads] blocks, of which the first counts. */
 __global__ void __launch_bounds__(PREPARE_THREADS, 1)
     attend_prepare(const __grid_constant__ attend_layer l, const __grid_constant__ attend_batch b,
-                   const __grid_constant__ attend_work w, uint32_t d, uint32_t group, uint32_t tile)
+                   const __grid_constant__ attend_work w, uint32_t d, uint32_t group, uint32_t tile, uint32_t rows)
 {
-    KVC_SHARED(float, q); /* [MAP_ROWS][d] */
+    KVC_SHARED(float, q); /* [rows][d] */
     if (blockIdx.x == 0) {
         if (blockIdx.y == 0 && b.n_sequences > ATTEND_FEW) count_units(l, b, w, tile);
         return;
     }
-    uint32_t head = blockIdx.y, all = b.n_sequences * b.n_queries * group, first = (blockIdx.x - 1) * MAP_ROWS;
-    uint32_t n_rows = min(all - first, (uint32_t)MAP_ROWS), n_heads = l.n_heads;
+    uint32_t head = blockIdx.y, all = b.n_sequences * b.n_queries * group, first = (blockIdx.x - 1) * rows;
+    uint32_t n_rows = min(all - first, rows), n_heads = l.n_heads;
     auto row_of = [=](uint32_t r) { return ((first + r) / group * n_heads + head) * group + (first + r) % group; };
     for (uint32_t at = threadIdx.x; at < d * n_rows; at += blockDim.x)
         q[at] = b.queries[(size_t)row_of(at / d) * d + at % d];
@@ -87,9 +87,11 @@ static inline cudaError_t launch_prepare(const attend_layer &l, const attend_bat
                                          uint32_t d, uint32_t group, uint32_t tile, cudaStream_t stream)
 {
     if (!l.fold && b.n_sequences <= ATTEND_FEW) return cudaSuccess;
-    uint32_t blocks = 1 + (l.fold ? share_of(b.n_sequences * b.n_queries * group, MAP_ROWS) : 0);
-    KVC_LAUNCH(attend_prepare, dim3(blocks, l.n_heads), dim3(PREPARE_THREADS), MAP_ROWS * d * (uint32_t)sizeof(float),
-               stream, l, b, w, d, group, tile);
+    uint32_t all = b.n_sequences * b.n_queries * group, rows = MAP_ROWS / 2;
+    if (share_of(all, rows) * l.n_heads > MAP_BLOCKS) rows = MAP_ROWS;
+    uint32_t blocks = 1 + (l.fold ? share_of(all, rows) : 0);
+    KVC_LAUNCH(attend_prepare, dim3(blocks, l.n_heads), dim3(PREPARE_THREADS), rows * d * (uint32_t)sizeof(float),
+               stream, l, b, w, d, group, tile, rows);
     return KVC_LAUNCHED();
 }
 

@@ -77,10 +77,8 @@ template <typename WAY, int STAGES> __global__ void __launch_bounds__(LOOKUP_THR
         lookup_range part = lookup_part(piece, (uint32_t)warp, LOOKUP_WARPS);
         auto fetch = [&](uint32_t tile, int stage) {
             if (tile >= part.end) return copies.skip();
-            copies.begin(stage, shape::TILE_BYTES);
-            copies.copy(ring + stage * shape::TILE_BYTES, w.codes + (size_t)tile * shape::TILE_BYTES,
-                        shape::TILE_BYTES);
-            copies.end();
+            copies.template ask<1>(stage, shape::TILE_BYTES, ring + stage * shape::TILE_BYTES,
+                                   w.codes + (size_t)tile * shape::TILE_BYTES, shape::TILE_BYTES);
         };
         for (int i = 0; i < STAGES - 1; i++) fetch(part.begin + (uint32_t)i, (now + i) % STAGES);
         way.begin(shared, w, piece.begin / w.of_run);
