@@ -235,9 +235,9 @@ __device__ __forceinline__ float divide_fast(float x, float y)
  * another to add its base. What is loaded by such an address has to be there before the word is. */
 #ifdef KVC_EMULATE
 typedef const uint8_t *shared_address;
-static inline shared_address shared_address_of(const uint8_t *at)
+static inline shared_address shared_address_of(const void *at)
 {
-    return at;
+    return (shared_address)at;
 }
 static inline shared_address shared_row(shared_address first, uint32_t word, int k)
 {
@@ -250,7 +250,7 @@ template <int BYTES> static inline void load_shared(shared_address at, uint32_t 
 }
 #else
 typedef uint32_t shared_address;
-__device__ __forceinline__ shared_address shared_address_of(const uint8_t *at)
+__device__ __forceinline__ shared_address shared_address_of(const void *at)
 {
     return (uint32_t)__cvta_generic_to_shared(at);
 }

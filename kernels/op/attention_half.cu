@@ -54,16 +54,12 @@ static inline void load_values(const uint16_t *tile, int ld, int lane, uint32_t 
     }
 }
 #else
-__device__ inline uint32_t shared_address(const void *p)
-{
-    return (uint32_t)__cvta_generic_to_shared(p);
-}
 __device__ inline void load_keys(const uint16_t *tile, int ld, int lane, uint32_t b[4])
 {
     const uint16_t *at = tile + (lane % 8 + lane / 16 * 8) * ld + lane / 8 % 2 * 8;
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3])
-                 : "r"(shared_address(at))
+                 : "r"(shared_address_of(at))
                  : "memory");
 }
 __device__ inline void load_values(const uint16_t *tile, int ld, int lane, uint32_t b[4])
@@ -71,7 +67,7 @@ __device__ inline void load_values(const uint16_t *tile, int ld, int lane, uint3
     const uint16_t *at = tile + (lane % 8 + lane / 8 % 2 * 8) * ld + lane / 16 * 8;
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3])
-                 : "r"(shared_address(at))
+                 : "r"(shared_address_of(at))
                  : "memory");
 }
 #endif
