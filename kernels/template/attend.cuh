@@ -162,8 +162,8 @@ template <typename P> struct attend {
     __device__ static void run_pages(workplace &at, const heads &h, const attend_layer &l, const attend_batch &b,
                                      const attend_work &w, const attend_run &run, run_pages_of &pages)
     {
-        if constexpr (attend_takes_bytes<P>)
-            run_tiles<attend_bytes<P, P::COLUMNS / 4>>(at, h, l, b, w, run, pages);
+        if constexpr (bytes_fit<P>::FIT)
+            run_tiles<attend_bytes<P>>(at, h, l, b, w, run, pages);
         else
             run_tiles<attend_halves<P>>(at, h, l, b, w, run, pages);
     }

@@ -1,6 +1,7 @@
 /* attend_bytes.cuh - pages whose keys and values are integers of 2, 4 or 8 bits, in products of bytes: codes, operand
  * A, times queries (keys: tokens x bytes of a row) and times weights (values: codes of a byte x tokens), operand B
- * (device.cuh, mma_16x8x32). Half of the instructions per code of attend_keys.cuh and attend_values.cuh.
+ * (device.cuh, mma_16x8x32). Fewer instructions than attend_keys.cuh and attend_values.cuh take, and a third of the
+ * products; for calls of up to four columns: of eight the registers do not hold all.
  *
  * Fields of a byte. Of values field k is not cut out: X_k is the byte with the fields above k cleared, one AND for
  * four bytes and none for the last field. With b bits a field, code c_k = (X_k - X_k-1) / 2^(b k): sums are taken
@@ -13,9 +14,9 @@
  * what leaves bits unused within BYTES_LOOK tiles. Weights times scales of values are integers of 16 bits relative to
  * the tile's greatest weight and about the greatest scale. Sums of a tile are exact; they are added up in fp32.
  *
- * Tokens. Row g of operand A (keys) is token g ^ (g >> 2) of 16, row g + 8 the one 8 further: no two rows that are
- * read at a time share a bank, neither here nor as values, of which lane t's k-th is (as the transpose of weights
- * makes it) token 2 t + (k / 2 ^ (t >> 1)) + 8 (k % 2). Lane 4 g + t has the scores of its two tokens and column t.
+ * Tokens. Row g of operand A (keys) is token g ^ (g >> 2) of 16, row g + 8 the one 8 further, so that rows that are
+ * read at a time share few banks, here and as values, of which lane t's k-th is (as the transpose of weights makes
+ * it) token 2 t + (k / 2 ^ (t >> 1)) + 8 (k % 2). Lane 4 g + t has the scores of its two tokens and column t.
  */
 #ifndef KERNELS_TEMPLATE_ATTEND_BYTES_CUH
 #define KERNELS_TEMPLATE_ATTEND_BYTES_CUH
@@ -41,10 +42,10 @@ struct bytes_side<staged_int<DIM, BITS, PAGE, TILE, SCALE, GROUP>> {
     static const bool FITS = (BITS == 2 || BITS == 4 || BITS == 8) && DIM * BITS / 8 % 32 == 0 && TILE % 32 == 0 &&
                              (SCALE == STAGED_TOK || GROUP % 16 == 0);
 };
-template <typename P>
-static const bool attend_takes_bytes =
-    bytes_side<typename P::key_side>::FITS &&bytes_side<typename P::value_side>::FITS &&P::value_side::SCALE ==
-    STAGED_TOK &&P::COLUMNS <= 8;
+template <typename P> struct bytes_fit {
+    static const bool FIT = bytes_side<typename P::key_side>::FITS && bytes_side<typename P::value_side>::FITS &&
+                            P::value_side::SCALE == STAGED_TOK && P::COLUMNS == 4;
+};
 
 /* The fields of four bytes up to number k of those of BITS bits. */
 template <int BITS> __device__ __forceinline__ uint32_t fields_up_to(uint32_t bytes, int k)
@@ -87,8 +88,8 @@ __device__ __forceinline__ float sum_of_rows(float x)
     return x + __shfl_xor_sync(~0u, x, 16);
 }
 
-/* Of N times four columns; a lane's own is 4 n + t, that of its part of operand B 4 n + g / 2. */
-template <typename P, int N> struct attend_bytes {
+/* Of four columns; a lane's own is t, that of its part of operand B g / 2. */
+template <typename P> struct attend_bytes {
     typedef typename P::key_side key_side;
     typedef typename P::value_side value_side;
     typedef typename key_side::plane key_plane;
@@ -107,13 +108,13 @@ template <typename P, int N> struct attend_bytes {
     /* Queries of the lane's column of operand B, field by field, word by word of its part of a row: pairs of
      * channels, those of a half's field k divided by 2^(b k), all times `up`; every other of them as they are, for
      * products with minima; and bytes of operand B. */
-    uint32_t pairs[N][KEY_FIELDS][KEY_WORDS][2], plain[N][QUERY_PAIRS / 2], bytes[N][KEY_FIELDS][KEY_WORDS];
-    float up[N];
+    uint32_t pairs[KEY_FIELDS][KEY_WORDS][2], plain[QUERY_PAIRS / 2], bytes[KEY_FIELDS][KEY_WORDS];
+    float up;
     /* Of the lane's own column: what one is in the low bytes, and what all scores are made of. */
-    float unit[N], scale[N], bias[N], sum[N];
-    float o[N][SLOTS], max[N], mass[N], zero[N]; /* mass, zero: weights, and their products with minima */
-    float most_scale, to_weight;                 /* of values: the most that fits, and BYTES_MOST_WEIGHT / that */
-    int age;                                     /* tiles, modulo BYTES_LOOK */
+    float unit, scale, bias, sum;
+    float o[SLOTS], max, mass, zero; /* mass, zero: weights, and their products with minima */
+    float most_scale, to_weight;     /* of values: the most that fits, and BYTES_MOST_WEIGHT / that */
+    int age;                         /* tiles, modulo BYTES_LOOK */
 
     __device__ static __forceinline__ int token_of_row(int g) { return g ^ g >> 2; }
     /* The byte of a row at which word w of lane t begins. */
@@ -129,59 +130,56 @@ template <typename P, int N> struct attend_bytes {
     __device__ __forceinline__ void load(const heads &, const attend_layer &l, const attend_batch &b,
                                          const query_source &source, const attend_run &run, uint8_t *, int lane)
     {
+        bool present;
+        size_t row = query_scalars<P>::row_of(l, b, run, lane / 8, &present);
+        float4 x[KEY_FIELDS][KEY_WORDS];
+        query_range range;
 #pragma unroll
-        for (int n = 0; n < N; n++) {
-            bool present;
-            size_t row = query_scalars<P>::row_of(l, b, run, n * 4 + lane / 8, &present);
-            float4 x[KEY_FIELDS][KEY_WORDS];
-            query_range range;
+        for (int w = 0; w < KEY_WORDS; w++)
 #pragma unroll
-            for (int w = 0; w < KEY_WORDS; w++)
+            for (int k = 0; k < KEY_FIELDS; k++) {
+                const float *from = source.rows + row * key_side::D + key_byte(w, lane % 4) + k * key_plane::ROW;
+                x[k][w] = present ? *(const float4 *)from : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+                float4 &y = x[k][w];
+                y.x *= source.factor, y.y *= source.factor, y.z *= source.factor, y.w *= source.factor;
+                range.see(y.x), range.see(y.y), range.see(y.z), range.see(y.w);
+            }
+        range.join();
+        float shrink = range.shrink(), total = 0.0f;
 #pragma unroll
-                for (int k = 0; k < KEY_FIELDS; k++) {
-                    const float *from = source.rows + row * key_side::D + key_byte(w, lane % 4) + k * key_plane::ROW;
-                    x[k][w] = present ? *(const float4 *)from : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-                    float4 &y = x[k][w];
-                    y.x *= source.factor, y.y *= source.factor, y.z *= source.factor, y.w *= source.factor;
-                    range.see(y.x), range.see(y.y), range.see(y.z), range.see(y.w);
+        for (int k = 0; k < KEY_FIELDS; k++)
+#pragma unroll
+            for (int w = 0; w < KEY_WORDS; w++) {
+                const float4 y = x[k][w];
+                uint32_t *pair = pairs[k][w];
+                pair[0] = query_half(y.x, shrink) | query_half(y.y, shrink) << 16;
+                pair[1] = query_half(y.z, shrink) | query_half(y.w, shrink) << 16;
+#pragma unroll
+                for (int i = 0; i < 2; i++) {
+                    float2 halves = __half22float2(*reinterpret_cast<__half2 *>(&pair[i]));
+                    total += halves.x + halves.y;
                 }
-            range.join();
-            float shrink = range.shrink(), total = 0.0f;
+            }
+        total += __shfl_xor_sync(~0u, total, 1);
+        total += __shfl_xor_sync(~0u, total, 2);
+        scale = own(range.stretch(), lane);
+        bias = own(present && source.bias ? source.bias[row] * source.factor : 0.0f, lane);
+        sum = own(total, lane);
+        uint32_t *all = &pairs[0][0][0];
 #pragma unroll
-            for (int k = 0; k < KEY_FIELDS; k++)
+        for (int i = 0; i < QUERY_PAIRS / 2; i++) plain[i] = is_low(lane) ? all[2 * i + 1] : all[2 * i];
 #pragma unroll
-                for (int w = 0; w < KEY_WORDS; w++) {
-                    const float4 y = x[k][w];
-                    uint32_t *pair = pairs[n][k][w];
-                    pair[0] = query_half(y.x, shrink) | query_half(y.y, shrink) << 16;
-                    pair[1] = query_half(y.z, shrink) | query_half(y.w, shrink) << 16;
+        for (int i = 0; i < QUERY_PAIRS; i++)
+            all[i] = multiply_pairs(all[i],
+                                    __float2half2_rn(1.0f / (float)(1 << i / (2 * KEY_WORDS) % OF_HALF * KEY_BITS)));
+        up = 1.0f;
+        unit = 1.0f / BYTES_LOW;
+        age = 0;
+        if (!BY_CHANNEL) make_bytes(NULL, lane);
+        max = ATTEND_LEAST;
+        mass = zero = 0.0f;
 #pragma unroll
-                    for (int i = 0; i < 2; i++) {
-                        float2 halves = __half22float2(*reinterpret_cast<__half2 *>(&pair[i]));
-                        total += halves.x + halves.y;
-                    }
-                }
-            total += __shfl_xor_sync(~0u, total, 1);
-            total += __shfl_xor_sync(~0u, total, 2);
-            scale[n] = own(range.stretch(), lane);
-            bias[n] = own(present && source.bias ? source.bias[row] * source.factor : 0.0f, lane);
-            sum[n] = own(total, lane);
-            uint32_t *all = &pairs[n][0][0][0];
-#pragma unroll
-            for (int i = 0; i < QUERY_PAIRS / 2; i++) plain[n][i] = is_low(lane) ? all[2 * i + 1] : all[2 * i];
-#pragma unroll
-            for (int i = 0; i < QUERY_PAIRS; i++)
-                all[i] = multiply_pairs(
-                    all[i], __float2half2_rn(1.0f / (float)(1 << i / (2 * KEY_WORDS) % OF_HALF * KEY_BITS)));
-            up[n] = 1.0f;
-            unit[n] = 1.0f / BYTES_LOW;
-            age = 0;
-            if (!BY_CHANNEL) make_bytes(n, NULL, lane);
-            max[n] = ATTEND_LEAST;
-            mass[n] = zero[n] = 0.0f;
-#pragma unroll
-            for (int i = 0; i < SLOTS; i++) o[n][i] = 0.0f;
-        }
+        for (int i = 0; i < SLOTS; i++) o[i] = 0.0f;
         most_scale = 0.0f;
     }
 
@@ -192,7 +190,7 @@ template <typename P, int N> struct attend_bytes {
     }
 
     /* Does the greatest of a lane's queries fit? If not, or if bits are left unused, queries are scaled anew. */
-    __device__ __forceinline__ bool scaled_anew(int n, __half2 most, int lane)
+    __device__ __forceinline__ bool scaled_anew(__half2 most, int lane)
     {
         float2 both = __half22float2(most);
         float x = fmaxf(both.x, both.y);
@@ -202,20 +200,20 @@ template <typename P, int N> struct attend_bytes {
         range.join();
         float good = range.shrink() * 64.0f; /* a power of two: 60 to 120 */
         if (range.most * good > BYTES_MOST_QUERY) good *= 0.5f;
-        good = fminf(good, BYTES_MOST_SCALE / up[n]);
+        good = fminf(good, BYTES_MOST_SCALE / up);
         bool small = age == 0 && good > 1.0f && range.most > 0.0f;
         if (!(range.most > BYTES_MOST_QUERY) && !small) good = 1.0f;
         if (!__any_sync(~0u, good != 1.0f)) return false;
-        uint32_t *all = &pairs[n][0][0][0];
+        uint32_t *all = &pairs[0][0][0];
 #pragma unroll
         for (int i = 0; i < QUERY_PAIRS; i++) all[i] = multiply_pairs(all[i], __float2half2_rn(good));
-        up[n] *= good;
-        unit[n] = own(1.0f / (BYTES_LOW * up[n]), lane);
+        up *= good;
+        unit = own(1.0f / (BYTES_LOW * up), lane);
         return true;
     }
 
     /* Queries, times scales where there are any, as bytes of operand B. */
-    __device__ __forceinline__ void make_bytes(int n, const uint32_t (*scales)[KEY_WORDS][2], int lane)
+    __device__ __forceinline__ void make_bytes(const uint32_t (*scales)[KEY_WORDS][2], int lane)
     {
         __half2 y[KEY_FIELDS][KEY_WORDS][2], most;
         do {
@@ -226,14 +224,14 @@ template <typename P, int N> struct attend_bytes {
                 for (int w = 0; w < KEY_WORDS; w++)
 #pragma unroll
                     for (int i = 0; i < 2; i++) {
-                        y[k][w][i] = *reinterpret_cast<const __half2 *>(&pairs[n][k][w][i]);
+                        y[k][w][i] = *reinterpret_cast<const __half2 *>(&pairs[k][w][i]);
                         if (BY_CHANNEL)
                             y[k][w][i] = __hmul2(y[k][w][i], *reinterpret_cast<const __half2 *>(&scales[k][w][i]));
                         if (k % OF_HALF) y[k - 1][w][i] = __hsub2(y[k - 1][w][i], y[k][w][i]);
                     }
 #pragma unroll
             for (int i = 0; i < QUERY_PAIRS; i++) most = __hmax2(most, __habs2((&y[0][0][0])[i]));
-        } while (scaled_anew(n, most, lane));
+        } while (scaled_anew(most, lane));
         bool low = is_low(lane);
         const __half2 integer = __float2half2_rn(BYTES_INTEGER), take = __float2half2_rn(low ? -1.0f : 0.0f),
                       put = __float2half2_rn(low ? BYTES_INTEGER : 0.0f),
@@ -249,12 +247,12 @@ template <typename P, int N> struct attend_bytes {
                     __half2 sum = __hfma2(__hadd2(y[k][w][i], high), fine, integer);
                     two[i] = *reinterpret_cast<uint32_t *>(&sum);
                 }
-                bytes[n][k][w] = __byte_perm(two[0], two[1], 0x6420);
+                bytes[k][w] = __byte_perm(two[0], two[1], 0x6420);
             }
     }
 
     /* Queries for a group of tokens with scales per channel; products with their minima. */
-    __device__ __forceinline__ void scale_query(const uint8_t *stage, int group, int lane, float with_minima[N])
+    __device__ __forceinline__ void scale_query(const uint8_t *stage, int group, int lane, float &with_minima)
     {
         const uint8_t *scales = stage + key_side::SCALES + group * key_side::D * 2,
                       *minima = stage + key_side::MINIMA + group * key_side::D * 2;
@@ -267,28 +265,25 @@ template <typename P, int N> struct attend_bytes {
                 load_words<16>(scales + at, &s[k][w][0]);
                 load_words<16>(minima + at, m + (k * KEY_WORDS + w) * 2);
             }
+        float c[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+        make_bytes(s, lane);
+        /* Rows 0 to 7 have every other pair, which even columns' queries match, rows 8 to 15 the others. */
 #pragma unroll
-        for (int n = 0; n < N; n++) {
-            float c[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-            make_bytes(n, s, lane);
-            /* Rows 0 to 7 have every other pair, which even columns' queries match, rows 8 to 15 the others. */
-#pragma unroll
-            for (int i = 0; i < QUERY_PAIRS / 4; i++) mma_16x8x16(c, m + 4 * i, &plain[n][2 * i]);
-            with_minima[n] = c[0] + c[3];
-        }
+        for (int i = 0; i < QUERY_PAIRS / 4; i++) mma_16x8x16(c, m + 4 * i, &plain[2 * i]);
+        with_minima = c[0] + c[3];
     }
 
     /* ---- scores ---- */
 
-    __device__ __forceinline__ void scores(const uint8_t *stage, int lane, float x[N][OWN])
+    __device__ __forceinline__ void scores(const uint8_t *stage, int lane, float x[OWN])
     {
-        float with_minima[N] = {0.0f};
+        float with_minima = 0.0f;
 #pragma unroll
         for (int i = 0; i < BLOCKS; i++) {
             if (BY_CHANNEL && i * 16 % key_side::TOKENS_OF_SCALE == 0)
                 scale_query(stage, i * 16 / key_side::TOKENS_OF_SCALE, lane, with_minima);
             uint32_t words[2][KEY_WORDS];
-            int token = i * 16 + token_of_row(lane / 4), c[N][4];
+            int token = i * 16 + token_of_row(lane / 4), c[4] = {0, 0, 0, 0};
 #pragma unroll
             for (int half = 0; half < 2; half++)
 #pragma unroll
@@ -296,33 +291,25 @@ template <typename P, int N> struct attend_bytes {
                     load_words<KEY_CHUNK>(stage + (token + half * 8) * key_plane::ROW + key_byte(w, lane % 4),
                                           &words[half][w]);
 #pragma unroll
-            for (int n = 0; n < N; n++) c[n][0] = c[n][1] = c[n][2] = c[n][3] = 0;
-#pragma unroll
             for (int k = 0; k < KEY_FIELDS; k++)
 #pragma unroll
                 for (int w = 0; w < KEY_WORDS; w += 2) {
                     uint32_t a[4];
 #pragma unroll
                     for (int j = 0; j < 4; j++) a[j] = fields_of_half<KEY_BITS>(words[j % 2][w + j / 2], k);
-#pragma unroll
-                    for (int n = 0; n < N; n++) {
-                        uint32_t q[2] = {bytes[n][k][w], bytes[n][k][w + 1]};
-                        mma_16x8x32<true>(c[n], a, q);
-                    }
+                    uint32_t q[2] = {bytes[k][w], bytes[k][w + 1]};
+                    mma_16x8x32<true>(c, a, q);
                 }
 #pragma unroll
-            for (int n = 0; n < N; n++)
-#pragma unroll
-                for (int half = 0; half < 2; half++) {
-                    float product = (float)(c[n][2 * half] * (int)BYTES_LOW + c[n][2 * half + 1]),
-                          at_minima = with_minima[n];
-                    float factor = unit[n];
-                    if (!BY_CHANNEL) {
-                        factor *= half_at(stage + key_side::SCALES, token + half * 8);
-                        at_minima = sum[n] * half_at(stage + key_side::MINIMA, token + half * 8);
-                    }
-                    x[n][2 * i + half] = product * (factor * scale[n]) + (at_minima * scale[n] + bias[n]);
+            for (int half = 0; half < 2; half++) {
+                float product = (float)(c[2 * half] * (int)BYTES_LOW + c[2 * half + 1]), at_minima = with_minima;
+                float factor = unit;
+                if (!BY_CHANNEL) {
+                    factor *= half_at(stage + key_side::SCALES, token + half * 8);
+                    at_minima = sum * half_at(stage + key_side::MINIMA, token + half * 8);
                 }
+                x[2 * i + half] = product * (factor * scale) + (at_minima * scale + bias);
+            }
         }
     }
 
@@ -346,22 +333,22 @@ template <typename P, int N> struct attend_bytes {
         float unit; /* what one is in them */
     };
 
-    __device__ __forceinline__ void weigh(int n, const float x[OWN], const float scales[OWN], const float minima[OWN],
+    __device__ __forceinline__ void weigh(const float x[OWN], const float scales[OWN], const float minima[OWN],
                                           weights &w)
     {
         float most = x[0];
 #pragma unroll
         for (int i = 1; i < OWN; i++) most = fmaxf(most, x[i]);
         most = fmaxf(most_of_rows(most), ATTEND_LEAST);
-        bool far = most > max[n] + BYTES_SLACK;
+        bool far = most > max + BYTES_SLACK;
         if (__any_sync(~0u, far)) {
-            float factor = far ? exp2_fast(max[n] - most) : 1.0f;
-            if (far) max[n] = most;
-            mass[n] *= factor, zero[n] *= factor;
+            float factor = far ? exp2_fast(max - most) : 1.0f;
+            if (far) max = most;
+            mass *= factor, zero *= factor;
 #pragma unroll
-            for (int i = 0; i < SLOTS; i++) o[n][i] *= factor;
+            for (int i = 0; i < SLOTS; i++) o[i] *= factor;
         }
-        float factor = exp2_fast(most - max[n]), sum_here = 0.0f, zero_here = 0.0f;
+        float factor = exp2_fast(most - max), sum_here = 0.0f, zero_here = 0.0f;
 #pragma unroll
         for (int i = 0; i < BLOCKS; i++) {
             uint32_t integer[2];
@@ -374,11 +361,11 @@ template <typename P, int N> struct attend_bytes {
             }
             w.b[i] = transpose_8x8(__byte_perm(integer[0], integer[1], 0x4051));
         }
-        mass[n] += factor * sum_here, zero[n] += factor * zero_here;
+        mass += factor * sum_here, zero += factor * zero_here;
         w.unit = factor * most_scale * (1.0f / BYTES_MOST_WEIGHT);
     }
 
-    __device__ __forceinline__ void add(const uint8_t *stage, const float x[N][OWN], int lane)
+    __device__ __forceinline__ void add(const uint8_t *stage, const float x[OWN], int lane)
     {
         int g = lane / 4, t = lane % 4;
         float scales[OWN], minima[OWN];
@@ -389,9 +376,8 @@ template <typename P, int N> struct attend_bytes {
             scales[i] = half_at(stage + value_side::SCALES, token) * to_weight;
             minima[i] = half_at(stage + value_side::MINIMA, token);
         }
-        weights w[N];
-#pragma unroll
-        for (int n = 0; n < N; n++) weigh(n, x[n], scales, minima, w[n]);
+        weights w;
+        weigh(x, scales, minima, w);
         const uint8_t *rows = stage + (2 * t) * value_plane::ROW;
         int swap = t >> 1;
 #pragma unroll
@@ -416,14 +402,12 @@ template <typename P, int N> struct attend_bytes {
     }
 
     /* Two slots a product: rows g and g + 8. */
-    __device__ __forceinline__ void add_word(const uint32_t codes[BLOCKS][VALUE_CHUNK / 4][4], const weights w[N],
+    __device__ __forceinline__ void add_word(const uint32_t codes[BLOCKS][VALUE_CHUNK / 4][4], const weights &w,
                                              int word)
     {
 #pragma unroll
         for (int s = 0; s < VALUE_CHUNK * VALUE_FIELDS; s += 2) {
-            int c[N][4];
-#pragma unroll
-            for (int n = 0; n < N; n++) c[n][0] = c[n][1] = c[n][2] = c[n][3] = 0;
+            int c[4] = {0, 0, 0, 0};
 #pragma unroll
             for (int i = 0; i < BLOCKS; i += 2) {
                 uint32_t a[4];
@@ -432,32 +416,24 @@ template <typename P, int N> struct attend_bytes {
                     int slot = s + j % 2, byte = slot / VALUE_FIELDS;
                     a[j] = fields_up_to<VALUE_BITS>(codes[i + j / 2][byte / 4][byte % 4], slot % VALUE_FIELDS);
                 }
-#pragma unroll
-                for (int n = 0; n < N; n++) {
-                    uint32_t of_tokens[2] = {w[n].b[i], w[n].b[i + 1]};
-                    mma_16x8x32<false>(c[n], a, of_tokens);
-                }
+                uint32_t of_tokens[2] = {w.b[i], w.b[i + 1]};
+                mma_16x8x32<false>(c, a, of_tokens);
             }
 #pragma unroll
-            for (int n = 0; n < N; n++)
-#pragma unroll
-                for (int half = 0; half < 2; half++)
-                    o[n][word * 4 * VALUE_FIELDS + s + half] +=
-                        w[n].unit * (float)(c[n][2 * half] * 256 + c[n][2 * half + 1]);
+            for (int half = 0; half < 2; half++)
+                o[word * 4 * VALUE_FIELDS + s + half] += w.unit * (float)(c[2 * half] * 256 + c[2 * half + 1]);
         }
     }
 
     /* ---- what a run calls ---- */
 
-    __device__ __forceinline__ void hide(const attend_run &run, uint32_t first, int lane, float x[N][OWN]) const
+    __device__ __forceinline__ void hide(const attend_run &run, uint32_t first, int lane, float x[OWN]) const
     {
 #pragma unroll
-        for (int n = 0; n < N; n++)
-#pragma unroll
-            for (int i = 0; i < OWN; i++) {
-                uint32_t token = first + (uint32_t)(i / 2 * 16 + i % 2 * 8 + token_of_row(lane / 4));
-                if (!sight::sees(run, token, n * 4 + lane % 4)) x[n][i] = -INFINITY;
-            }
+        for (int i = 0; i < OWN; i++) {
+            uint32_t token = first + (uint32_t)(i / 2 * 16 + i % 2 * 8 + token_of_row(lane / 4));
+            if (!sight::sees(run, token, lane % 4)) x[i] = -INFINITY;
+        }
     }
 
     /* `first`: the tile's oldest token. */
@@ -465,11 +441,11 @@ template <typename P, int N> struct attend_bytes {
                                              const uint8_t *, const attend_batch &b, const attend_run &run,
                                              uint32_t first, int lane)
     {
-        float x[N][OWN];
+        float x[OWN];
         scores(stage, lane, x);
         if (P::SOFTCAP)
 #pragma unroll
-            for (int i = 0; i < N * OWN; i++) x[i / OWN][i % OWN] = capped(x[i / OWN][i % OWN], b.softcap);
+            for (int i = 0; i < OWN; i++) x[i] = capped(x[i], b.softcap);
         if (!sight::sees_all(run, b, first, P::TILE)) hide(run, first, lane, x);
         add(stage + key_side::BYTES, x, lane);
         age = (age + 1) % BYTES_LOOK;
@@ -482,21 +458,18 @@ template <typename P, int N> struct attend_bytes {
     {
         const int D = value_side::D;
         int t = lane % 4;
+        float all = sum_of_rows(mass), with_minima = sum_of_rows(zero);
+        uint32_t column = (uint32_t)t;
+        if (lane < 4 && column < n_present) *(float2 *)(result + column * stride) = make_float2(max, all);
+        __syncwarp();
 #pragma unroll
-        for (int n = 0; n < N; n++) {
-            float all = sum_of_rows(mass[n]), with_minima = sum_of_rows(zero[n]);
-            uint32_t column = (uint32_t)(n * 4 + t);
-            if (lane < 4 && column < n_present) *(float2 *)(result + column * stride) = make_float2(max[n], all);
-            __syncwarp();
-#pragma unroll
-            for (int s = 0; s < SLOTS; s++) {
-                int k = s % VALUE_FIELDS;
-                float x = k ? (o[n][s] - o[n][s - 1]) / (float)(1 << VALUE_BITS * k) : o[n][s];
-                shared[t * D + value_side::values::channel(s, lane / 4)] = x + with_minima;
-            }
-            __syncwarp();
-            copy_results(result + n * 4 * stride, stride, D, shared, (int)n_present - n * 4, 1, lane);
+        for (int s = 0; s < SLOTS; s++) {
+            int k = s % VALUE_FIELDS;
+            float x = k ? (o[s] - o[s - 1]) / (float)(1 << VALUE_BITS * k) : o[s];
+            shared[t * D + value_side::values::channel(s, lane / 4)] = x + with_minima;
         }
+        __syncwarp();
+        copy_results(result, stride, D, shared, (int)n_present, 1, lane);
         __syncwarp();
     }
 };
