@@ -27,8 +27,7 @@ __device__ inline merge_pieces pieces_of(const attend_layer &l, const attend_bat
     const uint32_t *units = w.units + (exact ? b.n_sequences + 1 : 0);
     const attend_list list(l.n_heads, units[b.n_sequences], m.n_blocks, !exact && tables_of_head(l));
     const attend_cut cut = {b.n_sequences, m.n_blocks, roles.columns.parts};
-    attend_results r =
-        (exact ? results_of_rows : results_of_pages)(list, cut, head, sequence, units[sequence], units[sequence + 1]);
+    attend_results r = results_of(list, cut, exact, head, sequence, units[sequence], units[sequence + 1]);
     uint32_t floats = result_floats(m.d, m.latent), result = roles.first_result(column / m.columns, exact) + r.first;
     size_t stride = (size_t)m.columns * floats;
     return merge_pieces{w.partial + result * stride + column % m.columns * floats, stride, r.n};

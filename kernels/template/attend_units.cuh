@@ -323,27 +323,17 @@ struct attend_results {
     uint32_t first, n;
 };
 
-/* Of units before .. behind - 1 of each head. */
-__device__ __forceinline__ attend_results results_of_pages(const attend_list &list, const attend_cut &cut,
-                                                           uint32_t head, uint32_t sequence, uint32_t before,
-                                                           uint32_t behind)
+/* Of units before .. behind - 1 of each head of the pages or the fp16 rows. */
+__device__ __forceinline__ attend_results results_of(const attend_list &list, const attend_cut &cut, bool of_rows,
+                                                     uint32_t head, uint32_t sequence, uint32_t before,
+                                                     uint32_t behind)
 {
     if (before == behind) return attend_results{0, 0};
     uint32_t number[2], unit[2] = {head * list.of_head.n + before, head * list.of_head.n + behind - 1};
     for (int i = 0; i < 2; i++) {
-        attend_piece p = piece_at(list, list.of_block.under(unit[i]), unit[i], cut.n_parts);
-        number[i] = p.number + attend_shares(p).part_of(p, unit[i]);
-    }
-    return attend_results{result_of(head, sequence, cut.n_sequences, number[0]), number[1] - number[0] + 1};
-}
-__device__ __forceinline__ attend_results results_of_rows(const attend_list &list, const attend_cut &cut,
-                                                          uint32_t head, uint32_t sequence, uint32_t before,
-                                                          uint32_t behind)
-{
-    if (before == behind) return attend_results{0, 0};
-    uint32_t number[2], unit[2] = {head * list.of_head.n + before, head * list.of_head.n + behind - 1};
-    for (int i = 0; i < 2; i++) {
-        attend_piece p = rows_of_block(list, block_of_rows(list, unit[i], cut.n_blocks), cut.n_blocks, cut.n_parts);
+        attend_piece p =
+            of_rows ? rows_of_block(list, block_of_rows(list, unit[i], cut.n_blocks), cut.n_blocks, cut.n_parts)
+                    : piece_at(list, list.of_block.under(unit[i]), unit[i], cut.n_parts);
         number[i] = p.number + attend_shares(p).part_of(p, unit[i]);
     }
     return attend_results{result_of(head, sequence, cut.n_sequences, number[0]), number[1] - number[0] + 1};

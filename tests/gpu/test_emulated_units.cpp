@@ -92,8 +92,7 @@ static void check_results(const grid &g, bool by_head)
         attend_cut cut = {g.n_sequences, g.n_blocks, g.n_parts};
         for (uint32_t at = 0; at < l.results.size(); at++) {
             uint32_t head = at / g.n_sequences, i = at % g.n_sequences;
-            attend_results r =
-                (rows ? results_of_rows : results_of_pages)(units, cut, head, i, l.before[i], l.before[i + 1]);
+            attend_results r = results_of(units, cut, rows, head, i, l.before[i], l.before[i + 1]);
             std::vector<uint32_t> all;
             for (uint32_t k = 0; k < r.n; k++) all.push_back(r.first + k);
             if (all != l.results[at]) fail(g, "not its results", at);
