@@ -154,10 +154,14 @@ template <int STAGES> struct stage_copies {
  *     b[0] (rows 2t, 2t+1, column g)  b[1] (rows 2t+8, 2t+9)
  *     c[0], c[1] (row g, columns 2t, 2t+1)  c[2], c[3] (row g+8)
  * and the same of a [16][8] b [8][8], whose registers are the first halves of these. Subnormal fp16 numbers count as
- * they are. Of bytes: c [16][8] of 32 bits as above, += a [16][32] without a sign
- * times b [32][8], which has one if SIGNED: a[0] (row g, columns 4t .. 4t+3)  a[1] (row g+8)  a[2] (row g, columns
- * 4t+16 .. 4t+19)  a[3] (row g+8, the same) b[0] (rows 4t .. 4t+3, column g)  b[1] (rows 4t+16 .. 4t+19) A transpose
- * of [8][8] of 16 bits: given row g, columns 2t and 2t+1; got column g, rows 2t and 2t+1. */
+ * they are.
+ *
+ * Of bytes: c [16][8] of 32 bits as above, += a [16][32] without a sign times b [32][8], which has one if SIGNED:
+ *     a[0] (row g, columns 4t .. 4t+3)  a[1] (row g+8)
+ *     a[2] (row g, columns 4t+16 .. 4t+19)  a[3] (row g+8, the same)
+ *     b[0] (rows 4t .. 4t+3, column g)  b[1] (rows 4t+16 .. 4t+19)
+ *
+ * A transpose of [8][8] of 16 bits: given row g, columns 2t and 2t+1; got column g, rows 2t and 2t+1. */
 
 #ifdef KVC_EMULATE
 template <bool SIGNED> static inline void mma_16x8x32(int c[4], const uint32_t a[4], const uint32_t b[2])
@@ -180,6 +184,10 @@ static inline void mma_16x8x8(float c[4], const uint32_t a[2], uint32_t b)
 static inline float exp2_fast(float x)
 {
     return exp2f(x);
+}
+static inline float log2_fast(float x)
+{
+    return log2f(x);
 }
 static inline float divide_fast(float x, float y)
 {
@@ -221,6 +229,13 @@ __device__ __forceinline__ float exp2_fast(float x)
 {
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+/* Error 2^-22 for x from .5 to 2, elsewhere relative; log2(0) = -inf */
+__device__ __forceinline__ float log2_fast(float x)
+{
+    float y;
+    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
 /* Relative error 2^-22; x / inf = 0 */

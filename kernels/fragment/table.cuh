@@ -15,7 +15,7 @@
 
 #define TABLE_ROW 256
 
-/* Bytes that an entry of DIMS halves takes, and its copies in `room` bytes. */
+/* Bytes that an entry of DIMS halves takes. */
 __host__ __device__ constexpr int table_slot(int dims)
 {
     return dims < 2 ? 4 : 2 * dims;

@@ -41,7 +41,7 @@ typedef struct attend_batch {
     uint32_t n_sequences;
     uint32_t n_queries; /* of each sequence, at least 1 */
     attend_columns columns;
-    float score_scale;  /* of q.k; natural, not base 2 */
+    float score_scale; /* of q.k; natural, not base 2 */
     /* 0: none. Token i sees tokens j > i - sliding_window alone, sinks among them or not. */
     uint32_t sliding_window;
     float softcap; /* > 0, natural; of kernels that have one: a score s becomes softcap tanh(s / softcap) */
@@ -57,7 +57,7 @@ typedef struct attend_sequence {
 typedef struct attend_work {
     float *latent,
         *query_bias; /* [n_sequences][n_queries][query heads][key_latent], [..]; used where there is a fold */
-    uint32_t *units;            /* [2][n_sequences + 1] of both lists before each sequence, and after the last one */
+    uint32_t *units; /* [2][n_sequences + 1] of both lists before each sequence, and after the last one */
     attend_sequence *sequences; /* [n_sequences], where they are more than ATTEND_FEW */
     float *partial;             /* [attend_roles.n_results()][columns of a tile][result_floats()], 16-byte aligned */
 } attend_work;

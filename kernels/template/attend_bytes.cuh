@@ -12,7 +12,7 @@
  * (columns 2 t of the product) and the low ones (2 t + 1). Queries, times scales per channel where there are any, are
  * high + low / BYTES_LOW: 14 bits and a sign. Their range is looked after: what does not fit is scaled anew at once,
  * what leaves bits unused within BYTES_LOOK tiles. Weights times scales of values are integers of 16 bits relative to
- * the tile's greatest weight and about the greatest scale. Sums of a tile are exact; they are added up in fp32.
+ * the tile's greatest such product. Sums of a tile are exact; they are added up in fp32.
  *
  * Tokens. Row g of operand A (keys) is token g ^ (g >> 2) of 16, row g + 8 the one 8 further, so that rows that are
  * read at a time share few banks, here and as values, of which lane t's k-th is (as the transpose of weights makes
@@ -24,14 +24,15 @@
 #include "template/attend_sight.cuh"
 #include "template/attend_values.cuh"
 
-#define BYTES_INTEGER 1536.0f    /* fp16: an integer added to it is the low byte of the bits */
-#define BYTES_NATURAL 8388608.0f /* fp32: one of up to 23 bits is the low end of them */
-#define BYTES_LOW 252.0f         /* low bytes are in units of one such part of a high one */
-#define BYTES_MOST_QUERY 120.0f  /* high bytes */
-#define BYTES_MOST_SCALE 0x1p14f /* of a query before scales: products stay numbers of fp16 */
-#define BYTES_MOST_WEIGHT 65535.0f
-#define BYTES_SLACK 8.0f /* sums move to a new maximum that is 2^8 times theirs */
-#define BYTES_LOOK 16    /* tiles between two looks at whether ranges still fit */
+#define BYTES_INTEGER 1536.0f      /* fp16: an integer added to it is the low byte of the bits */
+#define BYTES_NATURAL 8388608.0f   /* fp32: one of up to 23 bits is the low end of them */
+#define BYTES_LOW 252.0f           /* low bytes are in units of one such part of a high one */
+#define BYTES_MOST_QUERY 120.0f    /* high bytes */
+#define BYTES_MOST_SCALE 0x1p14f   /* of a query before scales: products stay numbers of fp16 */
+#define BYTES_MOST_WEIGHT 65000.0f /* a little less than 2^16: products and logarithms are rounded */
+#define BYTES_MOST_LIFT 80.0f      /* times 2^80 at most: products stay numbers */
+#define BYTES_SLACK 8.0f           /* sums move to a new maximum that is 2^8 times theirs */
+#define BYTES_LOOK 16              /* tiles between two looks at whether ranges still fit */
 
 /* Can a side's codes be taken so? Rows of whole products, fields that start at a byte. */
 template <typename SIDE> struct bytes_side {
@@ -39,8 +40,8 @@ template <typename SIDE> struct bytes_side {
 };
 template <int DIM, int BITS, int PAGE, int TILE, int SCALE, int GROUP>
 struct bytes_side<staged_int<DIM, BITS, PAGE, TILE, SCALE, GROUP>> {
-    static const bool FITS = (BITS == 2 || BITS == 4 || BITS == 8) && DIM * BITS / 8 % 32 == 0 && TILE % 32 == 0 &&
-                             (SCALE == STAGED_TOK || GROUP % 16 == 0);
+    static const bool FITS = (BITS == 2 || BITS == 4 || BITS == 8) && DIM * BITS / 8 % 32 == 0 &&
+                             (TILE == 32 || TILE == 64) && (SCALE == STAGED_TOK || GROUP % 16 == 0);
 };
 template <typename P> struct bytes_fit {
     static const bool FIT = bytes_side<typename P::key_side>::FITS && bytes_side<typename P::value_side>::FITS &&
@@ -113,7 +114,6 @@ template <typename P> struct attend_bytes {
     /* Of the lane's own column: what one is in the low bytes, and what all scores are made of. */
     float unit, scale, bias, sum;
     float o[SLOTS], max, mass, zero; /* mass, zero: weights, and their products with minima */
-    float most_scale, to_weight;     /* of values: the most that fits, and BYTES_MOST_WEIGHT / that */
     int age;                         /* tiles, modulo BYTES_LOOK */
 
     __device__ static __forceinline__ int token_of_row(int g) { return g ^ g >> 2; }
@@ -139,7 +139,8 @@ template <typename P> struct attend_bytes {
 #pragma unroll
             for (int k = 0; k < KEY_FIELDS; k++) {
                 const float *from = source.rows + row * key_side::D + key_byte(w, lane % 4) + k * key_plane::ROW;
-                x[k][w] = present ? *(const float4 *)from : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+                x[k][w] =
+                    present ? make_float4(from[0], from[1], from[2], from[3]) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
                 float4 &y = x[k][w];
                 y.x *= source.factor, y.y *= source.factor, y.z *= source.factor, y.w *= source.factor;
                 range.see(y.x), range.see(y.y), range.see(y.z), range.see(y.w);
@@ -180,7 +181,6 @@ template <typename P> struct attend_bytes {
         mass = zero = 0.0f;
 #pragma unroll
         for (int i = 0; i < SLOTS; i++) o[i] = 0.0f;
-        most_scale = 0.0f;
     }
 
     /* Are the lane's columns of operand B low bytes? */
@@ -200,6 +200,7 @@ template <typename P> struct attend_bytes {
         range.join();
         float good = range.shrink() * 64.0f; /* a power of two: 60 to 120 */
         if (range.most * good > BYTES_MOST_QUERY) good *= 0.5f;
+        if (range.most == INFINITY) good = 0x1p-10f; /* and then once more */
         good = fminf(good, BYTES_MOST_SCALE / up);
         bool small = age == 0 && good > 1.0f && range.most > 0.0f;
         if (!(range.most > BYTES_MOST_QUERY) && !small) good = 1.0f;
@@ -315,19 +316,8 @@ template <typename P> struct attend_bytes {
 
     /* ---- weighted sums ---- */
 
-    /* The greatest scale of the tile's values has to fit. */
-    __device__ __forceinline__ void fit_scales(const uint8_t *stage, int lane)
-    {
-        const int at = lane % (P::TILE / 2) * 4;
-        float2 two = __half22float2(*(const __half2 *)(stage + value_side::SCALES + at));
-        float most = fmaxf(two.x, two.y);
-        if (!__any_sync(~0u, most > most_scale) && age) return;
-        for (int step = 16; step; step /= 2) most = fmaxf(most, __shfl_xor_sync(~0u, most, step));
-        most_scale = 1.25f * fmaxf(most, 0x1p-24f); /* those of the next tiles may be a little greater */
-        to_weight = divide_fast(BYTES_MOST_WEIGHT, most_scale);
-    }
-
-    /* A tile's weights of a column, relative to the greatest of them, times scales, as bytes of operand B. */
+    /* A tile's weights of a column, relative to the greatest score so far or less than 2^BYTES_SLACK times as much,
+     * times scales, as bytes of operand B: relative to the greatest such product of the tile. */
     struct weights {
         uint32_t b[BLOCKS];
         float unit; /* what one is in them */
@@ -339,41 +329,43 @@ template <typename P> struct attend_bytes {
         float most = x[0];
 #pragma unroll
         for (int i = 1; i < OWN; i++) most = fmaxf(most, x[i]);
-        most = fmaxf(most_of_rows(most), ATTEND_LEAST);
-        bool far = most > max + BYTES_SLACK;
-        if (__any_sync(~0u, far)) {
+        if (__any_sync(~0u, most > max + BYTES_SLACK)) { /* of some column */
+            most = most_of_rows(most);
+            bool far = most > max + BYTES_SLACK;
             float factor = far ? exp2_fast(max - most) : 1.0f;
             if (far) max = most;
             mass *= factor, zero *= factor;
 #pragma unroll
             for (int i = 0; i < SLOTS; i++) o[i] *= factor;
         }
-        float factor = exp2_fast(most - max), sum_here = 0.0f, zero_here = 0.0f;
+        float most_scaled = ATTEND_LEAST;
+#pragma unroll
+        for (int i = 0; i < OWN; i++) most_scaled = fmaxf(most_scaled, x[i] - max + log2_fast(scales[i]));
+        float lift = fminf(-most_of_rows(most_scaled), BYTES_MOST_LIFT);
+        float up_to = exp2_fast(lift) * BYTES_MOST_WEIGHT;
 #pragma unroll
         for (int i = 0; i < BLOCKS; i++) {
             uint32_t integer[2];
 #pragma unroll
             for (int half = 0; half < 2; half++) {
-                float p = exp2_fast(x[2 * i + half] - most);
-                sum_here += p;
-                zero_here += p * minima[2 * i + half];
-                integer[half] = __float_as_uint(fmaf(p, scales[2 * i + half], BYTES_NATURAL));
+                float p = exp2_fast(x[2 * i + half] - max);
+                mass += p;
+                zero += p * minima[2 * i + half];
+                integer[half] = __float_as_uint(fmaf(p, scales[2 * i + half] * up_to, BYTES_NATURAL));
             }
             w.b[i] = transpose_8x8(__byte_perm(integer[0], integer[1], 0x4051));
         }
-        mass += factor * sum_here, zero += factor * zero_here;
-        w.unit = factor * most_scale * (1.0f / BYTES_MOST_WEIGHT);
+        w.unit = exp2_fast(-lift) * (1.0f / BYTES_MOST_WEIGHT);
     }
 
     __device__ __forceinline__ void add(const uint8_t *stage, const float x[OWN], int lane)
     {
         int g = lane / 4, t = lane % 4;
         float scales[OWN], minima[OWN];
-        fit_scales(stage, lane);
 #pragma unroll
         for (int i = 0; i < OWN; i++) {
             int token = i / 2 * 16 + i % 2 * 8 + token_of_row(g);
-            scales[i] = half_at(stage + value_side::SCALES, token) * to_weight;
+            scales[i] = half_at(stage + value_side::SCALES, token);
             minima[i] = half_at(stage + value_side::MINIMA, token);
         }
         weights w;

@@ -72,8 +72,6 @@ __device__ inline merge_sum add_pieces(const merge_pieces &p, uint32_t part, uin
     return s;
 }
 
-/* [blocks for m.rows rows each][n_heads] blocks of MERGE_THREADS, merge_bytes() of shared memory. A row's pieces
- * are shared out among the warps that there are for it. */
 /* Few rows a block while blocks are few. */
 __host__ __device__ __forceinline__ uint32_t merge_rows(uint32_t n_heads, uint32_t rows_of_head)
 {
@@ -121,6 +119,8 @@ __device__ inline void weigh_parts(merge_part *parts, uint32_t n_parts, float *m
     if (lane == 0) *mass = weights, *sum = both;
 }
 
+/* [blocks for m.rows rows each][n_heads] blocks of MERGE_THREADS, merge_bytes() of shared memory. A row's pieces
+ * are shared out among the warps that there are for it. */
 __global__ void __launch_bounds__(MERGE_THREADS, 2)
     attend_merge(const __grid_constant__ attend_layer l, const __grid_constant__ attend_batch b,
                  const __grid_constant__ attend_work w, merge_shape m)

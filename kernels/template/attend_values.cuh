@@ -132,7 +132,8 @@ template <typename P, typename SIDE> struct attend_values {
     typedef typename SIDE::values VALUES;
     static const int TILES_N = (P::COLUMNS + 7) / 8;
     static const bool BY_TOKEN = SIDE::SCALE == STAGED_TOK;
-    typedef attend_state<P, VALUES::D / 16, BY_TOKEN ? 4 : 10> state; /* a weight is multiplied by a scale */
+    typedef attend_state<P, VALUES::D / 16, BY_TOKEN ? 2 : 10>
+        state; /* a weight, of up to 16, times a scale is fp16 */
 
     /* Scales, and minima, of a lane's four tokens: 2t, 2t+1, 2t+8, 2t+9. */
     struct token_scales {

@@ -4,7 +4,7 @@
  *     bench_gpu_attend [case [queries]]    cases whose name contains `case`, or all; query tokens of each sequence, 1
  *
  * One layer, 8 KV heads unless said; random codes, scales and queries; buffers of more than twice the second-level
- * cache, of which each launch takes the next. All kernels of a call (list, queries, attention) in one CUDA
+ * cache, of which each launch takes the next. All kernels of a call (queries, attention, merge) in one CUDA
  * graph; medians of REPEATS replays. "read" is every byte of pages and fp16 rows that a call has to look at. */
 #include <cuda_fp16.h>
 #include <math.h>

@@ -1,7 +1,7 @@
 /* lookup_rows.cuh - a table whose rows of 128 bytes are full of copies of an entry, where one instruction makes the
  * address of a code's entry: a dot product of four bytes, the codes, with 128 for the one that is meant, plus where
- * the lane's copy begins. (A byte permutation, as fragment/table.cuh has it, asks for rows of 256 bytes, and for the
- * table's address in a uniform register.) And codes of eight tokens by matrix loads. */
+ * the lane's copy begins. (A byte permutation, which fragment/table.cuh had before, asks for rows of 256 bytes, and
+ * for the table's address in a uniform register.) And codes of eight tokens by matrix loads. */
 #ifndef TESTS_BENCH_LOOKUP_ROWS_CUH
 #define TESTS_BENCH_LOOKUP_ROWS_CUH
 #include "lookup_work.cuh"

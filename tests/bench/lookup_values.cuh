@@ -43,9 +43,9 @@ struct weighted_sums {
     }
 };
 
-/* What the kernels do: entries of two tokens are interleaved to operand A. TURNED: eight tokens in another order
- * (0 1 3 2 5 4 6 7), in which rows that lanes read their codes from at the same time share fewer banks. (In a kernel
- * weights come in that order if lane g of the scores' products takes key order(g).) */
+/* What the kernels do for more than four columns: entries of two tokens are interleaved to operand A. TURNED: eight
+ * tokens in another order (0 1 3 2 5 4 6 7), in which rows that lanes read their codes from at the same time share
+ * fewer banks. (In a kernel weights come in that order if lane g of the scores' products takes key order(g).) */
 template <int C, bool TURNED> struct values_wide {
     typedef table_values<LOOKUP_DIM, C, 8, LOOKUP_TOKENS> values;
     static constexpr const char *NAME = TURNED ? "values, entries, tokens turned" : "values, entries as operands";

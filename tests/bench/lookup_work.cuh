@@ -61,7 +61,7 @@ template <typename WAY, int STAGES> __global__ void __launch_bounds__(LOOKUP_THR
     typedef lookup_shape<WAY, STAGES> shape;
     KVC_SHARED(uint8_t, shared);
     /* By a shuffle, so that the compiler knows loops over tiles to be the same for all lanes: then tables' addresses
-     * are uniform registers, which lookups add for nothing, as in the kernels. */
+     * are uniform registers, which lookups add for nothing. */
     const int warp = __shfl_sync(~0u, (int)threadIdx.x / 32, 0), lane = (int)threadIdx.x % 32;
     uint8_t *ring = shared + WAY::SHARED + warp * shape::RING;
     stage_copies<STAGES> copies;

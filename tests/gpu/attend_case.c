@@ -33,6 +33,14 @@ static void make_config(attend_case *c)
     if (kvc_config_open_memory((kvc_config **)&c->config, c->image, bytes, &err)) die("open", &err);
 }
 
+/* Keys of the first page are small, so that what is scaled to them has to be scaled anew; values of one token are
+ * large. */
+static float size_of(const attend_shape *s, bool is_value, uint64_t token)
+{
+    if (is_value) return token == s->sinks + s->page + 12 ? 20.0f : 1.0f;
+    return token < s->sinks + s->page ? 1e-3f : 1.0f;
+}
+
 static void fill(attend_case *c)
 {
     const attend_shape *s = &c->shape;
@@ -41,8 +49,8 @@ static void fill(attend_case *c)
     uint64_t state = 88172645463325252u;
     for (uint32_t i = 0; i < s->n_sequences; i++) {
         float *rows = need(2 * s->lengths[i] * width, sizeof *rows);
-        for (size_t k = 0; k < 2 * s->lengths[i] * width; k++)
-            rows[k] = params_random(&state) * (k % 7 ? 1.0f : 4.0f);
+        for (size_t k = 0, n = s->lengths[i] * width; k < 2 * n; k++)
+            rows[k] = params_random(&state) * (k % 7 ? 1.0f : 4.0f) * size_of(s, k >= n, k % n / width);
         kvc_batch batch = {1, &i, &s->lengths[i]};
         if (s->lengths[i] && kvc_cache_append(c->cache, 0, &batch, rows, rows + s->lengths[i] * width, KVC_F32, &err))
             die("append", &err);

@@ -188,7 +188,7 @@ template <typename P> static void check_caps(const char *key, const char *value)
 {
     static const lengths tokens = {4, {300, 16, 67, 133}};
     for (float cap : {0.1f, 2.0f, 50.0f}) {
-        attend_shape s = shape_of<P>(key, value, 3, tokens);
+        attend_shape s = shape_of<P>(key, value, cap == 2.0f ? 1 : 3, tokens); /* one: few columns */
         s.softcap = cap;
         if (cap == 2.0f) s.sliding_window = 100;
         check_case<P>(s, 3, cap != 50.0f);
@@ -243,6 +243,10 @@ static void check_scalars(void)
     CASE(128, 4, 8, 64, int_ch<128 AND 2 AND 64 AND 64>, int_tok<128 AND 2 AND 64>, "int2.ch64", "int2.tok", 1);
     CASE(128, 8, 8, 32, int_ch<128 AND 8 AND 32 AND 64>, int_tok<128 AND 8 AND 32>, "int8.ch64", "int8.tok", 1);
     CASE(128, 4, 8, 64, int_ch<128 AND 4 AND 64 AND 32>, int_tok<128 AND 2 AND 64>, "int4.ch32", "int2.tok", 1);
+    CASE(128, 4, 8, 32, int_ch<128 AND 8 AND 32 AND 64>, int_tok<128 AND 8 AND 32>, "int8.ch64", "int8.tok", 1);
+    CASE(64, 3, 8, 64, int_tok<64 AND 4 AND 64>, int_tok<64 AND 4 AND 64>, "int4.tok", "int4.tok", 1);
+    CASE(128, 2, 8, 64, int_tok<128 AND 2 AND 64>, int_tok<128 AND 8 AND 64>, "int2.tok", "int8.tok", 2);
+    CASE(256, 2, 8, 32, int_ch<256 AND 4 AND 32 AND 64>, int_tok<256 AND 4 AND 32>, "int4.ch64", "int4.tok", 1);
     CASE(64, 3, 8, 64, int_tok<64 AND 4 AND 64>, int_tok<64 AND 4 AND 64>, "int4.tok+had", "int4.tok+had", 2);
     CASE(96, 4, 16, 64, int_ch<96 AND 3 AND 64 AND 32>, int_tok<96 AND 6 AND 64>, "int3.ch32", "int6.tok", 4);
     CASE(80, 1, 8, 64, int_ch<80 AND 4 AND 64 AND 16>, int_tok<80 AND 8 AND 64>, "int4.ch16", "int8.tok", 1);

@@ -59,7 +59,8 @@ KVC_API kvc_status kvc_cuda_cache_append(kvc_cuda_cache *cache, uint32_t layer, 
                                          struct CUstream_st *stream, kvc_error *err);
 KVC_API uint32_t kvc_cuda_cache_chunk(const kvc_cuda_cache *cache, uint32_t layer, uint32_t sequence);
 
-/* As kvc_cache_attend(), with device memory; relative error of the output below 2e-3 (fp16 operands, fp32 sums).
+/* As kvc_cache_attend(), with device memory; relative error of the output below 2e-3 (operands of fp16
+ * or two bytes, fp32 sums), a little more where one channel of the keys is tens of times the others.
  * KVC_UNSUPPORTED: more than 16 queries of a sequence, some of the cache's KV heads without the others, a softcap
  * where the kernels were compiled without --softcap or the other way round. Replayed for an empty sequence, the
  * output is zero. `options` may be NULL. */

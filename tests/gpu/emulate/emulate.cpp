@@ -196,8 +196,7 @@ uint32_t emulate_transpose(uint32_t pair)
 {
     const uint32_t *all = emulate_exchange(&pair, 1);
     uint32_t lane = current->lane.index % WARP, column = lane / 4, row = lane % 4 * 2, out = 0;
-    for (uint32_t i = 0; i < 2; i++)
-        out |= (all[(row + i) * 4 + column / 2] >> column % 2 * 16 & 0xffffu) << i * 16;
+    for (uint32_t i = 0; i < 2; i++) out |= (all[(row + i) * 4 + column / 2] >> column % 2 * 16 & 0xffffu) << i * 16;
     return out;
 }
 

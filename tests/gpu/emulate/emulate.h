@@ -186,15 +186,8 @@ static inline int min(int a, int b)
     return a < b ? a : b;
 }
 
-static inline void __threadfence(void) {}
-
 template <typename T> static inline T __ldcs(const T *at)
 {
     return *at;
 }
-template <typename T> static inline T __ldcg(const T *at)
-{
-    return *at;
-}
-
 #endif
