@@ -12,7 +12,7 @@ typedef struct attend_shape {
     const char *key, *value; /* specs */
     uint32_t n_heads, group, d, page, sinks, window, n_queries, n_sequences, sliding_window;
     float softcap; /* 0: none */
-    uint32_t lengths[8];
+    uint32_t lengths[40];
 } attend_shape;
 
 typedef struct attend_case {

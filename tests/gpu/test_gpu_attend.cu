@@ -101,7 +101,7 @@ template <typename P> static void check_nan(const attend_case &c, const std::vec
 }
 
 struct lengths {
-    uint32_t n, of[8];
+    uint32_t n, of[40];
 };
 
 /* Outputs against the reference; twice, and beside a NaN, unless `once`. */
@@ -218,6 +218,14 @@ static void check_long(void)
                                                                                         tokens, 1);
 }
 
+/* More sequences than a block lists by itself. */
+template <typename KEY, typename VALUE> static void check_many(const char *key, const char *value)
+{
+    lengths tokens = {40, {0}};
+    for (uint32_t i = 0; i < tokens.n; i++) tokens.of[i] = i % 7 == 3 ? 0 : (i + 1) * 37 % 240;
+    check<attend_params<64, 4, 8, 64, 3, 4, KEY, VALUE>>(key, value, 1, tokens, 3);
+}
+
 static void check_groups(void)
 {
     check_group<1, 8, 4>();
@@ -295,6 +303,8 @@ static void check_kernels(void)
     check_tables();
     check_shared();
     check_long();
+    check_many<int_ch<64, 4, 64, 64>, int_tok<64, 4, 64>>("int4.ch64", "int4.tok");
+    check_many<table<64, 4, 8, 64>, int_tok<64, 4, 64>>("vq4x8+klt", "int4.tok+had");
     check_batches();
     check_softcap();
 }
