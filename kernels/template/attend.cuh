@@ -183,7 +183,7 @@ template <typename P> struct attend {
         const uint8_t *key_rows = (const uint8_t *)(l.rows + run.slot * 2 * side_rows + run.head * head_rows);
         const uint8_t *value_rows = key_rows + side_rows * 2;
         int n_exact = (int)(run.n_tokens - run.n_packed);
-        for (uint32_t unit = run.begin; unit < run.end && n_exact > 0; unit++) {
+        for (uint32_t unit = run.begin; unit < run.end; unit++) {
             int row = (int)unit * EXACT_TOKENS, last = n_exact - 1;
             int tokens[4] = {min(row + 2 * t, last), min(row + 2 * t + 1, last), min(row + 2 * t + 8, last),
                              min(row + 2 * t + 9, last)};

@@ -253,7 +253,7 @@ template <typename P> struct attend_bytes {
     }
 
     /* Queries for a group of tokens with scales per channel; products with their minima. */
-    __device__ __forceinline__ void scale_query(const uint8_t *stage, int group, int lane, float &with_minima)
+    __device__ __forceinline__ float scale_query(const uint8_t *stage, int group, int lane)
     {
         const uint8_t *scales = stage + key_side::SCALES + group * key_side::D * 2,
                       *minima = stage + key_side::MINIMA + group * key_side::D * 2;
@@ -271,7 +271,7 @@ template <typename P> struct attend_bytes {
         /* Rows 0 to 7 have every other pair, which even columns' queries match, rows 8 to 15 the others. */
 #pragma unroll
         for (int i = 0; i < QUERY_PAIRS / 4; i++) mma_16x8x16(c, m + 4 * i, &plain[2 * i]);
-        with_minima = c[0] + c[3];
+        return c[0] + c[3];
     }
 
     /* ---- scores ---- */
@@ -282,7 +282,7 @@ template <typename P> struct attend_bytes {
 #pragma unroll
         for (int i = 0; i < BLOCKS; i++) {
             if (BY_CHANNEL && i * 16 % key_side::TOKENS_OF_SCALE == 0)
-                scale_query(stage, i * 16 / key_side::TOKENS_OF_SCALE, lane, with_minima);
+                with_minima = scale_query(stage, i * 16 / key_side::TOKENS_OF_SCALE, lane);
             uint32_t words[2][KEY_WORDS];
             int token = i * 16 + token_of_row(lane / 4), c[4] = {0, 0, 0, 0};
 #pragma unroll

@@ -24,7 +24,7 @@ __device__ inline merge_pieces pieces_of(const attend_layer &l, const attend_bat
                                          const merge_shape &m, const attend_roles &roles, uint32_t sequence,
                                          uint32_t head, bool exact, uint32_t column)
 {
-    const uint32_t *units = w.units + (exact ? b.n_sequences + 1 : 0);
+    const uint32_t *units = units_of(w.units, b, exact);
     const attend_list list(l.n_heads, units[b.n_sequences], m.n_blocks, !exact && tables_of_head(l));
     const attend_cut cut = {b.n_sequences, m.n_blocks, roles.columns.parts};
     attend_results r = results_of(list, cut, exact, head, sequence, units[sequence], units[sequence + 1]);
@@ -65,8 +65,7 @@ __device__ inline merge_sum add_pieces(const merge_pieces &p, uint32_t part, uin
         for (uint32_t k = 0; k < AHEAD; k++) {
             weight = exp2_fast(head[k].x - most);
             s.mass += weight * head[k].y;
-            s.x.x += weight * x[k].x, s.x.y += weight * x[k].y;
-            s.x.z += weight * x[k].z, s.x.w += weight * x[k].w;
+            add_scaled(s.x, weight, x[k]);
         }
     }
     return s;

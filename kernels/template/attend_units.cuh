@@ -62,12 +62,10 @@ __device__ __forceinline__ attend_extent tiles_of(const attend_sequence &s, uint
     uint32_t first = hidden_packed(s, sinks) / tile;
     return attend_extent{first, s.n_packed / tile - first};
 }
-/* A sequence without tokens has one that is empty, so that it has a result. */
 __device__ __forceinline__ attend_extent rows_of(const attend_sequence &s, uint32_t sinks)
 {
     uint32_t first = (s.n_hidden - hidden_packed(s, sinks)) / EXACT_TOKENS;
-    uint32_t n = s.n_tokens ? share_of(s.n_tokens - s.n_packed, EXACT_TOKENS) : 1;
-    return attend_extent{first, n - first};
+    return attend_extent{first, share_of(s.n_tokens - s.n_packed, EXACT_TOKENS) - first};
 }
 
 /* The columns of a head in n_warps warps. */
@@ -132,9 +130,14 @@ struct attend_lists {
 #define ATTEND_LISTS_BYTES 864 /* room for them */
 static_assert(sizeof(attend_lists) <= ATTEND_LISTS_BYTES, "room");
 
+/* Of both lists' units those of one. */
+__device__ __forceinline__ const uint32_t *units_of(const uint32_t *units, const attend_batch &b, bool exact)
+{
+    return units + (exact ? b.n_sequences + 1 : 0);
+}
 __device__ __forceinline__ const uint32_t *units_of(const attend_lists &lists, const attend_batch &b, bool exact)
 {
-    return lists.units + (exact ? b.n_sequences + 1 : 0);
+    return units_of(lists.units, b, exact);
 }
 
 /* By one warp; what the others see behind a __syncthreads(). */
