@@ -86,7 +86,7 @@ extern "C" cudaError_t kernel_attend(const attend_kernel *k, const attend_layer 
     if (status == cudaSuccess) status = launch_prepare(l, b, w, k->d, k->group, k->info.tile, stream);
     if (status == cudaSuccess) status = launch_image(k, l, b, w, stream);
     if (status != cudaSuccess) return status;
-    return launch_merge(l, b, w, k->d, k->group, tile_columns(k, b.n_queries), k->n_blocks, 0, stream);
+    return launch_merge(l, b, w, k->d, k->group, tile_columns(k, b.n_queries), k->info.tile, k->n_blocks, 0, stream);
 }
 
 extern "C" size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads, uint32_t n_sequences,

@@ -236,7 +236,7 @@ template <typename P> struct attend {
                                       const attend_work &w, const attend_lists &lists, const attend_roles &roles,
                                       const role &r)
     {
-        attend_piece piece = rows_of_block(lists.rows, blockIdx.x, gridDim.x, roles.columns.parts);
+        attend_piece piece = rows_of_block(lists.rows, blockIdx.x, gridDim.x);
         if (r.part >= piece.parts) return;
         attend_shares shares(piece);
         uint32_t own = shares.begin(piece, r.part), end = shares.begin(piece, r.part + 1);
@@ -276,7 +276,7 @@ template <typename P> struct attend {
         bool rows_done = false;
         while (unit < block_end || !rows_done) {
             attend_piece piece = {0, block_end, block_end, 0, 0};
-            if (unit < block_end) piece = piece_at(lists.pages, blockIdx.x, unit, roles.columns.parts);
+            if (unit < block_end) piece = piece_at(lists.pages, blockIdx.x, unit);
             heads h = {key_side::head_of(l.key_counts, piece.cut), value_side::head_of(l.value_counts, piece.cut)};
             uint32_t own = 0, end = 0, tile = roles.columns.tiles;
             if (uniform(r.part < piece.parts)) {

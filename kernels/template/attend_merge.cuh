@@ -15,7 +15,7 @@ struct merge_pieces {
 };
 
 struct merge_shape {
-    uint32_t d, latent, group, columns, n_blocks;
+    uint32_t d, latent, group, columns, tile, n_blocks;
     uint32_t rows; /* of a block, at most MAP_ROWS */
 };
 
@@ -25,9 +25,11 @@ __device__ inline merge_pieces pieces_of(const attend_layer &l, const attend_bat
                                          uint32_t head, bool exact, uint32_t column)
 {
     const uint32_t *units = units_of(w.units, b, exact);
-    const attend_list list(l.n_heads, units[b.n_sequences], m.n_blocks, !exact && tables_of_head(l));
-    const attend_cut cut = {b.n_sequences, m.n_blocks, roles.columns.parts};
-    attend_results r = results_of(list, cut, exact, head, sequence, units[sequence], units[sequence + 1]);
+    uint32_t all = units[b.n_sequences];
+    const attend_list list =
+        exact ? list_of_rows(l, b, all, m.n_blocks) : list_of_pages(l, b, all, m.n_blocks, m.tile);
+    attend_results r =
+        results_of(list, exact, b.n_sequences, m.n_blocks, head, sequence, units[sequence], units[sequence + 1]);
     uint32_t floats = result_floats(m.d, m.latent), result = roles.first_result(column / m.columns, exact) + r.first;
     size_t stride = (size_t)m.columns * floats;
     return merge_pieces{w.partial + result * stride + column % m.columns * floats, stride, r.n};
@@ -165,14 +167,14 @@ __global__ void __launch_bounds__(MERGE_THREADS, 2)
             put(at / m.d, at % m.d, *(const float4 *)(sums + at / m.d * width + at % m.d));
 }
 
-/* Of a kernel of such heads and columns on n_blocks blocks; rows: of a block, 0 for what is best. */
+/* Of a kernel of such heads, columns and tiles on n_blocks blocks; rows: of a block, 0 for what is best. */
 static inline cudaError_t launch_merge(const attend_layer &l, const attend_batch &b, const attend_work &w, uint32_t d,
-                                       uint32_t group, uint32_t columns, uint32_t n_blocks, uint32_t rows,
-                                       cudaStream_t stream)
+                                       uint32_t group, uint32_t columns, uint32_t tile, uint32_t n_blocks,
+                                       uint32_t rows, cudaStream_t stream)
 {
     uint32_t of_head = b.n_sequences * b.n_queries * group;
     if (rows == 0) rows = merge_rows(l.n_heads, of_head);
-    merge_shape m = {d, l.value_latent, group, columns, n_blocks, rows};
+    merge_shape m = {d, l.value_latent, group, columns, tile, n_blocks, rows};
     KVC_LAUNCH(attend_merge, dim3(share_of(of_head, rows), l.n_heads), dim3(MERGE_THREADS), merge_bytes(d, m.latent),
                stream, l, b, w, m);
     return KVC_LAUNCHED();

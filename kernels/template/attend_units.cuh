@@ -98,14 +98,25 @@ struct attend_divisor {
     }
 };
 
-/* A list: units of a head and of all of them; of a block, where all but the last ones have as many; and of what a
- * block's share is cut by, heads or nothing. */
+/* Parts, `most` at most, that share a block's tokens: each has results to leave, which are to be merged. At least 256
+ * tokens a part, of more than eight parts 512, but four parts of however few. */
+__host__ __device__ __forceinline__ uint32_t parts_of(uint32_t tokens, uint32_t most)
+{
+    uint32_t few = tokens / 256 < 4 ? 4 : tokens / 256 < 8 ? tokens / 256 : 8;
+    uint32_t n = tokens / 512 > few ? tokens / 512 : few;
+    return n < most ? n : most;
+}
+
+/* A list: units of a head and of all of them; of a block, where all but the last ones have as many; of what a block's
+ * share is cut by, heads or nothing; and the parts that such shares have at most. */
 struct attend_list {
     attend_divisor of_head, of_block, of_cut, total;
+    uint32_t n_parts;
 
     __device__ __forceinline__ attend_list() {}
-    __device__ __forceinline__ attend_list(uint32_t n_heads, uint32_t units_of_head, uint32_t n_blocks, bool by_head)
-        : of_head(units_of_head), total(n_heads * units_of_head)
+    __device__ __forceinline__ attend_list(uint32_t n_heads, uint32_t units_of_head, uint32_t n_blocks, bool by_head,
+                                           uint32_t most_parts)
+        : of_head(units_of_head), total(n_heads * units_of_head), n_parts(most_parts)
     {
         of_block = attend_divisor(attend_divisor(n_blocks).under(total.n + n_blocks - 1));
         of_cut = by_head ? of_head : total;
@@ -116,6 +127,20 @@ struct attend_list {
 __device__ __forceinline__ bool tables_of_head(const attend_layer &l)
 {
     return l.key_counts || l.value_counts;
+}
+
+/* The list of pages, of tiles of so many tokens, and the one of fp16 rows. */
+__device__ __forceinline__ attend_list list_of_pages(const attend_layer &l, const attend_batch &b,
+                                                     uint32_t tiles_of_head, uint32_t n_blocks, uint32_t tile)
+{
+    attend_list list(l.n_heads, tiles_of_head, n_blocks, tables_of_head(l), 0);
+    list.n_parts = parts_of(list.of_block.n * tile, b.columns.parts);
+    return list;
+}
+__device__ __forceinline__ attend_list list_of_rows(const attend_layer &l, const attend_batch &b,
+                                                    uint32_t units_of_head, uint32_t n_blocks)
+{
+    return attend_list(l.n_heads, units_of_head, n_blocks, false, b.columns.parts);
 }
 
 /* Both lists, in shared memory. Tiles of pages, and units of fp16 rows, that come before each sequence of a head, and
@@ -168,8 +193,8 @@ __device__ __forceinline__ void make_lists(attend_lists &lists, const attend_lay
         tiles = w.units[n], rows = w.units[2 * n + 1];
     }
     if (lane != 0) return;
-    lists.pages = attend_list(l.n_heads, tiles, gridDim.x, tables_of_head(l));
-    lists.rows = attend_list(l.n_heads, rows, gridDim.x, false);
+    lists.pages = list_of_pages(l, b, tiles, gridDim.x, tile);
+    lists.rows = list_of_rows(l, b, rows, gridDim.x);
     lists.units = n <= ATTEND_FEW ? lists.few_units : w.units;
     lists.sequences = n <= ATTEND_FEW ? lists.few : w.sequences;
 }
@@ -185,10 +210,10 @@ struct attend_piece {
 };
 
 /* The piece of a block that has unit `at`. */
-__device__ __forceinline__ attend_piece piece_at(const attend_list &list, uint32_t block, uint32_t at,
-                                                 uint32_t n_parts)
+__device__ __forceinline__ attend_piece piece_at(const attend_list &list, uint32_t block, uint32_t at)
 {
     attend_piece p;
+    uint32_t n_parts = list.n_parts;
     p.cut = list.of_cut.under(at);
     uint32_t of_block = list.of_block.n, block_begin = block * of_block, cut_begin = p.cut * list.of_cut.n;
     uint32_t block_end = block_begin + of_block < list.total.n ? block_begin + of_block : list.total.n;
@@ -224,10 +249,10 @@ struct attend_shares {
 
 /* Of the fp16 rows a block has units floor(total block / n_blocks) .. , whatever heads they are of. Numbers are
  * without a gap where all parts have some, and where none has more than one. */
-__device__ __forceinline__ attend_piece rows_of_block(const attend_list &list, uint32_t block, uint32_t n_blocks,
-                                                      uint32_t n_parts)
+__device__ __forceinline__ attend_piece rows_of_block(const attend_list &list, uint32_t block, uint32_t n_blocks)
 {
     attend_piece p;
+    uint32_t n_parts = list.n_parts;
     attend_divisor blocks(n_blocks);
     p.cut = 0;
     p.begin = blocks.under(list.total.n * block), p.end = blocks.under(list.total.n * (block + 1));
@@ -316,30 +341,24 @@ __host__ __device__ constexpr uint32_t result_floats(uint32_t exact_dim, uint32_
 
 /* ---- which results there are ---- */
 
-/* How lists are cut. */
-struct attend_cut {
-    uint32_t n_sequences, n_blocks, n_parts;
-};
-
 /* Indices of the results of a head and sequence, of one list and tile of columns: first, first + 1, ... */
 struct attend_results {
     uint32_t first, n;
 };
 
 /* Of units before .. behind - 1 of each head of the pages or the fp16 rows. */
-__device__ __forceinline__ attend_results results_of(const attend_list &list, const attend_cut &cut, bool of_rows,
-                                                     uint32_t head, uint32_t sequence, uint32_t before,
-                                                     uint32_t behind)
+__device__ __forceinline__ attend_results results_of(const attend_list &list, bool of_rows, uint32_t n_sequences,
+                                                     uint32_t n_blocks, uint32_t head, uint32_t sequence,
+                                                     uint32_t before, uint32_t behind)
 {
     if (before == behind) return attend_results{0, 0};
     uint32_t number[2], unit[2] = {head * list.of_head.n + before, head * list.of_head.n + behind - 1};
     for (int i = 0; i < 2; i++) {
-        attend_piece p =
-            of_rows ? rows_of_block(list, block_of_rows(list, unit[i], cut.n_blocks), cut.n_blocks, cut.n_parts)
-                    : piece_at(list, list.of_block.under(unit[i]), unit[i], cut.n_parts);
+        attend_piece p = of_rows ? rows_of_block(list, block_of_rows(list, unit[i], n_blocks), n_blocks)
+                                 : piece_at(list, list.of_block.under(unit[i]), unit[i]);
         number[i] = p.number + attend_shares(p).part_of(p, unit[i]);
     }
-    return attend_results{result_of(head, sequence, cut.n_sequences, number[0]), number[1] - number[0] + 1};
+    return attend_results{result_of(head, sequence, n_sequences, number[0]), number[1] - number[0] + 1};
 }
 
 #endif

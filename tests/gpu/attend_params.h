@@ -57,7 +57,7 @@ void attend_launch(const attend_layer &l, const attend_batch &b, const attend_wo
 {
     device_check(launch_prepare(l, b, w, P::D, P::GROUP, P::TILE, stream), "prepare");
     KVC_LAUNCH(attend_pages<P>, n_blocks, P::WARPS * 32, attend<P>::SHARED_BYTES, stream, l, b, w);
-    device_check(launch_merge(l, b, w, P::D, P::GROUP, P::COLUMNS, n_blocks, rows, stream), "merge");
+    device_check(launch_merge(l, b, w, P::D, P::GROUP, P::COLUMNS, P::TILE, n_blocks, rows, stream), "merge");
 }
 
 #endif

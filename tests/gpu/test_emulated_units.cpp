@@ -24,11 +24,11 @@ static void check(const grid &g, bool by_head)
 {
     uint32_t of_head = g.n_sequences * g.of_sequence, total = g.n_heads * of_head;
     uint32_t of_block = share_of(total, g.n_blocks);
-    attend_list l(g.n_heads, of_head, g.n_blocks, by_head);
+    attend_list l(g.n_heads, of_head, g.n_blocks, by_head, g.n_parts);
     uint32_t most = results_of_list(g.n_heads, g.n_sequences, g.n_blocks, g.n_parts), last_run = ~0u, last_part = 0;
     int last = -1;
     for (uint32_t unit = 0; unit < total; unit++) {
-        attend_piece p = piece_at(l, unit / of_block, unit, g.n_parts);
+        attend_piece p = piece_at(l, unit / of_block, unit);
         attend_shares shares(p);
         uint32_t part = shares.part_of(p, unit), head = unit / of_head, sequence = unit % of_head / g.of_sequence;
         if (unit < p.begin || unit >= p.end || unit / of_block != (p.end - 1) / of_block ||
@@ -74,25 +74,25 @@ static void check_results(const grid &g, bool by_head)
         list l = {g, {0}, std::vector<std::vector<uint32_t>>(g.n_heads * g.n_sequences)};
         for (uint32_t i = 0; i < g.n_sequences; i++) l.before.push_back(l.before[i] + (g.of_sequence + i * i) % 7);
         uint32_t of_head = l.before[g.n_sequences], total = g.n_heads * of_head;
-        attend_list units(g.n_heads, of_head, g.n_blocks, by_head);
+        attend_list units(g.n_heads, of_head, g.n_blocks, by_head, g.n_parts);
         uint32_t of_block = units.of_block.n;
         for (uint32_t block = 0; total && block < g.n_blocks; block++)
             if (rows) {
-                attend_piece p = rows_of_block(units, block, g.n_blocks, g.n_parts);
+                attend_piece p = rows_of_block(units, block, g.n_blocks);
                 for (uint32_t at = p.begin; at < p.end; at++)
                     if (block_of_rows(units, at, g.n_blocks) != block) fail(g, "not its block", at);
                 leave_piece(l, p);
             } else {
                 for (uint32_t at = block * of_block, end = std::min(at + of_block, total); at < end;) {
-                    attend_piece p = piece_at(units, block, at, g.n_parts);
+                    attend_piece p = piece_at(units, block, at);
                     leave_piece(l, p);
                     at = p.end;
                 }
             }
-        attend_cut cut = {g.n_sequences, g.n_blocks, g.n_parts};
         for (uint32_t at = 0; at < l.results.size(); at++) {
             uint32_t head = at / g.n_sequences, i = at % g.n_sequences;
-            attend_results r = results_of(units, cut, rows, head, i, l.before[i], l.before[i + 1]);
+            attend_results r =
+                results_of(units, rows, g.n_sequences, g.n_blocks, head, i, l.before[i], l.before[i + 1]);
             std::vector<uint32_t> all;
             for (uint32_t k = 0; k < r.n; k++) all.push_back(r.first + k);
             if (all != l.results[at]) fail(g, "not its results", at);
@@ -108,6 +108,21 @@ static void check_divisor(uint32_t n)
             failures++;
             fprintf(stderr, "%u / %u is not %u\n", x, n, d.under(x));
         }
+}
+
+/* Parts grow with a block's tokens up to what there may be, and have 256 tokens each unless they are four. */
+static void check_parts(uint32_t most)
+{
+    for (uint32_t tokens = 0, before = 0; tokens < 10000; tokens += 16) {
+        uint32_t n = parts_of(tokens, most);
+        bool good =
+            n >= before && n >= 1 && n <= most && (n <= 4 || tokens >= 256 * n) && (n <= 8 || tokens >= 512 * n);
+        if (!good || (tokens > 512 * most && n != most)) {
+            failures++;
+            fprintf(stderr, "%u tokens, %u parts of at most %u\n", tokens, n, most);
+        }
+        before = n;
+    }
 }
 
 /* Tiles of columns over warps: all of them, each with parts of its own, and room for all. */
@@ -181,7 +196,7 @@ int main(void)
                             check_results(grid{heads, sequences * 3, of_sequence, blocks, parts}, by_head);
                         }
                     }
-    for (uint32_t warps = 1; warps <= 16; warps++) check_columns(warps);
+    for (uint32_t warps = 1; warps <= 16; warps++) check_columns(warps), check_parts(warps);
     check_extents();
     for (uint32_t n = 1; n < 1u << 31; n += n / 3 + 1) check_divisor(n);
     return failures != 0;
