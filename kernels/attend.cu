@@ -116,8 +116,6 @@ extern "C" cudaError_t kernel_attend_load(const attend_kernel *k)
 {
     cudaError_t status = load(k->kernel, k->info.shared_bytes);
     if (status == cudaSuccess && k->few) status = load(k->few, k->info.shared_bytes);
-    if (status == cudaSuccess) status = allow_prepare();
-    if (status == cudaSuccess) status = allow_merge();
     for (const void *kernel : {(const void *)attend_begin, (const void *)attend_prepare, (const void *)attend_merge})
         if (status == cudaSuccess) status = load(kernel, 0);
     return status;

@@ -6,7 +6,6 @@
 #ifndef KERNELS_TEMPLATE_ATTEND_MAP_CUH
 #define KERNELS_TEMPLATE_ATTEND_MAP_CUH
 #include <cuda_fp16.h>
-#include "device.cuh"
 #include "template/attend_units.cuh"
 
 #define MAP_ROWS 8      /* of a block at most */
@@ -16,39 +15,6 @@ __device__ __forceinline__ void add_scaled(float4 &sum, float x, const float4 &y
 {
     sum.x += x * y.x, sum.y += x * y.y, sum.z += x * y.z, sum.w += x * y.w;
 }
-
-/* A map on its way into shared memory while its rows are prepared; longer ones are read where they are. */
-#define MAP_SHARED (64u << 10)
-#define MAP_MOST (MAP_SHARED + (34u << 10)) /* of shared memory, with what is beside a map: heads of 256 */
-__host__ __device__ __forceinline__ uint32_t map_bytes(uint32_t n_in, uint32_t n_out)
-{
-    uint32_t n = n_in * n_out * (uint32_t)sizeof(float);
-    return n <= MAP_SHARED ? n + 16 : 0; /* and a barrier */
-}
-struct map_copy {
-    stage_copies<1> copies;
-    const float *map; /* [n_in][n_out], where it is read: behind wait() and a __syncthreads() */
-    bool is_own;      /* does the thread wait for a copy? */
-
-    /* shared: map_bytes(), 16-byte aligned; from: NULL for no map. All threads of a block. */
-    __device__ __forceinline__ map_copy(uint8_t *shared, const float *from, uint32_t n_in, uint32_t n_out)
-        : copies(), map(from), is_own(false)
-    {
-        const int COPIES = 8;
-        uint32_t n = map_bytes(n_in, n_out);
-        if (!from || !n) return;
-        map = (const float *)shared;
-        is_own = threadIdx.x < 32;
-        if (!is_own) return;
-        uint32_t of_lane = (n - 16) / COPIES, at = of_lane * threadIdx.x;
-        copies.init(shared + n - 16, (int)threadIdx.x);
-        copies.ask<COPIES>(0, (int)(n - 16), shared + at, (const uint8_t *)from + at, (int)of_lane);
-    }
-    __device__ __forceinline__ void wait()
-    {
-        if (is_own) copies.wait(0);
-    }
-};
 
 /* Of a sum over the 8 lanes of each t, lanes get the rows that are theirs: those of a lane with bit `step` the upper
  * half of ROWS rows. Whatever the number of rows, terms are added in the same order. */

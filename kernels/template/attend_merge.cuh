@@ -132,9 +132,7 @@ __global__ void __launch_bounds__(MERGE_THREADS, 2)
     KVC_SHARED(float, sums);                                                /* [MAP_ROWS][latent + d] */
     float *pieces = sums + MAP_ROWS * width;                                /* [rows][splits][latent + d] */
     float *mass = pieces + blockDim.x / 32 * width, *sum = mass + MAP_ROWS; /* [MAP_ROWS] */
-    merge_part *parts = (merge_part *)(sum + MAP_ROWS);                     /* [rows][splits], then the map */
-    map_copy unfold((uint8_t *)(parts + blockDim.x / 32), l.unfold ? l.unfold + (size_t)head * m.d * m.latent : NULL,
-                    m.latent, m.d);
+    merge_part *parts = (merge_part *)(sum + MAP_ROWS);                     /* [rows][splits] */
     if (r < n_rows) {
         uint32_t sequence = (first + r) / of_sequence, column = (first + r) % of_sequence;
         const attend_roles roles(b.columns, l.n_heads, b.n_sequences, m.n_blocks);
@@ -153,7 +151,6 @@ __global__ void __launch_bounds__(MERGE_THREADS, 2)
             x += parts[k].most[is_row] * pieces[k * width + j];
         sums[at] = x;
     }
-    unfold.wait();
     __syncthreads();
     auto put = [&](uint32_t row, uint32_t j, float4 x) {
         uint32_t token = (first + row) / m.group, query_head = head * m.group + (first + row) % m.group;
@@ -164,15 +161,10 @@ __global__ void __launch_bounds__(MERGE_THREADS, 2)
         to[0] = x.x * factor, to[1] = x.y * factor, to[2] = x.z * factor, to[3] = x.w * factor;
     };
     if (l.unfold)
-        apply_map(n_rows, sums, width, unfold.map, m.latent, m.d, put);
+        apply_map(n_rows, sums, width, l.unfold + (size_t)head * m.d * m.latent, m.latent, m.d, put);
     else
         for (uint32_t at = threadIdx.x * 4; at < n_rows * m.d; at += blockDim.x * 4)
             put(at / m.d, at % m.d, *(const float4 *)(sums + at / m.d * width + at % m.d));
-}
-
-static inline cudaError_t allow_merge(void)
-{
-    return KVC_ALLOW_SHARED(attend_merge, MAP_MOST);
 }
 
 /* Of a kernel of such heads, columns and tiles on n_blocks blocks; rows: of a block, 0 for what is best. */
@@ -183,8 +175,8 @@ static inline cudaError_t launch_merge(const attend_layer &l, const attend_batch
     uint32_t of_head = b.n_sequences * b.n_queries * group;
     if (rows == 0) rows = merge_rows(l.n_heads, of_head);
     merge_shape m = {d, l.value_latent, group, columns, tile, n_blocks, rows};
-    KVC_LAUNCH(attend_merge, dim3(share_of(of_head, rows), l.n_heads), dim3(MERGE_THREADS),
-               merge_bytes(d, m.latent) + (l.unfold ? map_bytes(m.latent, d) : 0), stream, l, b, w, m);
+    KVC_LAUNCH(attend_merge, dim3(share_of(of_head, rows), l.n_heads), dim3(MERGE_THREADS), merge_bytes(d, m.latent),
+               stream, l, b, w, m);
     return KVC_LAUNCHED();
 }
 

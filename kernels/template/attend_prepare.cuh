@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(PREPARE_THREADS, 1)
     attend_prepare(const __grid_constant__ attend_layer l, const __grid_constant__ attend_batch b,
                    const __grid_constant__ attend_work w, uint32_t d, uint32_t group, uint32_t tile, uint32_t rows)
 {
-    KVC_SHARED(float, q); /* [rows][d], then the map */
+    KVC_SHARED(float, q); /* [rows][d] */
     if (blockIdx.x == 0) {
         if (blockIdx.y == 0 && b.n_sequences > ATTEND_FEW) count_units(l, b, w, tile);
         return;
@@ -65,31 +65,21 @@ __global__ void __launch_bounds__(PREPARE_THREADS, 1)
     uint32_t head = blockIdx.y, all = b.n_sequences * b.n_queries * group, first = (blockIdx.x - 1) * rows;
     uint32_t n_rows = min(all - first, rows), n_heads = l.n_heads;
     auto row_of = [=](uint32_t r) { return ((first + r) / group * n_heads + head) * group + (first + r) % group; };
-    float *latent = w.latent;
-    uint32_t n_latent = l.key_latent;
-    map_copy fold((uint8_t *)(q + rows * d), l.fold + (size_t)head * d * n_latent, d, n_latent);
     for (uint32_t at = threadIdx.x; at < d * n_rows; at += blockDim.x)
         q[at] = b.queries[(size_t)row_of(at / d) * d + at % d];
-    fold.wait();
     __syncthreads();
-    apply_map(n_rows, q, d, fold.map, d, n_latent, [=](uint32_t r, uint32_t channel, const float4 &x) {
-        *(float4 *)(latent + (size_t)row_of(r) * n_latent + channel) = x;
-    });
+    float *latent = w.latent;
+    uint32_t n_latent = l.key_latent;
+    apply_map(n_rows, q, d, l.fold + (size_t)head * d * n_latent, d, n_latent,
+              [=](uint32_t r, uint32_t channel, const float4 &x) {
+                  *(float4 *)(latent + (size_t)row_of(r) * n_latent + channel) = x;
+              });
     for (uint32_t r = threadIdx.x / 32; r < n_rows; r += blockDim.x / 32) {
         float bias = 0.0f;
         for (uint32_t i = threadIdx.x % 32; i < d; i += 32) bias += q[r * d + i] * l.bias[head * d + i];
         for (int step = 16; step; step /= 2) bias += __shfl_xor_sync(~0u, bias, step);
         if (threadIdx.x % 32 == 0) w.query_bias[row_of(r)] = bias;
     }
-}
-
-static inline cudaError_t allow_prepare(void)
-{
-    return KVC_ALLOW_SHARED(attend_prepare, MAP_MOST);
-}
-__host__ __device__ __forceinline__ uint32_t prepare_bytes(uint32_t rows, uint32_t d, uint32_t latent)
-{
-    return rows * d * (uint32_t)sizeof(float) + map_bytes(d, latent);
 }
 
 /* Launches it if there is anything to prepare for a kernel of such heads and tiles. */
@@ -100,8 +90,8 @@ static inline cudaError_t launch_prepare(const attend_layer &l, const attend_bat
     uint32_t all = b.n_sequences * b.n_queries * group, rows = MAP_ROWS / 2;
     if (share_of(all, rows) * l.n_heads > MAP_BLOCKS) rows = MAP_ROWS;
     uint32_t blocks = 1 + (l.fold ? share_of(all, rows) : 0);
-    KVC_LAUNCH(attend_prepare, dim3(blocks, l.n_heads), dim3(PREPARE_THREADS),
-               l.fold ? prepare_bytes(rows, d, l.key_latent) : 0, stream, l, b, w, d, group, tile, rows);
+    KVC_LAUNCH(attend_prepare, dim3(blocks, l.n_heads), dim3(PREPARE_THREADS), rows * d * (uint32_t)sizeof(float),
+               stream, l, b, w, d, group, tile, rows);
     return KVC_LAUNCHED();
 }
 

@@ -118,7 +118,9 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
     b.queries = q, b.out = out;
     b.n_sequences = what.batch, b.n_queries = n_queries, b.score_scale = 1.0f / sqrtf((float)d);
     describe_call<P>(&b, slots.data(), a.copy(slots.data(), slots.size()));
-    attend_allow<P>();
+    device_check(
+        cudaFuncSetAttribute(attend_pages<P>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)kernel::SHARED_BYTES),
+        name);
     device_sync("fill");
     double seconds = time_graph([&](cudaStream_t stream, int i) {
         l.pool = pools[(size_t)i % pools.size()];

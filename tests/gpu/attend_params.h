@@ -50,14 +50,6 @@ template <typename P> void describe_call(attend_batch *b, const uint32_t *host_s
     for (uint32_t i = 0; i < b->n_sequences && i < ATTEND_FEW; i++) b->slot[i] = host_slots[i];
 }
 
-/* Once for each device. */
-template <typename P> void attend_allow(void)
-{
-    device_check(KVC_ALLOW_SHARED(attend_pages<P>, attend<P>::SHARED_BYTES), "pages");
-    device_check(allow_prepare(), "prepare");
-    device_check(allow_merge(), "merge");
-}
-
 /* The launches of one attention; rows: of a block of the merge, 0 for what is best. */
 template <typename P>
 void attend_launch(const attend_layer &l, const attend_batch &b, const attend_work &w, uint32_t n_blocks,

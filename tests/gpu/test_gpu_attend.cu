@@ -61,7 +61,11 @@ static std::vector<float> outputs_of(const attend_case &c, const float *queries,
     b.n_sequences = s.n_sequences, b.n_queries = s.n_queries;
     b.score_scale = 1.0f / sqrtf((float)s.d), b.sliding_window = s.sliding_window, b.softcap = s.softcap;
     describe_call<P>(&b, c.slots, a.copy(c.slots, s.n_sequences));
-    attend_allow<P>();
+#ifndef KVC_EMULATE
+    device_check(cudaFuncSetAttribute(attend_pages<P>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                      (int)attend<P>::SHARED_BYTES),
+                 "shared memory");
+#endif
     attend_launch<P>(l, b, w, n_blocks, n_blocks == 1 ? 4 : 0, stream);
     device_sync(s.key);
     std::vector<float> got(n);
