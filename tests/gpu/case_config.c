@@ -17,8 +17,8 @@ static void must(kvc_status status, const char *what, const kvc_error *err)
 }
 
 /* One side: its codec, and its constants behind those that are there. */
-static void add_side(const case_config *c, kvc_codec *codec, const char *spec, uint64_t seed, uint8_t *params,
-                     size_t *n_params)
+static void add_side(const case_config *c, kvc_codec *codec, const char *spec, bool is_value, uint64_t seed,
+                     uint8_t *params, size_t *n_params)
 {
     kvc_error err;
     kvc_coder coder;
@@ -28,6 +28,8 @@ static void add_side(const case_config *c, kvc_codec *codec, const char *spec, u
     codec->param_bytes = coder.codec.param_bytes;
     if (!codec->param_bytes) return;
     void *own = codec_params(codec, c->n_heads, c->d, c->tokens.page, seed, &n);
+    if (c->byte_tables)
+        params_round_table(codec, c->n_heads, c->d, c->tokens.page, is_value ? 0x1p-5f : 0x1p-6f, own);
     if (n > MOST_PARAMS - *n_params) exit(1);
     codec->param_offset = (uint32_t)*n_params;
     memcpy(params + *n_params, own, n);
@@ -45,8 +47,8 @@ void *case_config_image(const case_config *c, size_t *n_bytes)
     if (!params || c->n_layers > MOST_LAYERS) exit(1);
     for (uint32_t i = 0; i < c->n_layers; i++) {
         const case_specs *s = &c->specs[i % c->n_specs];
-        add_side(c, &layers[i].key, s->key, 11 + 2 * i, params, &n_params);
-        add_side(c, &layers[i].value, s->value, 12 + 2 * i, params, &n_params);
+        add_side(c, &layers[i].key, s->key, false, 11 + 2 * i, params, &n_params);
+        add_side(c, &layers[i].value, s->value, true, 12 + 2 * i, params, &n_params);
     }
     kvc_model_info model = {
         .name = "case", .architecture = "llama", .n_layers = c->n_layers, .hidden_size = 1, .vocab_size = 1};

@@ -224,4 +224,18 @@ static inline void *codec_params(const kvc_codec *codec, uint32_t heads, uint32_
     return params;
 }
 
+/* Values of the side's one table become integers times `step`: a byte table, with a step that is not too small. */
+static inline void params_round_table(const kvc_codec *codec, uint32_t heads, uint32_t d, uint32_t page, float step,
+                                      void *params)
+{
+    kvc_coder coder;
+    uint32_t kept, channels, n_codes = params_codes(codec, d, &kept, &channels);
+    if (codec->symbol != WIRE_VQ || codec->dims == 0 || kvc_coder_init(&coder, codec, NULL, heads, d, page, NULL))
+        return;
+    uint8_t *scales = (uint8_t *)params + kvc_coder_part_offset(&coder, 4);
+    uint16_t *table = (uint16_t *)(scales + heads * n_codes * sizeof(float) + params_order_bytes(heads, kept));
+    for (size_t i = 0; i < (size_t)channels << codec->bits; i++)
+        table[i] = kvc_fp16_from_float(rintf(kvc_fp16_to_float(table[i]) / step) * step);
+}
+
 #endif
