@@ -382,46 +382,75 @@ template <typename P> struct attend_bytes {
         int first = 2 * t + (t >> 1);
 #pragma unroll
         for (int word = 0; word < VALUE_WORDS; word += OF_VALUE_CHUNK) {
-            uint32_t codes[BLOCKS][OF_VALUE_CHUNK][4]; /* of a byte of a word: four tokens */
+            uint32_t in[OF_VALUE_CHUNK][BLOCKS][4];
 #pragma unroll
-            for (int i = 0; i < BLOCKS; i++) {
-                uint32_t in[4][OF_VALUE_CHUNK];
+            for (int i = 0; i < BLOCKS; i++)
 #pragma unroll
-                for (int j = 0; j < 4; j++)
+                for (int j = 0; j < 4; j++) {
+                    uint32_t words[OF_VALUE_CHUNK];
                     value_rows::load(stage, table, (first ^ j / 2) + i * 16 + j % 2 * 8, word / OF_VALUE_CHUNK, g,
-                                     lane, in[j]);
+                                     lane, words);
 #pragma unroll
-                for (int k = 0; k < OF_VALUE_CHUNK; k++) {
-                    uint32_t of_word[4] = {in[0][k], in[1][k], in[2][k], in[3][k]};
-                    transpose_bytes(of_word, codes[i][k]);
+                    for (int k = 0; k < OF_VALUE_CHUNK; k++) in[k][i][j] = words[k];
                 }
+#pragma unroll
+            for (int k = 0; k < OF_VALUE_CHUNK; k++) {
+                float *sums = o + (word + k) * 4 * VALUE_FIELDS;
+                if (VALUE_FIELDS == 1)
+                    add_bytes(in[k], w, sums);
+                else
+                    add_fields(in[k], w, sums);
             }
-            add_word(codes, w, word);
         }
     }
 
-    /* Two slots a product: rows g and g + 8. */
-    __device__ __forceinline__ void add_word(const uint32_t codes[BLOCKS][OF_VALUE_CHUNK][4], const weights &w,
-                                             int word)
+    __device__ static __forceinline__ void add_sums(const int c[4], const weights &w, float *first, float *second)
     {
+        *first += w.unit * (float)(c[0] * 256 + c[1]);
+        *second += w.unit * (float)(c[2] * 256 + c[3]);
+    }
+
+    /* A word of four tokens of each block. Two slots a product: rows g and g + 8. */
+    __device__ static __forceinline__ void add_fields(const uint32_t in[BLOCKS][4], const weights &w, float *sums)
+    {
+        uint32_t codes[BLOCKS][4]; /* of a byte: four tokens */
 #pragma unroll
-        for (int s = 0; s < value_rows::CHUNK * VALUE_FIELDS; s += 2) {
+        for (int i = 0; i < BLOCKS; i++) transpose_bytes(in[i], codes[i]);
+#pragma unroll
+        for (int s = 0; s < 4 * VALUE_FIELDS; s += 2) {
             int c[4] = {0, 0, 0, 0};
 #pragma unroll
             for (int i = 0; i < BLOCKS; i += 2) {
                 uint32_t a[4];
 #pragma unroll
                 for (int j = 0; j < 4; j++) {
-                    int slot = s + j % 2, byte = slot / VALUE_FIELDS;
-                    a[j] = fields_up_to<VALUE_BITS>(codes[i + j / 2][byte / 4][byte % 4], slot % VALUE_FIELDS);
+                    int slot = s + j % 2;
+                    a[j] = fields_up_to<VALUE_BITS>(codes[i + j / 2][slot / VALUE_FIELDS], slot % VALUE_FIELDS);
                 }
                 uint32_t of_tokens[2] = {w.b[i], w.b[i + 1]};
                 mma_16x8x32<value_rows::SIGNED, false>(c, a, of_tokens);
             }
-#pragma unroll
-            for (int half = 0; half < 2; half++)
-                o[word * 4 * VALUE_FIELDS + s + half] += w.unit * (float)(c[2 * half] * 256 + c[2 * half + 1]);
+            add_sums(c, w, sums + s, sums + s + 1);
         }
+    }
+
+    /* The same where a byte is one slot. Bytes are transposed by two tokens alone: slots 0 and 1 in row g, 2 and 3 in
+     * row g + 8, of which each of two products has one, the weights of the other being 0. */
+    __device__ static __forceinline__ void add_bytes(const uint32_t in[BLOCKS][4], const weights &w, float *sums)
+    {
+        int even[4] = {0, 0, 0, 0}, odd[4] = {0, 0, 0, 0};
+#pragma unroll
+        for (int i = 0; i < BLOCKS; i++) {
+            uint32_t a[4], of_even[2] = {w.b[i] & 0xffffu, w.b[i] >> 16},
+                           of_odd[2] = {w.b[i] << 16, w.b[i] & 0xffff0000u};
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                a[j] = __byte_perm(in[i][j / 2 * 2], in[i][j / 2 * 2 + 1], j % 2 ? 0x7362 : 0x5140);
+            mma_16x8x32<value_rows::SIGNED, false>(even, a, of_even);
+            mma_16x8x32<value_rows::SIGNED, false>(odd, a, of_odd);
+        }
+        add_sums(even, w, sums, sums + 2);
+        add_sums(odd, w, sums + 1, sums + 3);
     }
 
     /* ---- what a run calls ---- */
