@@ -26,6 +26,7 @@
  * Where products are of bytes (template/attend_bytes.cuh), rows of bytes, of which each of LANES lanes has every
  * LANES-th chunk (byte_rows), and
  *     BITS     of a field of a byte: byte i has the codes, or values, of channels i, i + ROW, i + 2 ROW, ...
+ *     LOADED   bytes that come with one load, into registers side by side
  *     SIGNED   bytes have a sign: BITS is 8
  *     static void load(const uint8_t *codes, const uint8_t *table, int row, int chunk, int part, int lane,
  *                      uint32_t words[CHUNK / 4]) */

@@ -108,6 +108,7 @@ template <typename P> struct attend_bytes {
                      OF_CHUNK = key_rows::OF_CHUNK, OF_HALF = KEY_BITS < 8 ? KEY_FIELDS / 2 : 1; /* fields */
     static const int VALUE_BITS = value_rows::BITS, VALUE_FIELDS = 8 / VALUE_BITS, VALUE_WORDS = value_rows::WORDS,
                      OF_VALUE_CHUNK = value_rows::OF_CHUNK;
+    static const bool IN_PLACE = KEY_FIELDS == 1 && KEY_WORDS % 4 == 0 && key_rows::LOADED > 4;
     static const int SLOTS = value_side::D / 8, QUERY_PAIRS = key_side::D / 8;
 
     /* Queries of the lane's column of operand B, field by field, word by word of its part of a row: pairs of
@@ -283,6 +284,41 @@ template <typename P> struct attend_bytes {
 
     /* ---- scores ---- */
 
+    /* Two rows of keys' words times queries: sums of high bytes and of low ones. */
+    __device__ __forceinline__ void products(const uint32_t words[2][KEY_WORDS], int sums[2][2]) const
+    {
+        int c[4] = {0, 0, 0, 0};
+#pragma unroll
+        for (int k = 0; k < KEY_FIELDS; k++)
+#pragma unroll
+            for (int w = 0; w < KEY_WORDS; w += 2) {
+                uint32_t a[4];
+#pragma unroll
+                for (int j = 0; j < 4; j++) a[j] = fields_of_half<KEY_BITS>(words[j % 2][w + j / 2], k);
+                uint32_t q[2] = {bytes[k][w], bytes[k][w + 1]};
+                mma_16x8x32<key_rows::SIGNED, true>(c, a, q);
+            }
+#pragma unroll
+        for (int i = 0; i < 4; i++) sums[i / 2][i % 2] = c[i];
+    }
+
+    /* The same, where two words come with one load into registers side by side, with nothing moved: rows g and g + 8
+     * are words of one token, and of each of two products one of them counts. */
+    __device__ __forceinline__ void products_in_place(const uint32_t words[2][KEY_WORDS], int sums[2][2]) const
+    {
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            int even[4] = {0, 0, 0, 0}, odd[4] = {0, 0, 0, 0};
+#pragma unroll
+            for (int w = 0; w < KEY_WORDS; w += 4) {
+                uint32_t of_even[2] = {bytes[0][w], bytes[0][w + 2]}, of_odd[2] = {bytes[0][w + 1], bytes[0][w + 3]};
+                mma_16x8x32<key_rows::SIGNED, true>(even, words[half] + w, of_even);
+                mma_16x8x32<key_rows::SIGNED, true>(odd, words[half] + w, of_odd);
+            }
+            sums[half][0] = even[0] + odd[2], sums[half][1] = even[1] + odd[3];
+        }
+    }
+
     __device__ __forceinline__ void scores(const uint8_t *stage, const uint8_t *table, int lane, float x[OWN])
     {
         float with_minima = 0.0f;
@@ -291,25 +327,19 @@ template <typename P> struct attend_bytes {
             if (BY_CHANNEL && i * 16 % key_side::TOKENS_OF_SCALE == 0)
                 with_minima = scale_query(stage, i * 16 / key_side::TOKENS_OF_SCALE, lane);
             uint32_t words[2][KEY_WORDS];
-            int token = i * 16 + token_of_row(lane / 4), c[4] = {0, 0, 0, 0};
+            int token = i * 16 + token_of_row(lane / 4), sums[2][2];
 #pragma unroll
             for (int half = 0; half < 2; half++)
 #pragma unroll
                 for (int w = 0; w < KEY_WORDS; w += OF_CHUNK)
                     key_rows::load(stage, table, token + half * 8, w / OF_CHUNK, lane % 4, lane, &words[half][w]);
-#pragma unroll
-            for (int k = 0; k < KEY_FIELDS; k++)
-#pragma unroll
-                for (int w = 0; w < KEY_WORDS; w += 2) {
-                    uint32_t a[4];
-#pragma unroll
-                    for (int j = 0; j < 4; j++) a[j] = fields_of_half<KEY_BITS>(words[j % 2][w + j / 2], k);
-                    uint32_t q[2] = {bytes[k][w], bytes[k][w + 1]};
-                    mma_16x8x32<key_rows::SIGNED, true>(c, a, q);
-                }
+            if (IN_PLACE)
+                products_in_place(words, sums);
+            else
+                products(words, sums);
 #pragma unroll
             for (int half = 0; half < 2; half++) {
-                float product = (float)(c[2 * half] * (int)BYTES_LOW + c[2 * half + 1]), at_minima = with_minima;
+                float product = (float)(sums[half][0] * (int)BYTES_LOW + sums[half][1]), at_minima = with_minima;
                 float factor = unit;
                 if (BY_TOKEN) {
                     factor *= half_at(stage + key_side::SCALES, token + half * 8);
