@@ -28,8 +28,7 @@ static void make_config(attend_case *c)
     const attend_shape *s = &c->shape;
     kvc_error err;
     size_t bytes;
-    case_config config = {s->n_heads,           s->group,      s->d, {s->sinks, s->window, s->page}, 1, 1,
-                          {{s->key, s->value}}, s->byte_tables};
+    case_config config = {s->n_heads, s->group, s->d, {s->sinks, s->window, s->page}, 1, 1, {{s->key, s->value}}};
     c->image = case_config_image(&config, &bytes);
     if (kvc_config_open_memory((kvc_config **)&c->config, c->image, bytes, &err)) die("open", &err);
 }

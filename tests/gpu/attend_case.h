@@ -1,7 +1,6 @@
 /* attend_case.h - a cache of libkvc as the attention kernels see one, and what they should make of it. */
 #ifndef TESTS_GPU_ATTEND_CASE_H
 #define TESTS_GPU_ATTEND_CASE_H
-#include <stdbool.h>
 #include <stddef.h>
 #include "template/attend_args.h"
 
@@ -14,7 +13,6 @@ typedef struct attend_shape {
     uint32_t n_heads, group, d, page, sinks, window, n_queries, n_sequences, sliding_window;
     float softcap; /* 0: none */
     uint32_t lengths[40];
-    bool byte_tables; /* case_config.h */
 } attend_shape;
 
 typedef struct attend_case {

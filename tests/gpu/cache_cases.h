@@ -21,7 +21,13 @@ static const cache_case cache_cases[] = {
     {"short", {3, 5, 64, {0, 0, 16}, 2, 2, {{"int2.ch16", "int2.tok"}, {"vq[8]x8+klt", "vq[8]x8+klt"}}}, 50, 8.0f},
     /* test: byte tables on both sides, on one beside integers, and where products of bytes have no use for them */
     {"bytes",
-     {2, 4, 64, {4, 32, 64}, 3, 3, {{"vq4x8+klt", "vq8x8+klt"}, {"vq8x8+klt", "int4.tok"}, {"fp16", "vq4x8"}}, true},
+     {2,
+      4,
+      64,
+      {4, 32, 64},
+      3,
+      3,
+      {{"vq4x8.bytes+klt", "vq8x8.bytes"}, {"vq8x8.bytes", "int4.tok"}, {"fp16", "vq4x8.bytes"}}},
      0,
      0.0f},
     /* bench: 8 layers of one kind */

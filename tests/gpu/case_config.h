@@ -1,7 +1,7 @@
-/* case_config.h - a cfg.bin for tests: any codecs, random but valid constants. */
+/* case_config.h - a cfg.bin for tests: any codecs, random but valid constants. "vq4x8.bytes+klt" means "vq4x8+klt"
+ * whose table is a byte table, of keys with a step of 2^-6, of values of 2^-5. */
 #ifndef TESTS_GPU_CASE_CONFIG_H
 #define TESTS_GPU_CASE_CONFIG_H
-#include <stdbool.h>
 #include "kvc/kvc.h"
 
 #ifdef __cplusplus
@@ -17,7 +17,6 @@ typedef struct case_config {
     kvc_token_policy tokens;
     uint32_t n_layers, n_specs; /* layer i has specs[i % n_specs] */
     case_specs specs[4];
-    bool byte_tables; /* of "vq" with one table for a side: of keys with a step of 2^-6, of values of 2^-5 */
 } case_config;
 
 /* Owned: free(). Ends the program where libkvc refuses. */

@@ -238,10 +238,10 @@ static inline void params_round_table(const kvc_codec *codec, uint32_t heads, ui
         table[i] = kvc_fp16_from_float(rintf(kvc_fp16_to_float(table[i]) / step) * step);
 }
 
-/* Constants of all layers, one behind the other, whose places the layers' codecs learn; steps of keys' and of values'
- * tables (params_round_table()), NULL: as they come. Owned, 64-byte aligned; *n bytes. */
+/* Constants of all layers, one behind the other, whose places the layers' codecs learn; steps [n_layers] of keys' and
+ * of values' tables (params_round_table()), 0: as they come. Owned, 64-byte aligned; *n bytes. */
 static inline void *params_of_layers(kvc_layer *layers, uint32_t n_layers, uint32_t heads, uint32_t d, uint32_t page,
-                                     const float steps[2], size_t *n)
+                                     const float steps[][2], size_t *n)
 {
     const size_t most = (size_t)1 << 26;
     uint8_t *params = aligned_alloc(64, most);
@@ -252,7 +252,7 @@ static inline void *params_of_layers(kvc_layer *layers, uint32_t n_layers, uint3
         void *own = codec_params(codec, heads, d, page, 11 + i, &bytes);
         codec->param_bytes = (uint32_t)bytes;
         if (!own) continue;
-        if (steps) params_round_table(codec, heads, d, page, steps[i % 2], own);
+        if (steps[i / 2][i % 2] > 0.0f) params_round_table(codec, heads, d, page, steps[i / 2][i % 2], own);
         size_t end = *n + (bytes + 63) / 64 * 64;
         if (end > most) abort();
         codec->param_offset = (uint32_t)*n;

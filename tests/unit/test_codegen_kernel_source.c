@@ -11,7 +11,7 @@
 static const char hash[] = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 /* steps: of byte tables, or NULL. */
-static void plan_of(kernel_plan *out, uint32_t group, const char *key, const char *value, const float *steps)
+static void plan_of(kernel_plan *out, uint32_t group, const char *key, const char *value, const float steps[][2])
 {
     kvc_model_info model = {.n_layers = 1, .n_query_heads = 2 * group, .n_kv_heads = 2, .head_dim = 128};
     kvc_token_policy tokens = {4, 64, 64};
@@ -38,7 +38,8 @@ static char *file_text(const char *name)
     return text;
 }
 
-static void expect_golden(uint32_t group, const char *key, const char *value, const float *steps, const char *name)
+static void expect_golden(uint32_t group, const char *key, const char *value, const float steps[][2],
+                          const char *name)
 {
     kernel_plan plan;
     plan_of(&plan, group, key, value, steps);
@@ -51,7 +52,7 @@ static void expect_golden(uint32_t group, const char *key, const char *value, co
 
 START_TEST(kernel_source__is_the_golden_header)
 {
-    static const float steps[2] = {0x1p-6f, 0x1p-5f};
+    static const float steps[1][2] = {{0x1p-6f, 0x1p-5f}};
     expect_golden(4, "int4.ch64", "int2.tok", NULL, "golden/kernels/attend_int4_ch64_int2_tok128_d128_g4_p64_c8.h");
     expect_golden(16, "vq4x8+klt", "fp16", NULL, "golden/kernels/attend_vq4x8_fp16_d128_g16_p64_c16.h");
     expect_golden(4, "vq4x8", "vq8x8+klt", steps, "golden/kernels/attend_vq4x8_bytes_vq8x8_bytes_d128_g4_p64_c8.h");
