@@ -114,9 +114,9 @@ template <int DIM, int BITS, int TOKENS> struct int_values : int_plane<DIM, BITS
 
 /* Of integers without a high plane. */
 template <int DIM, int N_BITS, int LANES>
-struct int_bytes : byte_rows<DIM * N_BITS / 8, fragment_chunk(DIM *N_BITS / 8 / LANES), LANES> {
-    static const int BITS = N_BITS;
-    static const int LOADED = int_bytes::CHUNK;
+struct int_bytes
+    : byte_rows<int_plane<DIM, N_BITS>::ROW, fragment_chunk(int_plane<DIM, N_BITS>::ROW / LANES), LANES> {
+    static const int BITS = N_BITS, LOADED = int_bytes::CHUNK;
     static const bool SIGNED = false;
 
     __device__ static __forceinline__ void load(const uint8_t *codes, const uint8_t *, int row, int chunk, int part,

@@ -7,9 +7,9 @@
  * is that of its row, and the lane's first copy what is added: one instruction makes an entry's address (device.cuh,
  * shared_row).
  *
- * A byte table is one whose values are integers of -127 .. 127 times a step, a power of two: for products of bytes
- * (template/attend_bytes.cuh) an entry is DIMS bytes, which half as many lookups' worth of shared memory's bandwidth
- * bring.
+ * A byte table is one whose values are integers of -127 .. 127 times a step, a power of two. For products of bytes
+ * (template/attend_bytes.cuh) its entries become DIMS bytes: a lookup takes half as much of shared memory's
+ * bandwidth.
  *
  * Codes of one length only. */
 #ifndef KERNELS_FRAGMENT_TABLE_CUH
@@ -26,9 +26,8 @@ __host__ __device__ constexpr int table_slot(int dims)
     return dims < 2 ? 4 : 2 * dims;
 }
 
-/* WORDS (1, 2 or 4) of every `stride` bytes of `room` at `to`: threads that begin at different copies meet other
- * banks.
- */
+/* WORDS (1, 2 or 4) to every `stride` bytes of `room`, 16 bytes at a time; threads begin at different ones: other
+ * banks. */
 template <int WORDS>
 __device__ __forceinline__ void store_copies(uint8_t *to, const uint32_t *words, int stride, int room, int first)
 {
@@ -77,8 +76,8 @@ __device__ __forceinline__ void copy_entries(uint8_t *to, const uint16_t *table,
     }
 }
 
-/* The same of N entries in two steps, between which they are on their way. THREADS: of the block; IN_BYTES: of a byte
- * table, as one. */
+/* The same of N entries in two steps, between which they are on their way. THREADS: of the block; IN_BYTES: entries
+ * of a byte table become bytes. */
 template <int DIMS, int N, int THREADS, bool IN_BYTES> struct table_ahead {
     static const int ALL = N * table_part<DIMS>::PARTS, OWN = (ALL + THREADS - 1) / THREADS;
     table_part<DIMS> own[OWN];
@@ -259,12 +258,11 @@ template <int DIM, int DIMS, int BITS, int TOKENS> struct table_values : table_l
     }
 };
 
-/* Rows of a byte table's values. */
+/* Of a byte table: the values of a row. */
 template <int DIM, int DIMS, int N_BITS, int TOKENS, int LANES>
 struct table_bytes : byte_rows<DIM, table_lanes<DIM, DIMS, N_BITS, TOKENS, LANES>::RUN * DIMS, LANES> {
     typedef table_lanes<DIM, DIMS, N_BITS, TOKENS, LANES> lanes;
-    static const int BITS = 8;
-    static const int LOADED = DIMS;
+    static const int BITS = 8, LOADED = DIMS;
     static const bool SIGNED = true;
 
     __device__ static __forceinline__ void load(const uint8_t *codes, const uint8_t *table, int row, int chunk,

@@ -1,7 +1,13 @@
-/* attend_bytes.cuh - pages whose keys and values are integers of 2, 4 or 8 bits, in products of bytes: codes, operand
- * A, times queries (keys: tokens x bytes of a row) and times weights (values: codes of a byte x tokens), operand B
- * (device.cuh, mma_16x8x32). Fewer instructions than attend_keys.cuh and attend_values.cuh take, and a third of the
- * products; for calls of up to four columns: of eight the registers do not hold all.
+/* attend_bytes.cuh - pages whose keys and values are integers of 2, 4 or 8 bits, or codes of byte tables
+ * (fragment/table.cuh), in products of bytes: codes or looked up values, operand A, times queries (keys: tokens x
+ * bytes of a row) and times weights (values: fields of a byte x tokens), operand B (device.cuh, mma_16x8x32). Fewer
+ * instructions than attend_keys.cuh and attend_values.cuh take, and a third of the products; for calls of up to four
+ * columns: of eight the registers do not hold all.
+ *
+ * Bytes that are one field. Nothing is moved or cut for a product if the product may have rows that do not count:
+ * twice as many products are fewer instructions. Keys whose words come two and more at a time have those of one token
+ * in rows g and g + 8, of which each of two products counts one; values are transposed by two tokens alone, and each
+ * of two products has weights for one of the two slots of a row.
  *
  * Fields of a byte. Of values field k is not cut out: X_k is the byte with the fields above k cleared, one AND for
  * four bytes and none for the last field. With b bits a field, code c_k = (X_k - X_k-1) / 2^(b k): sums are taken
@@ -11,8 +17,8 @@
  * Numbers of two bytes. Operand B has eight columns of bytes: the high bytes of four columns of queries or weights
  * (columns 2 t of the product) and the low ones (2 t + 1). Queries, times scales per channel where there are any, are
  * high + low / BYTES_LOW: 14 bits and a sign. Their range is looked after: what does not fit is scaled anew at once,
- * what leaves bits unused within BYTES_LOOK tiles. Weights times scales of values are integers of 16 bits relative to
- * the tile's greatest such product. Sums of a tile are exact; they are added up in fp32.
+ * what leaves bits unused within BYTES_LOOK tiles. Weights, times scales of values where there are any, are integers
+ * of 16 bits relative to the tile's greatest such product. Sums of a tile are exact; they are added up in fp32.
  *
  * Tokens. Row g of operand A (keys) is token g ^ (g >> 2) of 16, row g + 8 the one 8 further, so that rows that are
  * read at a time share few banks, here and as values, of which lane t's k-th is (as the transpose of weights makes
@@ -34,7 +40,7 @@
 #define BYTES_SLACK 8.0f           /* sums move to a new maximum that is 2^8 times theirs */
 #define BYTES_LOOK 16              /* tiles between two looks at whether ranges still fit */
 
-/* Can a side's codes be taken so? Rows of whole products, fields that start at a byte, or bytes of a table. */
+/* Can a side's codes be taken so? Rows of whole products, fields that start at a byte, entries of words. */
 template <typename SIDE> struct bytes_side {
     static const bool FITS = false;
 };
@@ -302,8 +308,7 @@ template <typename P> struct attend_bytes {
         for (int i = 0; i < 4; i++) sums[i / 2][i % 2] = c[i];
     }
 
-    /* The same, where two words come with one load into registers side by side, with nothing moved: rows g and g + 8
-     * are words of one token, and of each of two products one of them counts. */
+    /* The same of words that lie side by side: rows g and g + 8 are words of one token. */
     __device__ __forceinline__ void products_in_place(const uint32_t words[2][KEY_WORDS], int sums[2][2]) const
     {
 #pragma unroll
@@ -464,8 +469,7 @@ template <typename P> struct attend_bytes {
         }
     }
 
-    /* The same where a byte is one slot. Bytes are transposed by two tokens alone: slots 0 and 1 in row g, 2 and 3 in
-     * row g + 8, of which each of two products has one, the weights of the other being 0. */
+    /* The same where a byte is one slot: row g has slots 0 and 1 of pairs of tokens, row g + 8 slots 2 and 3. */
     __device__ static __forceinline__ void add_bytes(const uint32_t in[BLOCKS][4], const weights &w, float *sums)
     {
         int even[4] = {0, 0, 0, 0}, odd[4] = {0, 0, 0, 0};

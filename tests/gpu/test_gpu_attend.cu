@@ -204,6 +204,7 @@ static void check_kernels(void)
     CASE(64, 4, 8, 16, half_rows<64 AND 16>, half_rows<64 AND 16>, "fp16", "fp16", 1);
     CASE(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok", 1);
     CASE(64, 4, 8, 64, table<64 AND 4 AND 8 AND 64>, int_tok<64 AND 4 AND 64>, "vq4x8+klt", "int4.tok+had", 1);
+    CASE(64, 4, 8, 64, byte_table<64 AND 4 AND 64>, byte_table<64 AND 8 AND 64>, "vq4x8.bytes+klt", "vq8x8.bytes", 1);
     CASE(64, 4, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[8]x8+klt", "vq[8]x8+klt", 1);
     QUERIES(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok");
     WINDOW(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok");
