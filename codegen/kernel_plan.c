@@ -5,13 +5,15 @@
 #include <string.h>
 #include "kvc/codec_list.h"
 
-/* "int4.ch64"; shared codes, up to 48 of a head: "vq.48x8" */
+/* "int4.ch64"; with a byte table "vq4x8.bytes"; shared codes, up to 48 of a head: "vq.48x8" */
 static void spell_side(const kernel_side *side, char spec[KVC_SPEC_MAX])
 {
-    if (side->most)
+    if (side->most) {
         snprintf(spec, KVC_SPEC_MAX, "vq.%ux%u", side->most, side->codec.bits);
-    else
-        kvc_codec_format(&side->codec, spec);
+        return;
+    }
+    kvc_codec_format(&side->codec, spec);
+    if (side->byte_table) strcat(spec, ".bytes");
 }
 
 /* "int4.ch64 int4.tok128 d128 g4 p64 c8", " softcap" behind it where scores are capped, and, as a C name,
@@ -28,49 +30,76 @@ static void spell(kernel_spec *k)
         if (*c == ' ' || *c == '.') *c = '_';
 }
 
-/* The most codes of a head in `params` where a codec's heads share them out; else 0. */
-static uint32_t most_codes(const kvc_codec *codec, const kvc_model_info *model, uint32_t page, const uint8_t *params)
+/* What layers have in common. */
+typedef struct layers_source {
+    const kvc_model_info *model;
+    uint32_t page;
+    const kvc_layer *layers;
+    const uint8_t *params; /* NULL: unknown */
+    uint32_t most;         /* codes of a head where heads share them out */
+    bool softcap;
+    const kernel_target *target;
+} layers_source;
+
+/* A codec with its constants, if they are known. */
+static bool bind(kvc_coder *out, const layers_source *s, const kvc_codec *codec)
+{
+    return s->params && kvc_coder_init(out, codec, s->params + codec->param_offset, s->model->n_kv_heads,
+                                       s->model->head_dim, s->page, NULL) == KVC_OK;
+}
+
+/* The most codes of a head where a codec's heads share them out; else 0. */
+static uint32_t most_codes(const layers_source *s, const kvc_codec *codec)
 {
     kvc_coder coder;
     uint32_t most = 0;
     if (codec->symbol != KVC_SYMBOL_vq || codec->dims || !codec->segment[5]) return 0;
-    if (!params ||
-        kvc_coder_init(&coder, codec, params + codec->param_offset, model->n_kv_heads, model->head_dim, page, NULL))
-        return model->head_dim;
+    if (!bind(&coder, s, codec)) return s->model->head_dim;
     const uint32_t *counts = coder.part[KVC_SYMBOL_PIECE]; /* FORMAT.md, "shared codes": k [H] comes first */
     for (uint32_t i = 0; i < coder.n_kv_heads; i++) most = counts[i] > most ? counts[i] : most;
     return most;
 }
 
 /* Of all layers and sides, a multiple of 8. */
-static uint32_t most_of_all(const kvc_model_info *model, uint32_t page, const kvc_layer *layers,
-                            const uint8_t *params)
+static uint32_t most_of_all(const layers_source *s)
 {
     uint32_t most = 1;
-    for (uint32_t i = 0; i < 2 * model->n_layers; i++) {
-        uint32_t n = most_codes(i % 2 ? &layers[i / 2].value : &layers[i / 2].key, model, page, params);
+    for (uint32_t i = 0; i < 2 * s->model->n_layers; i++) {
+        uint32_t n = most_codes(s, i % 2 ? &s->layers[i / 2].value : &s->layers[i / 2].key);
         most = n > most ? n : most;
     }
     return (most + 7u) & ~7u;
 }
 
-static kvc_status make_kernel(kernel_spec *out, const kvc_model_info *model, uint32_t page, const kvc_layer *layer,
-                              uint32_t most, bool softcap, uint32_t index, const kernel_target *target,
-                              kvc_error *err)
+/* Entries of a word or two of bytes: what attend_bytes.cuh takes. */
+static bool has_byte_table(const layers_source *s, const kvc_codec *codec)
+{
+    kvc_coder coder;
+    bool fits = codec->symbol == KVC_SYMBOL_vq && (codec->dims == 4 || codec->dims == 8);
+    return fits && bind(&coder, s, codec) && kvc_coder_byte_step(&coder) > 0.0f;
+}
+
+static kvc_status make_side(kernel_side *out, const layers_source *s, uint32_t index, bool is_value, kvc_error *err)
+{
+    const kvc_codec *codec = is_value ? &s->layers[index].value : &s->layers[index].key;
+    KVC_TRY(kernel_side_init(out, codec, is_value, s->model, s->page, err));
+    if (out->most) out->most = s->most;
+    out->byte_table = has_byte_table(s, codec);
+    return KVC_OK;
+}
+
+static kvc_status make_kernel(kernel_spec *out, const layers_source *s, uint32_t index, kvc_error *err)
 {
     kvc_error why;
-    *out = (kernel_spec){.head_dim = model->head_dim,
-                         .group = model->n_query_heads / model->n_kv_heads,
-                         .page = page,
-                         .softcap = softcap};
+    *out = (kernel_spec){.head_dim = s->model->head_dim,
+                         .group = s->model->n_query_heads / s->model->n_kv_heads,
+                         .page = s->page,
+                         .softcap = s->softcap};
     for (int i = 0; i < 2; i++) {
-        kvc_status status =
-            kernel_side_init(i ? &out->value : &out->key, i ? &layer->value : &layer->key, i, model, page, &why);
+        kvc_status status = make_side(i ? &out->value : &out->key, s, index, i, &why);
         if (status) return kvc_fail(err, status, "layer %u, %s: %s", index, i ? "values" : "keys", why.message);
     }
-    if (out->key.most) out->key.most = most;
-    if (out->value.most) out->value.most = most;
-    kvc_status status = kernel_shape_choose(out, target, &why);
+    kvc_status status = kernel_shape_choose(out, s->target, &why);
     spell(out);
     return status ? kvc_fail(err, status, "layer %u, %s: %s", index, out->words, why.message) : KVC_OK;
 }
@@ -95,10 +124,11 @@ kvc_status kernel_plan_new(kernel_plan *out, const kvc_model_info *model, const 
     kvc_status status = out->kernels && out->of_layer
                             ? KVC_OK
                             : kvc_fail(err, KVC_NO_MEMORY, "no memory for the kernels of %u layers", model->n_layers);
-    uint32_t most = most_of_all(model, tokens->page, layers, params);
+    layers_source source = {model, tokens->page, layers, params, 0, softcap, target};
+    source.most = most_of_all(&source);
     for (uint32_t i = 0; status == KVC_OK && i < model->n_layers; i++) {
         kernel_spec k;
-        status = make_kernel(&k, model, tokens->page, &layers[i], most, softcap, i, target, err);
+        status = make_kernel(&k, &source, i, err);
         if (status == KVC_OK) out->of_layer[i] = place(out, &k);
     }
     if (status != KVC_OK) kernel_plan_free(out);

@@ -1,9 +1,10 @@
 /* kernel_plan.h - which attention kernels (kernels/template) a configuration needs, and how each is cut.
  *
- * A kernel is made for a key: the symbols and scales of keys and values, the heads' shape, the page, the columns,
- * whether scores are capped. Transforms are no part of it: they are folded into queries and outputs. Layers of one
- * key share a kernel. Tiles, stages and warps follow from key and target (kernel_shape.c). That an image has a second
- * kernel for few columns is the template's own affair (attend_kernel.cu).
+ * A kernel is made for a key: the symbols and scales of keys and values, whether their tables are byte tables, the
+ * heads' shape, the page, the columns, whether scores are capped. Transforms are no part of it: they are folded into
+ * queries and outputs. Layers of one key share a kernel. Tiles, stages and warps follow from key and target
+ * (kernel_shape.c). That an image has a second kernel for few columns is the template's own affair
+ * (attend_kernel.cu).
  *
  * What the template cannot do is refused by name, KVC_UNSUPPORTED, never served by something slow. */
 #ifndef CODEGEN_KERNEL_PLAN_H
@@ -19,6 +20,10 @@ typedef struct kernel_side {
     /* Codes that heads share out ("vq[N]x8"), else 0: as many as a head of any layer and side has, rounded up, so
      * that one kernel serves all N; and the bytes of one table with its copies. */
     uint32_t most, table_bytes;
+    /* The one table is a byte table (kvc_coder_byte_step()) of which there may be products of bytes: where layers'
+     * are, and where they are not, are different kernels. Kernels are for one configuration, whose id covers its
+     * tables: none is ever used with others. */
+    bool byte_table;
 } kernel_side;
 
 typedef struct kernel_spec {
@@ -46,8 +51,8 @@ kvc_status kernel_check_codec(const kvc_codec *codec, bool is_value, const kvc_m
                               kvc_error *err);
 
 /* layers [model->n_layers], softcap: of a model that caps scores, params their parameters section; without it, NULL,
- * heads that share codes are taken to have as many as may be. The message of a refusal has the layer, the side, the
- * spec and the reason. */
+ * heads that share codes are taken to have as many as may be, and tables to be no byte tables. The message of a
+ * refusal has the layer, the side, the spec and the reason. */
 kvc_status kernel_plan_new(kernel_plan *out, const kvc_model_info *model, const kvc_token_policy *tokens,
                            const kvc_layer *layers, const void *params, bool softcap, const kernel_target *target,
                            kvc_error *err);

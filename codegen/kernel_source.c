@@ -18,7 +18,8 @@ static void put_words(FILE *out, const char *side, const kernel_side *s)
     else if (s->most)
         fprintf(out, "codes of %u bits that heads share out, up to %u of a head\n", c->bits, s->most);
     else if (s->entries)
-        fprintf(out, "codes of %u bits for %u channels, a table of %u entries\n", c->bits, c->dims, 1u << c->bits);
+        fprintf(out, "codes of %u bits for %u channels, a %s of %u entries\n", c->bits, c->dims,
+                s->byte_table ? "byte table" : "table", 1u << c->bits);
     else if (c->scale == KVC_SCALE_CH)
         fprintf(out, "integers of %u bits, scale and minimum per channel for %u tokens\n", c->bits, c->group);
     else
@@ -29,10 +30,11 @@ static void put_side(FILE *out, const char *side, const kernel_side *s)
 {
     const kvc_codec *c = &s->codec;
     bool is_int = c->symbol == KVC_SYMBOL_int;
-    const char *symbol = is_int       ? "ATTEND_INT"
-                         : s->most    ? "ATTEND_SHARED"
-                         : s->entries ? "ATTEND_TABLE"
-                                      : "ATTEND_FP16";
+    const char *symbol = is_int          ? "ATTEND_INT"
+                         : s->most       ? "ATTEND_SHARED"
+                         : s->byte_table ? "ATTEND_BYTE_TABLE"
+                         : s->entries    ? "ATTEND_TABLE"
+                                         : "ATTEND_FP16";
     const char *scale = !is_int ? "0" : c->scale == KVC_SCALE_CH ? "ATTEND_CH" : "ATTEND_TOK";
     fprintf(out, "\n#define ATTEND_%s_SYMBOL %s\n", side, symbol);
     fprintf(out, "#define ATTEND_%s_BITS %u\n", side, is_int || s->entries || s->most ? c->bits : 0u);

@@ -156,7 +156,7 @@ template <int STAGES> struct stage_copies {
  * and the same of a [16][8] b [8][8], whose registers are the first halves of these. Subnormal fp16 numbers count as
  * they are.
  *
- * Of bytes: c [16][8] of 32 bits as above, += a [16][32] without a sign times b [32][8], which has one if SIGNED:
+ * Of bytes: c [16][8] of 32 bits as above, += a [16][32] times b [32][8], each with a sign or without:
  *     a[0] (row g, columns 4t .. 4t+3)  a[1] (row g+8)
  *     a[2] (row g, columns 4t+16 .. 4t+19)  a[3] (row g+8, the same)
  *     b[0] (rows 4t .. 4t+3, column g)  b[1] (rows 4t+16 .. 4t+19)
@@ -164,9 +164,10 @@ template <int STAGES> struct stage_copies {
  * A transpose of [8][8] of 16 bits: given row g, columns 2t and 2t+1; got column g, rows 2t and 2t+1. */
 
 #ifdef KVC_EMULATE
-template <bool SIGNED> static inline void mma_16x8x32(int c[4], const uint32_t a[4], const uint32_t b[2])
+template <bool SIGNED_A, bool SIGNED_B>
+static inline void mma_16x8x32(int c[4], const uint32_t a[4], const uint32_t b[2])
 {
-    emulate_mma_bytes(c, a, b, SIGNED);
+    emulate_mma_bytes(c, a, b, SIGNED_A, SIGNED_B);
 }
 static inline uint32_t transpose_8x8(uint32_t pair)
 {
@@ -207,17 +208,24 @@ __device__ __forceinline__ void mma_16x8x8(float c[4], const uint32_t a[2], uint
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(b));
 }
-template <bool SIGNED> __device__ __forceinline__ void mma_16x8x32(int c[4], const uint32_t a[4], const uint32_t b[2])
+#define KVC_MMA_BYTES(type_a, type_b)                                                                                \
+    asm("mma.sync.aligned.m16n8k32.row.col.s32." type_a "." type_b ".s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "    \
+        "{%0,%1,%2,%3};"                                                                                             \
+        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])                                                             \
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))
+template <bool SIGNED_A, bool SIGNED_B>
+__device__ __forceinline__ void mma_16x8x32(int c[4], const uint32_t a[4], const uint32_t b[2])
 {
-    if (SIGNED)
-        asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-            : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+    if (SIGNED_A && SIGNED_B)
+        KVC_MMA_BYTES("s8", "s8");
+    else if (SIGNED_A)
+        KVC_MMA_BYTES("s8", "u8");
+    else if (SIGNED_B)
+        KVC_MMA_BYTES("u8", "s8");
     else
-        asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.u8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-            : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+        KVC_MMA_BYTES("u8", "u8");
 }
+#undef KVC_MMA_BYTES
 __device__ __forceinline__ uint32_t transpose_8x8(uint32_t pair)
 {
     uint32_t out;

@@ -21,7 +21,15 @@
  *     static int power(int s)
  *     static void load(const uint8_t *codes, const uint8_t *table, int token0, int token1, int lane,
  *                      uint32_t slots[D / 8])
- *                      slots[s]: token0 in the low half, token1 in the high half */
+ *                      slots[s]: token0 in the low half, token1 in the high half
+ *
+ * And where products are of bytes (template/attend_bytes.cuh), for both: byte_rows, of which a lane has every
+ * LANES-th chunk, with
+ *     BITS     of a field of a byte: byte i has the codes, or values, of channels i, i + ROW, i + 2 ROW, ...
+ *     LOADED   bytes that come with one load, into registers side by side
+ *     SIGNED   values of a byte table: bytes with a sign, to be multiplied by the table's step
+ *     static void load(const uint8_t *codes, const uint8_t *table, int row, int chunk, int part, int lane,
+ *                      uint32_t words[CHUNK / 4]) */
 #ifndef KERNELS_FRAGMENT_PAIRS_CUH
 #define KERNELS_FRAGMENT_PAIRS_CUH
 #include <stdint.h>
@@ -49,5 +57,12 @@ template <int BYTES> __device__ __forceinline__ void load_words(const uint8_t *a
         words[0] = *at;
     }
 }
+
+/* Rows of ROW_BYTES, WORDS words of each for a lane: chunk k of part `part` begins at byte_of(k, part). */
+template <int ROW_BYTES, int CHUNK_BYTES, int LANES> struct byte_rows {
+    static const int ROW = ROW_BYTES, CHUNK = CHUNK_BYTES, OF_CHUNK = CHUNK / 4, WORDS = ROW / 4 / LANES;
+
+    __device__ static __forceinline__ int byte_of(int chunk, int part) { return (chunk * LANES + part) * CHUNK; }
+};
 
 #endif

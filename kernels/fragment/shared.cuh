@@ -72,7 +72,7 @@ template <int DIM, int PAGE, int TILE, int MOST_CODES, int ONE_TABLE_BYTES> stru
     {
         return staged_copy{(uint32_t)(tile * TILE * h.n_codes), 0, (uint32_t)(TILE * h.n_codes)};
     }
-    template <int THREADS> using ahead = staged_no_table; /* a head has its own */
+    template <int THREADS, bool IN_BYTES> using ahead = staged_no_table; /* a head has its own */
     /* By all threads of the block, between barriers. Tables of 1, 2, 4, 8, 16 channels lie behind each other: that of
      * c begins at entry values (c - 1) * 256. */
     __device__ static __forceinline__ void copy_table(uint8_t *to, const head &h, const uint16_t *tables)

@@ -18,7 +18,7 @@ enum staged_scale { STAGED_NONE, STAGED_TOK, STAGED_CH };
 /* A layer's table, loaded and then stored by all threads of a block (fragment/table.cuh): of a side that has none. */
 struct staged_no_table {
     __device__ __forceinline__ void load(const uint16_t *) {}
-    __device__ __forceinline__ void store(uint8_t *) const {}
+    __device__ __forceinline__ void store(uint8_t *, float) const {}
 };
 
 /* A side whose heads all have blocks alike: there is nothing to know of a head. */
@@ -26,7 +26,7 @@ template <typename SIDE> struct staged_alike {
     struct head {
     };
     static const int TABLE = 0, ENTRIES = 0;
-    template <int THREADS> using ahead = staged_no_table;
+    template <int THREADS, bool IN_BYTES> using ahead = staged_no_table;
     __device__ static __forceinline__ head head_of(const uint32_t *, uint32_t) { return head(); }
     __device__ static __forceinline__ int bytes(const head &) { return SIDE::BYTES; }
     __device__ static __forceinline__ size_t offset(const head &, uint32_t index, uint32_t block_bytes)
@@ -44,6 +44,7 @@ struct staged_int : staged_alike<staged_int<DIM, BITS, PAGE, TILE, SCALE_KIND, G
     typedef int_plane<DIM, BITS> plane;
     typedef int_keys<DIM, BITS, TILE> keys;
     typedef int_values<DIM, BITS, TILE> values;
+    template <int LANES> using bytes_of = int_bytes<DIM, BITS, LANES>;
     static const int GROUPS = SCALE_KIND == STAGED_TOK ? TILE : TILE < GROUP ? 1 : TILE / GROUP;
     static const int ROW_OF_SCALES = SCALE_KIND == STAGED_TOK ? 2 : DIM * 2; /* bytes of the scales of a group */
     static const int LOW_BYTES = TILE * plane::ROW, HIGH_BYTES = TILE * plane::HIGH_ROW;
@@ -80,15 +81,16 @@ template <int DIM, int PAGE, int TILE> struct staged_fp16 : staged_alike<staged_
     }
 };
 
-/* Symbols vq and lut: codes of DIMS channels, a table of 2^BITS entries. */
-template <int DIM, int DIMS, int BITS, int PAGE, int TILE>
-struct staged_table : staged_alike<staged_table<DIM, DIMS, BITS, PAGE, TILE>> {
+/* Symbols vq and lut: codes of DIMS channels, a table of 2^BITS entries; BYTE_TABLE: it is one. */
+template <int DIM, int DIMS, int BITS, int PAGE, int TILE, bool BYTE_TABLE = false>
+struct staged_table : staged_alike<staged_table<DIM, DIMS, BITS, PAGE, TILE, BYTE_TABLE>> {
     typedef typename staged_alike<staged_table>::head head;
     static const int D = DIM, SCALE = STAGED_NONE, TOKENS_OF_SCALE = TILE, SCALES = 0, MINIMA = 0;
     static const int ENTRIES = 1 << BITS;
     typedef table_codes<DIM / DIMS, BITS, TILE> codes;
     typedef table_keys<DIM, DIMS, BITS, TILE> keys;
     typedef table_values<DIM, DIMS, BITS, TILE> values;
+    template <int LANES> using bytes_of = table_bytes<DIM, DIMS, BITS, TILE, LANES>;
     static const int WIDE_BYTES = TILE * codes::ROW, NARROW_BYTES = TILE * codes::NARROW_ROW;
     static const int BYTES = WIDE_BYTES + NARROW_BYTES;
     static_assert(WIDE_BYTES % 16 == 0 && NARROW_BYTES % 16 == 0, "copies of 16 bytes");
@@ -101,7 +103,7 @@ struct staged_table : staged_alike<staged_table<DIM, DIMS, BITS, PAGE, TILE>> {
         if (k == 0) return staged_copy{(uint32_t)(tile * WIDE_BYTES), 0, WIDE_BYTES};
         return staged_copy{(uint32_t)(PAGE * codes::ROW + tile * NARROW_BYTES), WIDE_BYTES, NARROW_BYTES};
     }
-    template <int THREADS> using ahead = table_ahead<DIMS, ENTRIES, THREADS>;
+    template <int THREADS, bool IN_BYTES> using ahead = table_ahead<DIMS, ENTRIES, THREADS, IN_BYTES>;
 };
 
 #endif

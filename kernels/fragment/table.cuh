@@ -7,9 +7,14 @@
  * is that of its row, and the lane's first copy what is added: one instruction makes an entry's address (device.cuh,
  * shared_row).
  *
+ * A byte table is one whose values are integers of -127 .. 127 times a step, a power of two. For products of bytes
+ * (template/attend_bytes.cuh) its entries become DIMS bytes: a lookup takes half as much of shared memory's
+ * bandwidth.
+ *
  * Codes of one length only. */
 #ifndef KERNELS_FRAGMENT_TABLE_CUH
 #define KERNELS_FRAGMENT_TABLE_CUH
+#include <cuda_fp16.h>
 #include "device.cuh"
 #include "fragment/pairs.cuh"
 
@@ -19,6 +24,16 @@
 __host__ __device__ constexpr int table_slot(int dims)
 {
     return dims < 2 ? 4 : 2 * dims;
+}
+
+/* WORDS (1, 2 or 4) to every `stride` bytes of `room`, 16 bytes at a time; threads begin at different ones: other
+ * banks. */
+template <int WORDS>
+__device__ __forceinline__ void store_copies(uint8_t *to, const uint32_t *words, int stride, int room, int first)
+{
+    const uint4 all = make_uint4(words[0], words[1 % WORDS], words[2 % WORDS], words[3 % WORDS]);
+    int step = stride < 16 ? 16 : stride, n = room / step;
+    for (int k = 0; k < n; k++) *(uint4 *)(to + (k + first) % n * step) = all;
 }
 
 /* An entry of DIMS halves goes in parts of up to 16 bytes: part i of all of a table's. */
@@ -33,15 +48,20 @@ template <int DIMS> struct table_part {
     /* To the first `room` of the entry's row_bytes bytes, which its copies fill. */
     __device__ __forceinline__ void store(uint8_t *to, int i, int row_bytes, int room) const
     {
-        int copies = room / SLOT;
-        for (int k = 0; k < copies; k++) { /* threads begin at different ones: other banks */
-            uint32_t *out = (uint32_t *)(to + i / PARTS * row_bytes + (k + i) % copies * SLOT + i % PARTS * BYTES);
-            if (BYTES == 16)
-                *(uint4 *)out =
-                    make_uint4(words[0], words[1 % (BYTES / 4)], words[2 % (BYTES / 4)], words[3 % (BYTES / 4)]);
-            if (BYTES == 8) *(uint2 *)out = make_uint2(words[0], words[1 % (BYTES / 4)]);
-            if (BYTES == 4) *out = words[0];
+        store_copies<BYTES / 4>(to + i / PARTS * row_bytes + i % PARTS * BYTES, words, SLOT, room, i);
+    }
+    /* A byte table's. */
+    __device__ __forceinline__ void store_bytes(uint8_t *to, int i, int row_bytes, int room, float step) const
+    {
+        const float per_step = 1.0f / step;
+        uint32_t bytes[DIMS / 4] = {0};
+#pragma unroll
+        for (int k = 0; k < DIMS / 2; k++) {
+            float2 x = __half22float2(*reinterpret_cast<const __half2 *>(&words[k]));
+            uint32_t first = (uint32_t)(int)(x.x * per_step) & 255u, second = (uint32_t)(int)(x.y * per_step) & 255u;
+            bytes[k / 2] |= (first | second << 8) << k % 2 * 16;
         }
+        store_copies<DIMS / 4>(to + i * row_bytes, bytes, DIMS, room, i);
     }
 };
 
@@ -56,8 +76,9 @@ __device__ __forceinline__ void copy_entries(uint8_t *to, const uint16_t *table,
     }
 }
 
-/* The same of N entries in two steps, between which they are on their way. THREADS: of the block. */
-template <int DIMS, int N, int THREADS> struct table_ahead {
+/* The same of N entries in two steps, between which they are on their way. THREADS: of the block; IN_BYTES: entries
+ * of a byte table become bytes. */
+template <int DIMS, int N, int THREADS, bool IN_BYTES> struct table_ahead {
     static const int ALL = N * table_part<DIMS>::PARTS, OWN = (ALL + THREADS - 1) / THREADS;
     table_part<DIMS> own[OWN];
 
@@ -67,12 +88,17 @@ template <int DIMS, int N, int THREADS> struct table_ahead {
         for (int k = 0; k < OWN; k++)
             own[k].load(table, min(k * THREADS + (int)threadIdx.x, ALL - 1)); /* of some, once more */
     }
-    __device__ __forceinline__ void store(uint8_t *to) const
+    __device__ __forceinline__ void store(uint8_t *to, float step) const
     {
 #pragma unroll
-        for (int k = 0; k < OWN; k++)
-            if (k * THREADS + (int)threadIdx.x < ALL)
-                own[k].store(to, k * THREADS + (int)threadIdx.x, TABLE_ROW, TABLE_ROW / 2);
+        for (int k = 0; k < OWN; k++) {
+            int i = k * THREADS + (int)threadIdx.x;
+            if (i >= ALL) break;
+            if constexpr (IN_BYTES)
+                own[k].store_bytes(to, i, TABLE_ROW, TABLE_ROW / 2, step);
+            else
+                own[k].store(to, i, TABLE_ROW, TABLE_ROW / 2);
+        }
     }
 };
 
@@ -152,11 +178,11 @@ template <int DIM, int DIMS, int BITS, int TOKENS, int LANES> struct table_lanes
     static_assert(N % 8 == 0, "a lane takes whole codes");
 
     __device__ static __forceinline__ int power(int) { return 0; }
-    /* The lane's copy of the first entry. */
+    /* The lane's copy of the first entry, of SLOT bytes. */
+    template <int SLOT = table_slot(DIMS)>
     __device__ static __forceinline__ shared_address own_copy(const uint8_t *table, int lane)
     {
-        const int SLOT = table_slot(DIMS), COPIES = TABLE_ROW / 2 / SLOT;
-        return shared_address_of(table + lane % COPIES * SLOT);
+        return shared_address_of(table + lane % (TABLE_ROW / 2 / SLOT) * SLOT);
     }
     /* Of part `part` of LANES of a row, channels in pairs. */
     __device__ static __forceinline__ void load_pairs(const uint8_t *codes, const uint8_t *table, int row, int part,
@@ -229,6 +255,24 @@ template <int DIM, int DIMS, int BITS, int TOKENS> struct table_values : table_l
                                                       uint32_t pairs[DIM / 16])
     {
         lanes::load_pairs(codes, table, token, lane / 4, lane, pairs);
+    }
+};
+
+/* Of a byte table: the values of a row. */
+template <int DIM, int DIMS, int N_BITS, int TOKENS, int LANES>
+struct table_bytes : byte_rows<DIM, table_lanes<DIM, DIMS, N_BITS, TOKENS, LANES>::RUN * DIMS, LANES> {
+    typedef table_lanes<DIM, DIMS, N_BITS, TOKENS, LANES> lanes;
+    static const int BITS = 8, LOADED = DIMS;
+    static const bool SIGNED = true;
+
+    __device__ static __forceinline__ void load(const uint8_t *codes, const uint8_t *table, int row, int chunk,
+                                                int part, int lane, uint32_t *words)
+    {
+        shared_address entry[lanes::RUN];
+        lanes::codes_of::template load<lanes::RUN>(codes, row, (chunk * LANES + part) * lanes::RUN,
+                                                   lanes::template own_copy<DIMS>(table, lane), entry);
+#pragma unroll
+        for (int i = 0; i < lanes::RUN; i++) load_shared<DIMS>(entry[i], words + i * DIMS / 4);
     }
 };
 

@@ -264,8 +264,8 @@ template <typename P> struct attend {
         at.stages = shared + TABLE_BYTES + (size_t)warp * RING_BYTES;
         at.scratch = shared + SCRATCH + (size_t)warp * keys::SCRATCH;
         at.now = 0;
-        typename key_side::template ahead<P::WARPS * 32> key_ahead;
-        typename value_side::template ahead<P::WARPS * 32> value_ahead;
+        typename key_side::template ahead<P::WARPS * 32, bytes_fit<P>::FIT> key_ahead;
+        typename value_side::template ahead<P::WARPS * 32, bytes_fit<P>::FIT> value_ahead;
         key_ahead.load(l.key_table);
         value_ahead.load(l.value_table);
         at.copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, at.lane);
@@ -299,8 +299,8 @@ template <typename P> struct attend {
             bool is_first = unit == blockIdx.x * of_block;
             if (TABLE_BYTES && unit < block_end && (is_first || TABLES_OF_HEAD)) {
                 if (!is_first) __syncthreads(); /* nobody looks at the tables any more */
-                if (is_first) key_ahead.store(key_table(shared));
-                if (is_first) value_ahead.store(value_table(shared));
+                if (is_first) key_ahead.store(key_table(shared), l.key_step);
+                if (is_first) value_ahead.store(value_table(shared), l.value_step);
                 key_side::copy_table(key_table(shared), h.key, l.key_table);
                 value_side::copy_table(value_table(shared), h.value, l.value_table);
                 __syncthreads();

@@ -21,6 +21,7 @@ typedef struct attend_layer {
     uint32_t key_latent, value_latent;         /* channels */
     const uint16_t *key_table, *value_table;   /* fp16 [2^b][c] of vq and lut; of shared codes one for each length */
     const uint32_t *key_counts, *value_counts; /* [heads] of shared codes */
+    float key_step, value_step;                /* of byte tables (fragment/table.cuh); else 0 */
 } attend_layer;
 
 /* A head's columns, queries times heads of the group, are `tiles` tiles, each of which has to go over all units. Of a

@@ -1,7 +1,13 @@
-/* attend_bytes.cuh - pages whose keys and values are integers of 2, 4 or 8 bits, in products of bytes: codes, operand
- * A, times queries (keys: tokens x bytes of a row) and times weights (values: codes of a byte x tokens), operand B
- * (device.cuh, mma_16x8x32). Fewer instructions than attend_keys.cuh and attend_values.cuh take, and a third of the
- * products; for calls of up to four columns: of eight the registers do not hold all.
+/* attend_bytes.cuh - pages whose keys and values are integers of 2, 4 or 8 bits, or codes of byte tables
+ * (fragment/table.cuh), in products of bytes: codes or looked up values, operand A, times queries (keys: tokens x
+ * bytes of a row) and times weights (values: fields of a byte x tokens), operand B (device.cuh, mma_16x8x32). Fewer
+ * instructions than attend_keys.cuh and attend_values.cuh take, and a third of the products; for calls of up to four
+ * columns: of eight the registers do not hold all.
+ *
+ * Bytes that are one field. Nothing is moved or cut for a product if the product may have rows that do not count:
+ * twice as many products are fewer instructions. Keys whose words come two and more at a time have those of one token
+ * in rows g and g + 8, of which each of two products counts one; values are transposed by two tokens alone, and each
+ * of two products has weights for one of the two slots of a row.
  *
  * Fields of a byte. Of values field k is not cut out: X_k is the byte with the fields above k cleared, one AND for
  * four bytes and none for the last field. With b bits a field, code c_k = (X_k - X_k-1) / 2^(b k): sums are taken
@@ -11,8 +17,8 @@
  * Numbers of two bytes. Operand B has eight columns of bytes: the high bytes of four columns of queries or weights
  * (columns 2 t of the product) and the low ones (2 t + 1). Queries, times scales per channel where there are any, are
  * high + low / BYTES_LOW: 14 bits and a sign. Their range is looked after: what does not fit is scaled anew at once,
- * what leaves bits unused within BYTES_LOOK tiles. Weights times scales of values are integers of 16 bits relative to
- * the tile's greatest such product. Sums of a tile are exact; they are added up in fp32.
+ * what leaves bits unused within BYTES_LOOK tiles. Weights, times scales of values where there are any, are integers
+ * of 16 bits relative to the tile's greatest such product. Sums of a tile are exact; they are added up in fp32.
  *
  * Tokens. Row g of operand A (keys) is token g ^ (g >> 2) of 16, row g + 8 the one 8 further, so that rows that are
  * read at a time share few banks, here and as values, of which lane t's k-th is (as the transpose of weights makes
@@ -34,7 +40,7 @@
 #define BYTES_SLACK 8.0f           /* sums move to a new maximum that is 2^8 times theirs */
 #define BYTES_LOOK 16              /* tiles between two looks at whether ranges still fit */
 
-/* Can a side's codes be taken so? Rows of whole products, fields that start at a byte. */
+/* Can a side's codes be taken so? Rows of whole products, fields that start at a byte, entries of words. */
 template <typename SIDE> struct bytes_side {
     static const bool FITS = false;
 };
@@ -43,9 +49,13 @@ struct bytes_side<staged_int<DIM, BITS, PAGE, TILE, SCALE, GROUP>> {
     static const bool FITS = (BITS == 2 || BITS == 4 || BITS == 8) && DIM * BITS / 8 % 32 == 0 &&
                              (TILE == 32 || TILE == 64) && (SCALE == STAGED_TOK || GROUP % 16 == 0);
 };
+template <int DIM, int DIMS, int BITS, int PAGE, int TILE>
+struct bytes_side<staged_table<DIM, DIMS, BITS, PAGE, TILE, true>> {
+    static const bool FITS = (DIMS == 4 || DIMS == 8) && DIM % 32 == 0 && (TILE == 32 || TILE == 64);
+};
 template <typename P> struct bytes_fit {
     static const bool FIT = bytes_side<typename P::key_side>::FITS && bytes_side<typename P::value_side>::FITS &&
-                            P::value_side::SCALE == STAGED_TOK && P::COLUMNS == 4;
+                            P::value_side::SCALE != STAGED_CH && P::COLUMNS == 4;
 };
 
 /* The fields of four bytes up to number k of those of BITS bits. */
@@ -93,17 +103,18 @@ __device__ __forceinline__ float sum_of_rows(float x)
 template <typename P> struct attend_bytes {
     typedef typename P::key_side key_side;
     typedef typename P::value_side value_side;
-    typedef typename key_side::plane key_plane;
-    typedef typename value_side::plane value_plane;
+    typedef typename key_side::template bytes_of<4> key_rows;
+    typedef typename value_side::template bytes_of<8> value_rows;
     typedef attend_sight_of<P> sight;
     typedef attend_heads<key_side, value_side> heads;
-    static const bool BY_CHANNEL = key_side::SCALE == STAGED_CH;
+    static const bool BY_CHANNEL = key_side::SCALE == STAGED_CH, BY_TOKEN = key_side::SCALE == STAGED_TOK,
+                      VALUES_BY_TOKEN = value_side::SCALE == STAGED_TOK;
     static const int BLOCKS = P::TILE / 16, OWN = 2 * BLOCKS; /* tokens of a lane */
-    static const int KEY_BITS = key_plane::LOW, KEY_FIELDS = key_plane::FIELDS, KEY_WORDS = key_plane::ROW / 16,
-                     OF_HALF = KEY_BITS < 8 ? KEY_FIELDS / 2 : 1; /* fields */
-    static const int KEY_CHUNK = fragment_chunk(key_plane::ROW / 4), OF_CHUNK = KEY_CHUNK / 4;
-    static const int VALUE_BITS = value_plane::LOW, VALUE_FIELDS = value_plane::FIELDS,
-                     VALUE_WORDS = value_plane::ROW / 32, VALUE_CHUNK = fragment_chunk(value_plane::ROW / 8);
+    static const int KEY_BITS = key_rows::BITS, KEY_FIELDS = 8 / KEY_BITS, KEY_WORDS = key_rows::WORDS,
+                     OF_CHUNK = key_rows::OF_CHUNK, OF_HALF = KEY_BITS < 8 ? KEY_FIELDS / 2 : 1; /* fields */
+    static const int VALUE_BITS = value_rows::BITS, VALUE_FIELDS = 8 / VALUE_BITS, VALUE_WORDS = value_rows::WORDS,
+                     OF_VALUE_CHUNK = value_rows::OF_CHUNK;
+    static const bool IN_PLACE = KEY_FIELDS == 1 && KEY_WORDS % 4 == 0 && key_rows::LOADED > 4;
     static const int SLOTS = value_side::D / 8, QUERY_PAIRS = key_side::D / 8;
 
     /* Queries of the lane's column of operand B, field by field, word by word of its part of a row: pairs of
@@ -114,13 +125,14 @@ template <typename P> struct attend_bytes {
     /* Of the lane's own column: what one is in the low bytes, and what all scores are made of. */
     float unit, scale, bias, sum;
     float o[SLOTS], max, mass, zero; /* mass, zero: weights, and their products with minima */
+    float weight_unit;               /* what one is in weights that nothing lifts, times the values' step */
     int age;                         /* tiles, modulo BYTES_LOOK */
 
     __device__ static __forceinline__ int token_of_row(int g) { return g ^ g >> 2; }
     /* The byte of a row at which word w of lane t begins. */
     __device__ static __forceinline__ int key_byte(int w, int t)
     {
-        return (w / OF_CHUNK * 4 + t) * KEY_CHUNK + w % OF_CHUNK * 4;
+        return key_rows::byte_of(w / OF_CHUNK, t) + w % OF_CHUNK * 4;
     }
     /* From the lanes whose operand B has the lane's own column. */
     __device__ static __forceinline__ float own(float x, int lane) { return __shfl_sync(~0u, x, lane % 4 * 8); }
@@ -138,7 +150,7 @@ template <typename P> struct attend_bytes {
         for (int w = 0; w < KEY_WORDS; w++)
 #pragma unroll
             for (int k = 0; k < KEY_FIELDS; k++) {
-                const float *from = source.rows + row * key_side::D + key_byte(w, lane % 4) + k * key_plane::ROW;
+                const float *from = source.rows + row * key_side::D + key_byte(w, lane % 4) + k * key_rows::ROW;
                 x[k][w] =
                     present ? make_float4(from[0], from[1], from[2], from[3]) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
                 float4 &y = x[k][w];
@@ -177,6 +189,8 @@ template <typename P> struct attend_bytes {
         unit = 1.0f / BYTES_LOW;
         age = 0;
         if (!BY_CHANNEL) make_bytes(NULL, lane);
+        if (key_rows::SIGNED) unit *= l.key_step;
+        weight_unit = (value_rows::SIGNED ? l.value_step : 1.0f) / BYTES_MOST_WEIGHT;
         max = ATTEND_LEAST;
         mass = zero = 0.0f;
 #pragma unroll
@@ -262,7 +276,7 @@ template <typename P> struct attend_bytes {
         for (int k = 0; k < KEY_FIELDS; k++)
 #pragma unroll
             for (int w = 0; w < KEY_WORDS; w += 2) {
-                int at = (key_byte(w, lane % 4) + k * key_plane::ROW) * 2;
+                int at = (key_byte(w, lane % 4) + k * key_rows::ROW) * 2;
                 load_words<16>(scales + at, &s[k][w][0]);
                 load_words<16>(minima + at, m + (k * KEY_WORDS + w) * 2);
             }
@@ -276,7 +290,41 @@ template <typename P> struct attend_bytes {
 
     /* ---- scores ---- */
 
-    __device__ __forceinline__ void scores(const uint8_t *stage, int lane, float x[OWN])
+    /* Two rows of keys' words times queries: sums of high bytes and of low ones. */
+    __device__ __forceinline__ void products(const uint32_t words[2][KEY_WORDS], int sums[2][2]) const
+    {
+        int c[4] = {0, 0, 0, 0};
+#pragma unroll
+        for (int k = 0; k < KEY_FIELDS; k++)
+#pragma unroll
+            for (int w = 0; w < KEY_WORDS; w += 2) {
+                uint32_t a[4];
+#pragma unroll
+                for (int j = 0; j < 4; j++) a[j] = fields_of_half<KEY_BITS>(words[j % 2][w + j / 2], k);
+                uint32_t q[2] = {bytes[k][w], bytes[k][w + 1]};
+                mma_16x8x32<key_rows::SIGNED, true>(c, a, q);
+            }
+#pragma unroll
+        for (int i = 0; i < 4; i++) sums[i / 2][i % 2] = c[i];
+    }
+
+    /* The same of words that lie side by side: rows g and g + 8 are words of one token. */
+    __device__ __forceinline__ void products_in_place(const uint32_t words[2][KEY_WORDS], int sums[2][2]) const
+    {
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            int even[4] = {0, 0, 0, 0}, odd[4] = {0, 0, 0, 0};
+#pragma unroll
+            for (int w = 0; w < KEY_WORDS; w += 4) {
+                uint32_t of_even[2] = {bytes[0][w], bytes[0][w + 2]}, of_odd[2] = {bytes[0][w + 1], bytes[0][w + 3]};
+                mma_16x8x32<key_rows::SIGNED, true>(even, words[half] + w, of_even);
+                mma_16x8x32<key_rows::SIGNED, true>(odd, words[half] + w, of_odd);
+            }
+            sums[half][0] = even[0] + odd[2], sums[half][1] = even[1] + odd[3];
+        }
+    }
+
+    __device__ __forceinline__ void scores(const uint8_t *stage, const uint8_t *table, int lane, float x[OWN])
     {
         float with_minima = 0.0f;
 #pragma unroll
@@ -284,28 +332,21 @@ template <typename P> struct attend_bytes {
             if (BY_CHANNEL && i * 16 % key_side::TOKENS_OF_SCALE == 0)
                 with_minima = scale_query(stage, i * 16 / key_side::TOKENS_OF_SCALE, lane);
             uint32_t words[2][KEY_WORDS];
-            int token = i * 16 + token_of_row(lane / 4), c[4] = {0, 0, 0, 0};
+            int token = i * 16 + token_of_row(lane / 4), sums[2][2];
 #pragma unroll
             for (int half = 0; half < 2; half++)
 #pragma unroll
                 for (int w = 0; w < KEY_WORDS; w += OF_CHUNK)
-                    load_words<KEY_CHUNK>(stage + (token + half * 8) * key_plane::ROW + key_byte(w, lane % 4),
-                                          &words[half][w]);
-#pragma unroll
-            for (int k = 0; k < KEY_FIELDS; k++)
-#pragma unroll
-                for (int w = 0; w < KEY_WORDS; w += 2) {
-                    uint32_t a[4];
-#pragma unroll
-                    for (int j = 0; j < 4; j++) a[j] = fields_of_half<KEY_BITS>(words[j % 2][w + j / 2], k);
-                    uint32_t q[2] = {bytes[k][w], bytes[k][w + 1]};
-                    mma_16x8x32<true>(c, a, q);
-                }
+                    key_rows::load(stage, table, token + half * 8, w / OF_CHUNK, lane % 4, lane, &words[half][w]);
+            if (IN_PLACE)
+                products_in_place(words, sums);
+            else
+                products(words, sums);
 #pragma unroll
             for (int half = 0; half < 2; half++) {
-                float product = (float)(c[2 * half] * (int)BYTES_LOW + c[2 * half + 1]), at_minima = with_minima;
+                float product = (float)(sums[half][0] * (int)BYTES_LOW + sums[half][1]), at_minima = with_minima;
                 float factor = unit;
-                if (!BY_CHANNEL) {
+                if (BY_TOKEN) {
                     factor *= half_at(stage + key_side::SCALES, token + half * 8);
                     at_minima = sum * half_at(stage + key_side::MINIMA, token + half * 8);
                 }
@@ -317,7 +358,7 @@ template <typename P> struct attend_bytes {
     /* ---- weighted sums ---- */
 
     /* A tile's weights of a column, relative to the greatest score so far or less than 2^BYTES_SLACK times as much,
-     * times scales, as bytes of operand B: relative to the greatest such product of the tile. */
+     * times scales where there are any, as bytes of operand B: relative to the greatest such product of the tile. */
     struct weights {
         uint32_t b[BLOCKS];
         float unit; /* what one is in them */
@@ -334,13 +375,15 @@ template <typename P> struct attend_bytes {
             bool far = most > max + BYTES_SLACK;
             float factor = far ? exp2_fast(max - most) : 1.0f;
             if (far) max = most;
-            mass *= factor, zero *= factor;
+            mass *= factor;
+            if (VALUES_BY_TOKEN) zero *= factor;
 #pragma unroll
             for (int i = 0; i < SLOTS; i++) o[i] *= factor;
         }
-        float most_scaled = ATTEND_LEAST;
+        float most_scaled = VALUES_BY_TOKEN ? ATTEND_LEAST : most - max;
 #pragma unroll
-        for (int i = 0; i < OWN; i++) most_scaled = fmaxf(most_scaled, x[i] - max + log2_fast(scales[i]));
+        for (int i = 0; i < OWN && VALUES_BY_TOKEN; i++)
+            most_scaled = fmaxf(most_scaled, x[i] - max + log2_fast(scales[i]));
         float lift = fminf(-most_of_rows(most_scaled), BYTES_MOST_LIFT);
         float up_to = exp2_fast(lift) * BYTES_MOST_WEIGHT;
 #pragma unroll
@@ -350,71 +393,98 @@ template <typename P> struct attend_bytes {
             for (int half = 0; half < 2; half++) {
                 float p = exp2_fast(x[2 * i + half] - max);
                 mass += p;
-                zero += p * minima[2 * i + half];
-                integer[half] = __float_as_uint(fmaf(p, scales[2 * i + half] * up_to, BYTES_NATURAL));
+                if (VALUES_BY_TOKEN) zero += p * minima[2 * i + half];
+                float to_bytes = VALUES_BY_TOKEN ? scales[2 * i + half] * up_to : up_to;
+                integer[half] = __float_as_uint(fmaf(p, to_bytes, BYTES_NATURAL));
             }
             w.b[i] = transpose_8x8(__byte_perm(integer[0], integer[1], 0x4051));
         }
-        w.unit = exp2_fast(-lift) * (1.0f / BYTES_MOST_WEIGHT);
+        w.unit = exp2_fast(-lift) * weight_unit;
     }
 
-    __device__ __forceinline__ void add(const uint8_t *stage, const float x[OWN], int lane)
+    __device__ __forceinline__ void add(const uint8_t *stage, const uint8_t *table, const float x[OWN], int lane)
     {
         int g = lane / 4, t = lane % 4;
         float scales[OWN], minima[OWN];
 #pragma unroll
-        for (int i = 0; i < OWN; i++) {
+        for (int i = 0; i < OWN && VALUES_BY_TOKEN; i++) {
             int token = i / 2 * 16 + i % 2 * 8 + token_of_row(g);
             scales[i] = half_at(stage + value_side::SCALES, token);
             minima[i] = half_at(stage + value_side::MINIMA, token);
         }
         weights w;
         weigh(x, scales, minima, w);
-        const uint8_t *rows = stage + (2 * t) * value_plane::ROW;
-        int swap = t >> 1;
+        int first = 2 * t + (t >> 1);
 #pragma unroll
-        for (int word = 0; word < VALUE_WORDS; word += VALUE_CHUNK / 4) {
-            uint32_t codes[BLOCKS][VALUE_CHUNK / 4][4]; /* of a byte of a word: four tokens */
+        for (int word = 0; word < VALUE_WORDS; word += OF_VALUE_CHUNK) {
+            uint32_t in[OF_VALUE_CHUNK][BLOCKS][4];
 #pragma unroll
-            for (int i = 0; i < BLOCKS; i++) {
-                uint32_t in[4][VALUE_CHUNK / 4];
+            for (int i = 0; i < BLOCKS; i++)
 #pragma unroll
-                for (int j = 0; j < 4; j++)
-                    load_words<VALUE_CHUNK>(rows + (i * 16 + (j / 2 ^ swap) + j % 2 * 8) * value_plane::ROW +
-                                                (word / (VALUE_CHUNK / 4) * 8 + g) * VALUE_CHUNK,
-                                            in[j]);
+                for (int j = 0; j < 4; j++) {
+                    uint32_t words[OF_VALUE_CHUNK];
+                    value_rows::load(stage, table, (first ^ j / 2) + i * 16 + j % 2 * 8, word / OF_VALUE_CHUNK, g,
+                                     lane, words);
 #pragma unroll
-                for (int k = 0; k < VALUE_CHUNK / 4; k++) {
-                    uint32_t of_word[4] = {in[0][k], in[1][k], in[2][k], in[3][k]};
-                    transpose_bytes(of_word, codes[i][k]);
+                    for (int k = 0; k < OF_VALUE_CHUNK; k++) in[k][i][j] = words[k];
                 }
+#pragma unroll
+            for (int k = 0; k < OF_VALUE_CHUNK; k++) {
+                float *sums = o + (word + k) * 4 * VALUE_FIELDS;
+                if (VALUE_FIELDS == 1)
+                    add_bytes(in[k], w, sums);
+                else
+                    add_fields(in[k], w, sums);
             }
-            add_word(codes, w, word);
         }
     }
 
-    /* Two slots a product: rows g and g + 8. */
-    __device__ __forceinline__ void add_word(const uint32_t codes[BLOCKS][VALUE_CHUNK / 4][4], const weights &w,
-                                             int word)
+    __device__ static __forceinline__ void add_sums(const int c[4], const weights &w, float *first, float *second)
     {
+        *first += w.unit * (float)(c[0] * 256 + c[1]);
+        *second += w.unit * (float)(c[2] * 256 + c[3]);
+    }
+
+    /* A word of four tokens of each block. Two slots a product: rows g and g + 8. */
+    __device__ static __forceinline__ void add_fields(const uint32_t in[BLOCKS][4], const weights &w, float *sums)
+    {
+        uint32_t codes[BLOCKS][4]; /* of a byte: four tokens */
 #pragma unroll
-        for (int s = 0; s < VALUE_CHUNK * VALUE_FIELDS; s += 2) {
+        for (int i = 0; i < BLOCKS; i++) transpose_bytes(in[i], codes[i]);
+#pragma unroll
+        for (int s = 0; s < 4 * VALUE_FIELDS; s += 2) {
             int c[4] = {0, 0, 0, 0};
 #pragma unroll
             for (int i = 0; i < BLOCKS; i += 2) {
                 uint32_t a[4];
 #pragma unroll
                 for (int j = 0; j < 4; j++) {
-                    int slot = s + j % 2, byte = slot / VALUE_FIELDS;
-                    a[j] = fields_up_to<VALUE_BITS>(codes[i + j / 2][byte / 4][byte % 4], slot % VALUE_FIELDS);
+                    int slot = s + j % 2;
+                    a[j] = fields_up_to<VALUE_BITS>(codes[i + j / 2][slot / VALUE_FIELDS], slot % VALUE_FIELDS);
                 }
                 uint32_t of_tokens[2] = {w.b[i], w.b[i + 1]};
-                mma_16x8x32<false>(c, a, of_tokens);
+                mma_16x8x32<value_rows::SIGNED, false>(c, a, of_tokens);
             }
-#pragma unroll
-            for (int half = 0; half < 2; half++)
-                o[word * 4 * VALUE_FIELDS + s + half] += w.unit * (float)(c[2 * half] * 256 + c[2 * half + 1]);
+            add_sums(c, w, sums + s, sums + s + 1);
         }
+    }
+
+    /* The same where a byte is one slot: row g has slots 0 and 1 of pairs of tokens, row g + 8 slots 2 and 3. */
+    __device__ static __forceinline__ void add_bytes(const uint32_t in[BLOCKS][4], const weights &w, float *sums)
+    {
+        int even[4] = {0, 0, 0, 0}, odd[4] = {0, 0, 0, 0};
+#pragma unroll
+        for (int i = 0; i < BLOCKS; i++) {
+            uint32_t a[4], of_even[2] = {w.b[i] & 0xffffu, w.b[i] >> 16},
+                           of_odd[2] = {w.b[i] << 16, w.b[i] & 0xffff0000u};
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                a[j] = __byte_perm(in[i][j / 2 * 2], in[i][j / 2 * 2 + 1], j % 2 ? 0x7362 : 0x5140);
+            mma_16x8x32<value_rows::SIGNED, false>(even, a, of_even);
+            mma_16x8x32<value_rows::SIGNED, false>(odd, a, of_odd);
+        }
+        add_sums(even, w, sums, sums + 2);
+        add_sums(odd, w, sums + 1, sums + 3);
     }
 
     /* ---- what a run calls ---- */
@@ -429,17 +499,17 @@ template <typename P> struct attend_bytes {
     }
 
     /* `first`: the tile's oldest token. */
-    __device__ __forceinline__ void add_tile(const heads &, const uint8_t *stage, const uint8_t *, const uint8_t *,
-                                             const uint8_t *, const attend_batch &b, const attend_run &run,
-                                             uint32_t first, int lane)
+    __device__ __forceinline__ void add_tile(const heads &, const uint8_t *stage, const uint8_t *key_table,
+                                             const uint8_t *value_table, const uint8_t *, const attend_batch &b,
+                                             const attend_run &run, uint32_t first, int lane)
     {
         float x[OWN];
-        scores(stage, lane, x);
+        scores(stage, key_table, lane, x);
         if (P::SOFTCAP)
 #pragma unroll
             for (int i = 0; i < OWN; i++) x[i] = capped(x[i], b.softcap);
         if (!sight::sees_all(run, b, first, P::TILE)) hide(run, first, lane, x);
-        add(stage + key_side::BYTES, x, lane);
+        add(stage + key_side::BYTES, value_table, x, lane);
         age = (age + 1) % BYTES_LOOK;
     }
 

@@ -15,6 +15,7 @@
 #define ATTEND_INT 2
 #define ATTEND_TABLE 3
 #define ATTEND_SHARED 4
+#define ATTEND_BYTE_TABLE 5
 #define ATTEND_TOK STAGED_TOK
 #define ATTEND_CH STAGED_CH
 
@@ -31,7 +32,10 @@ template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, 
 struct side_of<ATTEND_TABLE, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE> {
     typedef staged_table<LATENT, DIMS, BITS, ATTEND_PAGE, ATTEND_TILE> type;
 };
-
+template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE>
+struct side_of<ATTEND_BYTE_TABLE, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE> {
+    typedef staged_table<LATENT, DIMS, BITS, ATTEND_PAGE, ATTEND_TILE, true> type;
+};
 template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE>
 struct side_of<ATTEND_SHARED, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE> {
     typedef staged_shared<LATENT, ATTEND_PAGE, ATTEND_TILE, MOST, TABLE> type;

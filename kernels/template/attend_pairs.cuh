@@ -12,8 +12,8 @@
 template <typename P, typename SIDE> struct pairs_side {
     static const bool FITS = false;
 };
-template <typename P, int DIM, int DIMS, int BITS, int PAGE, int TILE>
-struct pairs_side<P, staged_table<DIM, DIMS, BITS, PAGE, TILE>> {
+template <typename P, int DIM, int DIMS, int BITS, int PAGE, int TILE, bool BYTE_TABLE>
+struct pairs_side<P, staged_table<DIM, DIMS, BITS, PAGE, TILE, BYTE_TABLE>> {
     static const bool FITS = P::COLUMNS == 4 && DIM % 32 == 0;
 };
 

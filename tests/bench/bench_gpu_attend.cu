@@ -51,6 +51,14 @@ __global__ void fill_halves(uint16_t *x, size_t n)
         x[i] = __half_as_ushort(__float2half_rn((float)(hashed(i) >> 8) * 0x1p-23f - 1.0f));
 }
 
+/* Byte tables of a step TABLE_STEP: integers of -127 .. 127 times it. */
+#define TABLE_STEP 0x1p-7f
+__global__ void fill_table(uint16_t *x, size_t n)
+{
+    for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < n; i += (size_t)gridDim.x * blockDim.x)
+        x[i] = __half_as_ushort(__float2half_rn((float)((int)(hashed(i) % 255u) - 127) * TABLE_STEP));
+}
+
 /* Of a page of one head: the codes of its tiles, then scales, those that tiles share once. */
 template <typename P, typename SIDE> static block_shape block_of(void)
 {
@@ -93,8 +101,9 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
     l.key_block = key.bytes, l.value_block = value.bytes;
     uint16_t *fp16 = a.make<uint16_t>(n_rows), *tables = a.make<uint16_t>(1 << 16);
     fill_halves<<<1024, 256>>>(fp16, n_rows);
-    fill_halves<<<64, 256>>>(tables, 1 << 16);
+    fill_table<<<64, 256>>>(tables, 1 << 16);
     l.rows = fp16, l.key_table = tables, l.value_table = tables;
+    l.key_step = l.value_step = TABLE_STEP;
     l.page_table = a.copy(table.data(), table.size());
     l.length = a.copy(length.data(), length.size());
     l.packed = a.copy(packs.data(), packs.size());
@@ -168,8 +177,10 @@ int main(int argc, char **argv)
     time_loads<128, 4, 64, 4, 8, int_ch<128, 2, 64, 64>, int_tok<128, 2, 64>>("int2.ch64 int2.tok", only);
     time_loads<128, 4, 32, 4, 8, table<128, 2, 8, 32>, table<128, 2, 8, 32>>("vq2x8+klt", only);
     time_loads<128, 4, 64, 3, 8, table<128, 2, 6, 64>, table<128, 2, 6, 64>>("vq2x6+klt", only);
-    time_loads<128, 4, 64, 4, 8, table<128, 4, 8, 64>, table<128, 4, 8, 64>>("vq4x8+klt", only);
-    time_loads<128, 4, 64, 4, 8, table<128, 8, 8, 64>, table<128, 8, 8, 64>>("vq8x8+klt", only);
+    time_loads<128, 4, 64, 4, 8, table<128, 4, 8, 64>, table<128, 4, 8, 64>>("vq4x8+klt fp16", only);
+    time_loads<128, 4, 64, 4, 8, table<128, 8, 8, 64>, table<128, 8, 8, 64>>("vq8x8+klt fp16", only);
+    time_loads<128, 4, 64, 4, 8, byte_table<128, 4, 64>, byte_table<128, 4, 64>>("vq4x8+klt", only);
+    time_loads<128, 4, 64, 4, 8, byte_table<128, 8, 64>, byte_table<128, 8, 64>>("vq8x8+klt", only);
     time_loads<128, 1, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 4, 64>>("G1 int4.ch64 int4.tok", only);
     time_loads<128, 8, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 4, 64>>("G8 int4.ch64 int4.tok", only);
     time_loads<64, 4, 64, 3, 8, int_ch<64, 4, 64, 64>, int_tok<64, 4, 64>>("d64 int4.ch64 int4.tok", only);

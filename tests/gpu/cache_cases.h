@@ -19,6 +19,17 @@ static const cache_case cache_cases[] = {
      0.0f},
     /* test: no sinks, no window, short pages, odd numbers of heads, many columns; a sliding window, capped scores */
     {"short", {3, 5, 64, {0, 0, 16}, 2, 2, {{"int2.ch16", "int2.tok"}, {"vq[8]x8+klt", "vq[8]x8+klt"}}}, 50, 8.0f},
+    /* test: byte tables on both sides, on one beside integers, and where products of bytes have no use for them */
+    {"bytes",
+     {2,
+      4,
+      64,
+      {4, 32, 64},
+      3,
+      3,
+      {{"vq4x8.bytes+klt", "vq8x8.bytes"}, {"vq8x8.bytes", "int4.tok"}, {"fp16", "vq4x8.bytes"}}},
+     0,
+     0.0f},
     /* bench: 8 layers of one kind */
     {"bench_int4", {8, 4, 128, {4, 64, 64}, 8, 1, {{"int4.ch64", "int4.tok"}}}, 0, 0.0f},
     {"bench_int2", {8, 4, 128, {4, 64, 64}, 8, 1, {{"int2.ch64", "int2.tok"}}}, 0, 0.0f},

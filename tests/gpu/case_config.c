@@ -7,7 +7,6 @@
 #include "cfg_write.h"
 
 #define MOST_LAYERS 8
-#define MOST_PARAMS ((size_t)1 << 26)
 
 static void must(kvc_status status, const char *what, const kvc_error *err)
 {
@@ -16,38 +15,32 @@ static void must(kvc_status status, const char *what, const kvc_error *err)
     exit(1);
 }
 
-/* One side: its codec, and its constants behind those that are there. */
-static void add_side(const case_config *c, kvc_codec *codec, const char *spec, uint64_t seed, uint8_t *params,
-                     size_t *n_params)
+/* The codec of a spec, and the step if it says that its table is a byte table. */
+static void parse(kvc_codec *out, const char *spec, float byte_step, float *step)
 {
     kvc_error err;
-    kvc_coder coder;
-    size_t n;
-    must(kvc_codec_parse(codec, spec, &err), spec, &err);
-    must(kvc_coder_init(&coder, codec, NULL, c->n_heads, c->d, c->tokens.page, &err), spec, &err);
-    codec->param_bytes = coder.codec.param_bytes;
-    if (!codec->param_bytes) return;
-    void *own = codec_params(codec, c->n_heads, c->d, c->tokens.page, seed, &n);
-    if (n > MOST_PARAMS - *n_params) exit(1);
-    codec->param_offset = (uint32_t)*n_params;
-    memcpy(params + *n_params, own, n);
-    *n_params += (n + 63u) / 64u * 64u;
-    free(own);
+    char plain[KVC_SPEC_MAX];
+    const char *mark = strstr(spec, ".bytes");
+    size_t n = mark ? (size_t)(mark - spec) : strlen(spec);
+    *step = mark ? byte_step : 0.0f;
+    snprintf(plain, sizeof plain, "%.*s%s", (int)n, spec, mark ? mark + strlen(".bytes") : "");
+    must(kvc_codec_parse(out, plain, &err), spec, &err);
 }
 
 void *case_config_image(const case_config *c, size_t *n_bytes)
 {
     kvc_error err;
     kvc_layer layers[MOST_LAYERS] = {0};
-    uint8_t *params = calloc(MOST_PARAMS, 1);
+    float steps[MOST_LAYERS][2];
     void *image = NULL;
     size_t n_params = 0;
-    if (!params || c->n_layers > MOST_LAYERS) exit(1);
+    if (c->n_layers > MOST_LAYERS) exit(1);
     for (uint32_t i = 0; i < c->n_layers; i++) {
         const case_specs *s = &c->specs[i % c->n_specs];
-        add_side(c, &layers[i].key, s->key, 11 + 2 * i, params, &n_params);
-        add_side(c, &layers[i].value, s->value, 12 + 2 * i, params, &n_params);
+        parse(&layers[i].key, s->key, 0x1p-6f, &steps[i][0]);
+        parse(&layers[i].value, s->value, 0x1p-5f, &steps[i][1]);
     }
+    void *params = params_of_layers(layers, c->n_layers, c->n_heads, c->d, c->tokens.page, steps, &n_params);
     kvc_model_info model = {
         .name = "case", .architecture = "llama", .n_layers = c->n_layers, .hidden_size = 1, .vocab_size = 1};
     model.n_query_heads = c->n_heads * c->group;

@@ -1,4 +1,5 @@
-/* case_config.h - a cfg.bin for tests: any codecs, random but valid constants. */
+/* case_config.h - a cfg.bin for tests: any codecs, random but valid constants. "vq4x8.bytes+klt" means "vq4x8+klt"
+ * whose table is a byte table, of keys with a step of 2^-6, of values of 2^-5. */
 #ifndef TESTS_GPU_CASE_CONFIG_H
 #define TESTS_GPU_CASE_CONFIG_H
 #include "kvc/kvc.h"

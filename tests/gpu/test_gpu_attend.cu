@@ -204,6 +204,7 @@ static void check_kernels(void)
     CASE(64, 4, 8, 16, half_rows<64 AND 16>, half_rows<64 AND 16>, "fp16", "fp16", 1);
     CASE(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok", 1);
     CASE(64, 4, 8, 64, table<64 AND 4 AND 8 AND 64>, int_tok<64 AND 4 AND 64>, "vq4x8+klt", "int4.tok+had", 1);
+    CASE(64, 4, 8, 64, byte_table<64 AND 4 AND 64>, byte_table<64 AND 8 AND 64>, "vq4x8.bytes+klt", "vq8x8.bytes", 1);
     CASE(64, 4, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[8]x8+klt", "vq[8]x8+klt", 1);
     QUERIES(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok");
     WINDOW(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok");
@@ -283,17 +284,39 @@ static void check_tables(void)
     CASE(64, 4, 8, 64, table<64 AND 4 AND 8 AND 64>, int_tok<64 AND 4 AND 64>, "vq4x8+klt", "int4.tok+had", 1);
 }
 
+/* Few columns, and many, for which tables are of halves. Beside integers, and other tables. */
+static void check_byte_tables(void)
+{
+    CASE(128, 4, 8, 64, byte_table<128 AND 4 AND 64>, byte_table<128 AND 4 AND 64>, "vq4x8.bytes+klt",
+         "vq4x8.bytes+klt", 1);
+    CASE(128, 4, 8, 64, byte_table<128 AND 8 AND 64>, byte_table<128 AND 8 AND 64>, "vq8x8.bytes+klt",
+         "vq8x8.bytes+klt", 1);
+    CASE(64, 2, 8, 64, byte_table<64 AND 4 AND 64>, byte_table<64 AND 8 AND 64>, "vq4x8.bytes+klt", "vq8x8.bytes", 2);
+    CASE(64, 4, 8, 32, byte_table<64 AND 8 AND 32>, byte_table<64 AND 4 AND 32>, "vq8x8.bytes", "vq4x8.bytes", 3);
+    CASE(256, 3, 8, 32, byte_table<256 AND 4 AND 32>, byte_table<256 AND 4 AND 32>, "vq4x8.bytes", "vq4x8.bytes", 1);
+    CASE(256, 1, 8, 64, byte_table<256 AND 8 AND 64>, byte_table<256 AND 8 AND 64>, "vq8x8.bytes", "vq8x8.bytes", 4);
+    CASE(96, 4, 8, 64, byte_table<96 AND 4 AND 64>, byte_table<96 AND 4 AND 64>, "vq4x8.bytes", "vq4x8.bytes", 1);
+    CASE(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, byte_table<64 AND 4 AND 64>, "int4.ch64", "vq4x8.bytes", 1);
+    CASE(64, 4, 8, 64, byte_table<64 AND 8 AND 64>, int_tok<64 AND 4 AND 64>, "vq8x8.bytes", "int4.tok", 1);
+    CASE(64, 4, 8, 64, byte_table<64 AND 4 AND 64>, table<64 AND 4 AND 8 AND 64>, "vq4x8.bytes", "vq4x8", 1);
+    CASE(64, 4, 8, 64, staged_table<64 AND 4 AND 6 AND 64 AND 64 AND true>,
+         staged_table<64 AND 4 AND 4 AND 64 AND 64 AND true>, "vq4x6.bytes", "vq4x4.bytes", 1);
+    CASE(64, 4, 8, 16, byte_table<64 AND 4 AND 16>, byte_table<64 AND 4 AND 16>, "vq4x8.bytes", "vq4x8.bytes", 1);
+}
+
 static void check_windows(void)
 {
     WINDOW(64, 4, 8, 16, half_rows<64 AND 16>, half_rows<64 AND 16>, "fp16", "fp16");
     WINDOW(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok");
     WINDOW(64, 16, 16, 32, table<64 AND 4 AND 8 AND 32>, int_tok<64 AND 4 AND 32>, "vq4x8+klt", "int4.tok");
+    WINDOW(64, 4, 8, 64, byte_table<64 AND 4 AND 64>, byte_table<64 AND 8 AND 64>, "vq4x8.bytes", "vq8x8.bytes");
     WINDOW(64, 3, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[2]x8+klt", "vq[8]x8+klt");
 }
 
 static void check_softcap(void)
 {
     CAPPED(64, 4, 8, 16, half_rows<64 AND 16>, half_rows<64 AND 16>, "fp16", "fp16");
+    CAPPED(64, 4, 8, 64, byte_table<64 AND 8 AND 64>, byte_table<64 AND 4 AND 64>, "vq8x8.bytes", "vq4x8.bytes");
     CAPPED(64, 4, 16, 64, table<64 AND 4 AND 8 AND 64>, int_tok<64 AND 4 AND 64>, "vq4x8+klt", "int4.tok");
 }
 
@@ -301,9 +324,11 @@ static void check_kernels(void)
 {
     check_scalars();
     check_tables();
+    check_byte_tables();
     check_shared();
     check_long();
     check_many<int_ch<64, 4, 64, 64>, int_tok<64, 4, 64>>("int4.ch64", "int4.tok");
+    check_many<byte_table<64, 8, 64>, byte_table<64, 4, 64>>("vq8x8.bytes", "vq4x8.bytes");
     check_many<table<64, 4, 8, 64>, int_tok<64, 4, 64>>("vq4x8+klt", "int4.tok+had");
     check_batches();
     check_softcap();

@@ -565,9 +565,9 @@ int main(int argc, char **argv)
     device = n > 1;
     if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) return 1;
     snprintf(folder, sizeof folder, "%s/gpu_cache", dirname(self));
-    const char *const cases[] = {"mixed", "short"};
+    const char *const cases[] = {"mixed", "short", "bytes"};
     uint32_t n_failures = 0;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++)
         if (argc < 3 || strcmp(argv[2], cases[i]) == 0)
             n_failures += test_case(argc > 1 ? argv[1] : folder, cases[i], n_steps);
     if (argc < 3 || strcmp(argv[2], "mixed") == 0)

@@ -224,4 +224,44 @@ static inline void *codec_params(const kvc_codec *codec, uint32_t heads, uint32_
     return params;
 }
 
+/* Values of the side's one table become integers times `step`: a byte table, with a step that is not too small. */
+static inline void params_round_table(const kvc_codec *codec, uint32_t heads, uint32_t d, uint32_t page, float step,
+                                      void *params)
+{
+    kvc_coder coder;
+    uint32_t kept, channels, n_codes = params_codes(codec, d, &kept, &channels);
+    if (codec->symbol != WIRE_VQ || codec->dims == 0 || kvc_coder_init(&coder, codec, NULL, heads, d, page, NULL))
+        return;
+    uint8_t *scales = (uint8_t *)params + kvc_coder_part_offset(&coder, 4);
+    uint16_t *table = (uint16_t *)(scales + heads * n_codes * sizeof(float) + params_order_bytes(heads, kept));
+    for (size_t i = 0; i < (size_t)channels << codec->bits; i++)
+        table[i] = kvc_fp16_from_float(rintf(kvc_fp16_to_float(table[i]) / step) * step);
+}
+
+/* Constants of all layers, one behind the other, whose places the layers' codecs learn; steps [n_layers] of keys' and
+ * of values' tables (params_round_table()), 0: as they come. Owned, 64-byte aligned; *n bytes. */
+static inline void *params_of_layers(kvc_layer *layers, uint32_t n_layers, uint32_t heads, uint32_t d, uint32_t page,
+                                     const float steps[][2], size_t *n)
+{
+    const size_t most = (size_t)1 << 26;
+    uint8_t *params = aligned_alloc(64, most);
+    *n = 0;
+    for (uint32_t i = 0; i < 2 * n_layers; i++) {
+        kvc_codec *codec = i % 2 ? &layers[i / 2].value : &layers[i / 2].key;
+        size_t bytes;
+        void *own = codec_params(codec, heads, d, page, 11 + i, &bytes);
+        codec->param_bytes = (uint32_t)bytes;
+        if (!own) continue;
+        if (steps[i / 2][i % 2] > 0.0f) params_round_table(codec, heads, d, page, steps[i / 2][i % 2], own);
+        size_t end = *n + (bytes + 63) / 64 * 64;
+        if (end > most) abort();
+        codec->param_offset = (uint32_t)*n;
+        memcpy(params + *n, own, bytes);
+        memset(params + *n + bytes, 0, end - *n - bytes);
+        *n = end;
+        free(own);
+    }
+    return params;
+}
+
 #endif

@@ -2,6 +2,7 @@
 #include <string.h>
 #include "check_main.h"
 #include "kernel_plan.h"
+#include "params_rig.h"
 
 enum { N_LAYERS = 4 };
 
@@ -9,6 +10,7 @@ typedef struct rig {
     kvc_model_info model;
     kvc_token_policy tokens;
     kvc_layer layers[N_LAYERS];
+    const void *params;
     bool softcap;
     kernel_plan plan;
     kvc_error err;
@@ -32,8 +34,8 @@ static rig rig_of(uint32_t head_dim, uint32_t group, const char *key, const char
 static kvc_status plan_for(rig *r, const char *target)
 {
     memset(&r->err, 0, sizeof r->err);
-    return kernel_plan_new(&r->plan, &r->model, &r->tokens, r->layers, NULL, r->softcap, kernel_target_find(target),
-                           &r->err);
+    return kernel_plan_new(&r->plan, &r->model, &r->tokens, r->layers, r->params, r->softcap,
+                           kernel_target_find(target), &r->err);
 }
 
 enum { LISTS = 864 }; /* bytes of a block's lists of units */
@@ -133,6 +135,29 @@ START_TEST(kernel_plan__names_capped_scores)
 }
 END_TEST
 
+/* Where it is known that a table is one, and products of bytes may take its entries; tables of layers that are none
+ * have kernels of their own. Nothing else is cut otherwise. */
+START_TEST(kernel_plan__names_byte_tables)
+{
+    static const float steps[N_LAYERS][2] = {{0x1p-6f, 0x1p-5f}, {0x1p-6f, 0x1p-5f}, {0x1p-6f, 0x1p-5f}};
+    static const char *const words[] = {"vq4x8.bytes vq8x6.bytes d128 g4 p64 c8", "vq2x8 vq16x8 d128 g4 p64 c8",
+                                        "int4.ch64 vq4x8.bytes d128 g4 p64 c8", "vq4x8 vq8x6 d128 g4 p64 c8"};
+    size_t n;
+    rig r = rig_of(128, 4, "vq4x8", "vq8x6");
+    set_layer(&r, 1, "vq2x8", "vq16x8");
+    set_layer(&r, 2, "int4.ch64", "vq4x8");
+    void *params = params_of_layers(r.layers, N_LAYERS, 2, 128, 64, steps, &n);
+    r.params = params;
+    ck_assert_msg(plan_for(&r, "sm_90") == KVC_OK, "%s", r.err.message);
+    ck_assert_uint_eq(r.plan.n_kernels, N_LAYERS);
+    for (uint32_t i = 0; i < N_LAYERS; i++) ck_assert_str_eq(r.plan.kernels[i].words, words[i]);
+    ck_assert_str_eq(r.plan.kernels[0].name, "attend_vq4x8_bytes_vq8x6_bytes_d128_g4_p64_c8");
+    ck_assert_uint_eq(r.plan.kernels[0].shared_bytes, r.plan.kernels[3].shared_bytes);
+    kernel_plan_free(&r.plan);
+    free(params);
+}
+END_TEST
+
 /* Whatever N is; without constants heads may have a code for every channel. 8 warps of 2 stages beside two tables of
  * 8 KiB a side, a query of 10 products of 256 bytes, and the lists. */
 START_TEST(kernel_plan__has_one_kernel_for_shared_codes)
@@ -203,4 +228,4 @@ END_TEST
 CHECK_MAIN("codegen_kernel_plan", kernel_plan__cuts_by_shared_memory, kernel_plan__counts_entries_of_tables,
            kernel_plan__tiles_pages_and_groups, kernel_plan__shares_kernels_between_layers,
            kernel_plan__has_one_kernel_for_shared_codes, kernel_plan__names_capped_scores,
-           kernel_plan__refuses_codecs_by_name, kernel_plan__refuses_shapes)
+           kernel_plan__names_byte_tables, kernel_plan__refuses_codecs_by_name, kernel_plan__refuses_shapes)

@@ -6,18 +6,23 @@
 #include "kernel_manifest.h"
 #include "kernel_source.h"
 #include "kernel_template.h"
+#include "params_rig.h"
 
 static const char hash[] = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
-static void plan_of(kernel_plan *out, uint32_t group, const char *key, const char *value)
+/* steps: of byte tables, or NULL. */
+static void plan_of(kernel_plan *out, uint32_t group, const char *key, const char *value, const float steps[][2])
 {
     kvc_model_info model = {.n_layers = 1, .n_query_heads = 2 * group, .n_kv_heads = 2, .head_dim = 128};
     kvc_token_policy tokens = {4, 64, 64};
     kvc_layer layer;
+    size_t n;
     ck_assert_int_eq(kvc_codec_parse(&layer.key, key, NULL), KVC_OK);
     ck_assert_int_eq(kvc_codec_parse(&layer.value, value, NULL), KVC_OK);
-    ck_assert_int_eq(kernel_plan_new(out, &model, &tokens, &layer, NULL, false, kernel_target_find("sm_90"), NULL),
+    void *params = steps ? params_of_layers(&layer, 1, 2, 128, 64, steps, &n) : NULL;
+    ck_assert_int_eq(kernel_plan_new(out, &model, &tokens, &layer, params, false, kernel_target_find("sm_90"), NULL),
                      KVC_OK);
+    free(params);
 }
 
 /* A file of tests/ or, below "../", of the repository. Owned: free(). */
@@ -33,10 +38,11 @@ static char *file_text(const char *name)
     return text;
 }
 
-static void expect_golden(uint32_t group, const char *key, const char *value, const char *name)
+static void expect_golden(uint32_t group, const char *key, const char *value, const float steps[][2],
+                          const char *name)
 {
     kernel_plan plan;
-    plan_of(&plan, group, key, value);
+    plan_of(&plan, group, key, value, steps);
     char *text = kernel_source(plan.kernels, hash), *want = file_text(name);
     ck_assert_str_eq(text, want);
     free(text);
@@ -46,8 +52,10 @@ static void expect_golden(uint32_t group, const char *key, const char *value, co
 
 START_TEST(kernel_source__is_the_golden_header)
 {
-    expect_golden(4, "int4.ch64", "int2.tok", "golden/kernels/attend_int4_ch64_int2_tok128_d128_g4_p64_c8.h");
-    expect_golden(16, "vq4x8+klt", "fp16", "golden/kernels/attend_vq4x8_fp16_d128_g16_p64_c16.h");
+    static const float steps[1][2] = {{0x1p-6f, 0x1p-5f}};
+    expect_golden(4, "int4.ch64", "int2.tok", NULL, "golden/kernels/attend_int4_ch64_int2_tok128_d128_g4_p64_c8.h");
+    expect_golden(16, "vq4x8+klt", "fp16", NULL, "golden/kernels/attend_vq4x8_fp16_d128_g16_p64_c16.h");
+    expect_golden(4, "vq4x8", "vq8x8+klt", steps, "golden/kernels/attend_vq4x8_bytes_vq8x8_bytes_d128_g4_p64_c8.h");
 }
 END_TEST
 
@@ -66,7 +74,7 @@ START_TEST(kernel_source__defines_what_the_template_wants)
 {
     kernel_plan plan;
     size_t n, n_text = 0, n_want = 0;
-    plan_of(&plan, 4, "int4.ch64", "int4.tok");
+    plan_of(&plan, 4, "int4.ch64", "int4.tok", NULL);
     char *text = kernel_source(plan.kernels, hash), *want = file_text("../kernels/template/default_params.h");
     const char *at = want, *name;
     for (; (name = next_define(&at, &n)); n_want++) {
@@ -107,7 +115,7 @@ START_TEST(kernel_manifest__is_read_back)
 {
     kernel_plan plan;
     kernel_manifest m;
-    plan_of(&plan, 4, "int4.ch64", "int4.tok");
+    plan_of(&plan, 4, "int4.ch64", "int4.tok", NULL);
     kernel_image image = {.file = "", .sha256 = "aa", .params = "bb"};
     snprintf(image.name, sizeof image.name, "%s", plan.kernels->name);
     snprintf(image.file, sizeof image.file, "%.120s.fatbin", plan.kernels->name);

@@ -632,6 +632,62 @@ START_TEST(coder_init__refuses_values_of_shared_codes)
 }
 END_TEST
 
+/* The table [4][256] of a coder of one head becomes `values`, over and over. */
+static float step_of_table(const char *spec, const float *values, size_t n)
+{
+    bench b = bench_new(spec, 1, 64, 8, 3);
+    uint16_t *end = (uint16_t *)(b.params + kvc_coder_part_offset(&b.coder, 4) + kvc_coder_part_bytes(&b.coder, 4));
+    for (size_t i = 0; i < 4 << 8; i++) end[-1 - (ptrdiff_t)i] = kvc_fp16_from_float(values[i % n]);
+    float step = kvc_coder_byte_step(&b.coder);
+    bench_free(&b);
+    return step;
+}
+
+START_TEST(byte_step__is_the_smallest_that_a_byte_reaches_with)
+{
+    static const struct {
+        float values[3], step;
+    } cases[] = {{{127, -127, 1}, 1},
+                 {{0x1p-24f, -127 * 0x1p-24f, 0}, 0x1p-24f},
+                 {{0x1p-24f, 0, 0}, 0x1p-30f},
+                 {{-65024, 512, 0}, 512},
+                 {{128, 2, -64}, 2},
+                 {{128, 1, 0}, 0},
+                 {{254, -2, 0}, 2},
+                 {{255, 1, 0}, 0},
+                 {{0.5f, 0.25f, -0.375f}, 0x1p-7f},
+                 {{0.5f, 0x1p-7f, 0}, 0x1p-7f},
+                 {{0.5f, 0x1p-8f, 0}, 0},
+                 {{1, 1 + 0x1p-10f, 0}, 0},
+                 {{0, -0.0f, 0}, 1},
+                 {{INFINITY, 1, 0}, 0},
+                 {{1, NAN, 0}, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        ck_assert_msg(step_of_table("vq4x8+klt", cases[i].values, 3) == cases[i].step, "case %zu", i);
+}
+END_TEST
+
+START_TEST(byte_step__is_0_where_there_is_no_one_table)
+{
+    static const char *const specs[] = {"int4.ch", "fp16", "vq4x8.head", "vq4x8.static", "vq[8*2,6*8]x8", "vq[8]x8"};
+    static const float one = 1.0f;
+    kvc_coder coder;
+    kvc_codec codec;
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        bench b = bench_new(specs[i], 2, 64, 8, 3);
+        size_t half = kvc_coder_part_bytes(&b.coder, 4) / 2;
+        if (half)
+            memset(b.params + kvc_coder_part_offset(&b.coder, 4) + half, 0, half); /* tables are the end of it */
+        ck_assert_msg(kvc_coder_byte_step(&b.coder) == 0.0f, "%s", specs[i]);
+        bench_free(&b);
+    }
+    ck_assert(step_of_table("vq4x8", &one, 1) == 0x1p-6f);
+    ck_assert_int_eq(kvc_codec_parse(&codec, "vq4x8", NULL), KVC_OK);
+    ck_assert_int_eq(kvc_coder_init(&coder, &codec, NULL, 1, 64, 8, NULL), KVC_OK);
+    ck_assert(kvc_coder_byte_step(&coder) == 0.0f);
+}
+END_TEST
+
 CHECK_MAIN("table", vq__bytes_and_values_are_those_of_format_md, lut__bytes_and_values_are_those_of_format_md,
            vq__mixes_are_those_of_format_md, vq__shared_codes_are_those_of_format_md, share_classes__cover_a_head,
            coder__dropped_channels_take_no_room, vq__part_of_a_page_equals_that_of_the_whole,
@@ -639,4 +695,5 @@ CHECK_MAIN("table", vq__bytes_and_values_are_those_of_format_md, lut__bytes_and_
            fold_and_unfold__equal_decoding, coder_transform__stops_before_the_frame, vq__equal_entries_take_the_first,
            vq__huge_rows_and_extreme_scales_stay_finite, coder__largest_constants_stay_finite,
            coder_init__refuses_constants_beyond_the_limits, coder_init__refuses_constants_that_are_not_numbers,
-           coder_init__refuses_shared_codes_that_do_not_add_up, coder_init__refuses_values_of_shared_codes)
+           coder_init__refuses_shared_codes_that_do_not_add_up, coder_init__refuses_values_of_shared_codes,
+           byte_step__is_the_smallest_that_a_byte_reaches_with, byte_step__is_0_where_there_is_no_one_table)

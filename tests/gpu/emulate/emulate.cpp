@@ -178,7 +178,7 @@ void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2])
     }
 }
 
-void emulate_mma_bytes(int c[4], const uint32_t a[4], const uint32_t b[2], bool is_signed)
+void emulate_mma_bytes(int c[4], const uint32_t a[4], const uint32_t b[2], bool signed_a, bool signed_b)
 {
     uint32_t words[6] = {a[0], a[1], a[2], a[3], b[0], b[1]}, lane = current->lane.index % WARP;
     const uint32_t *all = emulate_exchange(words, 6);
@@ -187,7 +187,7 @@ void emulate_mma_bytes(int c[4], const uint32_t a[4], const uint32_t b[2], bool 
         for (uint32_t k = 0; k < 32; k++) {
             uint32_t from_a = all[(row % 8 * 4 + k % 16 / 4) * 6 + row / 8 + k / 16 * 2] >> k % 4 * 8 & 255u,
                      from_b = all[(column * 4 + k % 16 / 4) * 6 + 4 + k / 16] >> k % 4 * 8 & 255u;
-            c[e] += (int)from_a * (is_signed ? (int)(int8_t)from_b : (int)from_b);
+            c[e] += (signed_a ? (int)(int8_t)from_a : (int)from_a) * (signed_b ? (int)(int8_t)from_b : (int)from_b);
         }
     }
 }

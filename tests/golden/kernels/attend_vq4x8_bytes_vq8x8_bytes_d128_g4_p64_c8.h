@@ -1,0 +1,35 @@
+/* attend_vq4x8_bytes_vq8x8_bytes_d128_g4_p64_c8.h - parameters of template/attend_kernel.cu, written by kvcalib:
+ * keys   vq4x8: codes of 8 bits for 4 channels, a byte table of 256 entries
+ * values vq8x8: codes of 8 bits for 8 channels, a byte table of 256 entries
+ * heads of 128 channels, 4 query heads to a KV head, pages of 64 tokens, 8 columns */
+#define ATTEND_NAME attend_vq4x8_bytes_vq8x8_bytes_d128_g4_p64_c8
+#define ATTEND_HEAD_DIM 128
+#define ATTEND_GROUP 4
+#define ATTEND_COLUMNS 8
+#define ATTEND_SOFTCAP 0
+#define ATTEND_PAGE 64
+#define ATTEND_TILE 64
+#define ATTEND_STAGES 4
+#define ATTEND_WARPS 8
+#define ATTEND_SHARED_BYTES 164960
+
+#define ATTEND_KEY_SYMBOL ATTEND_BYTE_TABLE
+#define ATTEND_KEY_BITS 8
+#define ATTEND_KEY_SCALE 0
+#define ATTEND_KEY_SCALE_GROUP 0
+#define ATTEND_KEY_LATENT 128
+#define ATTEND_KEY_DIMS 4
+#define ATTEND_KEY_MOST 0
+#define ATTEND_KEY_TABLE_BYTES 0
+
+#define ATTEND_VALUE_SYMBOL ATTEND_BYTE_TABLE
+#define ATTEND_VALUE_BITS 8
+#define ATTEND_VALUE_SCALE 0
+#define ATTEND_VALUE_SCALE_GROUP 0
+#define ATTEND_VALUE_LATENT 128
+#define ATTEND_VALUE_DIMS 8
+#define ATTEND_VALUE_MOST 0
+#define ATTEND_VALUE_TABLE_BYTES 0
+
+#define ATTEND_KEY_TEXT "vq4x8.bytes vq8x8.bytes d128 g4 p64 c8"
+#define ATTEND_TEMPLATE_HASH "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
