@@ -116,7 +116,7 @@ template <int DIM, int BITS, int TOKENS> struct int_values : int_plane<DIM, BITS
 template <int DIM, int N_BITS, int LANES>
 struct int_bytes
     : byte_rows<int_plane<DIM, N_BITS>::ROW, fragment_chunk(int_plane<DIM, N_BITS>::ROW / LANES), LANES> {
-    static const int BITS = N_BITS, LOADED = int_bytes::CHUNK;
+    static const int BITS = N_BITS;
     static const bool SIGNED = false;
 
     __device__ static __forceinline__ void load(const uint8_t *codes, const uint8_t *, int row, int chunk, int part,

@@ -262,7 +262,7 @@ template <int DIM, int DIMS, int BITS, int TOKENS> struct table_values : table_l
 template <int DIM, int DIMS, int N_BITS, int TOKENS, int LANES>
 struct table_bytes : byte_rows<DIM, table_lanes<DIM, DIMS, N_BITS, TOKENS, LANES>::RUN * DIMS, LANES> {
     typedef table_lanes<DIM, DIMS, N_BITS, TOKENS, LANES> lanes;
-    static const int BITS = 8, LOADED = DIMS;
+    static const int BITS = 8;
     static const bool SIGNED = true;
 
     __device__ static __forceinline__ void load(const uint8_t *codes, const uint8_t *table, int row, int chunk,

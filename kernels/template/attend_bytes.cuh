@@ -4,11 +4,6 @@
  * instructions than attend_keys.cuh and attend_values.cuh take, and a third of the products; for calls of up to four
  * columns: of eight the registers do not hold all.
  *
- * Bytes that are one field. Nothing is moved or cut for a product if the product may have rows that do not count:
- * twice as many products are fewer instructions. Keys whose words come two and more at a time have those of one token
- * in rows g and g + 8, of which each of two products counts one; values are transposed by two tokens alone, and each
- * of two products has weights for one of the two slots of a row.
- *
  * Fields of a byte. Of values field k is not cut out: X_k is the byte with the fields above k cleared, one AND for
  * four bytes and none for the last field. With b bits a field, code c_k = (X_k - X_k-1) / 2^(b k): sums are taken
  * apart so when a run ends. Of keys the same holds for each half of a byte, so that no query is divided by more than
@@ -114,7 +109,6 @@ template <typename P> struct attend_bytes {
                      OF_CHUNK = key_rows::OF_CHUNK, OF_HALF = KEY_BITS < 8 ? KEY_FIELDS / 2 : 1; /* fields */
     static const int VALUE_BITS = value_rows::BITS, VALUE_FIELDS = 8 / VALUE_BITS, VALUE_WORDS = value_rows::WORDS,
                      OF_VALUE_CHUNK = value_rows::OF_CHUNK;
-    static const bool IN_PLACE = KEY_FIELDS == 1 && KEY_WORDS % 4 == 0 && key_rows::LOADED > 4;
     static const int SLOTS = value_side::D / 8, QUERY_PAIRS = key_side::D / 8;
 
     /* Queries of the lane's column of operand B, field by field, word by word of its part of a row: pairs of
@@ -290,40 +284,6 @@ template <typename P> struct attend_bytes {
 
     /* ---- scores ---- */
 
-    /* Two rows of keys' words times queries: sums of high bytes and of low ones. */
-    __device__ __forceinline__ void products(const uint32_t words[2][KEY_WORDS], int sums[2][2]) const
-    {
-        int c[4] = {0, 0, 0, 0};
-#pragma unroll
-        for (int k = 0; k < KEY_FIELDS; k++)
-#pragma unroll
-            for (int w = 0; w < KEY_WORDS; w += 2) {
-                uint32_t a[4];
-#pragma unroll
-                for (int j = 0; j < 4; j++) a[j] = fields_of_half<KEY_BITS>(words[j % 2][w + j / 2], k);
-                uint32_t q[2] = {bytes[k][w], bytes[k][w + 1]};
-                mma_16x8x32<key_rows::SIGNED, true>(c, a, q);
-            }
-#pragma unroll
-        for (int i = 0; i < 4; i++) sums[i / 2][i % 2] = c[i];
-    }
-
-    /* The same of words that lie side by side: rows g and g + 8 are words of one token. */
-    __device__ __forceinline__ void products_in_place(const uint32_t words[2][KEY_WORDS], int sums[2][2]) const
-    {
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-            int even[4] = {0, 0, 0, 0}, odd[4] = {0, 0, 0, 0};
-#pragma unroll
-            for (int w = 0; w < KEY_WORDS; w += 4) {
-                uint32_t of_even[2] = {bytes[0][w], bytes[0][w + 2]}, of_odd[2] = {bytes[0][w + 1], bytes[0][w + 3]};
-                mma_16x8x32<key_rows::SIGNED, true>(even, words[half] + w, of_even);
-                mma_16x8x32<key_rows::SIGNED, true>(odd, words[half] + w, of_odd);
-            }
-            sums[half][0] = even[0] + odd[2], sums[half][1] = even[1] + odd[3];
-        }
-    }
-
     __device__ __forceinline__ void scores(const uint8_t *stage, const uint8_t *table, int lane, float x[OWN])
     {
         float with_minima = 0.0f;
@@ -332,19 +292,25 @@ template <typename P> struct attend_bytes {
             if (BY_CHANNEL && i * 16 % key_side::TOKENS_OF_SCALE == 0)
                 with_minima = scale_query(stage, i * 16 / key_side::TOKENS_OF_SCALE, lane);
             uint32_t words[2][KEY_WORDS];
-            int token = i * 16 + token_of_row(lane / 4), sums[2][2];
+            int token = i * 16 + token_of_row(lane / 4), c[4] = {0, 0, 0, 0};
 #pragma unroll
             for (int half = 0; half < 2; half++)
 #pragma unroll
                 for (int w = 0; w < KEY_WORDS; w += OF_CHUNK)
                     key_rows::load(stage, table, token + half * 8, w / OF_CHUNK, lane % 4, lane, &words[half][w]);
-            if (IN_PLACE)
-                products_in_place(words, sums);
-            else
-                products(words, sums);
+#pragma unroll
+            for (int k = 0; k < KEY_FIELDS; k++)
+#pragma unroll
+                for (int w = 0; w < KEY_WORDS; w += 2) {
+                    uint32_t a[4];
+#pragma unroll
+                    for (int j = 0; j < 4; j++) a[j] = fields_of_half<KEY_BITS>(words[j % 2][w + j / 2], k);
+                    uint32_t q[2] = {bytes[k][w], bytes[k][w + 1]};
+                    mma_16x8x32<key_rows::SIGNED, true>(c, a, q);
+                }
 #pragma unroll
             for (int half = 0; half < 2; half++) {
-                float product = (float)(sums[half][0] * (int)BYTES_LOW + sums[half][1]), at_minima = with_minima;
+                float product = (float)(c[2 * half] * (int)BYTES_LOW + c[2 * half + 1]), at_minima = with_minima;
                 float factor = unit;
                 if (BY_TOKEN) {
                     factor *= half_at(stage + key_side::SCALES, token + half * 8);
@@ -429,24 +395,12 @@ template <typename P> struct attend_bytes {
                     for (int k = 0; k < OF_VALUE_CHUNK; k++) in[k][i][j] = words[k];
                 }
 #pragma unroll
-            for (int k = 0; k < OF_VALUE_CHUNK; k++) {
-                float *sums = o + (word + k) * 4 * VALUE_FIELDS;
-                if (VALUE_FIELDS == 1)
-                    add_bytes(in[k], w, sums);
-                else
-                    add_fields(in[k], w, sums);
-            }
+            for (int k = 0; k < OF_VALUE_CHUNK; k++) add_word(in[k], w, o + (word + k) * 4 * VALUE_FIELDS);
         }
     }
 
-    __device__ static __forceinline__ void add_sums(const int c[4], const weights &w, float *first, float *second)
-    {
-        *first += w.unit * (float)(c[0] * 256 + c[1]);
-        *second += w.unit * (float)(c[2] * 256 + c[3]);
-    }
-
     /* A word of four tokens of each block. Two slots a product: rows g and g + 8. */
-    __device__ static __forceinline__ void add_fields(const uint32_t in[BLOCKS][4], const weights &w, float *sums)
+    __device__ static __forceinline__ void add_word(const uint32_t in[BLOCKS][4], const weights &w, float *sums)
     {
         uint32_t codes[BLOCKS][4]; /* of a byte: four tokens */
 #pragma unroll
@@ -465,26 +419,10 @@ template <typename P> struct attend_bytes {
                 uint32_t of_tokens[2] = {w.b[i], w.b[i + 1]};
                 mma_16x8x32<value_rows::SIGNED, false>(c, a, of_tokens);
             }
-            add_sums(c, w, sums + s, sums + s + 1);
-        }
-    }
-
-    /* The same where a byte is one slot: row g has slots 0 and 1 of pairs of tokens, row g + 8 slots 2 and 3. */
-    __device__ static __forceinline__ void add_bytes(const uint32_t in[BLOCKS][4], const weights &w, float *sums)
-    {
-        int even[4] = {0, 0, 0, 0}, odd[4] = {0, 0, 0, 0};
 #pragma unroll
-        for (int i = 0; i < BLOCKS; i++) {
-            uint32_t a[4], of_even[2] = {w.b[i] & 0xffffu, w.b[i] >> 16},
-                           of_odd[2] = {w.b[i] << 16, w.b[i] & 0xffff0000u};
-#pragma unroll
-            for (int j = 0; j < 4; j++)
-                a[j] = __byte_perm(in[i][j / 2 * 2], in[i][j / 2 * 2 + 1], j % 2 ? 0x7362 : 0x5140);
-            mma_16x8x32<value_rows::SIGNED, false>(even, a, of_even);
-            mma_16x8x32<value_rows::SIGNED, false>(odd, a, of_odd);
+            for (int half = 0; half < 2; half++)
+                sums[s + half] += w.unit * (float)(c[2 * half] * 256 + c[2 * half + 1]);
         }
-        add_sums(even, w, sums, sums + 2);
-        add_sums(odd, w, sums + 1, sums + 3);
     }
 
     /* ---- what a run calls ---- */
