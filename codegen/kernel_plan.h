@@ -33,6 +33,7 @@ typedef struct kernel_spec {
     bool softcap; /* scores are capped */
     uint32_t tile, stages, warps;
     uint32_t shared_bytes; /* of a block */
+    uint32_t room;         /* that it may have */
     char name[128];        /* the symbol; it spells the key */
     char words[128];       /* "int4.ch64 int4.tok128 d128 g4 p64 c8" */
 } kernel_spec;

@@ -102,6 +102,7 @@ static bool cut(kernel_spec *k, const kernel_target *target)
 kvc_status kernel_shape_choose(kernel_spec *k, const kernel_target *target, kvc_error *err)
 {
     k->columns = k->group <= 8 ? 8 : 16; /* one token's query heads, in eights */
+    k->room = target->shared_bytes;
     k->key.entries = entries_of(&k->key);
     k->value.entries = entries_of(&k->value);
     bool is_cut = false, shared = k->key.most || k->value.most;

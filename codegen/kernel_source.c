@@ -63,6 +63,7 @@ static void put_all(FILE *out, const kernel_spec *k, const char *template_hash)
     fprintf(out, "#define ATTEND_STAGES %u\n", k->stages);
     fprintf(out, "#define ATTEND_WARPS %u\n", k->warps);
     fprintf(out, "#define ATTEND_SHARED_BYTES %u\n", k->shared_bytes);
+    fprintf(out, "#define ATTEND_ROOM %u\n", k->room);
     put_side(out, "KEY", &k->key);
     put_side(out, "VALUE", &k->value);
     fprintf(out, "\n#define ATTEND_KEY_TEXT \"%s\"\n", k->words);

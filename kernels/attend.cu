@@ -50,25 +50,27 @@ static cudaError_t begin(attend_batch *batch, uint32_t *slots, const uint32_t *h
 /* Do calls of so many queries of a sequence have few columns? */
 static bool is_few(const attend_kernel *k, uint32_t n_queries)
 {
-    return n_queries * k->group <= k->info.few_columns;
+    return n_queries * k->group <= k->info.few.columns;
 }
 
-/* Columns of a tile in them; and what all of theirs are. */
-static uint32_t tile_columns(const attend_kernel *k, uint32_t n_queries)
+/* The kernel for them; and what all of their columns are. */
+static const attend_shape_info *shape_of(const attend_kernel *k, uint32_t n_queries)
 {
-    return is_few(k, n_queries) ? k->info.few_columns : k->info.columns;
+    return is_few(k, n_queries) ? &k->info.few : &k->info.many;
 }
 static attend_columns all_columns(const attend_kernel *k, uint32_t n_queries)
 {
-    return columns_of(share_of(n_queries * k->group, tile_columns(k, n_queries)), k->info.warps);
+    const attend_shape_info *shape = shape_of(k, n_queries);
+    return columns_of(share_of(n_queries * k->group, shape->columns), shape->warps);
 }
 
 static cudaError_t launch_image(const attend_kernel *k, attend_layer l, attend_batch b, attend_work w,
                                 cudaStream_t stream)
 {
     void *arguments[] = {&l, &b, &w};
-    return cudaLaunchKernel(is_few(k, b.n_queries) ? k->few : k->kernel, dim3(k->n_blocks), dim3(k->info.warps * 32),
-                            arguments, k->info.shared_bytes, stream);
+    const attend_shape_info *shape = shape_of(k, b.n_queries);
+    return cudaLaunchKernel(is_few(k, b.n_queries) ? k->few : k->kernel, dim3(k->n_blocks), dim3(shape->warps * 32),
+                            arguments, shape->shared_bytes, stream);
 }
 
 extern "C" cudaError_t kernel_attend(const attend_kernel *k, const attend_layer *layer, const attend_batch *batch,
@@ -86,7 +88,8 @@ extern "C" cudaError_t kernel_attend(const attend_kernel *k, const attend_layer 
     if (status == cudaSuccess) status = launch_prepare(l, b, w, k->d, k->group, k->info.tile, stream);
     if (status == cudaSuccess) status = launch_image(k, l, b, w, stream);
     if (status != cudaSuccess) return status;
-    return launch_merge(l, b, w, k->d, k->group, tile_columns(k, b.n_queries), k->info.tile, k->n_blocks, 0, stream);
+    return launch_merge(l, b, w, k->d, k->group, shape_of(k, b.n_queries)->columns, k->info.tile, k->n_blocks, 0,
+                        stream);
 }
 
 extern "C" size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads, uint32_t n_sequences,
@@ -96,7 +99,7 @@ extern "C" size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads
     for (uint32_t q = 1; q <= ATTEND_MOST_QUERIES && q <= max_queries; q++) {
         uint32_t n = max_queries / q < n_sequences ? max_queries / q : n_sequences;
         attend_roles roles(all_columns(k, q), n_heads, n, k->n_blocks);
-        size_t own = (size_t)roles.n_results() * tile_columns(k, q);
+        size_t own = (size_t)roles.n_results() * shape_of(k, q)->columns;
         most = own > most ? own : most;
     }
     return most * result_floats(k->d, latent);
@@ -114,8 +117,8 @@ static cudaError_t load(const void *kernel, uint32_t shared_bytes)
 
 extern "C" cudaError_t kernel_attend_load(const attend_kernel *k)
 {
-    cudaError_t status = load(k->kernel, k->info.shared_bytes);
-    if (status == cudaSuccess && k->few) status = load(k->few, k->info.shared_bytes);
+    cudaError_t status = load(k->kernel, k->info.many.shared_bytes);
+    if (status == cudaSuccess && k->few) status = load(k->few, k->info.few.shared_bytes);
     for (const void *kernel : {(const void *)attend_begin, (const void *)attend_prepare, (const void *)attend_merge})
         if (status == cudaSuccess) status = load(kernel, 0);
     return status;

@@ -15,7 +15,7 @@ extern "C" {
 /* An image of template/attend_kernel.cu for a layer. */
 typedef struct attend_kernel {
     const void *kernel; /* as cudaLaunchKernel() takes it */
-    const void *few;    /* the same for calls of up to info.few_columns columns; NULL: there is none */
+    const void *few;    /* the same for calls of up to info.few.columns columns; NULL: there is none */
     attend_info info;
     uint32_t d, group; /* channels of a head; query heads to it */
     uint32_t n_blocks; /* multiprocessors */

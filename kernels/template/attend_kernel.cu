@@ -8,7 +8,7 @@
 #define ATTEND_PARAMS "template/default_params.h"
 #endif
 #include ATTEND_PARAMS
-#include "template/attend.cuh"
+#include "template/attend_few.cuh"
 #include "template/attend_info.h"
 
 #define ATTEND_FP16 1
@@ -54,22 +54,13 @@ struct attend_params {
 
 static_assert(attend<attend_params>::SHARED_BYTES <= ATTEND_SHARED_BYTES, "more than codegen has counted");
 
-#if ATTEND_GROUP <= 4
-#define ATTEND_FEW_COLUMNS 4
-struct attend_few_params : attend_params {
-    static const int COLUMNS = ATTEND_FEW_COLUMNS;
-};
-static_assert(attend<attend_few_params>::SHARED_BYTES == attend<attend_params>::SHARED_BYTES,
-              "attend_info has one number for both kernels");
-#else
-#define ATTEND_FEW_COLUMNS 0
-#endif
+typedef attend_few<attend_params, ATTEND_ROOM> attend_few_params;
 
 #define ATTEND_JOIN_(a, b) a##b
 #define ATTEND_JOIN(a, b) ATTEND_JOIN_(a, b)
 
 #define ATTEND_KERNEL(name, params)                                                                                  \
-    extern "C" __global__ void __launch_bounds__(ATTEND_WARPS * 32, 1)                                               \
+    extern "C" __global__ void __launch_bounds__(params::WARPS * 32, 1)                                              \
         name(const __grid_constant__ attend_layer layer, const __grid_constant__ attend_batch batch,                 \
              const __grid_constant__ attend_work work)                                                               \
     {                                                                                                                \
@@ -78,13 +69,19 @@ static_assert(attend<attend_few_params>::SHARED_BYTES == attend<attend_params>::
     }
 
 ATTEND_KERNEL(ATTEND_NAME, attend_params)
-#if ATTEND_FEW_COLUMNS
+#if ATTEND_GROUP <= FEW_COLUMNS
 ATTEND_KERNEL(ATTEND_JOIN(ATTEND_NAME, _few), attend_few_params)
 #endif
 
 extern "C" __device__ __constant__ attend_info ATTEND_JOIN(ATTEND_NAME, _info) = {
-    ATTEND_INFO_VERSION, (uint32_t)attend<attend_params>::SHARED_BYTES,
-    ATTEND_COLUMNS,      ATTEND_FEW_COLUMNS,
-    ATTEND_TILE,         ATTEND_WARPS,
-    ATTEND_SOFTCAP,      ATTEND_TEMPLATE_HASH,
+    ATTEND_INFO_VERSION,
+    {ATTEND_COLUMNS, ATTEND_WARPS, (uint32_t)attend<attend_params>::SHARED_BYTES},
+#if ATTEND_GROUP <= FEW_COLUMNS
+    {FEW_COLUMNS, attend_few_params::WARPS, (uint32_t)attend<attend_few_params>::SHARED_BYTES},
+#else
+    {0, 0, 0},
+#endif
+    ATTEND_TILE,
+    ATTEND_SOFTCAP,
+    ATTEND_TEMPLATE_HASH,
     ATTEND_KEY_TEXT};

@@ -120,7 +120,7 @@ static kvc_status find_kernels(cuda_image *image, const char *key, const char *p
         KVC_TRY(check_info(&k->info, bytes, key, path, err));
         status = find_kernel(image, "", &k->kernel);
     }
-    if (status == cudaSuccess && k->info.few_columns) status = find_kernel(image, "_few", &k->few);
+    if (status == cudaSuccess && k->info.few.columns) status = find_kernel(image, "_few", &k->few);
     if (status == cudaSuccess) return KVC_OK;
     cudaGetLastError();
     return kvc_fail(err, KVC_MISMATCH, "%s: no kernel for this device: %s", path, cudaGetErrorString(status));

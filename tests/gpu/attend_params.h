@@ -2,7 +2,7 @@
 #ifndef TESTS_GPU_ATTEND_PARAMS_H
 #define TESTS_GPU_ATTEND_PARAMS_H
 #include "device_memory.h"
-#include "template/attend.cuh"
+#include "template/attend_few.cuh"
 #include "template/attend_merge.cuh"
 #include "template/attend_prepare.cuh"
 
@@ -24,15 +24,13 @@ template <int D, int TILE, int MOST> using shared = staged_shared<D, 64, TILE, M
 template <int D, int DIMS, int BITS, int TILE> using table = staged_table<D, DIMS, BITS, 64, TILE>;
 template <int D, int DIMS, int TILE> using byte_table = staged_table<D, DIMS, 8, 64, TILE, true>;
 
-/* The same for calls of up to four columns. */
-template <typename P> struct attend_narrow : P {
-    static const int COLUMNS = 4;
-};
+#define ATTEND_ROOM 232448 /* bytes of shared memory that a block may have (sm_90) */
+
 /* f(P()), or what goes for a call of so many queries of a sequence. */
 template <typename P, typename F> auto with_columns(uint32_t n_queries, F f)
 {
-    if constexpr (P::COLUMNS == 8 && P::GROUP <= 4)
-        if (n_queries * P::GROUP <= 4) return f(attend_narrow<P>());
+    if constexpr (P::COLUMNS == 8 && P::GROUP <= FEW_COLUMNS)
+        if (n_queries * P::GROUP <= FEW_COLUMNS) return f(attend_few<P, ATTEND_ROOM>());
     return f(P());
 }
 

@@ -398,7 +398,7 @@ static void test_few_columns(cache_pair *p)
     for (uint32_t i = 0; i < p->n_layers; i++) {
         const attend_kernel *k = p->gpu->layers[i].kernel;
         bool few = k->group <= 4;
-        if (k->info.few_columns != (few ? 4 : 0) || (k->few != NULL) != few || k->few == k->kernel)
+        if (k->info.few.columns != (few ? 4 : 0) || (k->few != NULL) != few || k->few == k->kernel)
             pair_fail(p, "kernels of layer", i);
     }
 }
