@@ -13,6 +13,7 @@
 
 #define NEAREST_GROUP 16u /* entries: two products of a warp, four scores a lane and row */
 #define NEAREST_GROUPS 16u
+#define NEAREST_TOGETHER 4u /* groups whose products do not wait for each other */
 #define NEAREST_VECTORS 16u /* of a warp: lane 4 g + q has vectors g and g + 8 */
 
 __host__ __device__ constexpr bool table_nearest_takes(uint32_t dims)
@@ -25,26 +26,33 @@ __device__ inline bool table_nearest_holds(uint32_t n_entries)
     return n_entries >= NEAREST_GROUP && n_entries <= NEAREST_GROUP * NEAREST_GROUPS;
 }
 
-/* In scratch: entries [n_entries][DIMS] fp16, and half their squared lengths. */
+/* In scratch, for groups that go together; what fills these up is infinitely far. */
 struct nearest_table {
-    __half2 *entries;
-    float *lengths;
+    float4 *lengths;   /* a, b, a, b: half the squared lengths of entries 2 i and 2 i + 1, where a product begins */
+    float *entries;    /* [n][DIMS] */
+    __half2 *operands; /* the same in fp16 */
 };
 
 template <uint32_t DIMS> __device__ inline nearest_table nearest_load(const page_tile &t, const table_set &set)
 {
-    nearest_table to = {(__half2 *)(void *)t.scratch, t.scratch + set.n_entries * (DIMS / 2)};
+    const uint32_t together = NEAREST_TOGETHER * NEAREST_GROUP,
+                   n = (set.n_entries + together - 1) / together * together;
+    float *entries = t.scratch + 2 * n;
+    nearest_table to = {(float4 *)(void *)t.scratch, entries, (__half2 *)(void *)(entries + n * DIMS)};
     __syncthreads(); /* what is there has been read */
-    for (uint32_t e = threadIdx.x; e < set.n_entries; e += blockDim.x) {
+    for (uint32_t e = threadIdx.x; e < n; e += blockDim.x) {
         float sum = 0.0f;
 #pragma unroll
-        for (uint32_t k = 0; k < DIMS / 2; k++) {
-            __half2 pair = ((const __half2 *)set.tables)[e * (DIMS / 2) + k];
+        for (uint32_t k = 0; k < DIMS; k += 2) {
+            __half2 pair = __floats2half2_rn(0.0f, 0.0f);
+            if (e < set.n_entries) pair = ((const __half2 *)set.tables)[(e * DIMS + k) / 2];
             float2 x = __half22float2(pair);
-            to.entries[e * (DIMS / 2) + k] = pair;
+            to.operands[(e * DIMS + k) / 2] = pair;
+            to.entries[e * DIMS + k] = x.x, to.entries[e * DIMS + k + 1] = x.y;
             sum += x.x * x.x + x.y * x.y;
         }
-        to.lengths[e] = 0.5f * sum;
+        float *length = t.scratch + e / 2 * 4 + e % 2;
+        length[0] = length[2] = e < set.n_entries ? 0.5f * sum : __uint_as_float(0x7f800000u);
     }
     __syncthreads();
     return to;
@@ -55,10 +63,11 @@ template <uint32_t DIMS> __device__ inline nearest_table nearest_load(const page
 template <uint32_t DIMS>
 __device__ inline void nearest_operand(const float (&x)[DIMS], uint32_t q, uint32_t &left, uint32_t &right)
 {
-    float a = x[0], b = x[1];
+    uint32_t bits[2] = {0, 0}; /* chosen by masks: by index or select they would lie in memory */
 #pragma unroll
-    for (uint32_t k = 2; k < DIMS; k += 2)
-        if (2 * q % DIMS == k) a = x[k], b = x[k + 1];
+    for (uint32_t k = 0; k < DIMS; k++)
+        bits[k % 2] |= __float_as_uint(x[k]) & (2 * q % DIMS == k / 2 * 2 ? 0xffffffffu : 0u);
+    float a = __uint_as_float(bits[0]), b = __uint_as_float(bits[1]);
     __half2 high = __floats2half2_rn(-a, -b);
     float2 rounded = __half22float2(high);
     __half2 low = __floats2half2_rn(-a - rounded.x, -b - rounded.y);
@@ -67,26 +76,39 @@ __device__ inline void nearest_operand(const float (&x)[DIMS], uint32_t q, uint3
     right = DIMS == 8 ? second : 0;
 }
 
+/* Eight entries; up to four dimensions fill half of the operands. */
+template <uint32_t DIMS>
+__device__ inline void nearest_product(float (&score)[4], float4 from, const uint32_t (&a)[4], uint32_t b)
+{
+    const uint32_t twice[2] = {b, b};
+    score[0] = from.x, score[1] = from.y, score[2] = from.z, score[3] = from.w;
+    if (DIMS == 8)
+        mma_16x8x16(score, a, twice);
+    else
+        mma_16x8x8(score, a, b);
+}
+
 /* The lane's least score in every group, of both its vectors. a: left operand. */
 template <uint32_t DIMS>
 __device__ inline void nearest_scores(const nearest_table &table, uint32_t n_entries, const uint32_t (&a)[4],
                                       float (&low)[2][NEAREST_GROUPS])
 {
     uint32_t g = threadIdx.x % WARP / 4, q = threadIdx.x % 4;
-    const uint32_t *entry = (const uint32_t *)(void *)table.entries + g * (DIMS / 2) + q % (DIMS / 2);
-    const float *length = table.lengths + 2 * q;
+    const uint32_t *operand = (const uint32_t *)(void *)table.operands + g * (DIMS / 2) + q % (DIMS / 2);
+    const float4 *length = table.lengths + q;
 #pragma unroll
-    for (uint32_t j = 0; j < NEAREST_GROUPS; j++) {
-        low[0][j] = low[1][j] = __uint_as_float(0x7f800000u);
-        if (j * NEAREST_GROUP >= n_entries) continue;
+    for (uint32_t j = 0; j < NEAREST_GROUPS; j++) low[0][j] = low[1][j] = __uint_as_float(0x7f800000u);
 #pragma unroll
-        for (uint32_t e = j * NEAREST_GROUP; e < (j + 1) * NEAREST_GROUP; e += 8) {
-            float2 from = *(const float2 *)(length + e);
-            float score[4] = {from.x, from.y, from.x, from.y};
-            uint32_t b[2] = {entry[e * (DIMS / 2)], entry[e * (DIMS / 2)]};
-            mma_16x8x16(score, a, b);
-            low[0][j] = fminf(low[0][j], fminf(score[0], score[1]));
-            low[1][j] = fminf(low[1][j], fminf(score[2], score[3]));
+    for (uint32_t first = 0; first < NEAREST_GROUPS; first += NEAREST_TOGETHER) {
+        if (first * NEAREST_GROUP >= n_entries) continue;
+#pragma unroll
+        for (uint32_t j = first; j < first + NEAREST_TOGETHER; j++) {
+            uint32_t e = j * NEAREST_GROUP;
+            float x[4], y[4];
+            nearest_product<DIMS>(x, length[e / 2], a, operand[e * (DIMS / 2)]);
+            nearest_product<DIMS>(y, length[e / 2 + 4], a, operand[(e + 8) * (DIMS / 2)]);
+            low[0][j] = fminf(fminf(x[0], x[1]), fminf(y[0], y[1]));
+            low[1][j] = fminf(fminf(x[2], x[3]), fminf(y[2], y[3]));
         }
     }
 }
@@ -109,58 +131,59 @@ __device__ inline uint32_t nearest_groups(const float (&x)[DIMS], const float (&
     return groups;
 }
 
-/* Of the lane's entries in these groups the nearest, as far as it is nearer than `best`. */
+/* The nearest of the entries in these groups of all four lanes of a vector: each lane has one of the four that
+ * another has in a group. Mostly there is one group of one lane. */
 template <uint32_t DIMS>
 __device__ inline void nearest_among(const nearest_table &table, const float (&x)[DIMS], uint32_t groups, float &best,
                                      uint32_t &code)
 {
-    for (; groups; groups &= groups - 1) {
-        uint32_t first = ((uint32_t)__ffs((int)groups) - 1) * NEAREST_GROUP + threadIdx.x % 4 * 2;
-#pragma unroll
-        for (uint32_t k = 0; k < 4; k++) {
-            uint32_t e = first + k / 2 * 8 + k % 2;
-            float entry[DIMS];
-#pragma unroll
-            for (uint32_t i = 0; i < DIMS; i += 2) {
-                float2 pair = __half22float2(table.entries[(e * DIMS + i) / 2]);
-                entry[i] = pair.x, entry[i + 1] = pair.y;
-            }
-            float distance = table_distance<DIMS, false>(x, entry);
-            code = distance < best ? e : code;
-            best = distance < best ? distance : best;
-        }
+    uint32_t q = threadIdx.x % 4, own = groups << 16 * (q % 2);
+    own |= __shfl_xor_sync(0xffffffffu, own, 1);
+    uint32_t other = __shfl_xor_sync(0xffffffffu, own, 2);
+    uint64_t all = q < 2 ? (uint64_t)other << 32 | own : (uint64_t)own << 32 | other;
+    best = __uint_as_float(0x7f800000u), code = 0;
+    for (; all; all &= all - 1) {
+        uint32_t first = (uint32_t)__ffsll((long long)all) - 1; /* 16 times the lane, and the group */
+        uint32_t e = first % NEAREST_GROUPS * NEAREST_GROUP + first / NEAREST_GROUPS * 2 + q / 2 * 8 + q % 2;
+        float entry[DIMS];
+        load_floats(table.entries + e * DIMS, entry);
+        float distance = table_distance<DIMS, false>(x, entry);
+        table_prefer(distance, e, best, code);
     }
+    __syncwarp();
+    table_meet(best, code);
 }
 
-/* Vectors v .. of n, by a warp. */
+/* The lane's two vectors: rows, and which codes of these. Where there is no second one, the first is taken twice. */
+struct nearest_place {
+    uint32_t row[2], c[2];
+};
+
+/* By a warp. */
 template <uint32_t DIMS, typename READ, typename WRITE>
-__device__ inline void nearest_vectors(const nearest_table &table, const table_set &set, uint32_t v, uint32_t n,
-                                       READ read, WRITE write)
+__device__ inline void nearest_vectors(const nearest_table &table, uint32_t n_entries, nearest_place at,
+                                       uint32_t n_rows, READ read, WRITE write)
 {
-    uint32_t lane = threadIdx.x % WARP, q = lane % 4, row[2], c[2], a[4];
+    uint32_t lane = threadIdx.x % WARP, q = lane % 4, a[4];
     float x[2][DIMS], low[2][NEAREST_GROUPS];
-    v += lane / 4;
 #pragma unroll
     for (uint32_t r = 0; r < 2; r++) {
-        row[r] = (v + 8 * r) / set.n, c[r] = v + 8 * r - row[r] * set.n;
+        bool there = at.row[r] < n_rows;
 #pragma unroll
         for (uint32_t k = 0; k < DIMS; k += 4) {
-            float own = v + 8 * r < n ? read(row[r], c[r], (k + q) % DIMS) : 0.0f;
+            float own = read(there ? at.row[r] : at.row[0], there ? at.c[r] : at.c[0], (k + q) % DIMS);
 #pragma unroll
-            for (uint32_t i = 0; i < 4 && i < DIMS; i++)
-                x[r][k + i] = __shfl_sync(0xffffffffu, own, (int)(lane - q + i));
+            for (uint32_t i = 0; i < 4 && i < DIMS; i++) x[r][k + i] = __shfl_sync(0xffffffffu, own, (int)i, 4);
         }
         nearest_operand(x[r], q, a[r], a[2 + r]);
     }
-    nearest_scores<DIMS>(table, set.n_entries, a, low);
+    nearest_scores<DIMS>(table, n_entries, a, low);
 #pragma unroll
     for (uint32_t r = 0; r < 2; r++) {
-        float best = __uint_as_float(0x7f800000u);
-        uint32_t code = 0;
+        float best;
+        uint32_t code;
         nearest_among(table, x[r], nearest_groups(x[r], low[r]), best, code);
-        __syncwarp();
-        table_meet(best, code);
-        if (q == r && v + 8 * r < n) write(row[r], c[r], code);
+        if (q == r && at.row[r] < n_rows) write(at.row[r], at.c[r], code);
     }
 }
 
@@ -168,9 +191,21 @@ __device__ inline void nearest_vectors(const nearest_table &table, const table_s
 template <uint32_t DIMS, typename READ, typename WRITE>
 __device__ inline void table_nearest(const page_tile &t, const table_set &set, READ read, WRITE write)
 {
-    uint32_t n = set.n * t.n_rows, step = blockDim.x / WARP * NEAREST_VECTORS;
+    uint32_t n = set.n * t.n_rows, step = blockDim.x / WARP * NEAREST_VECTORS,
+             v = threadIdx.x / WARP * NEAREST_VECTORS;
+    uint32_t rows = step / set.n, codes = step - rows * set.n;
     nearest_table table = nearest_load<DIMS>(t, set);
-    for (uint32_t v = threadIdx.x / WARP * NEAREST_VECTORS; v < n; v += step)
-        nearest_vectors<DIMS>(table, set, v, n, read, write);
+    nearest_place at;
+    for (uint32_t r = 0; r < 2; r++) {
+        uint32_t own = v + threadIdx.x % WARP / 4 + 8 * r;
+        at.row[r] = own / set.n, at.c[r] = own - at.row[r] * set.n;
+    }
+    for (; v < n; v += step) {
+        nearest_vectors<DIMS>(table, set.n_entries, at, t.n_rows, read, write);
+        for (uint32_t r = 0; r < 2; r++) {
+            at.row[r] += rows, at.c[r] += codes;
+            if (at.c[r] >= set.n) at.row[r]++, at.c[r] -= set.n;
+        }
+    }
 }
 #endif
