@@ -5,7 +5,12 @@
  *
  * What bounds an append is one access to memory after another, so nobody waits for anybody: with the rows of a page
  * go those that lie a whole number of pages above them, by the same threads (leaving_rows). What an append does to a
- * sequence follows from its length, which the last block to have looked at lengths advances. */
+ * sequence follows from its length, which the last block to have looked at lengths advances.
+ *
+ * An encoder takes as long for one page as for as many as there are blocks for, and the rows of the page that leaves
+ * next are there for as many steps as the window has tokens (less, where it is smaller than a page). So whenever some
+ * page has to be encoded, blocks that would have nothing to do encode next pages of other sequences, each into a page
+ * of the sequence's own; when it leaves it is only copied, while rows move. */
 #include "cache_store.h"
 
 #include "codec/page_launch.cuh"
