@@ -28,30 +28,29 @@
 /* ---- what an append does to a sequence ---- */
 
 struct growth {
-    uint32_t slot, length, packed;   /* before */
-    uint32_t new_length, new_packed; /* behind */
-    bool has_next, new_has_next;     /* before and behind: its next page is encoded */
-    bool dropped, ready;             /* ready: it loses nothing, and its next page can be encoded */
+    uint32_t slot, length, packed; /* before */
+    uint32_t new_length, n_pages;  /* behind; that leave */
+    bool has_next, new_has_next;   /* before and behind: its next page is encoded */
+    bool dropped, ready;           /* ready: it loses nothing, and its next page can be encoded */
 };
 
 __device__ static growth growth_of(const cache_store &c, const cache_batch &b, uint32_t i)
 {
     growth g;
+    uint32_t page = c.policy.page;
     g.slot = b.slot[i];
     g.length = c.length[g.slot];
     g.packed = c.packed[g.slot];
-    uint32_t reserved = c.reserved[g.slot], has_next = c.has_next[g.slot];
+    g.has_next = c.has_next[g.slot];
+    uint32_t reserved = c.reserved[g.slot], exact = c.policy.sinks + c.policy.window + g.packed;
     g.new_length = g.length + b.n_tokens[i];
-    uint64_t exact = (uint64_t)c.policy.sinks + c.policy.window;
-    uint32_t beyond = g.new_length > exact ? g.new_length - (uint32_t)exact : 0;
-    uint32_t compressed =
-        beyond / c.policy.page * c.policy.page; /* kvc_tokens_compressed(), without 64-bit quotients */
-    g.new_packed = compressed > g.packed ? compressed : g.packed; /* never fewer: truncation leaves more */
-    g.dropped = g.new_packed / c.policy.page > reserved;
-    bool stays = g.new_packed == g.packed, whole = g.new_length >= c.policy.sinks + g.packed + c.policy.page;
-    g.has_next = has_next;
-    g.new_has_next = stays && has_next;
-    g.ready = stays && whole && !has_next;
+    /* What kvc_tokens_compressed() says goes, but never comes back: truncation leaves more. */
+    g.n_pages = g.new_length > exact ? (g.new_length - exact) / page : 0;
+    g.dropped = g.packed + g.n_pages * page > reserved * page;
+    bool stays = g.n_pages == 0;
+    if (g.dropped) g.n_pages = 0;
+    g.new_has_next = stays && g.has_next;
+    g.ready = stays && !g.has_next && g.new_length >= c.policy.sinks + g.packed + page;
     return g;
 }
 
@@ -87,17 +86,16 @@ __device__ static void make_plan(const cache_store &c, const cache_batch &b, uin
 {
     if (threadIdx.x < WARP) {
         growth g[PLANNED];
-        uint32_t n_pages[PLANNED], sum = 0, first = threadIdx.x * PLANNED;
+        uint32_t sum = 0, first = threadIdx.x * PLANNED;
         bool encodes = false;
 #pragma unroll
         for (uint32_t k = 0; k < PLANNED; k++) g[k] = growth_of(c, b, least(first + k, b.n - 1));
 #pragma unroll
         for (uint32_t k = 0; k < PLANNED; k++) {
+            if (first + k >= b.n) g[k].n_pages = 0;
             plan.of[first + k] = g[k];
-            bool leave = first + k < b.n && !g[k].dropped;
-            n_pages[k] = leave ? (g[k].new_packed - g[k].packed) / c.policy.page : 0;
-            encodes |= n_pages[k] > g[k].has_next;
-            sum += n_pages[k];
+            encodes |= g[k].n_pages > g[k].has_next;
+            sum += g[k].n_pages;
         }
         uint32_t end = sum;
         for (uint32_t by = 1; by < WARP; by *= 2) {
@@ -109,7 +107,7 @@ __device__ static void make_plan(const cache_store &c, const cache_batch &b, uin
 #pragma unroll
         for (uint32_t k = 0; k < PLANNED; k++) {
             plan.before[first + k] = end;
-            end += n_pages[k];
+            end += g[k].n_pages;
         }
     }
     __syncthreads();
@@ -171,7 +169,7 @@ struct append_sides {
     const uint8_t *params[2];
     const void *rows[2];
     kvc_dtype dtype;
-    uint32_t first, most_pages; /* most_pages: that blocks encode at once, but for those that have to be */
+    uint32_t first, at_once; /* at_once: pages that the blocks take together */
 };
 
 __device__ static new_rows new_rows_of(const cache_store &c, const append_sides &sides, const cache_batch &b,
@@ -194,7 +192,7 @@ __device__ static uint32_t rows_to_store(const cache_store &c, const growth &g)
 {
     uint32_t sinks = least(c.policy.sinks, g.new_length);
     if (g.dropped) return 0;
-    if (g.new_packed == g.packed) return g.new_length - g.length;
+    if (g.n_pages == 0) return g.new_length - g.length;
     return sinks > g.length ? sinks - g.length : 0;
 }
 
@@ -349,7 +347,7 @@ __device__ static void store_part(const cache_store &c, const append_sides &side
                          index * c.policy.page,
                          g.length > behind ? g.length - behind : 0,
                          g.new_length - behind,
-                         g.new_packed - g.packed,
+                         g.n_pages * c.policy.page,
                          behind - g.length};
     if (leaves && g.has_next && index == 0) {
         /* The head's share of the side's bytes, whose ever they are. */
@@ -387,7 +385,7 @@ __device__ static void advance(const cache_store &c, const growth &g)
         return;
     }
     c.length[g.slot] = g.new_length;
-    c.packed[g.slot] = g.new_packed;
+    c.packed[g.slot] = g.packed + g.n_pages * c.policy.page;
     c.has_next[g.slot] = g.new_has_next;
 }
 
@@ -404,7 +402,7 @@ __global__ void __launch_bounds__(512, 1)
     uint32_t x[FOUR], n_blocks = gridDim.x * gridDim.y * gridDim.z, before = 0;
     new_rows fresh = new_rows_of(c, sides, b, least(i, b.n - 1));
     if (i < b.n && b.n_tokens[i] > 0) load_four(fresh, c.d, 0, 0, x);
-    make_plan(c, b, sides.most_pages, plan);
+    make_plan(c, b, sides.at_once, plan);
     /* What this block reads of lengths it has read, the plan is made of it: no fence. The answer is needed late. */
     if (advances && threadIdx.x == 0) before = atomicAdd(c.arrived, 1u);
     if (i < b.n)
@@ -488,7 +486,7 @@ extern "C" cudaError_t kernel_cache_append(const cache_store *c, const kvc_coder
         kernel[i] = page_kernel_of(append_kernels, &coder[i].codec);
     }
     sides.dtype = dtype;
-    sides.most_pages = APPEND_BLOCKS / (2 * c->n_heads);
+    sides.at_once = APPEND_BLOCKS / (2 * c->n_heads);
     if (kernel[0] == kernel[1]) return append_to_sides(kernel[0], c, sides, 0, 2, b, true, stream);
     cudaError_t status = append_to_sides(kernel[0], c, sides, 0, 1, b, false, stream);
     return status == cudaSuccess ? append_to_sides(kernel[1], c, sides, 1, 1, b, true, stream) : status;
