@@ -45,7 +45,7 @@ __device__ inline void table_load(float *scratch, const __half *values, uint32_t
 /* Of two entries the nearer one; of equally near ones the first. */
 __device__ inline void table_prefer(float distance, uint32_t other, float &best, uint32_t &code)
 {
-    bool better = distance < best || (distance == best && other < code);
+    bool better = (distance < best) | ((distance == best) & (other < code)); /* no branch */
     best = better ? distance : best;
     code = better ? other : code;
 }

@@ -11,9 +11,10 @@
 #include "codec/table_encode.cuh"
 #include "device.cuh"
 
-#define NEAREST_GROUP 16u /* entries: two products of a warp, four scores a lane and row */
-#define NEAREST_GROUPS 16u
-#define NEAREST_TOGETHER 4u /* groups whose products do not wait for each other */
+#define NEAREST_FEWEST 16u
+#define NEAREST_GROUP 32u /* entries: four products of a warp, eight scores a lane and row */
+#define NEAREST_GROUPS 8u
+#define NEAREST_TOGETHER 2u /* groups whose products do not wait for each other */
 #define NEAREST_VECTORS 16u /* of a warp: lane 4 g + q has vectors g and g + 8 */
 
 __host__ __device__ constexpr bool table_nearest_takes(uint32_t dims)
@@ -23,36 +24,44 @@ __host__ __device__ constexpr bool table_nearest_takes(uint32_t dims)
 
 __device__ inline bool table_nearest_holds(uint32_t n_entries)
 {
-    return n_entries >= NEAREST_GROUP && n_entries <= NEAREST_GROUP * NEAREST_GROUPS;
+    return n_entries >= NEAREST_FEWEST && n_entries <= NEAREST_GROUP * NEAREST_GROUPS;
 }
 
 /* In scratch, for groups that go together; what fills these up is infinitely far. */
 struct nearest_table {
-    float4 *lengths;   /* a, b, a, b: half the squared lengths of entries 2 i and 2 i + 1, where a product begins */
-    float *entries;    /* [n][DIMS] */
-    __half2 *operands; /* the same in fp16 */
+    float4 *lengths; /* a, b, a, b: half the squared lengths of entries 2 i and 2 i + 1, where a product begins */
+    float *entries;  /* [n][DIMS] */
+    uint4 *operands; /* the same in fp16: four entries 8 apart, as nearest_operand_at() says */
 };
+
+/* Where channels 2 k and 2 k + 1 of an entry are, in words: what a lane has of four products lies side by side. */
+template <uint32_t DIMS> __device__ inline uint32_t nearest_operand_at(uint32_t e, uint32_t k)
+{
+    return ((e / NEAREST_GROUP * 8 + e % 8) * (DIMS / 2) + k) * 4 + e / 8 % 4;
+}
 
 template <uint32_t DIMS> __device__ inline nearest_table nearest_load(const page_tile &t, const table_set &set)
 {
     const uint32_t together = NEAREST_TOGETHER * NEAREST_GROUP,
                    n = (set.n_entries + together - 1) / together * together;
     float *entries = t.scratch + 2 * n;
-    nearest_table to = {(float4 *)(void *)t.scratch, entries, (__half2 *)(void *)(entries + n * DIMS)};
+    nearest_table to = {(float4 *)(void *)t.scratch, entries, (uint4 *)(void *)(entries + n * DIMS)};
     __syncthreads(); /* what is there has been read */
     for (uint32_t e = threadIdx.x; e < n; e += blockDim.x) {
+        const float far = __uint_as_float(0x7f800000u);
         float sum = 0.0f;
+        bool there = e < set.n_entries;
 #pragma unroll
         for (uint32_t k = 0; k < DIMS; k += 2) {
             __half2 pair = __floats2half2_rn(0.0f, 0.0f);
-            if (e < set.n_entries) pair = ((const __half2 *)set.tables)[(e * DIMS + k) / 2];
+            if (there) pair = ((const __half2 *)set.tables)[(e * DIMS + k) / 2];
             float2 x = __half22float2(pair);
-            to.operands[(e * DIMS + k) / 2] = pair;
-            to.entries[e * DIMS + k] = x.x, to.entries[e * DIMS + k + 1] = x.y;
+            ((__half2 *)(void *)to.operands)[nearest_operand_at<DIMS>(e, k / 2)] = pair;
+            *(float2 *)(to.entries + e * DIMS + k) = there ? x : float2{far, far};
             sum += x.x * x.x + x.y * x.y;
         }
         float *length = t.scratch + e / 2 * 4 + e % 2;
-        length[0] = length[2] = e < set.n_entries ? 0.5f * sum : __uint_as_float(0x7f800000u);
+        length[0] = length[2] = there ? 0.5f * sum : far;
     }
     __syncthreads();
     return to;
@@ -88,27 +97,42 @@ __device__ inline void nearest_product(float (&score)[4], float4 from, const uin
         mma_16x8x8(score, a, b);
 }
 
-/* The lane's least score in every group, of both its vectors. a: left operand. */
+/* The lane's least score in a group, of both its vectors. */
+__device__ inline void nearest_least(const float (&x)[4][4], float &low, float &other)
+{
+    float least[4];
+#pragma unroll
+    for (uint32_t i = 0; i < 4; i++) least[i] = fminf(fminf(x[0][i], x[1][i]), fminf(x[2][i], x[3][i]));
+    low = fminf(least[0], least[1]);
+    other = fminf(least[2], least[3]);
+}
+
+/* In every group; a: left operand. */
 template <uint32_t DIMS>
 __device__ inline void nearest_scores(const nearest_table &table, uint32_t n_entries, const uint32_t (&a)[4],
                                       float (&low)[2][NEAREST_GROUPS])
 {
     uint32_t g = threadIdx.x % WARP / 4, q = threadIdx.x % 4;
-    const uint32_t *operand = (const uint32_t *)(void *)table.operands + g * (DIMS / 2) + q % (DIMS / 2);
+    const uint4 *operand = table.operands + nearest_operand_at<DIMS>(g, q % (DIMS / 2)) / 4;
     const float4 *length = table.lengths + q;
 #pragma unroll
-    for (uint32_t j = 0; j < NEAREST_GROUPS; j++) low[0][j] = low[1][j] = __uint_as_float(0x7f800000u);
-#pragma unroll
     for (uint32_t first = 0; first < NEAREST_GROUPS; first += NEAREST_TOGETHER) {
-        if (first * NEAREST_GROUP >= n_entries) continue;
+        if (first * NEAREST_GROUP < n_entries) {
 #pragma unroll
-        for (uint32_t j = first; j < first + NEAREST_TOGETHER; j++) {
-            uint32_t e = j * NEAREST_GROUP;
-            float x[4], y[4];
-            nearest_product<DIMS>(x, length[e / 2], a, operand[e * (DIMS / 2)]);
-            nearest_product<DIMS>(y, length[e / 2 + 4], a, operand[(e + 8) * (DIMS / 2)]);
-            low[0][j] = fminf(fminf(x[0], x[1]), fminf(y[0], y[1]));
-            low[1][j] = fminf(fminf(x[2], x[3]), fminf(y[2], y[3]));
+            for (uint32_t j = first; j < first + NEAREST_TOGETHER; j++) {
+                const float4 *from = length + j * (NEAREST_GROUP / 2);
+                uint4 four = operand[j * 8 * (DIMS / 2)];
+                float x[4][4];
+                nearest_product<DIMS>(x[0], from[0], a, four.x);
+                nearest_product<DIMS>(x[1], from[4], a, four.y);
+                nearest_product<DIMS>(x[2], from[8], a, four.z);
+                nearest_product<DIMS>(x[3], from[12], a, four.w);
+                nearest_least(x, low[0][j], low[1][j]);
+            }
+        } else {
+#pragma unroll
+            for (uint32_t j = first; j < first + NEAREST_TOGETHER; j++)
+                low[0][j] = low[1][j] = __uint_as_float(0x7f800000u);
         }
     }
 }
@@ -127,28 +151,30 @@ __device__ inline uint32_t nearest_groups(const float (&x)[DIMS], const float (&
     float distance = fmaxf(square + 2.0f * lowest, 0.0f); /* (a + b)^2 <= 2 a^2 + 2 b^2 */
     float most = lowest + ((8.0f * square + 2.0f * distance) * 0x1p-14f + 0x1p-30f);
 #pragma unroll
-    for (uint32_t j = 0; j < NEAREST_GROUPS; j++) groups |= (uint32_t)(low[j] <= most) << j;
+    for (uint32_t j = NEAREST_GROUPS; j-- > 0;) /* signs: low[j] < most, which the margin sees to for the lowest */
+        groups = __funnelshift_l(__float_as_uint(low[j] - most), groups, 1);
     return groups;
 }
 
-/* The nearest of the entries in these groups of all four lanes of a vector: each lane has one of the four that
- * another has in a group. Mostly there is one group of one lane. */
+/* The nearest of the entries in these groups of all four lanes of a vector: each lane has two of the eight that one
+ * of them has in a group. Mostly there is one group of one lane. */
 template <uint32_t DIMS>
 __device__ inline void nearest_among(const nearest_table &table, const float (&x)[DIMS], uint32_t groups, float &best,
                                      uint32_t &code)
 {
-    uint32_t q = threadIdx.x % 4, own = groups << 16 * (q % 2);
-    own |= __shfl_xor_sync(0xffffffffu, own, 1);
-    uint32_t other = __shfl_xor_sync(0xffffffffu, own, 2);
-    uint64_t all = q < 2 ? (uint64_t)other << 32 | own : (uint64_t)own << 32 | other;
+    uint32_t q = threadIdx.x % 4;
+    groups <<= NEAREST_GROUPS * q;
+    for (int with = 1; with < 4; with *= 2) groups |= __shfl_xor_sync(0xffffffffu, groups, with);
     best = __uint_as_float(0x7f800000u), code = 0;
-    for (; all; all &= all - 1) {
-        uint32_t first = (uint32_t)__ffsll((long long)all) - 1; /* 16 times the lane, and the group */
-        uint32_t e = first % NEAREST_GROUPS * NEAREST_GROUP + first / NEAREST_GROUPS * 2 + q / 2 * 8 + q % 2;
-        float entry[DIMS];
-        load_floats(table.entries + e * DIMS, entry);
-        float distance = table_distance<DIMS, false>(x, entry);
-        table_prefer(distance, e, best, code);
+    for (; groups; groups &= groups - 1) {
+        uint32_t first = (uint32_t)__ffs((int)groups) - 1; /* 8 times the lane, and the group */
+        uint32_t e = first % NEAREST_GROUPS * NEAREST_GROUP + first / NEAREST_GROUPS * 2 + q * 8;
+#pragma unroll
+        for (uint32_t k = 0; k < 2; k++) {
+            float entry[DIMS];
+            load_floats(table.entries + (e + k) * DIMS, entry);
+            table_prefer(table_distance<DIMS, false>(x, entry), e + k, best, code);
+        }
     }
     __syncwarp();
     table_meet(best, code);

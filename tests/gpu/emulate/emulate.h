@@ -113,9 +113,9 @@ static inline int __ffs(int x)
 {
     return __builtin_ffs(x);
 }
-static inline int __ffsll(long long x)
+static inline uint32_t __funnelshift_l(uint32_t low, uint32_t high, uint32_t by)
 {
-    return __builtin_ffsll(x);
+    return (uint32_t)(((uint64_t)high << 32 | low) << (by & 31) >> 32);
 }
 static inline int __any_sync(uint32_t mask, int predicate)
 {
