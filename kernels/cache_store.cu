@@ -5,7 +5,12 @@
  *
  * What bounds an append is one access to memory after another, so nobody waits for anybody: with the rows of a page
  * go those that lie a whole number of pages above them, by the same threads (leaving_rows). What an append does to a
- * sequence follows from its length, which the last block to have looked at lengths advances. */
+ * sequence follows from its length, which the last block to have looked at lengths advances.
+ *
+ * An encoder takes as long for one page as for as many as there are blocks for, and the rows of the page that leaves
+ * next are there for as many steps as the window has tokens (less, where it is smaller than a page). So whenever some
+ * page has to be encoded, blocks that would have nothing to do encode next pages of other sequences, each into a page
+ * of the sequence's own; when it leaves it is only copied, while rows move. */
 #include "cache_store.h"
 
 #include "codec/page_launch.cuh"
@@ -23,25 +28,29 @@
 /* ---- what an append does to a sequence ---- */
 
 struct growth {
-    uint32_t slot, length, packed;   /* before */
-    uint32_t new_length, new_packed; /* behind */
-    bool dropped;
+    uint32_t slot, length, packed; /* before */
+    uint32_t new_length, n_pages;  /* behind; that leave */
+    bool has_next, new_has_next;   /* before and behind: its next page is encoded */
+    bool dropped, ready;           /* ready: it loses nothing, and its next page can be encoded */
 };
 
 __device__ static growth growth_of(const cache_store &c, const cache_batch &b, uint32_t i)
 {
     growth g;
+    uint32_t page = c.policy.page;
     g.slot = b.slot[i];
     g.length = c.length[g.slot];
     g.packed = c.packed[g.slot];
-    uint32_t reserved = c.reserved[g.slot];
+    g.has_next = c.has_next[g.slot];
+    uint32_t reserved = c.reserved[g.slot], exact = c.policy.sinks + c.policy.window + g.packed;
     g.new_length = g.length + b.n_tokens[i];
-    uint64_t exact = (uint64_t)c.policy.sinks + c.policy.window;
-    uint32_t beyond = g.new_length > exact ? g.new_length - (uint32_t)exact : 0;
-    uint32_t compressed =
-        beyond / c.policy.page * c.policy.page; /* kvc_tokens_compressed(), without 64-bit quotients */
-    g.new_packed = compressed > g.packed ? compressed : g.packed; /* never fewer: truncation leaves more */
-    g.dropped = g.new_packed / c.policy.page > reserved;
+    /* What kvc_tokens_compressed() says goes, but never comes back: truncation leaves more. */
+    g.n_pages = g.new_length > exact ? (g.new_length - exact) / page : 0;
+    g.dropped = g.packed + g.n_pages * page > reserved * page;
+    bool stays = g.n_pages == 0;
+    if (g.dropped) g.n_pages = 0;
+    g.new_has_next = stays && g.has_next;
+    g.ready = stays && !g.has_next && g.new_length >= c.policy.sinks + g.packed + page;
     return g;
 }
 
@@ -49,36 +58,56 @@ __device__ static growth growth_of(const cache_store &c, const cache_batch &b, u
 struct append_plan {
     growth of[CACHE_BATCH];
     uint32_t before[CACHE_BATCH]; /* pages that leave, of the sequences before */
-    uint32_t n_pages;             /* of all */
+    uint32_t ahead[CACHE_BATCH];  /* sequences whose next page is encoded */
+    uint32_t n_leave, n_ahead;
 };
 
-/* By the first warp, three sequences a lane; for all of the block. */
-__device__ static void make_plan(const cache_store &c, const cache_batch &b, append_plan &plan)
+#define PLANNED (CACHE_BATCH / WARP) /* sequences of a lane */
+
+/* A page costs little beside others: with one that has to be encoded go next pages of other sequences, as many as
+ * make `most` of all. */
+__device__ static void plan_ahead(const cache_batch &b, append_plan &plan, const growth (&g)[PLANNED], bool encodes,
+                                  uint32_t n_leave, uint32_t most)
 {
-    const uint32_t per_lane = CACHE_BATCH / WARP;
+    uint32_t room = __any_sync(0xffffffffu, encodes) && n_leave < most ? most - n_leave : 0, n = 0;
+#pragma unroll
+    for (uint32_t k = 0; k < PLANNED; k++) {
+        uint32_t i = threadIdx.x * PLANNED + k;
+        bool ready = i < b.n && g[k].ready;
+        uint32_t all = __ballot_sync(0xffffffffu, ready), at = n + (uint32_t)__popc(all & ((1u << threadIdx.x) - 1));
+        if (ready && at < room) plan.ahead[at] = i, plan.of[i].new_has_next = true;
+        n += (uint32_t)__popc(all);
+    }
+    if (threadIdx.x == 0) plan.n_leave = n_leave, plan.n_ahead = least(n, room);
+}
+
+/* By the first warp, three sequences a lane; for all of the block. */
+__device__ static void make_plan(const cache_store &c, const cache_batch &b, uint32_t most, append_plan &plan)
+{
     if (threadIdx.x < WARP) {
-        growth g[per_lane];
-        uint32_t n_pages[per_lane], sum = 0, first = threadIdx.x * per_lane;
+        growth g[PLANNED];
+        uint32_t sum = 0, first = threadIdx.x * PLANNED;
+        bool encodes = false;
 #pragma unroll
-        for (uint32_t k = 0; k < per_lane; k++) g[k] = growth_of(c, b, least(first + k, b.n - 1));
+        for (uint32_t k = 0; k < PLANNED; k++) g[k] = growth_of(c, b, least(first + k, b.n - 1));
 #pragma unroll
-        for (uint32_t k = 0; k < per_lane; k++) {
+        for (uint32_t k = 0; k < PLANNED; k++) {
+            if (first + k >= b.n) g[k].n_pages = 0;
             plan.of[first + k] = g[k];
-            bool leave = first + k < b.n && !g[k].dropped;
-            n_pages[k] = leave ? (g[k].new_packed - g[k].packed) / c.policy.page : 0;
-            sum += n_pages[k];
+            encodes |= g[k].n_pages > g[k].has_next;
+            sum += g[k].n_pages;
         }
         uint32_t end = sum;
         for (uint32_t by = 1; by < WARP; by *= 2) {
             uint32_t other = __shfl_up_sync(0xffffffffu, end, by);
             if (threadIdx.x >= by) end += other;
         }
-        if (threadIdx.x == WARP - 1) plan.n_pages = end;
+        plan_ahead(b, plan, g, encodes, __shfl_sync(0xffffffffu, end, WARP - 1), most);
         end -= sum;
 #pragma unroll
-        for (uint32_t k = 0; k < per_lane; k++) {
+        for (uint32_t k = 0; k < PLANNED; k++) {
             plan.before[first + k] = end;
-            end += n_pages[k];
+            end += g[k].n_pages;
         }
     }
     __syncthreads();
@@ -140,7 +169,7 @@ struct append_sides {
     const uint8_t *params[2];
     const void *rows[2];
     kvc_dtype dtype;
-    uint32_t first;
+    uint32_t first, at_once; /* at_once: pages that the blocks take together */
 };
 
 __device__ static new_rows new_rows_of(const cache_store &c, const append_sides &sides, const cache_batch &b,
@@ -163,7 +192,7 @@ __device__ static uint32_t rows_to_store(const cache_store &c, const growth &g)
 {
     uint32_t sinks = least(c.policy.sinks, g.new_length);
     if (g.dropped) return 0;
-    if (g.new_packed == g.packed) return g.new_length - g.length;
+    if (g.n_pages == 0) return g.new_length - g.length;
     return sinks > g.length ? sinks - g.length : 0;
 }
 
@@ -200,7 +229,8 @@ __device__ static void store_rows(const cache_store &c, const growth &g, const n
 
 /* Rows behind a sequence's sinks, of one side and head, when pages leave. A page's go into tiles, as page_encode()
  * asks for them; what lies `shift` above a row takes its place, and so on up, new rows last. The thread that reads a
- * piece of a row is the only one that looks at it or at those above it: the order is its own. */
+ * piece of a row is the only one that looks at it or at those above it: the order is its own. Without a shift rows
+ * stay where they are. */
 struct leaving_rows {
     uint16_t *held;
     new_rows fresh;
@@ -228,42 +258,42 @@ struct leaving_rows {
                 *at(row + j * step + up - shift, channel) = x[j];
     }
 
-    /* New rows among `row` and those above it: down, or into the tile. */
-    __device__ void read_new(uint32_t row, uint32_t channel, float *y, bool again) const
+    /* What lies above PIECES rows goes down: held rows, then new ones. */
+    __device__ void move(uint32_t row, uint32_t step, uint32_t end, uint32_t channel) const
     {
-        for (uint32_t r = row; r < n && !(again && r > row); r += shift) {
-            if (r < n_held) continue;
-            uint4 x = fresh.piece(r + first_new, channel);
-            if (r == row)
-                put_piece(y, x);
-            else
-                *at(r - shift, channel) = x;
+        uint4 x[PIECES];
+        for (uint32_t up = shift; row + up < n_held; up += shift) {
+            load(row, step, end, up, channel, x);
+            store(row, step, end, up, channel, x);
         }
+        for (uint32_t j = 0; j < PIECES && row + j * step < end; j++)
+            for (uint32_t r = row + j * step + shift; r < n; r += shift)
+                if (r >= n_held) *at(r - shift, channel) = fresh.piece(r + first_new, channel);
+    }
+
+    /* f(row, step, end, channel) for the thread's rows of the page's first .. first + n_rows - 1, PIECES at a time.
+     */
+    template <typename F> __device__ void each(uint32_t first, uint32_t n_rows, F f) const
+    {
+        uint32_t of_row = d / 8, step = blockDim.x / of_row, own = threadIdx.x / of_row, end = page + first + n_rows;
+        uint32_t row = own < step ? page + first + own : end, channel = threadIdx.x % of_row * 8;
+        for (; row < end; row += PIECES * step) f(row, step, end, channel);
     }
 
     /* Rows first .. of the page into the tile; again: they will be read once more. */
     __device__ void operator()(const page_tile &t, uint32_t first, bool again) const
     {
-        uint32_t of_row = d / 8, step = blockDim.x / of_row, own = threadIdx.x / of_row;
-        uint32_t channel = threadIdx.x % of_row * 8, end = page + first + t.n_rows;
-        for (uint32_t r = own < step ? own : t.n_rows; r < t.n_rows; r += PIECES * step) {
-            uint32_t row = page + first + r;
-            float *y = t.y + r * d + channel;
-            uint4 x[PIECES], above[PIECES];
-            uint32_t up = shift;
+        each(first, t.n_rows, [&](uint32_t row, uint32_t step, uint32_t end, uint32_t channel) {
+            float *y = t.y + (row - page - first) * d + channel;
+            uint4 x[PIECES];
             load(row, step, end, 0, channel, x);
-            if (!again) load(row, step, end, up, channel, above);
-            for (; !again && row + up + shift < n_held; up += shift) {
-                store(row, step, end, up, channel, above);
-                load(row, step, end, up + shift, channel, above);
-            }
-            for (uint32_t j = 0; j < PIECES && row + j * step < end; j++)
-                read_new(row + j * step, channel, y + j * step * d, again);
+            if (shift && !again) move(row, step, end, channel);
 #pragma unroll
-            for (uint32_t j = 0; j < PIECES; j++)
-                if (row + j * step < end && row + j * step < n_held) put_piece(y + j * step * d, x[j]);
-            if (!again) store(row, step, end, up, channel, above);
-        }
+            for (uint32_t j = 0; j < PIECES; j++) {
+                uint32_t r = row + j * step;
+                if (r < end) put_piece(y + j * step * d, r < n_held ? x[j] : fresh.piece(r + first_new, channel));
+            }
+        });
     }
 
     /* fp16 to a tile. */
@@ -276,38 +306,73 @@ struct leaving_rows {
     }
 };
 
-template <int KIND, bool MATRIX>
-__device__ static void encode_part(const cache_store &c, const append_sides &sides, const cache_batch &b,
-                                   const append_plan &plan, uint32_t page, page_part part, float *shared)
+/* A page that is encoded already, or part of it: its bytes go where pages are, and rows move. */
+__device__ static void link_part(const leaving_rows &rows, page_part part, uint32_t n_rows, const uint4 *from,
+                                 uint4 *to, uint32_t n)
 {
-    uint32_t i = find_sequence(plan, page), index = page - plan.before[i], side = sides.first + blockIdx.z;
+    uint32_t end = n * part.end / n_rows, step = PIECES * blockDim.x;
+    uint4 x[PIECES];
+    auto load = [&](uint32_t first) {
+#pragma unroll
+        for (uint32_t j = 0; j < PIECES; j++)
+            if (first + j * blockDim.x < end) x[j] = from[first + j * blockDim.x];
+    };
+    uint32_t at = n * part.begin / n_rows + threadIdx.x;
+    load(at);
+    rows.each(part.begin, part.end - part.begin, [&](uint32_t row, uint32_t step, uint32_t end, uint32_t channel) {
+        rows.move(row, step, end, channel);
+    });
+    for (; at < end; load(at += step)) {
+#pragma unroll
+        for (uint32_t j = 0; j < PIECES; j++)
+            if (at + j * blockDim.x < end) to[at + j * blockDim.x] = x[j];
+    }
+}
+
+/* Of a page that leaves or, behind those, of one that is encoded ahead. */
+template <int KIND, bool MATRIX>
+__device__ static void store_part(const cache_store &c, const append_sides &sides, const cache_batch &b,
+                                  const append_plan &plan, uint32_t page, page_part part, float *shared)
+{
+    bool leaves = page < plan.n_leave;
+    uint32_t i = leaves ? find_sequence(plan, page) : plan.ahead[page - plan.n_leave];
+    uint32_t index = leaves ? page - plan.before[i] : 0, side = sides.first + blockIdx.z, head = blockIdx.y;
     growth g = plan.of[i];
-    uint32_t behind = c.policy.sinks + g.packed, head = blockIdx.y; /* tokens before the rows */
+    uint32_t behind = c.policy.sinks + g.packed; /* tokens before the rows */
     const uint32_t *entry = c.page_table + (size_t)g.slot * c.page_stride + g.packed / c.policy.page + index;
+    uint8_t *next = c.next + g.slot * c.page_bytes, *to = leaves ? c.pool + *entry * c.page_bytes : next;
     leaving_rows rows = {held_rows(c, g.slot, side, head) + (size_t)c.policy.sinks * c.d,
                          new_rows_of(c, sides, b, i),
                          c.d,
                          index * c.policy.page,
                          g.length > behind ? g.length - behind : 0,
                          g.new_length - behind,
-                         g.new_packed - g.packed,
+                         g.n_pages * c.policy.page,
                          behind - g.length};
-    page_encode<KIND, MATRIX>(sides.shape[side], coder_work{sides.params[side], head, 0}, shared, rows, part,
-                              c.pool + *entry * c.page_bytes + (side ? c.value_offset : 0));
+    if (leaves && g.has_next && index == 0) {
+        /* The head's share of the side's bytes, whose ever they are. */
+        uint64_t begin = side ? c.value_offset : 0, n = ((side ? c.page_bytes : c.value_offset) - begin) / 16;
+        uint64_t first = n * head / c.n_heads;
+        link_part(rows, part, c.policy.page, (const uint4 *)(next + begin) + first, (uint4 *)(to + begin) + first,
+                  (uint32_t)(n * (head + 1) / c.n_heads - first));
+    } else {
+        page_encode<KIND, MATRIX>(sides.shape[side], coder_work{sides.params[side], head, 0}, shared, rows, part,
+                                  to + (side ? c.value_offset : 0));
+    }
 }
 
 /* So few rows a part that every block of a side and head has one, if that can be. */
 template <int KIND, bool MATRIX>
-__device__ static void encode_parts(const cache_store &c, const append_sides &sides, const cache_batch &b,
-                                    const append_plan &plan, float *shared)
+__device__ static void store_parts(const cache_store &c, const append_sides &sides, const cache_batch &b,
+                                   const append_plan &plan, float *shared)
 {
     const page_shape &s = sides.shape[sides.first + blockIdx.z];
     bool whole = !page_has_parts(s);
-    uint32_t rows = whole ? s.page : 8, n_parts = whole ? 1 : s.page / 8;
-    for (; !whole && 2 * rows <= s.tile && plan.n_pages * n_parts > gridDim.x; rows *= 2) n_parts = (n_parts + 1) / 2;
-    for (uint32_t k = blockIdx.x; k < plan.n_pages * n_parts; k += gridDim.x) {
+    uint32_t rows = whole ? s.page : 8, n_parts = whole ? 1 : s.page / 8, n_pages = plan.n_leave + plan.n_ahead;
+    for (; !whole && 2 * rows <= s.tile && n_pages * n_parts > gridDim.x; rows *= 2) n_parts = (n_parts + 1) / 2;
+    for (uint32_t k = blockIdx.x; k < n_pages * n_parts; k += gridDim.x) {
         uint32_t page = k / n_parts, begin = (k - page * n_parts) * rows;
-        encode_part<KIND, MATRIX>(c, sides, b, plan, page, page_part{begin, least(begin + rows, s.page)}, shared);
+        store_part<KIND, MATRIX>(c, sides, b, plan, page, page_part{begin, least(begin + rows, s.page)}, shared);
     }
 }
 
@@ -320,7 +385,8 @@ __device__ static void advance(const cache_store &c, const growth &g)
         return;
     }
     c.length[g.slot] = g.new_length;
-    c.packed[g.slot] = g.new_packed;
+    c.packed[g.slot] = g.packed + g.n_pages * c.policy.page;
+    c.has_next[g.slot] = g.new_has_next;
 }
 
 /* advances: no other launch of this append comes behind it. */
@@ -336,12 +402,12 @@ __global__ void __launch_bounds__(512, 1)
     uint32_t x[FOUR], n_blocks = gridDim.x * gridDim.y * gridDim.z, before = 0;
     new_rows fresh = new_rows_of(c, sides, b, least(i, b.n - 1));
     if (i < b.n && b.n_tokens[i] > 0) load_four(fresh, c.d, 0, 0, x);
-    make_plan(c, b, plan);
+    make_plan(c, b, sides.at_once, plan);
     /* What this block reads of lengths it has read, the plan is made of it: no fence. The answer is needed late. */
     if (advances && threadIdx.x == 0) before = atomicAdd(c.arrived, 1u);
     if (i < b.n)
         store_rows(c, plan.of[i], fresh, held_rows(c, plan.of[i].slot, sides.first + blockIdx.z, blockIdx.y), x);
-    encode_parts<KIND, MATRIX>(c, sides, b, plan, shared);
+    store_parts<KIND, MATRIX>(c, sides, b, plan, shared);
     if (threadIdx.x >= WARP || __shfl_sync(0xffffffffu, before, 0) + 1 < n_blocks || !advances) return;
     for (uint32_t k = threadIdx.x; k < b.n; k += WARP) advance(c, plan.of[k]);
     if (threadIdx.x == 0) *c.arrived = 0;
@@ -420,6 +486,7 @@ extern "C" cudaError_t kernel_cache_append(const cache_store *c, const kvc_coder
         kernel[i] = page_kernel_of(append_kernels, &coder[i].codec);
     }
     sides.dtype = dtype;
+    sides.at_once = APPEND_BLOCKS / (2 * c->n_heads);
     if (kernel[0] == kernel[1]) return append_to_sides(kernel[0], c, sides, 0, 2, b, true, stream);
     cudaError_t status = append_to_sides(kernel[0], c, sides, 0, 1, b, false, stream);
     return status == cudaSuccess ? append_to_sides(kernel[1], c, sides, 1, 1, b, true, stream) : status;

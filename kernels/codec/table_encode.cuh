@@ -42,15 +42,21 @@ __device__ inline void table_load(float *scratch, const __half *values, uint32_t
 
 #define TABLE_LANES 4u
 
-/* Four lanes have each a quarter of the entries; the nearest of all, in all of them. */
+/* Of two entries the nearer one; of equally near ones the first. */
+__device__ inline void table_prefer(float distance, uint32_t other, float &best, uint32_t &code)
+{
+    bool better = (distance < best) | ((distance == best) & (other < code)); /* no branch */
+    best = better ? distance : best;
+    code = better ? other : code;
+}
+
+/* Four lanes have each some of the entries; the nearest of all, in all of them. */
 __device__ inline void table_meet(float &best, uint32_t &code)
 {
     for (int with = 1; with < (int)TABLE_LANES; with *= 2) {
         float distance = __shfl_xor_sync(0xffffffffu, best, with);
         uint32_t other = __shfl_xor_sync(0xffffffffu, code, with);
-        bool better = distance < best || (distance == best && other < code);
-        best = better ? distance : best;
-        code = better ? other : code;
+        table_prefer(distance, other, best, code);
     }
 }
 

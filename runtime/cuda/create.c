@@ -14,7 +14,7 @@
 static kvc_status number_words(kvc_cuda_cache *shape, kvc_error *err)
 {
     uint64_t n = shape->n_sequences, flags = 2 * n * shape->n_layers;
-    uint64_t n_words = flags + 2 + 2 * n + n * shape->n_pages; /* flags, arrived; reserved, slots; pages */
+    uint64_t n_words = flags + 2 + (2 + shape->n_layers + (uint64_t)shape->n_pages) * n; /* in the order below */
     if (n_words > UINT32_MAX)
         return kvc_fail(err, KVC_INVALID, "%u sequences of up to %u pages are too many", shape->n_sequences,
                         shape->n_pages);
@@ -22,7 +22,8 @@ static kvc_status number_words(kvc_cuda_cache *shape, kvc_error *err)
     shape->words.reserved = shape->words.flags + 1;
     shape->words.arrived = shape->words.reserved + shape->n_sequences;
     shape->words.slots = shape->words.arrived + 1;
-    shape->words.pages = shape->words.slots + shape->n_sequences;
+    shape->words.next = shape->words.slots + shape->n_sequences;
+    shape->words.pages = shape->words.next + shape->n_sequences * shape->n_layers;
     shape->words.n = (uint32_t)n_words;
     return KVC_OK;
 }

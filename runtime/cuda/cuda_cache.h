@@ -26,7 +26,7 @@ typedef struct cuda_layer {
 /* Indices of the device's words. The first of them, as far as `flags`, the host has as well. */
 typedef struct cuda_words {
     uint32_t *at; /* on the device */
-    uint32_t flags, reserved, arrived, slots, pages, n;
+    uint32_t flags, reserved, arrived, slots, next, pages, n;
 } cuda_words;
 
 /* Of layer i: n_sequences lengths, then n_sequences numbers of compressed tokens. */
@@ -38,6 +38,12 @@ static inline uint32_t cuda_length_word(uint32_t layer, uint32_t n_sequences)
 static inline uint32_t cuda_packed_word(uint32_t layer, uint32_t n_sequences)
 {
     return (2 * layer + 1) * n_sequences;
+}
+
+/* Of layer i: for each sequence, whether its next page is encoded. */
+static inline uint32_t cuda_next_word(const cuda_words *words, uint32_t layer, uint32_t n_sequences)
+{
+    return words->next + layer * n_sequences;
 }
 
 struct kvc_cuda_cache {

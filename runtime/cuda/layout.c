@@ -60,6 +60,7 @@ static void place_layer(arena *a, const kvc_cuda_cache *cache, uint32_t index, c
                        .reserved = word(cache, w->reserved),
                        .length = word(cache, cuda_length_word(index, cache->n_sequences)),
                        .packed = word(cache, cuda_packed_word(index, cache->n_sequences)),
+                       .has_next = word(cache, cuda_next_word(w, index, cache->n_sequences)),
                        .arrived = word(cache, w->arrived),
                        .flags = word(cache, w->flags),
                        .page_stride = cache->n_pages,
@@ -70,6 +71,8 @@ static void place_layer(arena *a, const kvc_cuda_cache *cache, uint32_t index, c
     s->rows = arena_place(a, n * 2 * cache->n_kv_heads, of_head * sizeof *s->rows);
     arena_align(a, LINE);
     s->pool = arena_place(a, cache->n_pages, s->page_bytes);
+    arena_align(a, LINE);
+    s->next = arena_place(a, s->policy.window ? n : 0, s->page_bytes);
     *l = (attend_layer){.pool = s->pool,
                         .page_bytes = s->page_bytes,
                         .value_offset = s->value_offset,

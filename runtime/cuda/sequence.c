@@ -16,8 +16,8 @@ static kvc_status unpack(kvc_cuda_cache *cache, const cuda_layer *l, uint32_t se
     return KVC_OK;
 }
 
-/* Pages that the cut leaves whole stay compressed, so that nothing is ever quantised twice but the cut page's rows.
- */
+/* Pages that the cut leaves whole stay compressed, so that nothing is ever quantised twice but the cut page's rows;
+ * so does the next page if all of its rows stay. */
 static kvc_status truncate_layer(cuda_puts *p, uint32_t layer, uint32_t sequence, uint64_t n, kvc_error *err)
 {
     kvc_cuda_cache *cache = p->cache;
@@ -27,6 +27,8 @@ static kvc_status truncate_layer(cuda_puts *p, uint32_t layer, uint32_t sequence
     l->length[sequence] = (uint32_t)n;
     KVC_TRY(cuda_put_word(p, cuda_length_word(layer, cache->n_sequences) + sequence, (uint32_t)n, err));
     uint32_t behind_sinks = n > cache->policy.sinks ? (uint32_t)n - cache->policy.sinks : 0;
+    if (behind_sinks < *packed + page)
+        KVC_TRY(cuda_put_word(p, cuda_next_word(&cache->words, layer, cache->n_sequences) + sequence, 0, err));
     if (behind_sinks >= *packed) return KVC_OK;
     uint32_t index = behind_sinks / page, n_rows = behind_sinks % page;
     *packed = index * page;

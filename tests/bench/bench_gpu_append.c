@@ -7,8 +7,8 @@
  * 8 layers of 8 KV heads of 128 channels; random rows. A graph has one step, an append (or attention) in each layer,
  * and is replayed 64 times, in which every sequence loses a page once: all in the same step ("together"), one in each
  * step ("apart"), or each in a random one ("at random": none, one, two or three in most steps). Figures are of one
- * layer: append over 64 replays (medians of ROUNDS), the longest of them by itself (the time from event to event, so
- * with the start of the graph; median of ROUNDS), attention, and append as a part of it. */
+ * layer: append over 64 replays (medians of ROUNDS); of replays by themselves (from event to event, so with the start
+ * of the graph) the median and the longest of 64 (median of ROUNDS); attention, and append as a part of it. */
 #include <cuda_runtime_api.h>
 #include <libgen.h>
 #include <stdio.h>
@@ -169,15 +169,15 @@ static double median(float *times, size_t n)
     return times[n / 2];
 }
 
-/* Microseconds of a replay: the mean of STEPS in a row, and the longest of them alone. */
+/* Microseconds of a replay: the mean of STEPS in a row; the median and the longest of them alone. */
 typedef struct replay_times {
-    double mean, worst;
+    double mean, median, worst;
 } replay_times;
 
 static replay_times time_replays(bench *b, cudaGraphExec_t exec)
 {
     cudaEvent_t at[STEPS + 1];
-    float means[ROUNDS], worst[ROUNDS], ms;
+    float means[ROUNDS], worst[ROUNDS], steps[ROUNDS * STEPS], ms;
     for (int i = 0; i <= STEPS; i++) must_cuda(cudaEventCreate(&at[i]));
     for (int round = -1; round < ROUNDS; round++) {
         for (int i = 0; i < STEPS; i++) {
@@ -192,11 +192,12 @@ static replay_times time_replays(bench *b, cudaGraphExec_t exec)
         worst[round] = 0.0f;
         for (int i = 0; i < STEPS; i++) {
             must_cuda(cudaEventElapsedTime(&ms, at[i], at[i + 1]));
+            steps[round * STEPS + i] = ms * 1e3f;
             if (ms * 1e3f > worst[round]) worst[round] = ms * 1e3f;
         }
     }
     for (int i = 0; i <= STEPS; i++) cudaEventDestroy(at[i]);
-    return (replay_times){median(means, ROUNDS), median(worst, ROUNDS)};
+    return (replay_times){median(means, ROUNDS), median(steps, (size_t)ROUNDS * STEPS), median(worst, ROUNDS)};
 }
 
 static void time_case(const char *folder, const char *name, int order)
@@ -207,9 +208,9 @@ static void time_case(const char *folder, const char *name, int order)
     cudaGraphExec_t append = capture(&b, 0), attend = capture(&b, 1);
     replay_times attention = time_replays(&b, attend), appends = time_replays(&b, append);
     double n = b.n_layers;
-    printf("%-12s %2u x %u, pages %-9s  append %6.2f us, longest %7.2f us, attend %7.1f us: %4.1f %%\n", name, BATCH,
-           CONTEXT, order_names[order], appends.mean / n, appends.worst / n, attention.mean / n,
-           100.0 * appends.mean / attention.mean);
+    printf("%-12s %2u x %u, pages %-9s  append %6.2f us, alone %6.2f, longest %7.2f us, attend %7.1f us: %4.1f %%\n",
+           name, BATCH, CONTEXT, order_names[order], appends.mean / n, appends.median / n, appends.worst / n,
+           attention.mean / n, 100.0 * appends.mean / attention.mean);
     fflush(stdout);
     cudaGraphExecDestroy(append);
     cudaGraphExecDestroy(attend);

@@ -50,7 +50,7 @@ static void attend_all(cache_pair *p)
     pair_attend(p, layer, &batch, (kvc_dtype)pair_random(p, 3));
 }
 
-static void test_random(cache_pair *p, int n_steps)
+static void test_random(cache_pair *p, int n_steps, bool attends)
 {
     uint32_t sequences[MOST_SEQUENCES], n_tokens[MOST_SEQUENCES], sequence, n_full = 0;
     static char step[64];
@@ -75,10 +75,87 @@ static void test_random(cache_pair *p, int n_steps)
             n_full += pair_append(p, &batch, (kvc_dtype)pair_random(p, 3)) == KVC_FULL;
         }
         pair_compare(p);
-        if (i % 3 == 2) attend_all(p);
+        if (attends && i % 3 == 2) attend_all(p);
     }
     if (n_full == 0) pair_fail(p, "no append was ever refused", 0);
     for (uint32_t i = 0; i < MOST_SEQUENCES; i++) pair_truncate(p, i, 0);
+}
+
+/* ---- pages that are encoded ahead ---- */
+
+static bool has_next(cache_pair *p, uint32_t layer, uint32_t sequence)
+{
+    const cuda_words *words = &p->gpu->words;
+    uint32_t value = 7;
+    pair_must_cuda(p, cudaStreamSynchronize(p->stream), "sync");
+    pair_must_cuda(p,
+                   cudaMemcpy(&value, words->at + cuda_next_word(words, layer, p->gpu->n_sequences) + sequence,
+                              sizeof value, cudaMemcpyDeviceToHost),
+                   "cudaMemcpy");
+    return value == 1;
+}
+
+/* want: bit i for sequence i. */
+static void expect_next(cache_pair *p, const char *step, uint32_t want)
+{
+    uint32_t got = 0;
+    p->step = step;
+    for (uint32_t i = 0; i < MOST_SEQUENCES; i++) {
+        got |= (uint32_t)has_next(p, 0, i) << i;
+        if (has_next(p, p->n_layers - 1, i) != has_next(p, 0, i)) pair_fail(p, "layers differ: sequence", i);
+    }
+    if (p->gpu->policy.window && got != want) pair_fail(p, "sequences with their next page encoded", got);
+    if (!p->gpu->policy.window && got) pair_fail(p, "pages encoded ahead without a window", got);
+    pair_compare(p);
+}
+
+static void append_each(cache_pair *p, uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+    const uint32_t n_tokens[] = {a, b, c, d};
+    const kvc_batch batch = {4, all_sequences, n_tokens};
+    if (pair_append(p, &batch, KVC_F16) != KVC_OK) pair_fail(p, "refused", 0);
+}
+
+/* Sequence 0 loses a page; 1 has a whole next page, 2 will have, 3 has not. */
+static void start_ahead(cache_pair *p)
+{
+    const kvc_token_policy *t = &p->gpu->policy;
+    uint32_t whole = t->sinks + t->page, less = t->window == 0; /* without a window pages leave as they are whole */
+    for (uint32_t i = 0; i < MOST_SEQUENCES; i++) pair_truncate(p, i, 0);
+    append_each(p, whole + t->window - 1, whole - less, whole - 1 - less, whole - 3);
+    expect_next(p, "nothing left yet", 0);
+    append_each(p, 1, 0, 1 - less, 1);
+    expect_next(p, "a page left", 6);
+}
+
+static void test_ahead(cache_pair *p)
+{
+    const kvc_token_policy *t = &p->gpu->policy;
+    uint32_t page = t->page, whole = t->sinks + page, window = t->window;
+    uint32_t again = window >= page; /* sequence 0 has another whole page then */
+    start_ahead(p);
+    pair_truncate(p, 1, whole - 1);
+    pair_truncate(p, 2, whole - page / 2);
+    expect_next(p, "truncated within next pages", 0);
+    append_each(p, 0, window + 1, window + page / 2, 0);
+    expect_next(p, "others came, and left", again);
+    start_ahead(p);
+    append_each(p, 0, window ? window - 1 : 0, 0, 0);
+    if (window) pair_truncate(p, 1, whole);
+    expect_next(p, "truncated behind a next page", 6);
+    append_each(p, 0, window, window + 3 * page + 7, 0);
+    expect_next(p, "several pages left, one of them encoded before", again);
+    start_ahead(p);
+    pair_truncate(p, 3, 0);
+    pair_fork(p, 1, 3);
+    expect_next(p, "forked", 6);
+    append_each(p, 0, window + page, 0, window + 1);
+    expect_next(p, "forks went apart", 4 | again);
+    pair_truncate(p, 2, 0);
+    pair_fork(p, 1, 2);
+    append_each(p, 1, page, page + 1, 0);
+    for (uint32_t i = 0; i < MOST_SEQUENCES; i++) pair_truncate(p, i, 0);
+    expect_next(p, "all empty", 0);
 }
 
 /* ---- graphs ---- */
@@ -198,8 +275,9 @@ static void test_graph(cache_pair *p)
     for (uint32_t i = 0; i < MOST_SEQUENCES; i++) pair_truncate(p, i, 0);
 }
 
-/* Nothing reserved: tokens are dropped from where a page is needed, and go on once there is one. */
-static void test_graph_without_pages(cache_pair *p)
+/* Nothing reserved: tokens are dropped from where a page is needed, and go on once there is one. ahead: the page is
+ * encoded before. */
+static void test_graph_without_pages(cache_pair *p, bool ahead)
 {
     static const uint32_t sequence = 1, one = 1;
     const kvc_batch batch = {1, &sequence, &one};
@@ -209,6 +287,7 @@ static void test_graph_without_pages(cache_pair *p)
     step_graph g;
     p->step = "graph without pages";
     pair_append(p, &first, KVC_F32);
+    if (ahead) append_each(p, p->gpu->capacity, 0, 0, 0);
     step_graph_open(&g, p, &batch);
     for (int i = 0; i < 2; i++) step_graph_run(&g, true, false);
     for (int i = 0; i < 3; i++) step_graph_run(&g, false, false);
@@ -216,10 +295,12 @@ static void test_graph_without_pages(cache_pair *p)
     if (length_of(p, 1) != most) pair_fail(p, "dropped tokens: length", (double)length_of(p, 1));
     if (kvc_cuda_cache_advance(p->gpu, &batch, &err) != KVC_FULL) pair_fail(p, "advance: KVC_FULL expected", 0);
     pair_compare(p); /* and the flag is gone */
+    if (has_next(p, 0, 1) != (ahead && p->gpu->policy.window)) pair_fail(p, "wrong state of the next page", ahead);
     pair_must(p, kvc_cuda_cache_reserve(p->gpu, 1, most + 2, p->stream, &err), "reserve", &err);
     for (int i = 0; i < 2; i++) step_graph_run(&g, true, true);
     pair_compare(p);
     step_graph_close(&g);
+    pair_truncate(p, 0, 0);
     pair_truncate(p, 1, 0);
 }
 
@@ -498,9 +579,11 @@ static uint32_t test_case(const char *folder, const char *name, int n_steps)
 {
     cache_pair p;
     pair_open(&p, folder, name, device, 700, 0, 0);
-    test_random(&p, n_steps);
+    test_random(&p, n_steps, true);
     test_graph(&p);
-    test_graph_without_pages(&p);
+    test_ahead(&p);
+    test_graph_without_pages(&p, false);
+    test_graph_without_pages(&p, true);
     test_empty(&p);
     test_rows_not_finite(&p);
     test_query_nan(&p);
@@ -518,37 +601,33 @@ static uint32_t test_heads(const char *folder, const char *name, int n_steps)
 {
     cache_pair p;
     pair_open(&p, folder, name, device, 700, 1, 2);
-    test_random(&p, n_steps);
+    test_random(&p, n_steps, true);
     printf("%s, one KV head: %u failures\n", name, p.failures);
     pair_close(&p);
     return p.failures;
 }
 
 /* Pages of two of three heads, whatever constants look like. */
-static uint32_t test_constants(void)
+static uint32_t test_constants(kvc_token_policy tokens)
 {
-    static const case_config config = {3,
-                                       1,
-                                       64,
-                                       {4, 16, 16},
-                                       4,
-                                       4,
-                                       {{"vq4x8.static", "vq2x8.head+klt"},
-                                        {"lut3.static", "lut4.head+smooth"},
-                                        {"vq[4*8,1*16]x6", "seg[8,4,2,1,0,0,0,0].static+klt"},
-                                        {"int4.ch16+perm", "vq[4*1,10*2,10*4]x3.static+rot"}}};
-    uint32_t sequences[MOST_SEQUENCES], n_tokens[MOST_SEQUENCES];
+    const case_config config = {3,
+                                1,
+                                64,
+                                tokens,
+                                4,
+                                4,
+                                {{"vq4x8.static", "vq2x8.head+klt"},
+                                 {"lut3.static", "lut4.head+smooth"},
+                                 {"vq[4*8,1*16]x6", "seg[8,4,2,1,0,0,0,0].static+klt"},
+                                 {"int4.ch16+perm", "vq[4*1,10*2,10*4]x3.static+rot"}}};
     size_t n;
     void *image = case_config_image(&config, &n);
     cache_pair p;
-    pair_open_memory(&p, image, n, "constants", device, 2000, 1, 3);
-    p.step = "append";
-    for (int i = 0; i < 8; i++) {
-        kvc_batch batch = random_batch(&p, sequences, n_tokens);
-        pair_append(&p, &batch, KVC_F32);
-    }
-    pair_compare(&p);
-    printf("constants, two of three KV heads: %u failures\n", p.failures);
+    pair_open_memory(&p, image, n, "constants", device, 700, 1, 3);
+    test_random(&p, 40, false);
+    test_ahead(&p);
+    printf("constants, two of three KV heads, window %u, pages of %u: %u failures\n", tokens.window, tokens.page,
+           p.failures);
     pair_close(&p);
     free(image);
     return p.failures;
@@ -566,11 +645,14 @@ int main(int argc, char **argv)
     if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) return 1;
     snprintf(folder, sizeof folder, "%s/gpu_cache", dirname(self));
     const char *const cases[] = {"mixed", "short", "bytes"};
+    const kvc_token_policy policies[] = {{4, 16, 16}, {3, 7, 32}, {1, 90, 32}};
     uint32_t n_failures = 0;
     for (int i = 0; i < 3; i++)
         if (argc < 3 || strcmp(argv[2], cases[i]) == 0)
             n_failures += test_case(argc > 1 ? argv[1] : folder, cases[i], n_steps);
     if (argc < 3 || strcmp(argv[2], "mixed") == 0)
-        n_failures += test_heads(argc > 1 ? argv[1] : folder, "mixed", n_steps) + test_constants();
+        n_failures += test_heads(argc > 1 ? argv[1] : folder, "mixed", n_steps);
+    for (size_t i = 0; i < sizeof policies / sizeof *policies && (argc < 3 || strcmp(argv[2], "mixed") == 0); i++)
+        n_failures += test_constants(policies[i]);
     return n_failures != 0;
 }

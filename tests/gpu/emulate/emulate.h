@@ -75,13 +75,14 @@ const uint32_t *emulate_exchange(const uint32_t *words, uint32_t n);
 
 /* ---- operations of a warp ---- */
 
-template <typename T> static inline T __shfl_sync(uint32_t, T value, int from, int = 32)
+template <typename T> static inline T __shfl_sync(uint32_t, T value, int from, int width = 32)
 {
     static_assert(sizeof(T) % 4 == 0, "words");
     uint32_t words[sizeof(T) / 4];
     memcpy(words, &value, sizeof words);
     const uint32_t *all = emulate_exchange(words, sizeof(T) / 4);
-    memcpy(&value, all + (from & 31) * (sizeof(T) / 4), sizeof words);
+    int first = (int)(emulate_self->index % 32u) / width * width;
+    memcpy(&value, all + (first + from % width) * (int)(sizeof(T) / 4), sizeof words);
     return value;
 }
 
@@ -111,6 +112,10 @@ static inline int __popc(uint32_t x)
 static inline int __ffs(int x)
 {
     return __builtin_ffs(x);
+}
+static inline uint32_t __funnelshift_l(uint32_t low, uint32_t high, uint32_t by)
+{
+    return (uint32_t)(((uint64_t)high << 32 | low) << (by & 31) >> 32);
 }
 static inline int __any_sync(uint32_t mask, int predicate)
 {
