@@ -170,10 +170,11 @@ static void count_codes(table_fit *t)
     }
 }
 
-/* Codes of one byte for 4 or 8 channels: those that attention on a GPU looks up in tables of bytes. */
+/* One table a side of codes of one byte for 4 or 8 channels: those that attention on a GPU may look up as bytes. */
 static bool has_bytes(const kvc_codec *codec)
 {
-    return codec->symbol == KVC_SYMBOL_vq && codec->bits == 8 && (codec->dims == 4 || codec->dims == 8);
+    return codec->symbol == KVC_SYMBOL_vq && codec->scale == KVC_SCALE_NONE && codec->bits == 8 &&
+           (codec->dims == 4 || codec->dims == 8) && !(codec->flags & KVC_FLAG_JOINT);
 }
 
 static kvc_status prepare(table_fit *t, const table_fit *like, table_way *out, void *part, kvc_error *err)
