@@ -2,7 +2,7 @@
  *
  * Rounding moves a value by up to half a step, a twelfth of the step's square on average, and the points' distortion
  * grows by that. The least step that reaches the greatest value is tried, and finer ones, which cut off what they do
- * not reach; the points decide. Cost: an assignment of all points for each. */
+ * not reach; the points decide (docs/decisions/0018). Cost: an assignment of all points for each. */
 #include <math.h>
 #include <stdlib.h>
 #include "kmeans_parts.h"
