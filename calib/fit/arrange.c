@@ -1,7 +1,8 @@
 /* arrange.c - a way to arrange the channels of a side: order.h for each head, and the scales that follow.
  *
  * The scale of a sub-vector is the root of its mean energy per channel, weighted by sensitivity, so that sub-vectors
- * which share a table are alike. */
+ * which share a table are alike. Where the table has bytes it comes from fourth powers: few values far out make it
+ * greater, and with them the table's step less coarse (docs/decisions/0018). */
 #include <math.h>
 #include "table.h"
 
@@ -38,6 +39,7 @@ void table_arrange(const table_fit *t, arrangement how, table_way *way)
         if (how == BANDS) order_bands(classes, d, energy, order);
         if (how == BALANCED) order_balanced(classes, t->coder->codec.bits, d, energy, order);
         if (t->n_shared) append_dropped(d, classes->n_kept, order);
-        find_scales(classes, energy, order, way->scales + t->heads[head].first_code);
+        find_scales(classes, (t->bytes ? t->spread : t->energy) + (size_t)head * d, order,
+                    way->scales + t->heads[head].first_code);
     }
 }

@@ -134,6 +134,16 @@ static kvc_status pack(uint32_t dims, size_t n, const float *x, const float *w, 
 
 /* ---- the table ---- */
 
+void kmeans_pack(const kmeans_points *points, const float *values, uint32_t k, uint32_t dims, packed_centroids *c)
+{
+    for (uint32_t j = 0; j < k; j++)
+        for (uint32_t d = 0; d < dims; d++) {
+            double off = ((double)values[(size_t)j * dims + d] - points->centre[d]) / points->unit;
+            c->c[packed_at(c->dims, j) + d * NEAREST_GROUP] = (float)off;
+        }
+    packed_centroids_ready(c);
+}
+
 static void unpack(const kmeans_points *points, const packed_centroids *c, uint32_t dims, float *centroids)
 {
     for (uint32_t j = 0; j < c->k; j++)
@@ -161,17 +171,6 @@ static void sort_rows(float *centroids, uint32_t n, uint32_t k, uint32_t dims)
         memcpy(centroids + j * dims, centroids + (n - 1) * dims, dims * sizeof *centroids);
 }
 
-/* o->start as packed centroids. */
-static void given_start(const kmeans_options *o, const kmeans_points *points, packed_centroids *c)
-{
-    for (uint32_t j = 0; j < o->k; j++)
-        for (uint32_t d = 0; d < o->dims; d++) {
-            double off = ((double)o->start[(size_t)j * o->dims + d] - points->centre[d]) / points->unit;
-            c->c[packed_at(c->dims, j) + d * NEAREST_GROUP] = (float)off;
-        }
-    packed_centroids_ready(c);
-}
-
 /* ---- a table ---- */
 
 bool kmeans_is_exact(uint32_t k, uint32_t dims)
@@ -181,11 +180,12 @@ bool kmeans_is_exact(uint32_t k, uint32_t dims)
 
 struct kmeans_task {
     kmeans_options o;
-    float *few;                 /* [k][dims] where there are no more distinct points than centroids, else NULL */
-    kmeans_points points;       /* else */
+    float *table; /* [k][dims] in the end, where it does not come from `restarts`; else NULL */
+    bool few;     /* the table has all distinct points, and what follows is empty */
+    kmeans_points points;
     packed_centroids *restarts; /* [n_restarts] starts, then what iterations make of them */
     uint32_t n_restarts, best;
-    bool done;    /* without iterations: `few` or the only restart has the table */
+    bool done;    /* without iterations */
     double least; /* distortion of the best */
 };
 
@@ -195,7 +195,7 @@ static kvc_status start(kmeans_task *t, uint32_t restart, kvc_error *err)
     KVC_TRY(packed_centroids_new(c, t->o.k, t->o.dims, err));
     if (t->done) return kmeans_line(&t->o, &t->points, c, &t->least, err);
     if (!t->o.start || restart) return kmeans_start(&t->o, &t->points, restart, c, err);
-    given_start(&t->o, &t->points, c);
+    kmeans_pack(&t->points, t->o.start, t->o.k, t->o.dims, c);
     return KVC_OK;
 }
 
@@ -217,16 +217,17 @@ static kvc_status begin(kmeans_task *t, size_t n, const float *x, const float *w
     uint32_t found = 0;
     KVC_TRY(check_options(&t->o, err));
     KVC_TRY(check_points(t->o.dims, n, x, w, &n_used, err));
-    t->few = calloc((size_t)t->o.k * t->o.dims, sizeof *t->few);
-    if (!t->few) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for k-means");
-    KVC_TRY(distinct_points(&t->o, n, x, w, t->few, &found, err));
+    t->table = calloc((size_t)t->o.k * t->o.dims, sizeof *t->table);
+    if (!t->table) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for k-means");
+    KVC_TRY(distinct_points(&t->o, n, x, w, t->table, &found, err));
     if (found <= t->o.k) {
-        t->done = true;
-        sort_rows(t->few, found, t->o.k, t->o.dims);
+        t->few = t->done = true;
+        if (t->o.bytes) kmeans_round(t->table, (size_t)found * t->o.dims);
+        sort_rows(t->table, found, t->o.k, t->o.dims);
         return KVC_OK;
     }
-    free(t->few);
-    t->few = NULL;
+    free(t->table);
+    t->table = NULL;
     return begin_many(t, n, x, w, n_used, err);
 }
 
@@ -246,7 +247,7 @@ kvc_status kmeans_begin(kmeans_task **out, const kmeans_options *o, size_t n, co
 void kmeans_free(kmeans_task *t)
 {
     if (!t) return;
-    free(t->few);
+    free(t->table);
     packed_points_free(&t->points.p);
     for (uint32_t i = 0; t->restarts && i < t->n_restarts; i++) packed_centroids_free(&t->restarts[i]);
     free(t->restarts);
@@ -274,6 +275,15 @@ static kvc_status solve_round(backend *b, kmeans_task *const *tasks, uint32_t n,
     return KVC_OK;
 }
 
+/* The best restart's table, in bytes. */
+static kvc_status to_bytes(backend *b, kmeans_task *t, kvc_error *err)
+{
+    t->table = malloc((size_t)t->o.k * t->o.dims * sizeof *t->table);
+    if (!t->table) return kvc_fail(err, KVC_NO_MEMORY, "out of memory for a table of %u centroids", t->o.k);
+    unpack(&t->points, &t->restarts[t->best], t->o.dims, t->table);
+    return kmeans_bytes(b, &t->points, t->o.k, t->o.dims, t->table, &t->least, err);
+}
+
 kvc_status kmeans_solve(backend *b, kmeans_task *const *tasks, uint32_t n, kvc_error *err)
 {
     uint32_t n_some = n;
@@ -282,6 +292,8 @@ kvc_status kmeans_solve(backend *b, kmeans_task *const *tasks, uint32_t n, kvc_e
     kvc_status status = some && jobs ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u tables", n);
     for (uint32_t restart = 0; status == KVC_OK && n_some > 0; restart++)
         status = solve_round(b, tasks, n, restart, some, jobs, &n_some, err);
+    for (uint32_t i = 0; i < n && status == KVC_OK; i++)
+        if (tasks[i]->o.bytes && !tasks[i]->few) status = to_bytes(b, tasks[i], err);
     free(some);
     free(jobs);
     return status;
@@ -290,11 +302,11 @@ kvc_status kmeans_solve(backend *b, kmeans_task *const *tasks, uint32_t n, kvc_e
 void kmeans_end(const kmeans_task *t, float *centroids, double *distortion)
 {
     *distortion = 0.0;
-    if (t->few) {
-        memcpy(centroids, t->few, (size_t)t->o.k * t->o.dims * sizeof *centroids);
-        return;
-    }
-    unpack(&t->points, &t->restarts[t->best], t->o.dims, centroids);
+    if (t->table)
+        memcpy(centroids, t->table, (size_t)t->o.k * t->o.dims * sizeof *centroids);
+    else
+        unpack(&t->points, &t->restarts[t->best], t->o.dims, centroids);
+    if (t->few) return;
     sort_rows(centroids, t->o.k, t->o.k, t->o.dims);
     *distortion = t->least / t->points.weight * t->points.unit * t->points.unit;
 }

@@ -8,6 +8,7 @@ typedef struct kmeans_options {
     uint32_t iterations, restarts;
     uint64_t seed;
     const float *start; /* [k][dims] for the first restart, NULL: k-means++ as for the others; borrowed */
+    bool bytes;         /* the table has integers of -127 .. 127 times one power of two, all of which fp16 has */
 } kmeans_options;
 
 /*  x         [n][dims]  in
@@ -15,7 +16,8 @@ typedef struct kmeans_options {
  *  centroids [k][dims]  out, all finite; sorted so that equal inputs give equal tables
  *  *distortion          out: sum of w |x - centroid|^2 / sum of w
  * k-means++ start, Lloyd's iterations by the backend, empty clusters take the point that costs most. Fewer distinct
- * points than k: the rest repeat the last. Fixed partitions and order of sums: threads change nothing. */
+ * points than k: the rest repeat the last, and *distortion is 0, `bytes` or not. Fixed partitions and order of sums:
+ * threads change nothing. */
 kvc_status kmeans(backend *b, const kmeans_options *o, size_t n, const float *x, const float *w, float *centroids,
                   double *distortion, kvc_error *err);
 

@@ -7,9 +7,11 @@
 #include "table.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "heads.h"
+#include "kvc/codec_list.h"
 #include "share.h"
 #include "units.h"
 
@@ -64,15 +66,22 @@ static kvc_status find_energies(void *context, uint32_t head, kvc_error *err)
     const table_fit *t = context;
     uint32_t d = t->coder->head_dim;
     size_t rows = t->data->n_rows;
-    double weight = 0.0, *energy = t->energy + (size_t)head * d;
+    double weight = 0.0, *energy = t->energy + (size_t)head * d, *spread = t->spread + (size_t)head * d;
     (void)err;
     for (size_t row = head * rows; row < (head + 1) * rows; row++) {
         const float *y = t->y + row * d;
         double w = (double)t->data->weights[row];
         weight += w;
-        for (uint32_t i = 0; i < d; i++) energy[i] += w * (double)y[i] * (double)y[i];
+        for (uint32_t i = 0; i < d; i++) {
+            double square = (double)y[i] * (double)y[i];
+            energy[i] += w * square;
+            spread[i] += w * square * square;
+        }
     }
-    for (uint32_t i = 0; weight > 0.0 && i < d; i++) energy[i] /= weight;
+    for (uint32_t i = 0; weight > 0.0 && i < d; i++) {
+        energy[i] /= weight;
+        spread[i] = sqrt(spread[i] / weight / 3.0);
+    }
     t->heads[head].weight = rows ? weight / (double)rows : 0.0;
     return KVC_OK;
 }
@@ -83,6 +92,7 @@ static kvc_status set_energies(table_fit *t, const table_fit *like, kvc_error *e
     uint32_t heads = t->data->n_kv_heads;
     if (!like) return heads_run(heads, find_energies, t, err);
     memcpy(t->energy, like->energy, (size_t)heads * t->coder->head_dim * sizeof *t->energy);
+    memcpy(t->spread, like->spread, (size_t)heads * t->coder->head_dim * sizeof *t->spread);
     for (uint32_t head = 0; head < heads; head++) t->heads[head].weight = like->heads[head].weight;
     return KVC_OK;
 }
@@ -160,16 +170,25 @@ static void count_codes(table_fit *t)
     }
 }
 
+/* One table a side of codes of one byte for 4 or 8 channels: those that attention on a GPU may look up as bytes. */
+static bool has_bytes(const kvc_codec *codec)
+{
+    return codec->symbol == KVC_SYMBOL_vq && codec->scale == KVC_SCALE_NONE && codec->bits == 8 &&
+           (codec->dims == 4 || codec->dims == 8) && !(codec->flags & KVC_FLAG_JOINT);
+}
+
 static kvc_status prepare(table_fit *t, const table_fit *like, table_way *out, void *part, kvc_error *err)
 {
     uint32_t heads = t->data->n_kv_heads;
     count_codes(t);
+    t->bytes = has_bytes(&t->coder->codec);
     uint32_t *counts = lay_out(t, out, part);
     t->heads = calloc(heads, sizeof *t->heads);
     t->parts = calloc(t->n_codes, sizeof *t->parts);
     t->jobs = calloc(t->n_codes, sizeof *t->jobs);
     t->energy = calloc((size_t)heads * t->coder->head_dim, sizeof *t->energy);
-    if (!t->heads || !t->parts || !t->jobs || !t->energy)
+    t->spread = calloc((size_t)heads * t->coder->head_dim, sizeof *t->spread);
+    if (!t->heads || !t->parts || !t->jobs || !t->energy || !t->spread)
         return kvc_fail(err, KVC_NO_MEMORY, "out of memory for %u codes", t->n_codes);
     KVC_TRY(find_units(t, err));
     KVC_TRY(set_energies(t, like, err));
@@ -185,6 +204,7 @@ static void table_fit_free(table_fit *t)
     free(t->parts);
     free(t->jobs);
     free(t->energy);
+    free(t->spread);
 }
 
 kvc_status fit_tables(const fit_data *data, const fit_options *options, const float *y, uint32_t n,

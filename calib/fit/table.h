@@ -38,7 +38,9 @@ typedef struct table_fit {
     const kvc_coder *coder;
     const float *y;    /* [H][R][d] */
     double *energy;    /* [H][d] weighted mean squares */
+    double *spread;    /* [H][d] roots of a third of weighted mean fourth powers: of normal values the energy */
     table_head *heads; /* [H] */
+    bool bytes;        /* the tables' values are integers of a byte times a power of two (kmeans_bytes.c) */
     uint32_t n_shared; /* codes of a token that heads share out, 0 where all heads are alike */
     uint32_t n_codes;  /* of a token in the side */
     uint32_t order_stride;

@@ -2,6 +2,7 @@
 #ifndef TESTS_UNIT_FIT_RIG_H
 #define TESTS_UNIT_FIT_RIG_H
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,6 +129,18 @@ static inline void rig_free(fit_rig *rig)
     free(rig->cov);
     free(rig->metric);
     free(rig->absmax);
+}
+
+/* Whether all values are integers of -127 .. 127 times one power of two. A step that is the double of another has no
+ * multiples which that has not: the least that reaches the greatest value decides. */
+static inline bool rig_are_bytes(const float *values, size_t n)
+{
+    double most = 0.0, step = 0x1p-24;
+    for (size_t i = 0; i < n; i++) most = fmax(most, fabs((double)values[i]));
+    while (127.0 * step < most) step *= 2.0;
+    for (size_t i = 0; i < n; i++)
+        if (rint((double)values[i] / step) * step != (double)values[i]) return false;
+    return isfinite(most);
 }
 
 /* Parameters of `spec` for the rig, and the coder bound to them. */

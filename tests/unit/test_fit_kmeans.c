@@ -439,11 +439,100 @@ START_TEST(nearest__both_ways_find_the_first_of_the_nearest)
 }
 END_TEST
 
+/* Those of a table are what `bytes` promises: in fp16 too, and all of its codes. */
+static double run_bytes(kmeans_options o, size_t n, const float *x, const float *w, float *table)
+{
+    uint16_t half[256 * 8];
+    float back[256 * 8];
+    o.bytes = true;
+    double distortion = run(o, n, x, w, table);
+    size_t values = (size_t)o.k * o.dims;
+    ck_assert(rig_are_bytes(table, values));
+    kvc_rows_to_fp16(table, values, half);
+    kvc_rows_to_float(half, KVC_F16, values, back);
+    ck_assert_mem_eq(back, table, values * sizeof *back);
+    return distortion;
+}
+
+static double greatest(const float *x, size_t n)
+{
+    float most = 0.0f;
+    for (size_t i = 0; i < n; i++) most = fmaxf(most, fabsf(x[i]));
+    return (double)most;
+}
+
+/* Beside the table that is rounded: at most what the least step that reaches all values adds, half of it a value. */
+START_TEST(kmeans__bytes_cost_little)
+{
+    static const float magnitudes[] = {1e-4f, 1.0f, 3.0f, 1000.0f};
+    for (uint32_t dims = 4; dims <= 8; dims += 4)
+        for (size_t i = 0; i < 4; i++) {
+            float *x = normals((size_t)MANY * dims, 3), *w = weights_of(MANY, 4), table[256 * 8], bytes[256 * 8];
+            for (size_t p = 0; p < (size_t)MANY * dims; p++) x[p] *= magnitudes[i];
+            double exact = run(options(256, dims), MANY, x, w, table), step = 0x1p-24;
+            double rounded = run_bytes(options(256, dims), MANY, x, w, bytes);
+            while (127.0 * step < greatest(table, 256 * dims)) step *= 2.0;
+            ck_assert_msg(rounded <= exact + dims * step * step / 4.0, "%g, %g before", rounded, exact);
+            ck_assert_msg(i == 0 || rounded < 1.02 * exact, "%u dims: %g, %g before", dims, rounded, exact);
+            free(x);
+            free(w);
+        }
+}
+END_TEST
+
+/* One point far out weighs little: a step that reaches it would cost the others more than it costs itself. Where it
+ * weighs much it is reached. */
+START_TEST(kmeans__bytes_cut_off_what_does_not_pay)
+{
+    for (int heavy = 0; heavy < 2; heavy++) {
+        float *x = normals((size_t)MANY * 4, 3), *w = ones(MANY), table[256 * 4], bytes[256 * 4];
+        x[0] = 70.0f;
+        w[0] = heavy ? 1e4f : 1e-3f;
+        kmeans_options o = options(256, 4);
+        run(o, MANY, x, w, table);
+        memcpy(table, x, 4 * sizeof *x); /* a centroid for it, whether it had one or not */
+        o = (kmeans_options){.k = 256, .dims = 4, .start = table};
+        double exact = run(o, MANY, x, w, bytes), rounded = run_bytes(o, MANY, x, w, bytes);
+        double most = greatest(bytes, 256 * 4);
+        ck_assert_msg(heavy ? most == 70.0 : most < 32.0, "weight %g: %g", (double)w[0], most);
+        ck_assert_msg(rounded < (heavy ? 2.0 : 1.05) * exact, "%g, %g before", rounded, exact);
+        free(x);
+        free(w);
+    }
+}
+END_TEST
+
+START_TEST(kmeans__bytes_of_few_points_and_of_values_beyond_fp16)
+{
+    float x[300 * 4], w[300], table[256 * 4];
+    for (uint32_t i = 0; i < 300; i++) w[i] = 1.0f;
+    memset(x, 0, sizeof x);
+    ck_assert(run_bytes(options(256, 4), 300, x, w, table) == 0.0);
+    ck_assert(greatest(table, 256 * 4) == 0.0);
+    uint64_t state = 3;
+    for (uint32_t i = 0; i < 300 * 4; i++) x[i] = 1e30f * (float)normal(&state);
+    kmeans_options o = options(256, 4);
+    kvc_error err;
+    double distortion;
+    o.bytes = true;
+    ck_assert(kmeans(rig_backend(), &o, 300, x, w, table, &distortion, &err) == KVC_OK);
+    ck_assert(rig_are_bytes(table, 256 * 4) && greatest(table, 256 * 4) == 127.0 * 512.0);
+    for (uint32_t i = 0; i < 300 * 4; i++) x[i] = 1e-9f * (float)normal(&state);
+    ck_assert(kmeans(rig_backend(), &o, 300, x, w, table, &distortion, &err) == KVC_OK);
+    ck_assert(greatest(table, 256 * 4) == 0.0);
+    for (uint32_t i = 0; i < 300 * 4; i++) x[i] = (float)(i % 20) * 1.37f; /* five distinct points */
+    ck_assert(kmeans(rig_backend(), &o, 300, x, w, table, &distortion, &err) == KVC_OK);
+    ck_assert(rig_are_bytes(table, 256 * 4));
+    ck_assert(distortion_of(300, 4, x, w, 256, table) <= 4 * .125 * .125);
+}
+END_TEST
+
 CHECK_MAIN("kmeans", kmeans__finds_clusters_that_are_there, kmeans__reaches_the_figures_of_a_normal_distribution,
            kmeans__weights_pay, kmeans__points_of_weight_zero_count_for_nothing, kmeans__is_never_above_its_start,
            kmeans__is_exact_on_a_line, kmeans__fewer_distinct_points_than_centroids_are_kept_as_they_are,
            kmeans__centroids_without_points_move_to_where_they_save_most, kmeans__one_point_none_and_no_weight,
            kmeans__magnitudes_do_not_matter, kmeans__values_at_the_ends_of_fp32_stay_finite,
            kmeans__an_offset_costs_no_precision, kmeans__threads_change_no_byte, kmeans__the_seed_decides_the_start,
-           kmeans__goes_on_from_a_given_start, kmeans__refuses_what_it_cannot_do,
+           kmeans__goes_on_from_a_given_start, kmeans__bytes_cost_little, kmeans__bytes_cut_off_what_does_not_pay,
+           kmeans__bytes_of_few_points_and_of_values_beyond_fp16, kmeans__refuses_what_it_cannot_do,
            nearest__both_ways_find_the_first_of_the_nearest)

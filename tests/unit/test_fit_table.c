@@ -333,7 +333,55 @@ START_TEST(tables__threads_change_no_byte)
 }
 END_TEST
 
+/* Whether the tables of a uniform vq have bytes. */
+static bool are_bytes(const kvc_coder *coder)
+{
+    uint32_t codes = HEADS * DIM / coder->codec.dims;
+    const uint16_t *order = (const uint16_t *)((const float *)coder->part[4] + codes), *tables = order + HEADS * DIM;
+    size_t n = (size_t)((const uint16_t *)coder->params + coder->codec.param_bytes / 2 - tables);
+    float *values = malloc(n * sizeof *values);
+    kvc_rows_to_float(tables, KVC_F16, n, values);
+    bool all = rig_are_bytes(values, n);
+    free(values);
+    return all;
+}
+
+START_TEST(tables__that_kernels_look_up_have_bytes)
+{
+    static const struct {
+        const char *spec;
+        bool bytes;
+    } cases[] = {{"vq4x8", true},         {"vq8x8", true},  {"vq4x8+klt", true}, {"vq8x8.head", false},
+                 {"vq4x8.static", false}, {"vq2x8", false}, {"vq4x6", false},    {"vq4x8@joint", false}};
+    static const size_t n_rows[] = {0, 5, 600};
+    for (size_t k = 0; k < sizeof n_rows / sizeof *n_rows; k++) {
+        side s = side_new(n_rows[k], 3);
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            kvc_coder coder;
+            void *params = constants(&s, &fit_defaults, cases[i].spec, &coder);
+            ck_assert_msg(are_bytes(&coder) == (cases[i].bytes || n_rows[k] == 0), "%s of %zu rows", cases[i].spec,
+                          n_rows[k]);
+            free(params);
+        }
+        side_free(&s);
+    }
+}
+END_TEST
+
+/* A thousandth of the tokens is far out, of one code most: the step still serves the others. */
+START_TEST(tables__of_bytes_bear_values_far_out)
+{
+    side s = side_new(8192, 3);
+    for (size_t i = 0; i < (size_t)HEADS * 8192; i += 1024) s.rows[i * DIM + 40] = 12.0f;
+    double error = fitted_error(&s, &fit_defaults, "vq4x8", &s),
+           mix = fitted_error(&s, &fit_defaults, "vq[16*4]x8", &s);
+    ck_assert_msg(error < 1.05 * mix, "%g, %g without bytes", error, mix);
+    side_free(&s);
+}
+END_TEST
+
 CHECK_MAIN("fit_table", tables__reach_the_figures_of_a_normal_distribution, tables__order_is_as_it_should_be,
            tables__weights_pay, tables__scales_make_weighted_energies_equal, tables__few_rows_of_many_lose_little,
            tables__take_the_better_arrangement, tables__degenerate_data_give_a_codec_that_works,
-           tables__few_rows_are_kept_as_they_are, tables__threads_change_no_byte)
+           tables__few_rows_are_kept_as_they_are, tables__that_kernels_look_up_have_bytes,
+           tables__of_bytes_bear_values_far_out, tables__threads_change_no_byte)
