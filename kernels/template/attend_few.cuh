@@ -16,7 +16,7 @@ template <typename P, int N_STAGES, int N_WARPS> struct attend_few_cut : P {
 };
 
 /* Are twelve warps better, if there is room for them? */
-template <typename P> constexpr bool few_gains(void)
+template <typename P> __host__ __device__ constexpr bool few_gains(void)
 {
     typedef typename P::key_side key_side;
     typedef typename P::value_side value_side;
@@ -26,7 +26,7 @@ template <typename P> constexpr bool few_gains(void)
 }
 
 /* The most stages, 4 to 2, of FEW_WARPS warps in `room` bytes; 0: as many warps and stages as P has. */
-template <typename P, int STAGES = 4> constexpr int few_stages(size_t room)
+template <typename P, int STAGES = 4> __host__ __device__ constexpr int few_stages(size_t room)
 {
     if (!few_gains<P>()) return 0;
     if (attend<attend_few_cut<P, STAGES, FEW_WARPS>>::SHARED_BYTES <= room) return STAGES;
