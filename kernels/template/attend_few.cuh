@@ -9,7 +9,8 @@
 
 #define FEW_COLUMNS 4
 #define FEW_WARPS 12
-#define FEW_TILE (8 << 10) /* bytes: of larger ones eight warps are as good */
+#define FEW_TILE (8 << 10)   /* bytes: of larger ones eight warps are as good */
+#define FEW_ROOM (200 << 10) /* bytes of shared memory: with less it was not measured */
 
 template <typename P, int N_STAGES, int N_WARPS> struct attend_few_cut : P {
     static const int COLUMNS = FEW_COLUMNS, STAGES = N_STAGES, WARPS = N_WARPS;
@@ -28,7 +29,7 @@ template <typename P> __host__ __device__ constexpr bool few_gains(void)
 /* The most stages, 4 to 2, of FEW_WARPS warps in `room` bytes; 0: as many warps and stages as P has. */
 template <typename P, int STAGES = 4> __host__ __device__ constexpr int few_stages(size_t room)
 {
-    if (!few_gains<P>()) return 0;
+    if (!few_gains<P>() || room < FEW_ROOM) return 0;
     if (attend<attend_few_cut<P, STAGES, FEW_WARPS>>::SHARED_BYTES <= room) return STAGES;
     if constexpr (STAGES > 2)
         return few_stages<P, STAGES - 1>(room);

@@ -55,6 +55,7 @@ struct attend_params {
 static_assert(attend<attend_params>::SHARED_BYTES <= ATTEND_SHARED_BYTES, "more than codegen has counted");
 
 typedef attend_few<attend_params, ATTEND_ROOM> attend_few_params;
+static_assert(attend<attend_few_params>::SHARED_BYTES <= ATTEND_ROOM, "more than a block may have");
 
 #define ATTEND_JOIN_(a, b) a##b
 #define ATTEND_JOIN(a, b) ATTEND_JOIN_(a, b)

@@ -90,6 +90,7 @@ static kvc_status copy_layer(cuda_puts *p, uint32_t layer, uint32_t from, uint32
     l->packed[to] = l->packed[from];
     KVC_TRY(cuda_put_word(p, cuda_length_word(layer, cache->n_sequences) + to, l->length[to], err));
     KVC_TRY(cuda_put_word(p, cuda_packed_word(layer, cache->n_sequences) + to, l->packed[to], err));
+    KVC_TRY(cuda_put_word(p, cuda_next_word(&cache->words, layer, cache->n_sequences) + to, 0, err));
     if (used)
         KVC_TRY_CUDA(cudaMemcpy2DAsync(l->store.rows + to * of_sequence, pitch, l->store.rows + from * of_sequence,
                                        pitch, used, 2 * cache->n_kv_heads, cudaMemcpyDeviceToDevice, p->stream));
