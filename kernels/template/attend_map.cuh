@@ -8,8 +8,10 @@
 #include <cuda_fp16.h>
 #include "template/attend_units.cuh"
 
-#define MAP_ROWS 8      /* of a block at most */
-#define MAP_BLOCKS 264u /* no fewer rows a block than for so many blocks */
+/* Rows of a block at most, and no more of them than are needed for so many blocks: a second block on a multiprocessor
+ * takes longer than more rows of the first one. */
+#define MAP_ROWS 8
+#define MAP_BLOCKS 132u
 
 __device__ __forceinline__ void add_scaled(float4 &sum, float x, const float4 &y)
 {
