@@ -24,9 +24,10 @@ typedef struct cache_store {
     const uint32_t *page_table;        /* [slots][page_stride] */
     const uint32_t *reserved;          /* [slots] entries of it that are there */
     uint32_t *length, *packed;         /* [slots] tokens in all and compressed */
-    uint8_t *next;                     /* [slots][page_bytes] the page that a sequence loses next (none without a window) ... */
-    uint32_t *has_next;                /* [slots] ... and whether it is encoded; 0 for an empty sequence */
-    uint32_t *arrived;                 /* zero between calls */
+    uint8_t *next;                     /* [slots][page_bytes] the page that a sequence loses next, ... */
+    uint32_t *has_next; /* [slots] ... and whether it is encoded; 0 for an empty sequence, and without a window, where
+                           there is no next */
+    uint32_t *arrived;  /* zero between calls */
     uint32_t *flags;
     uint32_t page_stride, capacity, n_heads, d;
     kvc_token_policy policy;
