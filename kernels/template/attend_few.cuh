@@ -38,8 +38,7 @@ template <typename P, int STAGES = 4> __host__ __device__ constexpr int few_stag
 }
 
 /* In blocks of up to ROOM bytes of shared memory. */
-template <typename P, size_t ROOM>
-using attend_few = attend_few_cut<P, few_stages<P>(ROOM) ? few_stages<P>(ROOM) : P::STAGES,
-                                  few_stages<P>(ROOM) ? FEW_WARPS : P::WARPS>;
+template <typename P, size_t ROOM, int STAGES = few_stages<P>(ROOM)>
+using attend_few = attend_few_cut<P, STAGES ? STAGES : P::STAGES, STAGES ? FEW_WARPS : P::WARPS>;
 
 #endif

@@ -12,6 +12,12 @@
  * takes longer than more rows of the first one. */
 #define MAP_ROWS 8
 #define MAP_BLOCKS 132u
+__host__ __device__ __forceinline__ uint32_t map_rows(uint32_t n_heads, uint32_t rows_of_head, uint32_t fewest)
+{
+    uint32_t rows = fewest;
+    while (rows < MAP_ROWS && share_of(rows_of_head, rows) * n_heads > MAP_BLOCKS) rows *= 2;
+    return rows;
+}
 
 __device__ __forceinline__ void add_scaled(float4 &sum, float x, const float4 &y)
 {

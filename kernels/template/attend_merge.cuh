@@ -73,13 +73,6 @@ __device__ inline merge_sum add_pieces(const merge_pieces &p, uint32_t part, uin
     return s;
 }
 
-/* Few rows a block while blocks are few. */
-__host__ __device__ __forceinline__ uint32_t merge_rows(uint32_t n_heads, uint32_t rows_of_head)
-{
-    uint32_t rows = 1;
-    while (rows < MAP_ROWS && share_of(rows_of_head, rows) * n_heads > MAP_BLOCKS) rows *= 2;
-    return rows;
-}
 /* Of a part of a row's pieces: weights of its pages and of its rows, relative to the maxima. */
 struct merge_part {
     float most[2], mass[2]; /* most: then the weight of the part */
@@ -173,7 +166,7 @@ static inline cudaError_t launch_merge(const attend_layer &l, const attend_batch
                                        uint32_t rows, cudaStream_t stream)
 {
     uint32_t of_head = b.n_sequences * b.n_queries * group;
-    if (rows == 0) rows = merge_rows(l.n_heads, of_head);
+    if (rows == 0) rows = map_rows(l.n_heads, of_head, 1);
     merge_shape m = {d, l.value_latent, group, columns, tile, n_blocks, rows};
     KVC_LAUNCH(attend_merge, dim3(share_of(of_head, rows), l.n_heads), dim3(MERGE_THREADS), merge_bytes(d, m.latent),
                stream, l, b, w, m);

@@ -87,8 +87,7 @@ static inline cudaError_t launch_prepare(const attend_layer &l, const attend_bat
                                          uint32_t d, uint32_t group, uint32_t tile, cudaStream_t stream)
 {
     if (!l.fold && b.n_sequences <= ATTEND_FEW) return cudaSuccess;
-    uint32_t all = b.n_sequences * b.n_queries * group, rows = MAP_ROWS / 2;
-    if (share_of(all, rows) * l.n_heads > MAP_BLOCKS) rows = MAP_ROWS;
+    uint32_t all = b.n_sequences * b.n_queries * group, rows = map_rows(l.n_heads, all, MAP_ROWS / 2);
     uint32_t blocks = 1 + (l.fold ? share_of(all, rows) : 0);
     KVC_LAUNCH(attend_prepare, dim3(blocks, l.n_heads), dim3(PREPARE_THREADS), rows * d * (uint32_t)sizeof(float),
                stream, l, b, w, d, group, tile, rows);

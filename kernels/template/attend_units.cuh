@@ -133,8 +133,8 @@ __device__ __forceinline__ bool tables_of_head(const attend_layer &l)
 __device__ __forceinline__ attend_list list_of_pages(const attend_layer &l, const attend_batch &b,
                                                      uint32_t tiles_of_head, uint32_t n_blocks, uint32_t tile)
 {
-    attend_list list(l.n_heads, tiles_of_head, n_blocks, tables_of_head(l), 0);
-    list.n_parts = parts_of(list.of_block.n * tile, b.columns.parts);
+    attend_list list(l.n_heads, tiles_of_head, n_blocks, tables_of_head(l), b.columns.parts);
+    list.n_parts = parts_of(list.of_block.n * tile, list.n_parts);
     return list;
 }
 __device__ __forceinline__ attend_list list_of_rows(const attend_layer &l, const attend_batch &b,
