@@ -125,6 +125,19 @@ KVC_ON_DEVICE uint32_t kvc_share_classes(uint32_t d, uint32_t k, kvc_code_class 
     return n;
 }
 
+/* In a page of shared codes the tokens go in runs, and within a run a head's codes come code by code: of code 0 those
+ * of all the run's tokens, then of code 1. Tokens of a run: the greatest of 32, 16 and 8 that divides the page. */
+KVC_ON_DEVICE uint32_t kvc_share_run(uint32_t page)
+{
+    return page % 32u == 0 ? 32u : page % 16u == 0 ? 16u : 8u;
+}
+
+/* The field of a head's stream that holds code `code` of n_codes of token `token` of the page; run as above. */
+KVC_ON_DEVICE uint32_t kvc_share_field(uint32_t run, uint32_t n_codes, uint32_t token, uint32_t code)
+{
+    return token / run * run * n_codes + code * run + token % run;
+}
+
 /* Bytes of the constants of a piece, 0 .. 3 the transforms, KVC_SYMBOL_PIECE the symbol, and where they lie in
  * params. */
 KVC_API size_t kvc_coder_part_bytes(const kvc_coder *coder, uint32_t piece);
