@@ -4,10 +4,10 @@
 #define KERNELS_CODEC_PLANES_CUH
 #include "codec/page_shape.cuh"
 
-/* Fields first .. first + n - 1 of n_fields, all three multiples of 8: code(i) for i = 0 .. n - 1. A thread for a
- * byte. */
-template <typename CODE>
-__device__ inline void planes_pack(uint8_t *planes, uint32_t first, uint32_t n, uint32_t bits, uint32_t n_fields,
+/* n of n_fields, both multiples of 8: code(i) for i = 0 .. n - 1. Eight of them, from i = 8 k on, are the eight
+ * fields from 8 place(k) on. A thread for a byte. */
+template <typename PLACE, typename CODE>
+__device__ inline void planes_pack(uint8_t *planes, uint32_t n, uint32_t bits, uint32_t n_fields, PLACE place,
                                    CODE code)
 {
     for (uint32_t width = 8, shift = 0; width; width /= 2) {
@@ -16,7 +16,7 @@ __device__ inline void planes_pack(uint8_t *planes, uint32_t first, uint32_t n, 
         for (uint32_t b = threadIdx.x; b < n / in_byte; b += blockDim.x) {
             uint32_t byte = 0;
             for (uint32_t k = 0; k < in_byte; k++) byte |= (code(b * in_byte + k) >> shift & mask) << (k * width);
-            planes[first / in_byte + b] = (uint8_t)byte;
+            planes[place(b / width) * width + b % width] = (uint8_t)byte;
         }
         planes += n_fields / in_byte;
         shift += width;

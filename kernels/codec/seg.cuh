@@ -50,8 +50,10 @@ __device__ inline void seg_pack(const page_shape &s, const page_tile &t, uint32_
     if (threadIdx.x == 0 && seg_stream(s, EIGHTHS) < s.code_bytes) block[seg_stream(s, EIGHTHS)] = 0;
     for (uint32_t e = 0; e < EIGHTHS; e++) {
         const float *codes = t.y + e * width;
-        planes_pack(block + seg_stream(s, e), first * width, t.n_rows * width, s.segment[e], s.page * width,
-                    [&](uint32_t f) { return __float_as_uint(codes[f / width * s.d + f % width]); });
+        planes_pack(
+            block + seg_stream(s, e), t.n_rows * width, s.segment[e], s.page * width,
+            [&](uint32_t eight) { return first * width / 8 + eight; },
+            [&](uint32_t f) { return __float_as_uint(codes[f / width * s.d + f % width]); });
     }
 }
 

@@ -119,6 +119,27 @@ __device__ inline void table_encode_class(const page_shape &s, const table_head 
         table_search_one<DIMS>(t, set, read, write);
 }
 
+/* The codes of a tile to their fields. Eight of one code side by side are those of eight rows where they are shared,
+ * otherwise those of a row. */
+__device__ inline void table_pack(const page_shape &s, const table_head &h, const page_tile &t, uint32_t first,
+                                  uint8_t *block)
+{
+    uint32_t n = h.n_codes, run = kvc_share_run(s.page);
+    auto code = [&](uint32_t row, uint32_t k) {
+        const page_class &c = table_class_of(h, k);
+        return __float_as_uint(t.y[row * s.d + h.order[c.position + (k - c.code) * c.dims]]);
+    };
+    if (s.tables.shared)
+        planes_pack(
+            block, t.n_rows * n, s.bits, s.page * n,
+            [&](uint32_t eight) { return kvc_share_field(run, n, first + eight / n * 8, eight % n) / 8; },
+            [&](uint32_t i) { return code(i / 8 / n * 8 + i % 8, i / 8 % n); });
+    else
+        planes_pack(
+            block, t.n_rows * n, s.bits, s.page * n, [&](uint32_t eight) { return first * n / 8 + eight; },
+            [&](uint32_t i) { return code(i / n, i % n); });
+}
+
 __device__ inline void table_encode(const page_shape &s, const table_head &h, const page_tile &t, uint32_t first,
                                     uint8_t *block)
 {
@@ -133,12 +154,7 @@ __device__ inline void table_encode(const page_shape &s, const table_head &h, co
         }
     }
     __syncthreads();
-    uint32_t n = h.n_codes;
-    planes_pack(block, first * n, t.n_rows * n, s.bits, s.page * n, [&](uint32_t field) {
-        uint32_t row = field / n, k = field % n;
-        const page_class &c = table_class_of(h, k);
-        return __float_as_uint(t.y[row * s.d + h.order[c.position + (k - c.code) * c.dims]]);
-    });
+    table_pack(s, h, t, first, block);
 }
 
 /* ---- decode ---- */
@@ -146,17 +162,19 @@ __device__ inline void table_encode(const page_shape &s, const table_head &h, co
 __device__ inline void table_decode(const page_shape &s, const table_head &h, const page_tile &t, uint32_t first,
                                     const uint8_t *block)
 {
-    uint32_t n = h.n_codes;
+    uint32_t n = h.n_codes, run = kvc_share_run(s.page);
     each_value(t.n_rows, s.d, [&](uint32_t r, uint32_t i) { t.y[r * s.d + i] = 0.0f; });
     __syncthreads();
-    for (uint32_t field = threadIdx.x; field < t.n_rows * n; field += blockDim.x) {
-        uint32_t row = field / n, k = field % n, code = planes_code(block, first * n + field, s.bits, s.page * n);
+    for (uint32_t i = threadIdx.x; i < t.n_rows * n; i += blockDim.x) {
+        uint32_t row = i / n, k = i % n;
+        uint32_t field = s.tables.shared ? kvc_share_field(run, n, first + row, k) : first * n + i;
+        uint32_t code = planes_code(block, field, s.bits, s.page * n);
         const page_class &c = table_class_of(h, k);
         uint32_t g = k - c.code;
         size_t table = (size_t)(c.table + (s.tables.per_code ? g * c.dims : 0)) << s.bits;
         const __half *entry = h.values + table + code * c.dims;
-        for (uint32_t i = 0; i < c.dims; i++)
-            t.y[row * s.d + h.order[c.position + g * c.dims + i]] = __half2float(entry[i]) * h.scales[k];
+        for (uint32_t j = 0; j < c.dims; j++)
+            t.y[row * s.d + h.order[c.position + g * c.dims + j]] = __half2float(entry[j]) * h.scales[k];
     }
 }
 #endif

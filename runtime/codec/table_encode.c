@@ -59,10 +59,16 @@ KVC_CLONES static void find_nearest(const float *x, const uint16_t *table, uint3
     memcpy(codes, &code, sizeof code);
 }
 
-/* Sub-vectors first .. first + n - 1 of a class, those that share the table, in n_rows rows.
- *  codes [n_rows][n_codes]  out, at their places */
-static void encode_set(const kvc_coder *coder, const table_shape *shape, const table_class *class, uint32_t first,
-                       uint32_t n, const uint16_t *table, const float *y, uint32_t n_rows, uint16_t *codes)
+/* Codes of some rows, and how far from one row or code of a row to the next. */
+typedef struct code_places {
+    uint16_t *codes;
+    size_t row, code;
+} code_places;
+
+/* Sub-vectors first .. first + n - 1 of a class, those that share the table, in n_rows rows: their codes to their
+ * places. */
+static void encode_set(const kvc_coder *coder, const table_class *class, uint32_t first, uint32_t n,
+                       const uint16_t *table, const float *y, uint32_t n_rows, code_places to)
 {
     _Alignas(64) float x[TABLE_MAX_DIMS * LANES];
     size_t place[LANES];
@@ -74,35 +80,56 @@ static void encode_set(const kvc_coder *coder, const table_shape *shape, const t
             uint32_t vector = start + (i < count ? i : 0), row = vector / n, g = first + vector % n;
             const float *from = y + (size_t)row * coder->latent_dim + class->position + g * class->dims;
             for (uint32_t k = 0; k < class->dims; k++) x[k * LANES + i] = from[k];
-            place[i] = (size_t)row * shape->n_codes + class->code + g;
+            place[i] = row * to.row + (class->code + g) * to.code;
         }
         find_nearest(x, table, 1u << coder->codec.bits, class->dims, nearest);
-        for (uint32_t i = 0; i < count; i++) codes[place[i]] = (uint16_t)nearest[i];
+        for (uint32_t i = 0; i < count; i++) to.codes[place[i]] = (uint16_t)nearest[i];
     }
 }
 
 static void encode_rows(const kvc_coder *coder, const table_shape *shape, uint32_t head, const float *y,
-                        uint32_t n_rows, uint16_t *codes)
+                        uint32_t n_rows, code_places to)
 {
     for (uint32_t i = 0; i < shape->n_classes; i++) {
         const table_class *class = &shape->class[i];
         size_t stride;
         const uint16_t *table = kvci_table_of(coder, class, head, &stride);
         uint32_t n = stride ? 1 : class->n;
-        for (uint32_t g = 0; g < class->n; g += n)
-            encode_set(coder, shape, class, g, n, table + g * stride, y, n_rows, codes);
+        for (uint32_t g = 0; g < class->n; g += n) encode_set(coder, class, g, n, table + g * stride, y, n_rows, to);
     }
 }
 
 /* As many rows at a time as there are lanes: a table that belongs to one code has them all busy. */
-void kvci_table_encode(const kvc_coder *coder, uint32_t head, const float *y, uint8_t *block)
+static void encode_page(const kvc_coder *coder, const table_shape *shape, uint32_t head, const float *y,
+                        uint8_t *block)
 {
     uint16_t codes[LANES * KVC_MAX_ROW];
-    table_shape shape = kvci_table_shape(coder, head);
-    size_t n_fields = (size_t)coder->page * shape.n_codes;
+    uint32_t n_codes = shape->n_codes;
+    size_t n_fields = (size_t)coder->page * n_codes;
     for (uint32_t row = 0, n; row < coder->page; row += n) {
         n = coder->page - row < LANES ? coder->page - row : LANES;
-        encode_rows(coder, &shape, head, y + (size_t)row * coder->latent_dim, n, codes);
-        kvci_planes_pack(codes, n * shape.n_codes, (size_t)row * shape.n_codes, coder->codec.bits, n_fields, block);
+        encode_rows(coder, shape, head, y + (size_t)row * coder->latent_dim, n, (code_places){codes, n_codes, 1});
+        kvci_planes_pack(codes, n * n_codes, (size_t)row * n_codes, coder->codec.bits, n_fields, block);
     }
+}
+
+/* Shared codes: a run or a part of it at a time, code by code. */
+static void encode_shared(const kvc_coder *coder, const table_shape *shape, uint32_t head, const float *y,
+                          uint8_t *block)
+{
+    uint16_t codes[LANES * KVC_MAX_ROW];
+    uint32_t run = kvc_share_run(coder->page), n = run < LANES ? run : LANES;
+    size_t n_fields = (size_t)coder->page * shape->n_codes;
+    for (uint32_t row = 0; row < coder->page; row += n) {
+        encode_rows(coder, shape, head, y + (size_t)row * coder->latent_dim, n, (code_places){codes, 1, n});
+        for (uint32_t i = 0; i < shape->n_codes; i++)
+            kvci_planes_pack(codes + i * n, n, kvc_share_field(run, shape->n_codes, row, i), coder->codec.bits,
+                             n_fields, block);
+    }
+}
+
+void kvci_table_encode(const kvc_coder *coder, uint32_t head, const float *y, uint8_t *block)
+{
+    table_shape shape = kvci_table_shape(coder, head);
+    (kvci_table_shared(coder) ? encode_shared : encode_page)(coder, &shape, head, y, block);
 }

@@ -3,24 +3,25 @@
 #include "kvc/codec.h"
 #include "simd.h"
 
-KVC_INLINE void copy_entries(table_run run, const uint16_t *codes, uint32_t n, const uint32_t dims, uint16_t *out)
+KVC_INLINE void copy_entries(table_run run, const uint16_t *codes, size_t step, uint32_t n, const uint32_t dims,
+                             uint16_t *out)
 {
-    for (uint32_t i = 0; i < n; i++, run.table += run.stride, out += dims)
-        memcpy(out, run.table + (size_t)codes[i] * dims, dims * sizeof *out);
+    for (uint32_t i = 0; i < n; i++, run.table += run.stride, codes += step, out += dims)
+        memcpy(out, run.table + (size_t)*codes * dims, dims * sizeof *out);
 }
 
 /* Entries side by side as fp16, then widened together. */
-static void expand_plain(table_run run, const uint16_t *codes, uint32_t n, float *out)
+static void expand_plain(table_run run, const uint16_t *codes, size_t step, uint32_t n, float *out)
 {
     uint16_t values[512];
-    for (uint32_t batch = 512u / run.dims, some; n; n -= some, codes += some, run.table += some * run.stride) {
+    for (uint32_t batch = 512u / run.dims, some; n; n -= some, codes += some * step, run.table += some * run.stride) {
         some = batch < n ? batch : n;
         switch (run.dims) { /* constants, so that each copy is unrolled */
-        case 1: copy_entries(run, codes, some, 1, values); break;
-        case 2: copy_entries(run, codes, some, 2, values); break;
-        case 4: copy_entries(run, codes, some, 4, values); break;
-        case 8: copy_entries(run, codes, some, 8, values); break;
-        case 16: copy_entries(run, codes, some, 16, values); break;
+        case 1: copy_entries(run, codes, step, some, 1, values); break;
+        case 2: copy_entries(run, codes, step, some, 2, values); break;
+        case 4: copy_entries(run, codes, step, some, 4, values); break;
+        case 8: copy_entries(run, codes, step, some, 8, values); break;
+        case 16: copy_entries(run, codes, step, some, 16, values); break;
         }
         kvc_rows_to_float(values, KVC_F16, (size_t)some * run.dims, out);
         out += some * run.dims;
@@ -30,7 +31,7 @@ static void expand_plain(table_run run, const uint16_t *codes, uint32_t n, float
 void kvci_table_expand_plain(table_run run, table_rows rows, const uint16_t *codes, float *out)
 {
     for (uint32_t i = 0; i < rows.n_rows; i++, codes += rows.code_stride, out += rows.out_stride)
-        expand_plain(run, codes, rows.n, out);
+        expand_plain(run, codes, rows.code_step, rows.n, out);
 }
 
 #ifdef KVC_HAS_F16C
@@ -38,7 +39,7 @@ void kvci_table_expand_plain(table_run run, table_rows rows, const uint16_t *cod
 #define F16C_INLINE static inline __attribute__((always_inline, target("avx,f16c")))
 
 /* Eight values from where codes k, k + 1, .. point to. */
-#define ENTRY(k, dims) (table + (k)*stride + (size_t)codes[k] * (dims))
+#define ENTRY(k, dims) (table + (k)*stride + (size_t)codes[(k)*step] * (dims))
 #define ENTRY1(k) (short)*ENTRY(k, 1)
 #define ENTRY2(k) _mm_loadu_si32(ENTRY(k, 2))
 #define ENTRY4(k) _mm_loadl_epi64((const __m128i *)ENTRY(k, 4))
@@ -51,9 +52,10 @@ void kvci_table_expand_plain(table_run run, table_rows rows, const uint16_t *cod
 #define EIGHT8(k) _mm_loadu_si128((const __m128i *)ENTRY(k, 8))
 
 /* A row has few codes, so the loop runs over rows: for each column of 16 values, a line of the processor's cache,
- * then for one of 8. `stride` is the run's, a constant where it is zero. */
+ * then for one of 8. `stride` is the run's, a constant where it is zero; `step` is that of the rows, a constant for
+ * codes side by side and for those of whole runs (FORMAT.md, "shared codes"). */
 #define COLUMN(dims)                                                                                                 \
-    F16C_INLINE void column##dims(const uint16_t *table, const size_t stride, table_rows rows,                       \
+    F16C_INLINE void column##dims(const uint16_t *table, const size_t stride, const size_t step, table_rows rows,    \
                                   const uint16_t *codes, float *out, const uint32_t n_values)                        \
     {                                                                                                                \
         for (uint32_t row = 0; row < rows.n_rows; row++, codes += rows.code_stride, out += rows.out_stride) {        \
@@ -61,21 +63,27 @@ void kvci_table_expand_plain(table_run run, table_rows rows, const uint16_t *cod
             if (n_values == 16) _mm256_storeu_ps(out + 8, _mm256_cvtph_ps(EIGHT##dims(8 / dims)));                   \
         }                                                                                                            \
     }                                                                                                                \
-    F16C_INLINE void columns##dims(table_run run, const size_t stride, table_rows rows, const uint16_t *codes,       \
-                                   float *out)                                                                       \
+    F16C_INLINE void columns##dims(table_run run, const size_t stride, const size_t step, table_rows rows,           \
+                                   const uint16_t *codes, float *out)                                                \
     {                                                                                                                \
-        for (const uint32_t n = 16 / dims; rows.n >= n; rows.n -= n, codes += n, out += 16, run.table += n * stride) \
-            column##dims(run.table, stride, rows, codes, out, 16);                                                   \
-        for (const uint32_t n = 8 / dims; rows.n >= n; rows.n -= n, codes += n, out += 8, run.table += n * stride)   \
-            column##dims(run.table, stride, rows, codes, out, 8);                                                    \
+        for (const uint32_t n = 16 / dims; rows.n >= n;                                                              \
+             rows.n -= n, codes += n * step, out += 16, run.table += n * stride)                                     \
+            column##dims(run.table, stride, step, rows, codes, out, 16);                                             \
+        for (const uint32_t n = 8 / dims; rows.n >= n;                                                               \
+             rows.n -= n, codes += n * step, out += 8, run.table += n * stride)                                      \
+            column##dims(run.table, stride, step, rows, codes, out, 8);                                              \
         if (rows.n) kvci_table_expand_plain(run, rows, codes, out);                                                  \
     }                                                                                                                \
     TARGET_F16C static void widen##dims(table_run run, table_rows rows, const uint16_t *codes, float *out)           \
     {                                                                                                                \
         if (run.stride)                                                                                              \
-            columns##dims(run, run.stride, rows, codes, out);                                                        \
+            columns##dims(run, run.stride, rows.code_step, rows, codes, out);                                        \
+        else if (rows.code_step == 1)                                                                                \
+            columns##dims(run, 0, 1, rows, codes, out);                                                              \
+        else if (rows.code_step == 32 && rows.code_stride == 1)                                                      \
+            columns##dims(run, 0, 32, rows, codes, out);                                                             \
         else                                                                                                         \
-            columns##dims(run, 0, rows, codes, out);                                                                 \
+            columns##dims(run, 0, rows.code_step, rows, codes, out);                                                 \
     }
 COLUMN(1)
 COLUMN(2)
@@ -86,7 +94,8 @@ TARGET_F16C static void widen16(table_run run, table_rows rows, const uint16_t *
 {
     for (uint32_t row = 0; row < rows.n_rows; row++, codes += rows.code_stride, out += rows.out_stride)
         for (uint32_t i = 0; i < rows.n; i++) {
-            const __m128i *entry = (const __m128i *)(run.table + i * run.stride + codes[i] * 16u);
+            const uint16_t code = codes[i * rows.code_step];
+            const __m128i *entry = (const __m128i *)(run.table + i * run.stride + code * 16u);
             _mm256_storeu_ps(out + i * 16, _mm256_cvtph_ps(_mm_loadu_si128(entry)));
             _mm256_storeu_ps(out + i * 16 + 8, _mm256_cvtph_ps(_mm_loadu_si128(entry + 1)));
         }

@@ -13,7 +13,8 @@ typedef struct table_run {
 /* `n` codes of each of n_rows rows. */
 typedef struct table_rows {
     uint32_t n_rows, n;
-    size_t code_stride, out_stride; /* from the first of a row to the first of the next one */
+    size_t code_stride, out_stride; /* from one row to the next */
+    size_t code_step;               /* from one code of a row to the next */
 } table_rows;
 
 /*  codes [n]        in, of each row, each an index into its table
