@@ -23,7 +23,7 @@ static void expand_rows(const kvc_coder *coder, const table_shape *shape, uint32
         const table_class *c = &shape->class[i];
         table_run run = {.table = kvci_table_of(coder, c, head, &stride), .dims = c->dims};
         run.stride = stride;
-        table_rows rows = {n_rows, c->n, shape->n_codes, d, 1};
+        table_rows rows = {n_rows, c->n, shape->n_codes, d, 1, sizeof *codes};
         kvci_table_expand(run, rows, codes + c->code, y + c->position);
     }
     zero_rest(coder, shape, n_rows, y);
@@ -46,20 +46,39 @@ static void decode_rows(const kvc_coder *coder, const table_shape *shape, uint32
 
 /* ---- shared codes: those of a run lie code by code ---- */
 
-/* Rows of one run: some codes of a class at a time, of the whole run. */
-static void decode_class(const kvc_coder *coder, const table_shape *shape, const table_class *class,
-                         const uint8_t *block, uint32_t first_row, uint32_t n_rows, float *y)
+/* Codes first .. first + n - 1 of the head, of n_rows rows of one run.
+ *  codes [n][run] of `bytes` each, from the first row on
+ *  y     [n_rows][d'] out */
+static void expand_codes(const kvc_coder *coder, const table_shape *shape, uint32_t first, uint32_t n,
+                         const uint8_t *codes, uint32_t bytes, uint32_t n_rows, float *y)
+{
+    uint32_t run = kvc_share_run(coder->page), end = first + n;
+    for (uint32_t i = 0; i < shape->n_classes; i++) {
+        const table_class *c = &shape->class[i];
+        uint32_t from = c->code > first ? c->code : first, to = c->code + c->n < end ? c->code + c->n : end;
+        if (from >= to) continue;
+        size_t stride;
+        table_run entries = {kvci_table_of(coder, c, 0, &stride), 0, c->dims};
+        kvci_table_expand(entries, (table_rows){n_rows, to - from, 1, coder->latent_dim, run, bytes},
+                          codes + (size_t)(from - first) * run * bytes, y + c->position + (from - c->code) * c->dims);
+    }
+}
+
+/* Rows of one run, whose codes begin at `field`, `before` rows behind its first. */
+static void decode_run(const kvc_coder *coder, const table_shape *shape, const uint8_t *block, size_t field,
+                       uint32_t before, uint32_t n_rows, float *y)
 {
     uint16_t codes[BATCH_VALUES];
-    uint32_t run = kvc_share_run(coder->page), before = first_row % run, batch = BATCH_VALUES / run;
-    size_t n_fields = (size_t)coder->page * shape->n_codes, stride;
-    const uint16_t *table = kvci_table_of(coder, class, 0, &stride);
-    for (uint32_t code = 0, n; code < class->n; code += n) {
-        n = batch < class->n - code ? batch : class->n - code;
-        size_t first = kvc_share_field(run, shape->n_codes, first_row - before, class->code + code);
-        kvci_planes_unpack(block, n * run, first, coder->codec.bits, n_fields, codes);
-        kvci_table_expand((table_run){table, stride, class->dims}, (table_rows){n_rows, n, 1, coder->latent_dim, run},
-                          codes + before, y + class->position + code * class->dims);
+    uint32_t run = kvc_share_run(coder->page), n_codes = shape->n_codes, batch = BATCH_VALUES / run;
+    if (coder->codec.bits == 8) { /* as they lie there */
+        expand_codes(coder, shape, 0, n_codes, block + field + before, 1, n_rows, y);
+        return;
+    }
+    for (uint32_t first = 0, n; first < n_codes; first += n) {
+        n = batch < n_codes - first ? batch : n_codes - first;
+        kvci_planes_unpack(block, n * run, field + first * run, coder->codec.bits, (size_t)coder->page * n_codes,
+                           codes);
+        expand_codes(coder, shape, first, n, (const uint8_t *)(codes + before), sizeof *codes, n_rows, y);
     }
 }
 
@@ -68,9 +87,9 @@ static void decode_shared(const kvc_coder *coder, const table_shape *shape, cons
 {
     uint32_t run = kvc_share_run(coder->page);
     for (uint32_t row = first_row, left = n_rows, n; left; row += n, left -= n, y += n * coder->latent_dim) {
-        n = run - row % run < left ? run - row % run : left;
-        for (uint32_t i = 0; i < shape->n_classes; i++)
-            decode_class(coder, shape, &shape->class[i], block, row, n, y);
+        uint32_t before = row % run;
+        n = run - before < left ? run - before : left;
+        decode_run(coder, shape, block, kvc_share_field(run, shape->n_codes, row - before, 0), before, n, y);
         zero_rest(coder, shape, n, y);
     }
 }
