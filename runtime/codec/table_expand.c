@@ -67,7 +67,7 @@ void kvci_table_expand_plain(table_run run, table_rows rows, const void *codes, 
     {                                                                                                                \
         for (size_t row = 0, at = 0; row < rows.n_rows; row++, at += rows.code_stride, out += rows.out_stride) {     \
             _mm256_storeu_ps(out, _mm256_cvtph_ps(EIGHT##dims(0)));                                                  \
-            if (n_values == 16) _mm256_storeu_ps(out + 8, _mm256_cvtph_ps(EIGHT##dims(dims < 8 ? 8 / dims : 1)));    \
+            if (n_values == 16) _mm256_storeu_ps(out + 8, _mm256_cvtph_ps(EIGHT##dims((dims < 8 ? 8 / dims : 1))));  \
         }                                                                                                            \
     }                                                                                                                \
     F16C_INLINE void columns##dims(table_run run, const size_t stride, const size_t step, const uint32_t bytes,      \

@@ -82,6 +82,7 @@ def sections(m=None, t=None, layers=FP16 + FP16, parameters=None, provenance=Non
 # ---- constants of fitted codecs: small ones, of a model with 2 KV heads of 8 channels ----
 
 HEADS, DIM, PAGE = 2, 8, 8
+RUNS_PAGE = 96  # three runs of shared codes
 
 
 def pad(raw, step):
@@ -207,6 +208,14 @@ def shared_klt(rng):
     ]
 
 
+def shared_runs(rng):
+    """Of a layer of 2 heads of 8 channels, for a page of several runs."""
+    return [
+        (dict(symbol=5, bits=3, dims=0, segment=per_64(28)), [shared_tables(rng, (5, 2), 3, 8)]),
+        (dict(symbol=5, bits=2, dims=0, segment=per_64(12)), [shared_tables(rng, (0, 3), 2, 8)]),
+    ]
+
+
 def limits():
     """Of a layer whose constants are as large as they may be."""
     def largest(sign):
@@ -227,24 +236,24 @@ def with_parameters(codecs):
     return layers, parameters
 
 
-def fitted_file(codecs, reader_min=1001, bend=lambda raw: raw, heads=HEADS, d=DIM):
+def fitted_file(codecs, reader_min=1001, bend=lambda raw: raw, heads=HEADS, d=DIM, page=PAGE):
     layers, parameters = with_parameters(codecs)
     m = model(b"fitted", layers=len(codecs) // 2, query_heads=2 * heads, kv_heads=heads, head_dim=d, hidden=2 * heads * d)
-    return image(sections(m, tokens(0, 0, PAGE), layers, bend(parameters)), reader_min=reader_min, writer=1001)
+    return image(sections(m, tokens(0, 0, page), layers, bend(parameters)), reader_min=reader_min, writer=1001)
 
 
-def blocks_of(data, rng):
+def blocks_of(data, page, rng):
     """What tests/spec/fitted.py makes of rows that were never seen before, and of the largest."""
     out = b""
     for i, (coder, size) in enumerate(coders(data)):
         d = coder.d
-        rows = [struct.unpack(f"<{d}f", struct.pack(f"<{d}f", *(rng.gauss(0, 1.5) for _ in range(d)))) for _ in range(PAGE)]
+        rows = [struct.unpack(f"<{d}f", struct.pack(f"<{d}f", *(rng.gauss(0, 1.5) for _ in range(d)))) for _ in range(page)]
         if i == 1:
             rows[3] = (1e6, -1e6) * (d // 2)
         block = coder.encode(rows, size)
         for row in rows:
             out += struct.pack(f"<{d}f", *row)
-        out += block + b"".join(struct.pack(f"<{d}f", *row) for row in coder.decode(block, PAGE))
+        out += block + b"".join(struct.pack(f"<{d}f", *row) for row in coder.decode(block, page))
     return out
 
 
@@ -266,6 +275,7 @@ def good_files():
         "shared": fitted_file(shared(random.Random(3)), heads=4, d=24),
         "limits": fitted_file(limits()),
         "shared_klt": fitted_file(shared_klt(random.Random(4)), heads=3, d=8),
+        "shared_runs": fitted_file(shared_runs(random.Random(5)), page=RUNS_PAGE),
         "largest": image(sections(model(head_dim=512), tokens(1 << 20, 1 << 20, 1024), codec(2, 4, "ch", 1024) + codec(2, 4, "tok", 512))),
     }
 
@@ -486,8 +496,9 @@ def main():
         if not path.exists():
             path.write_bytes(data)
             path.with_suffix(".json").write_text(json.dumps(read_cfg(data), indent=1) + "\n")
-            if name in ("fitted", "segments", "joint", "shared", "shared_klt", "limits"):
-                path.with_suffix(".blocks").write_bytes(blocks_of(data, random.Random(7)))
+            if name in ("fitted", "segments", "joint", "shared", "shared_klt", "shared_runs", "limits"):
+                page = RUNS_PAGE if name == "shared_runs" else PAGE
+                path.with_suffix(".blocks").write_bytes(blocks_of(data, page, random.Random(7)))
     for name, data in bad_files().items():
         (HERE / "bad" / f"{name}.bin").write_bytes(data)
 

@@ -292,14 +292,19 @@ class Table:
     def block_bytes(codec, d, page):
         return page * len(Table.dims_of(codec, d)) * codec["bits"] // 8
 
+    def fields(self, page):
+        """The row and the code of each field."""
+        return [(row, code) for row in range(page) for code in range(len(self.dims))]
+
     def encode(self, rows):
-        return pack_fields([code for row in rows for code in self.codes(row)], self.bits)
+        codes = [self.codes(row) for row in rows]
+        return pack_fields([codes[row][code] for row, code in self.fields(len(rows))], self.bits)
 
     def decode(self, block, page):
-        n = len(self.dims)
-        stream, rows = unpack_fields(block, n * page, self.bits), []
+        fields, rows = self.fields(page), []
+        codes = dict(zip(fields, unpack_fields(block, len(fields), self.bits)))
         for row in range(page):
-            y = [x for g, table in enumerate(self.tables) for x in table[stream[row * n + g]]]
+            y = [x for code, table in enumerate(self.tables) for x in table[codes[row, code]]]
             rows.append(y + [0.0] * (self.latent - len(y)))
         return rows
 
@@ -326,6 +331,11 @@ class Shared(Table):
         c = next(c for c in (8, 4, 2, 1) if c * k <= d)
         small = 2 * k - d // c
         return [c] * small + [2 * c] * (k - small)
+
+    def fields(self, page):
+        """Code by code within each run of rows."""
+        run = next(rows for rows in (32, 16, 8) if page % rows == 0)
+        return [(first + row, code) for first in range(0, page, run) for code in range(len(self.dims)) for row in range(run)]
 
     @staticmethod
     def total(codec, heads, d):

@@ -1,5 +1,5 @@
-/* Pages of the golden files fitted.bin, segments.bin, joint.bin, shared.bin and shared_klt.bin: what another
- * implementation of FORMAT.md (tests/spec) made of them. */
+/* Pages of the golden files fitted.bin, segments.bin, joint.bin, shared.bin, shared_klt.bin and shared_runs.bin: what
+ * another implementation of FORMAT.md (tests/spec) made of them. */
 #include <stdio.h>
 #include <string.h>
 #include "check_main.h"
@@ -91,6 +91,7 @@ START_TEST(coder__encodes_and_decodes_the_golden_pages)
     check_file("joint", 3000);
     check_file("shared", 18000);
     check_file("shared_klt", 5000);
+    check_file("shared_runs", 24000);
 }
 END_TEST
 

@@ -106,6 +106,15 @@ static vectors shared_vectors_of(const bench *b, uint32_t head)
     return v;
 }
 
+/* Row by row; shared codes code by code within runs of 32 rows, or of 16 or 8 where 32 do not divide the page. */
+static size_t field_of(const kvc_coder *c, uint32_t n_codes, uint32_t row, uint32_t code)
+{
+    uint32_t run = 32;
+    if (!params_shared(&c->codec, c->n_kv_heads, c->head_dim)) return (size_t)row * n_codes + code;
+    while (c->page % run) run /= 2;
+    return (size_t)(row - row % run) * n_codes + code * run + row % run;
+}
+
 static void put_field(uint8_t *block, const kvc_coder *c, uint32_t n_codes, size_t t, uint32_t code)
 {
     for (uint32_t w = 8, low = 0; w; w /= 2) {
@@ -149,7 +158,7 @@ static void format_md(const bench *b, const vectors *v, uint8_t *block, float *d
                 x[k] = fminf(fmaxf(y, -65504.0f), 65504.0f);
             }
             uint32_t code = nearest(x, v->dims[g], v->table[g], 1u << c->codec.bits);
-            put_field(block, c, v->n, (size_t)row * v->n + g, code);
+            put_field(block, c, v->n, field_of(c, v->n, row, g), code);
             for (uint32_t k = 0; k < v->dims[g]; k++)
                 decoded[row * d + v->channels[g][k]] =
                     kvc_fp16_to_float(v->table[g][code * v->dims[g] + k]) * v->scale[g];
@@ -252,6 +261,59 @@ START_TEST(vq__shared_codes_are_those_of_format_md)
     check_against_format_md("vq[64]x1", 3, 72, 8);
     check_against_format_md("vq[64]x11", 2, 8, 8);
     check_against_format_md("vq[7]x12", 2, 64, 8);
+    check_against_format_md("vq[11]x8", 3, 64, 96);
+    check_against_format_md("vq[9]x7", 3, 80, 48);
+    check_against_format_md("vq[13]x8", 1, 512, 40);
+    check_against_format_md("vq[64]x3", 1, 512, 32); /* more codes than are unpacked at a time */
+}
+END_TEST
+
+/* One head of 8 channels with 3 codes of 8 bits, of 2, 2 and 4 channels. By hand, which code of which row lies at
+ * which byte: it alone changes with the byte. */
+START_TEST(vq__shared_codes_lie_code_by_code_in_runs)
+{
+    static const struct {
+        uint32_t page, row, code, byte;
+    } places[] = {{64, 0, 0, 0},   {64, 1, 0, 1},   {64, 31, 0, 31},  {64, 0, 1, 32},   {64, 5, 2, 69},
+                  {64, 31, 2, 95}, {64, 32, 0, 96}, {64, 33, 1, 129}, {64, 63, 2, 191}, {16, 0, 0, 0},
+                  {16, 15, 0, 15}, {16, 0, 1, 16},  {16, 7, 2, 39},   {16, 15, 2, 47},  {48, 15, 0, 15},
+                  {48, 16, 0, 48}, {48, 17, 2, 81}, {24, 7, 0, 7},    {24, 0, 1, 8},    {24, 7, 2, 23},
+                  {24, 8, 0, 24},  {24, 15, 1, 39}, {24, 23, 2, 71},  {8, 3, 2, 19}};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        bench b = bench_new("vq[24]x8", 1, 8, places[i].page, 3);
+        uint32_t n_bytes = places[i].page * 3, at = places[i].byte;
+        ck_assert_uint_eq(b.coder.code_bytes, n_bytes);
+        memset(b.block, 0, b.coder.page_bytes);
+        kvci_coder_decode_rows(&b.coder, 0, b.block, 0, places[i].page, b.latent);
+        b.block[at] = 200;
+        kvci_coder_decode_rows(&b.coder, 0, b.block, 0, places[i].page, b.decoded);
+        for (uint32_t k = 0; k < places[i].page * 8; k++) {
+            uint32_t channel = k % 8, code = channel < 2 ? 0 : channel < 4 ? 1 : 2;
+            int own = k / 8 == places[i].row && code == places[i].code;
+            ck_assert_msg((b.decoded[k] != b.latent[k]) == own, "page of %u, byte %u: row %u, channel %u",
+                          places[i].page, at, k / 8, channel);
+        }
+        bench_free(&b);
+    }
+}
+END_TEST
+
+/* The same for codes of 3 bits: two in the first plane, where four rows share a byte, one in the second, where eight
+ * do. */
+START_TEST(vq__planes_of_shared_codes_hold_neighbouring_rows)
+{
+    bench b = bench_new("vq[24]x3", 1, 8, 64, 3);
+    memset(b.block, 0, b.coder.page_bytes);
+    kvci_coder_decode_rows(&b.coder, 0, b.block, 0, 64, b.latent);
+    b.block[16 + 1] = 0xc0;      /* code 2 of rows 4 .. 7: low bits, of row 7 */
+    b.block[48 + 12 + 4] = 0x02; /* code 1 of rows 32 .. 39: high bit, of row 33 */
+    kvci_coder_decode_rows(&b.coder, 0, b.block, 0, 64, b.decoded);
+    for (uint32_t k = 0; k < 64 * 8; k++) {
+        uint32_t row = k / 8, code = k % 8 < 2 ? 0 : k % 8 < 4 ? 1 : 2;
+        int own = (row == 7 && code == 2) || (row == 33 && code == 1);
+        ck_assert_msg((b.decoded[k] != b.latent[k]) == own, "row %u, channel %u", row, k % 8);
+    }
+    bench_free(&b);
 }
 END_TEST
 
@@ -320,6 +382,26 @@ START_TEST(vq__part_of_a_page_equals_that_of_the_whole)
 }
 END_TEST
 
+/* A read may begin and end anywhere in a run. */
+START_TEST(vq__shared_codes_decode_from_any_row)
+{
+    static const uint32_t pages[] = {8, 16, 24, 40, 48, 64, 96};
+    static const char *const specs[] = {"vq[9]x8", "vq[31]x8", "vq[7]x5", "vq[3]x8", "vq[64]x4"};
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++)
+        for (size_t k = 0; k < sizeof specs / sizeof *specs; k++) {
+            bench b = bench_new(specs[k], 1, 72, pages[i], i + k);
+            kvc_coder_encode(&b.coder, 0, b.rows, 72, b.block, b.work);
+            kvc_coder_decode_latent(&b.coder, 0, b.block, b.latent);
+            for (uint32_t first = 0; first < pages[i]; first++)
+                for (uint32_t n = 1; first + n <= pages[i]; n += n < 3 ? 1 : 5) {
+                    kvci_coder_decode_rows(&b.coder, 0, b.block, first, n, b.decoded);
+                    ck_assert_int_eq(memcmp(b.decoded, b.latent + first * 72, n * 72 * sizeof *b.latent), 0);
+                }
+            bench_free(&b);
+        }
+}
+END_TEST
+
 START_TEST(vq__long_pages_and_wide_heads_decode_in_pieces)
 {
     check_against_format_md("vq8x4", 1, 512, 64);
@@ -330,17 +412,19 @@ START_TEST(vq__long_pages_and_wide_heads_decode_in_pieces)
 END_TEST
 
 /* Whatever the machine has for this run: the same values as one by one, and nothing between the rows. */
-static void check_expand(table_expand_fn *expand, table_run run, table_rows rows, const uint16_t *codes)
+static void check_expand(table_expand_fn *expand, table_run run, table_rows rows, const uint16_t *codes,
+                         const uint8_t *bytes)
 {
     size_t n_values = rows.n * run.dims, room = rows.n_rows * rows.out_stride + 1;
     float *out = malloc(room * sizeof *out);
     for (size_t i = 0; i < room; i++) out[i] = 12345.0f;
-    expand(run, rows, codes, out);
+    expand(run, rows, rows.code_bytes == 1 ? (const void *)bytes : codes, out);
     for (size_t i = 0; i < room; i++) {
         size_t row = i / rows.out_stride, at = i % rows.out_stride;
         float want = 12345.0f;
         if (row < rows.n_rows && at < n_values) {
-            uint16_t code = codes[row * rows.code_stride + at / run.dims];
+            size_t place = row * rows.code_stride + at / run.dims * rows.code_step;
+            uint16_t code = rows.code_bytes == 1 ? bytes[place] : codes[place];
             const uint16_t *entry = run.table + at / run.dims * run.stride + code * run.dims;
             want = kvc_fp16_to_float(entry[at % run.dims]);
         }
@@ -355,6 +439,7 @@ START_TEST(table_expand__is_the_same_on_every_machine)
     static const uint32_t counts[] = {1, 2, 3, 7, 64, 255, 256, 257, 320, 511, 2048, 2049};
     uint64_t seed = 1;
     uint16_t codes[2049];
+    uint8_t bytes[2049];
     for (uint32_t dims = 1; dims <= 16; dims *= 2)
         for (uint32_t bits = 1; bits <= 12; bits++)
             for (size_t k = 0; k < 2 * sizeof counts / sizeof *counts; k++) {
@@ -363,13 +448,25 @@ START_TEST(table_expand__is_the_same_on_every_machine)
                 size_t n_values = (size_t)n_entries * dims * (own ? n : 1);
                 uint16_t *table = malloc(n_values * sizeof *table);
                 for (size_t i = 0; i < n_values; i++) table[i] = kvc_fp16_from_float(params_random(&seed));
-                for (uint32_t i = 0; i < n; i++) codes[i] = (uint16_t)((i * 2654435761u >> 7) % n_entries);
+                for (uint32_t i = 0; i < n; i++) {
+                    codes[i] = (uint16_t)((i * 2654435761u >> 7) % n_entries);
+                    bytes[i] = (uint8_t)codes[i];
+                    if (bits > 8) bytes[i] = (uint8_t)(codes[i] >> 4);
+                }
                 table_run run = {table, own ? n_entries * dims : 0, dims};
                 table_expand_fn *all[] = {kvci_table_expand, kvci_table_expand_plain, kvci_table_expand_f16c(run)};
-                table_rows rows[] = {
-                    {1, n, n, n * dims}, {3, n / 3, n / 3, n / 3 * dims}, {2, n / 2, n / 2, n * dims}};
-                for (size_t i = 0; i < 9; i++)
-                    if (all[i / 3] && rows[i % 3].n) check_expand(all[i / 3], run, rows[i % 3], codes);
+                table_rows rows[] = {{1, n, n, n * dims, 1, 2},
+                                     {3, n / 3, n / 3, n / 3 * dims, 1, 2},
+                                     {2, n / 2, n / 2, n * dims, 1, 2},
+                                     {2, n / 2, n / 2, n * dims, 1, 1},
+                                     {5, n / 8, 1, n / 8 * dims, 8, 1},
+                                     {5, n / 8, 1, n * dims, 8, 2},
+                                     {32, n / 32, 1, n / 32 * dims, 32, 1},
+                                     {9, n / 32, 1, n * dims, 32, 2}};
+                const size_t n_rows = sizeof rows / sizeof *rows;
+                for (size_t i = 0; i < 3 * n_rows; i++)
+                    if (all[i / n_rows] && rows[i % n_rows].n)
+                        check_expand(all[i / n_rows], run, rows[i % n_rows], codes, bytes);
                 free(table);
             }
 }
@@ -689,10 +786,12 @@ START_TEST(byte_step__is_0_where_there_is_no_one_table)
 END_TEST
 
 CHECK_MAIN("table", vq__bytes_and_values_are_those_of_format_md, lut__bytes_and_values_are_those_of_format_md,
-           vq__mixes_are_those_of_format_md, vq__shared_codes_are_those_of_format_md, share_classes__cover_a_head,
-           coder__dropped_channels_take_no_room, vq__part_of_a_page_equals_that_of_the_whole,
-           vq__long_pages_and_wide_heads_decode_in_pieces, table_expand__is_the_same_on_every_machine,
-           fold_and_unfold__equal_decoding, coder_transform__stops_before_the_frame, vq__equal_entries_take_the_first,
+           vq__mixes_are_those_of_format_md, vq__shared_codes_are_those_of_format_md,
+           vq__shared_codes_lie_code_by_code_in_runs, vq__planes_of_shared_codes_hold_neighbouring_rows,
+           vq__shared_codes_decode_from_any_row, share_classes__cover_a_head, coder__dropped_channels_take_no_room,
+           vq__part_of_a_page_equals_that_of_the_whole, vq__long_pages_and_wide_heads_decode_in_pieces,
+           table_expand__is_the_same_on_every_machine, fold_and_unfold__equal_decoding,
+           coder_transform__stops_before_the_frame, vq__equal_entries_take_the_first,
            vq__huge_rows_and_extreme_scales_stay_finite, coder__largest_constants_stay_finite,
            coder_init__refuses_constants_beyond_the_limits, coder_init__refuses_constants_that_are_not_numbers,
            coder_init__refuses_shared_codes_that_do_not_add_up, coder_init__refuses_values_of_shared_codes,
