@@ -85,6 +85,10 @@ static const page_case cases[] = {
     {"vq[64]x2", 256, 2, 16},
     {"vq[1]x9", 64, 5, 8},
     {"vq[10]x4+perm@joint", 64, 3, 16},
+    {"vq[8]x8", 128, 3, 64},       /* tiles of several runs */
+    {"vq[6]x5", 192, 2, 96},       /* of 40 rows, runs of 32 */
+    {"vq[9]x7", 192, 1, 48},       /* runs of 16 */
+    {"vq[4]x6@joint", 256, 3, 32}, /* half a run */
 };
 
 static uint32_t next(uint32_t *state)
