@@ -638,7 +638,7 @@ static float step_of_table(const char *spec, const float *values, size_t n)
     bench b = bench_new(spec, 1, 64, 8, 3);
     uint16_t *end = (uint16_t *)(b.params + kvc_coder_part_offset(&b.coder, 4) + kvc_coder_part_bytes(&b.coder, 4));
     for (size_t i = 0; i < 4 << 8; i++) end[-1 - (ptrdiff_t)i] = kvc_fp16_from_float(values[i % n]);
-    float step = kvc_coder_byte_step(&b.coder);
+    float step = kvc_coder_byte_step(&b.coder, b.coder.codec.dims);
     bench_free(&b);
     return step;
 }
@@ -678,13 +678,13 @@ START_TEST(byte_step__is_0_where_there_is_no_one_table)
         size_t half = kvc_coder_part_bytes(&b.coder, 4) / 2;
         if (half)
             memset(b.params + kvc_coder_part_offset(&b.coder, 4) + half, 0, half); /* tables are the end of it */
-        ck_assert_msg(kvc_coder_byte_step(&b.coder) == 0.0f, "%s", specs[i]);
+        ck_assert_msg(kvc_coder_byte_step(&b.coder, b.coder.codec.dims) == 0.0f, "%s", specs[i]);
         bench_free(&b);
     }
     ck_assert(step_of_table("vq4x8", &one, 1) == 0x1p-6f);
     ck_assert_int_eq(kvc_codec_parse(&codec, "vq4x8", NULL), KVC_OK);
     ck_assert_int_eq(kvc_coder_init(&coder, &codec, NULL, 1, 64, 8, NULL), KVC_OK);
-    ck_assert(kvc_coder_byte_step(&coder) == 0.0f);
+    ck_assert(kvc_coder_byte_step(&coder, 4) == 0.0f);
 }
 END_TEST
 
