@@ -8,15 +8,20 @@
 
 #define LEAST_SCALE 1e-12 /* below, a sub-vector counts as zero */
 
-static void find_scales(const code_classes *classes, const double *energy, const uint16_t *order, float *scales)
+/* To `scales`, those of the side. */
+static void find_scales(const table_fit *t, uint32_t head, const uint16_t *order, float *scales)
 {
-    for (const code_class *c = classes->class; c < classes->class + classes->n; c++)
+    const code_classes *classes = &t->heads[head].classes;
+    for (const code_class *c = classes->class; c < classes->class + classes->n; c++) {
+        const double *mean =
+            (table_has_bytes(t, c->dims) ? t->spread : t->energy) + (size_t)head * t->coder->head_dim;
         for (uint32_t g = 0; g < c->n; g++) {
             double sum = 0.0;
-            for (uint32_t k = 0; k < c->dims; k++) sum += energy[order[c->position + g * c->dims + k]];
+            for (uint32_t k = 0; k < c->dims; k++) sum += mean[order[c->position + g * c->dims + k]];
             double scale = sqrt(sum / c->dims);
-            scales[c->code + g] = scale > LEAST_SCALE ? (float)scale : 1.0f;
+            scales[t->heads[head].first_code + c->code + g] = scale > LEAST_SCALE ? (float)scale : 1.0f;
         }
+    }
 }
 
 /* The channels that have no position, behind those that have one. */
@@ -39,7 +44,6 @@ void table_arrange(const table_fit *t, arrangement how, table_way *way)
         if (how == BANDS) order_bands(classes, d, energy, order);
         if (how == BALANCED) order_balanced(classes, t->coder->codec.bits, d, energy, order);
         if (t->n_shared) append_dropped(d, classes->n_kept, order);
-        find_scales(classes, (t->bytes ? t->spread : t->energy) + (size_t)head * d, order,
-                    way->scales + t->heads[head].first_code);
+        find_scales(t, head, order, way->scales);
     }
 }
