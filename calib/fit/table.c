@@ -112,16 +112,6 @@ static kvc_status find_units(table_fit *t, kvc_error *err)
 
 /* ---- jobs ---- */
 
-/* Those that attention on a GPU may look up as bytes: of codes of one byte, one table a side, for 4 channels and
- * more. Of uniform codecs those of 4 and 8, of mixes none. */
-bool table_has_bytes(const table_fit *t, uint32_t dims)
-{
-    const kvc_codec *codec = &t->coder->codec;
-    if (codec->symbol != KVC_SYMBOL_vq || codec->scale != KVC_SCALE_NONE || codec->bits != 8) return false;
-    if (codec->flags & KVC_FLAG_JOINT) return false;
-    return t->n_shared ? dims >= 4 : dims == codec->dims && (dims == 4 || dims == 8);
-}
-
 /* The sub-vectors of `dims` channels in some heads, to parts; returns how many. */
 static uint32_t list_parts(const table_fit *t, uint32_t first, uint32_t n_heads, uint32_t dims, sub_vector *parts)
 {
@@ -180,10 +170,20 @@ static void count_codes(table_fit *t)
     }
 }
 
+/* One table a side of codes of one byte, of 4 or 8 channels or shared out: those that attention on a GPU may look up
+ * as bytes. */
+static bool has_bytes(const table_fit *t)
+{
+    const kvc_codec *codec = &t->coder->codec;
+    return codec->symbol == KVC_SYMBOL_vq && codec->scale == KVC_SCALE_NONE && codec->bits == 8 &&
+           (t->n_shared || codec->dims == 4 || codec->dims == 8) && !(codec->flags & KVC_FLAG_JOINT);
+}
+
 static kvc_status prepare(table_fit *t, const table_fit *like, table_way *out, void *part, kvc_error *err)
 {
     uint32_t heads = t->data->n_kv_heads;
     count_codes(t);
+    t->bytes = has_bytes(t);
     uint32_t *counts = lay_out(t, out, part);
     t->heads = calloc(heads, sizeof *t->heads);
     t->parts = calloc(t->n_codes, sizeof *t->parts);

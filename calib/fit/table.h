@@ -4,6 +4,8 @@
 #include "order.h"
 #include "pieces.h"
 
+#define BYTES_LEAST_DIMS 4u /* shorter tables are small, and one of one channel is exact */
+
 /* One code of a row of one head. */
 typedef struct sub_vector {
     uint32_t head, position; /* its first, in the order of its head */
@@ -40,6 +42,8 @@ typedef struct table_fit {
     double *energy;    /* [H][d] weighted mean squares */
     double *spread;    /* [H][d] roots of a third of weighted mean fourth powers: of normal values the energy */
     table_head *heads; /* [H] */
+    bool bytes;        /* values of tables for BYTES_LEAST_DIMS and more channels are integers of a byte times a
+                          power of two (kmeans_bytes.c) */
     uint32_t n_shared; /* codes of a token that heads share out, 0 where all heads are alike */
     uint32_t n_codes;  /* of a token in the side */
     uint32_t order_stride;
@@ -50,8 +54,6 @@ typedef struct table_fit {
     size_t n_values;  /* of all tables */
 } table_fit;
 
-/* Whether tables for codes of `dims` channels have integers of a byte times a power of two (kmeans_bytes.c). */
-bool table_has_bytes(const table_fit *t, uint32_t dims);
 /* How many points a job has, at most `most`. */
 size_t table_points(const table_fit *t, const table_job *j, size_t most);
 /* Its n = table_points() points: sub-vectors of the latent rows over their scales, x [n][dims], and the weights that

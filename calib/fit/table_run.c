@@ -265,9 +265,8 @@ static table_task fit_of(const table_fit *t, const table_way *way, uint32_t job)
                        .way = way,
                        .job = job,
                        .most = t->options.table_rows,
-                       .options = {.restarts = t->options.restarts,
-                                   .iterations = t->options.iterations,
-                                   .bytes = table_has_bytes(t, t->jobs[job].dims)}};
+                       .options = {.restarts = t->options.restarts, .iterations = t->options.iterations}};
+    task.options.bytes = t->bytes && t->jobs[job].dims >= BYTES_LEAST_DIMS;
     if (!way->centroids) return task;
     task.options.start = trial_centroids(t, way, job);
     if (task.options.restarts <= 1) task.options.iterations = half(task.options.iterations);

@@ -212,6 +212,47 @@ START_TEST(tables__scales_make_weighted_energies_equal)
 }
 END_TEST
 
+/* The scales of codes that heads share out, from energies or from fourth powers. */
+static void check_shared_scales(const side *s, const char *spec, bool fourth)
+{
+    kvc_coder coder;
+    void *params = constants(s, &fit_defaults, spec, &coder);
+    const uint32_t *counts = coder.part[4];
+    const float *scale = (const float *)(counts + HEADS);
+    const uint16_t *orders = (const uint16_t *)(scale + counts[0] + counts[1]);
+    size_t n = s->data.n_rows;
+    for (uint32_t head = 0; head < HEADS; head++) {
+        double mean[DIM] = {0}, weight = 0.0;
+        for (size_t at = head * n; at < (head + 1) * n; at++) {
+            weight += (double)s->weights[at];
+            for (uint32_t c = 0; c < DIM; c++)
+                mean[c] += (double)s->weights[at] * pow((double)s->rows[at * DIM + c], fourth ? 4.0 : 2.0);
+        }
+        kvc_code_class classes[2] = {{0}};
+        kvc_share_classes(DIM, counts[head], classes);
+        const uint16_t *order = orders + head * DIM;
+        for (uint32_t i = 0; i < classes[0].n + classes[1].n; i++, scale++) {
+            uint32_t dims = classes[i < classes[0].n ? 0 : 1].dims;
+            double sum = 0.0;
+            for (uint32_t k = 0; k < dims; k++, order++)
+                sum += fourth ? sqrt(mean[*order] / weight / 3.0) : mean[*order] / weight;
+            ck_assert_msg(fabs(sum / dims / ((double)*scale * (double)*scale) - 1.0) < 1e-5, "%s, head %u, code %u",
+                          spec, head, i);
+        }
+    }
+    free(params);
+}
+
+START_TEST(tables__scales_beside_bytes_come_from_fourth_powers)
+{
+    side s = side_new(1000, 3);
+    check_shared_scales(&s, "vq[12]x8", true);
+    check_shared_scales(&s, "vq[24]x8", true); /* of codes of two channels too */
+    check_shared_scales(&s, "vq[24]x7", false);
+    side_free(&s);
+}
+END_TEST
+
 START_TEST(tables__few_rows_of_many_lose_little)
 {
     side s = side_new(4096, 3);
@@ -440,7 +481,8 @@ START_TEST(tables__of_bytes_bear_values_far_out)
 END_TEST
 
 CHECK_MAIN("fit_table", tables__reach_the_figures_of_a_normal_distribution, tables__order_is_as_it_should_be,
-           tables__weights_pay, tables__scales_make_weighted_energies_equal, tables__few_rows_of_many_lose_little,
+           tables__weights_pay, tables__scales_make_weighted_energies_equal,
+           tables__scales_beside_bytes_come_from_fourth_powers, tables__few_rows_of_many_lose_little,
            tables__take_the_better_arrangement, tables__degenerate_data_give_a_codec_that_works,
            tables__few_rows_are_kept_as_they_are, tables__that_kernels_look_up_have_bytes,
            tables__of_shared_codes_have_bytes_for_4_channels_and_more, tables__of_bytes_bear_values_far_out,
