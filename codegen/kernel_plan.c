@@ -76,7 +76,7 @@ static bool has_byte_table(const layers_source *s, const kvc_codec *codec)
 {
     kvc_coder coder;
     bool fits = codec->symbol == KVC_SYMBOL_vq && (codec->dims == 4 || codec->dims == 8);
-    return fits && bind(&coder, s, codec) && kvc_coder_byte_step(&coder) > 0.0f;
+    return fits && bind(&coder, s, codec) && kvc_coder_byte_step(&coder, codec->dims) > 0.0f;
 }
 
 static kvc_status make_side(kernel_side *out, const layers_source *s, uint32_t index, bool is_value, kvc_error *err)

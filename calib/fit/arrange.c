@@ -1,8 +1,8 @@
 /* arrange.c - a way to arrange the channels of a side: order.h for each head, and the scales that follow.
  *
  * The scale of a sub-vector is the root of its mean energy per channel, weighted by sensitivity, so that sub-vectors
- * which share a table are alike. Where the table has bytes it comes from fourth powers: few values far out make it
- * greater, and with them the table's step less coarse (docs/decisions/0018). */
+ * which share a table are alike. Where a fit has byte tables it comes from fourth powers: few values far out make it
+ * greater, and with them a table's step less coarse; the shorter tables gain too (docs/decisions/0018). */
 #include <math.h>
 #include "table.h"
 

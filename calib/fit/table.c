@@ -170,18 +170,20 @@ static void count_codes(table_fit *t)
     }
 }
 
-/* One table a side of codes of one byte for 4 or 8 channels: those that attention on a GPU may look up as bytes. */
-static bool has_bytes(const kvc_codec *codec)
+/* One table a side of codes of one byte, of 4 or 8 channels or shared out: those that attention on a GPU may look up
+ * as bytes. */
+static bool has_bytes(const table_fit *t)
 {
+    const kvc_codec *codec = &t->coder->codec;
     return codec->symbol == KVC_SYMBOL_vq && codec->scale == KVC_SCALE_NONE && codec->bits == 8 &&
-           (codec->dims == 4 || codec->dims == 8) && !(codec->flags & KVC_FLAG_JOINT);
+           (t->n_shared || codec->dims == 4 || codec->dims == 8) && !(codec->flags & KVC_FLAG_JOINT);
 }
 
 static kvc_status prepare(table_fit *t, const table_fit *like, table_way *out, void *part, kvc_error *err)
 {
     uint32_t heads = t->data->n_kv_heads;
     count_codes(t);
-    t->bytes = has_bytes(&t->coder->codec);
+    t->bytes = has_bytes(t);
     uint32_t *counts = lay_out(t, out, part);
     t->heads = calloc(heads, sizeof *t->heads);
     t->parts = calloc(t->n_codes, sizeof *t->parts);

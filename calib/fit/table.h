@@ -4,6 +4,8 @@
 #include "order.h"
 #include "pieces.h"
 
+#define BYTES_LEAST_DIMS 4u /* shorter tables are small, and one of one channel is exact */
+
 /* One code of a row of one head. */
 typedef struct sub_vector {
     uint32_t head, position; /* its first, in the order of its head */
@@ -40,7 +42,8 @@ typedef struct table_fit {
     double *energy;    /* [H][d] weighted mean squares */
     double *spread;    /* [H][d] roots of a third of weighted mean fourth powers: of normal values the energy */
     table_head *heads; /* [H] */
-    bool bytes;        /* the tables' values are integers of a byte times a power of two (kmeans_bytes.c) */
+    bool bytes;        /* values of tables for BYTES_LEAST_DIMS and more channels are integers of a byte times a
+                          power of two (kmeans_bytes.c) */
     uint32_t n_shared; /* codes of a token that heads share out, 0 where all heads are alike */
     uint32_t n_codes;  /* of a token in the side */
     uint32_t order_stride;

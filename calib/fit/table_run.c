@@ -261,12 +261,12 @@ static table_task trial_of(const table_fit *t, table_way *way, uint32_t job)
 /* In full, from the trial's table where there was one. */
 static table_task fit_of(const table_fit *t, const table_way *way, uint32_t job)
 {
-    table_task task = {
-        .t = t,
-        .way = way,
-        .job = job,
-        .most = t->options.table_rows,
-        .options = {.restarts = t->options.restarts, .iterations = t->options.iterations, .bytes = t->bytes}};
+    table_task task = {.t = t,
+                       .way = way,
+                       .job = job,
+                       .most = t->options.table_rows,
+                       .options = {.restarts = t->options.restarts, .iterations = t->options.iterations}};
+    task.options.bytes = t->bytes && t->jobs[job].dims >= BYTES_LEAST_DIMS;
     if (!way->centroids) return task;
     task.options.start = trial_centroids(t, way, job);
     if (task.options.restarts <= 1) task.options.iterations = half(task.options.iterations);

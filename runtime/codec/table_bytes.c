@@ -21,11 +21,23 @@ static float step_of(const uint16_t *values, size_t n)
     return step;
 }
 
-float kvc_coder_byte_step(const kvc_coder *coder)
+/* The table of all heads for codes of `dims` channels; NULL: there is none, or it is one of a mix. */
+static const uint16_t *table_for(const kvc_coder *coder, uint32_t dims)
 {
+    table_class class = {.dims = dims};
     size_t stride;
-    table_shape shape;
-    if (!coder->part[KVC_SYMBOL_PIECE] || coder->codec.dims == 0 || coder->codec.scale != KVC_SCALE_NONE) return 0.0f;
-    shape = kvci_table_shape(coder, 0);
-    return step_of(kvci_table_of(coder, shape.class, 0, &stride), (size_t)coder->codec.dims << coder->codec.bits);
+    if (!coder->part[KVC_SYMBOL_PIECE] || dims == 0 || coder->codec.scale != KVC_SCALE_NONE) return NULL;
+    if (kvci_table_shared(coder)) {
+        if (dims > TABLE_MAX_DIMS || (dims & (dims - 1))) return NULL;
+        class.table = dims - 1; /* those of fewer lie before it */
+    } else if (dims != coder->codec.dims) {
+        return NULL;
+    }
+    return kvci_table_of(coder, &class, 0, &stride);
+}
+
+float kvc_coder_byte_step(const kvc_coder *coder, uint32_t dims)
+{
+    const uint16_t *table = table_for(coder, dims);
+    return table ? step_of(table, (size_t)dims << coder->codec.bits) : 0.0f;
 }

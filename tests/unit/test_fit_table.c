@@ -212,6 +212,47 @@ START_TEST(tables__scales_make_weighted_energies_equal)
 }
 END_TEST
 
+/* The scales of codes that heads share out, from energies or from fourth powers. */
+static void check_shared_scales(const side *s, const char *spec, bool fourth)
+{
+    kvc_coder coder;
+    void *params = constants(s, &fit_defaults, spec, &coder);
+    const uint32_t *counts = coder.part[4];
+    const float *scale = (const float *)(counts + HEADS);
+    const uint16_t *orders = (const uint16_t *)(scale + counts[0] + counts[1]);
+    size_t n = s->data.n_rows;
+    for (uint32_t head = 0; head < HEADS; head++) {
+        double mean[DIM] = {0}, weight = 0.0;
+        for (size_t at = head * n; at < (head + 1) * n; at++) {
+            weight += (double)s->weights[at];
+            for (uint32_t c = 0; c < DIM; c++)
+                mean[c] += (double)s->weights[at] * pow((double)s->rows[at * DIM + c], fourth ? 4.0 : 2.0);
+        }
+        kvc_code_class classes[2] = {{0}};
+        kvc_share_classes(DIM, counts[head], classes);
+        const uint16_t *order = orders + head * DIM;
+        for (uint32_t i = 0; i < classes[0].n + classes[1].n; i++, scale++) {
+            uint32_t dims = classes[i < classes[0].n ? 0 : 1].dims;
+            double sum = 0.0;
+            for (uint32_t k = 0; k < dims; k++, order++)
+                sum += fourth ? sqrt(mean[*order] / weight / 3.0) : mean[*order] / weight;
+            ck_assert_msg(fabs(sum / dims / ((double)*scale * (double)*scale) - 1.0) < 1e-5, "%s, head %u, code %u",
+                          spec, head, i);
+        }
+    }
+    free(params);
+}
+
+START_TEST(tables__scales_beside_bytes_come_from_fourth_powers)
+{
+    side s = side_new(1000, 3);
+    check_shared_scales(&s, "vq[12]x8", true);
+    check_shared_scales(&s, "vq[24]x8", true); /* of codes of two channels too */
+    check_shared_scales(&s, "vq[24]x7", false);
+    side_free(&s);
+}
+END_TEST
+
 START_TEST(tables__few_rows_of_many_lose_little)
 {
     side s = side_new(4096, 3);
@@ -267,6 +308,8 @@ static const char *const every_kind[] = {"lut1",
                                          "vq16x4.static",
                                          "vq[16*1,4*2,2*4,2*8]x6.static",
                                          "vq[4*8,2*16]x8",
+                                         "vq[4]x8",
+                                         "vq[12]x8",
                                          "vq8x10",
                                          "vq1x9",
                                          "seg[8,4,2,1,1,0,0,0].static",
@@ -368,6 +411,63 @@ START_TEST(tables__that_kernels_look_up_have_bytes)
 }
 END_TEST
 
+/* Whether heads have codes of `dims` channels among those that they share out. */
+static bool in_use(const kvc_coder *coder, uint32_t dims)
+{
+    const uint32_t *counts = coder->part[4];
+    for (uint32_t head = 0; head < coder->n_kv_heads; head++) {
+        kvc_code_class classes[2];
+        uint32_t n = counts[head] ? kvc_share_classes(coder->head_dim, counts[head], classes) : 0;
+        for (uint32_t i = 0; i < n; i++)
+            if (classes[i].dims == dims) return true;
+    }
+    return false;
+}
+
+/* The table for codes of `dims` channels of those that heads share out: it has bytes, unless all are zero. */
+static bool is_bytes(const kvc_coder *coder, uint32_t dims, bool *zero)
+{
+    uint32_t bits = coder->codec.bits;
+    size_t n = (size_t)dims << bits, end = kvc_coder_part_offset(coder, 4) + kvc_coder_part_bytes(coder, 4);
+    const uint16_t *tables = (const uint16_t *)((const char *)coder->params + end) - ((size_t)31 << bits);
+    float values[16 << 8];
+    kvc_rows_to_float(tables + ((size_t)(dims - 1) << bits), KVC_F16, n, values);
+    *zero = true;
+    for (size_t i = 0; i < n; i++) *zero = *zero && values[i] == 0.0f;
+    return !*zero && rig_are_bytes(values, n);
+}
+
+START_TEST(tables__of_shared_codes_have_bytes_for_4_channels_and_more)
+{
+    static const struct {
+        const char *spec;
+        bool bytes;
+    } cases[] = {{"vq[2]x8", true},  {"vq[6]x8+klt", true}, {"vq[12]x8", true},       {"vq[16]x8+klt", true},
+                 {"vq[30]x8", true}, {"vq[40]x8", true},    {"vq[8]x8@joint", false}, {"vq[12]x6", false}};
+    static const size_t n_rows[] = {5, 600};
+    for (size_t k = 0; k < sizeof n_rows / sizeof *n_rows; k++) {
+        side s = side_new(n_rows[k], 3);
+        uint32_t met = 0;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            kvc_coder coder;
+            void *params = constants(&s, &fit_defaults, cases[i].spec, &coder);
+            for (uint32_t dims = 1; dims <= 16; dims *= 2) {
+                bool zero, bytes = is_bytes(&coder, dims, &zero), used = in_use(&coder, dims);
+                ck_assert_msg(zero == !used, "%s, %u", cases[i].spec, dims);
+                if (!used) continue;
+                ck_assert_msg(bytes == (cases[i].bytes && dims >= 4), "%s of %zu rows, %u", cases[i].spec, n_rows[k],
+                              dims);
+                ck_assert((kvc_coder_byte_step(&coder, dims) > 0.0f) == bytes);
+                met |= bytes ? dims : dims << 8;
+            }
+            free(params);
+        }
+        ck_assert_msg((met & 0xffu) == (4 | 8 | 16) && (met >> 8 & 3u) == 3, "%x", met);
+        side_free(&s);
+    }
+}
+END_TEST
+
 /* A thousandth of the tokens is far out, of one code most: the step still serves the others. */
 START_TEST(tables__of_bytes_bear_values_far_out)
 {
@@ -381,7 +481,9 @@ START_TEST(tables__of_bytes_bear_values_far_out)
 END_TEST
 
 CHECK_MAIN("fit_table", tables__reach_the_figures_of_a_normal_distribution, tables__order_is_as_it_should_be,
-           tables__weights_pay, tables__scales_make_weighted_energies_equal, tables__few_rows_of_many_lose_little,
+           tables__weights_pay, tables__scales_make_weighted_energies_equal,
+           tables__scales_beside_bytes_come_from_fourth_powers, tables__few_rows_of_many_lose_little,
            tables__take_the_better_arrangement, tables__degenerate_data_give_a_codec_that_works,
            tables__few_rows_are_kept_as_they_are, tables__that_kernels_look_up_have_bytes,
-           tables__of_bytes_bear_values_far_out, tables__threads_change_no_byte)
+           tables__of_shared_codes_have_bytes_for_4_channels_and_more, tables__of_bytes_bear_values_far_out,
+           tables__threads_change_no_byte)

@@ -735,7 +735,7 @@ static float step_of_table(const char *spec, const float *values, size_t n)
     bench b = bench_new(spec, 1, 64, 8, 3);
     uint16_t *end = (uint16_t *)(b.params + kvc_coder_part_offset(&b.coder, 4) + kvc_coder_part_bytes(&b.coder, 4));
     for (size_t i = 0; i < 4 << 8; i++) end[-1 - (ptrdiff_t)i] = kvc_fp16_from_float(values[i % n]);
-    float step = kvc_coder_byte_step(&b.coder);
+    float step = kvc_coder_byte_step(&b.coder, b.coder.codec.dims);
     bench_free(&b);
     return step;
 }
@@ -764,9 +764,50 @@ START_TEST(byte_step__is_the_smallest_that_a_byte_reaches_with)
 }
 END_TEST
 
+/* The tables of shared codes [1 << bits][1, 2, 4, 8, 16], the end of the constants. */
+static uint16_t *shared_tables(const bench *b)
+{
+    size_t end = kvc_coder_part_offset(&b->coder, 4) + kvc_coder_part_bytes(&b->coder, 4);
+    return (uint16_t *)(b->params + end) - ((size_t)31 << b->coder.codec.bits);
+}
+
+static void check_shared_steps(const bench *b, const float *want)
+{
+    for (uint32_t dims = 0; dims <= 64; dims++) {
+        float step = dims && dims <= 16 && (dims & (dims - 1)) == 0 ? want[__builtin_ctz(dims)] : 0.0f;
+        ck_assert_msg(kvc_coder_byte_step(&b->coder, dims) == step, "%u: %g, not %g", dims,
+                      (double)kvc_coder_byte_step(&b->coder, dims), (double)step);
+    }
+}
+
+/* Each has its own, whatever its neighbours hold, of its first value to its last. */
+START_TEST(byte_step__of_shared_codes_is_that_of_each_length)
+{
+    static const float steps[] = {0x1p-9f, 4.0f, 0x1p-3f, 1.0f, 0x1p-24f};
+    bench b = bench_new("vq[20]x3", 4, 64, 8, 9);
+    uint16_t *tables = shared_tables(&b);
+    float want[5];
+    for (uint32_t i = 0; i < 31 << 3; i++) {
+        uint32_t k = 31u - (uint32_t)__builtin_clz((i >> 3) + 1); /* 1, 2, 4 .. tables of 8 before it */
+        tables[i] = kvc_fp16_from_float(k == 3 ? 0.0f : steps[k] * (i % 3 ? 127.0f : -1.0f));
+    }
+    check_shared_steps(&b, steps);
+    for (uint32_t k = 0; k < 5; k++)
+        for (uint32_t last = 0; last < 2; last++) {
+            uint16_t *value = tables + ((last ? (2u << k) - 1 : (1u << k) - 1) << 3) - last, held = *value;
+            *value = kvc_fp16_from_float(k == 3 ? 3.0f : 128.0f * steps[k]); /* beyond a byte, beside odd multiples */
+            memcpy(want, steps, sizeof want);
+            want[k] = k == 3 ? 0x1p-5f : 0.0f;
+            check_shared_steps(&b, want);
+            *value = held;
+        }
+    bench_free(&b);
+}
+END_TEST
+
 START_TEST(byte_step__is_0_where_there_is_no_one_table)
 {
-    static const char *const specs[] = {"int4.ch", "fp16", "vq4x8.head", "vq4x8.static", "vq[8*2,6*8]x8", "vq[8]x8"};
+    static const char *const specs[] = {"int4.ch", "fp16", "vq4x8.head", "vq4x8.static", "vq[8*2,6*8]x8"};
     static const float one = 1.0f;
     kvc_coder coder;
     kvc_codec codec;
@@ -775,13 +816,21 @@ START_TEST(byte_step__is_0_where_there_is_no_one_table)
         size_t half = kvc_coder_part_bytes(&b.coder, 4) / 2;
         if (half)
             memset(b.params + kvc_coder_part_offset(&b.coder, 4) + half, 0, half); /* tables are the end of it */
-        ck_assert_msg(kvc_coder_byte_step(&b.coder) == 0.0f, "%s", specs[i]);
+        for (uint32_t dims = 0; dims <= 64; dims++)
+            ck_assert_msg(kvc_coder_byte_step(&b.coder, dims) == 0.0f, "%s, %u", specs[i], dims);
         bench_free(&b);
     }
     ck_assert(step_of_table("vq4x8", &one, 1) == 0x1p-6f);
-    ck_assert_int_eq(kvc_codec_parse(&codec, "vq4x8", NULL), KVC_OK);
-    ck_assert_int_eq(kvc_coder_init(&coder, &codec, NULL, 1, 64, 8, NULL), KVC_OK);
-    ck_assert(kvc_coder_byte_step(&coder) == 0.0f);
+    bench b = bench_new("vq4x8", 1, 64, 8, 3);
+    memset(b.params + kvc_coder_part_bytes(&b.coder, 4) - 2048, 0, 2048);
+    for (uint32_t dims = 0; dims <= 64; dims++)
+        ck_assert(kvc_coder_byte_step(&b.coder, dims) == (dims == 4 ? 1.0f : 0.0f));
+    bench_free(&b);
+    for (size_t i = 0; i < 2; i++) { /* without constants */
+        ck_assert_int_eq(kvc_codec_parse(&codec, i ? "vq[8]x8" : "vq4x8", NULL), KVC_OK);
+        ck_assert_int_eq(kvc_coder_init(&coder, &codec, NULL, 1, 64, 8, NULL), KVC_OK);
+        ck_assert(kvc_coder_byte_step(&coder, 4) == 0.0f);
+    }
 }
 END_TEST
 
@@ -795,4 +844,5 @@ CHECK_MAIN("table", vq__bytes_and_values_are_those_of_format_md, lut__bytes_and_
            vq__huge_rows_and_extreme_scales_stay_finite, coder__largest_constants_stay_finite,
            coder_init__refuses_constants_beyond_the_limits, coder_init__refuses_constants_that_are_not_numbers,
            coder_init__refuses_shared_codes_that_do_not_add_up, coder_init__refuses_values_of_shared_codes,
-           byte_step__is_the_smallest_that_a_byte_reaches_with, byte_step__is_0_where_there_is_no_one_table)
+           byte_step__is_the_smallest_that_a_byte_reaches_with, byte_step__of_shared_codes_is_that_of_each_length,
+           byte_step__is_0_where_there_is_no_one_table)

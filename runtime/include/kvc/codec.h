@@ -145,9 +145,11 @@ KVC_API size_t kvc_coder_part_offset(const kvc_coder *coder, uint32_t piece);
 /* The rows that a symbol is fitted to: y [d] = the transforms of x [d], before the symbol's own frame. */
 KVC_API void kvc_coder_transform(const kvc_coder *coder, uint32_t head, const float *x, float *y);
 
-/* The step of a byte table, one table for all heads whose values are integers of -127 .. 127 times a power of two:
- * the smallest such power, 1 where all values are 0. Returns 0 where there is no such table. */
-KVC_API float kvc_coder_byte_step(const kvc_coder *coder);
+/* The step of the byte table for codes of `dims` channels, one table for all heads whose values are integers of
+ * -127 .. 127 times a power of two: the smallest such power, 1 where all values are 0. Codes that heads share out
+ * have a table for each dims of 1, 2, 4, 8 and 16, in use or not, other codecs one for codec.dims. Returns 0 where
+ * there is no such table, and for mixes. */
+KVC_API float kvc_coder_byte_step(const kvc_coder *coder, uint32_t dims);
 
 /* Heads have block_bytes each, one behind the other; with codes shared out among them each has what its codes take,
  * and a coder without params does not know that: its heads have 0 bytes. */
