@@ -52,15 +52,20 @@ static void decode_rows(const kvc_coder *coder, const table_shape *shape, uint32
 static void expand_codes(const kvc_coder *coder, const table_shape *shape, uint32_t first, uint32_t n,
                          const uint8_t *codes, uint32_t bytes, uint32_t n_rows, float *y)
 {
-    uint32_t run = kvc_share_run(coder->page), end = first + n;
+    uint32_t run = kvc_share_run(coder->page), end = first + n, d = coder->latent_dim, batch = BATCH_VALUES / d;
     for (uint32_t i = 0; i < shape->n_classes; i++) {
         const table_class *c = &shape->class[i];
         uint32_t from = c->code > first ? c->code : first, to = c->code + c->n < end ? c->code + c->n : end;
         if (from >= to) continue;
         size_t stride;
         table_run entries = {kvci_table_of(coder, c, 0, &stride), 0, c->dims};
-        kvci_table_expand(entries, (table_rows){n_rows, to - from, 1, coder->latent_dim, run, bytes},
-                          codes + (size_t)(from - first) * run * bytes, y + c->position + (from - c->code) * c->dims);
+        const uint8_t *own = codes + (size_t)(from - first) * run * bytes;
+        float *out = y + c->position + (from - c->code) * c->dims;
+        for (uint32_t row = 0, some; row < n_rows; row += some) {
+            some = batch < n_rows - row ? batch : n_rows - row;
+            kvci_table_expand(entries, (table_rows){some, to - from, 1, d, run, bytes}, own + row * bytes,
+                              out + (size_t)row * d);
+        }
     }
 }
 

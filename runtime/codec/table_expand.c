@@ -83,8 +83,11 @@ void kvci_table_expand_plain(table_run run, table_rows rows, const void *codes, 
     }                                                                                                                \
     TARGET_F16C static void widen##dims(table_run run, table_rows rows, const void *codes, float *out)               \
     {                                                                                                                \
-        if (rows.code_bytes == 1 && run.stride == 0 && rows.code_step == 32) /* shared codes of long pages */        \
+        const int bytes = rows.code_bytes == 1 && run.stride == 0; /* shared codes */                                \
+        if (bytes && rows.code_step == 32)                                                                           \
             columns##dims(run, 0, 32, 1, rows, codes, out);                                                          \
+        else if (bytes && rows.code_step == 16)                                                                      \
+            columns##dims(run, 0, 16, 1, rows, codes, out);                                                          \
         else if (rows.code_bytes == 1)                                                                               \
             columns##dims(run, run.stride, rows.code_step, 1, rows, codes, out);                                     \
         else if (rows.code_step != 1)                                                                                \
