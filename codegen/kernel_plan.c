@@ -60,7 +60,7 @@ static uint32_t most_codes(const layers_source *s, const kvc_codec *codec)
     return most;
 }
 
-/* Of all layers and sides, a multiple of 8. */
+/* Of all layers and sides, a multiple of 4. */
 static uint32_t most_of_all(const layers_source *s)
 {
     uint32_t most = 1;
@@ -68,15 +68,19 @@ static uint32_t most_of_all(const layers_source *s)
         uint32_t n = most_codes(s, i % 2 ? &s->layers[i / 2].value : &s->layers[i / 2].key);
         most = n > most ? n : most;
     }
-    return (most + 7u) & ~7u;
+    return (most + 3u) & ~3u;
 }
 
-/* Entries of a word or two of bytes: what attend_bytes.cuh takes. */
+/* Entries of words of bytes: what attend_bytes.cuh takes, one or two of them, and attend_shared_bytes.cuh, where
+ * tables of fewer channels need be none. */
 static bool has_byte_table(const layers_source *s, const kvc_codec *codec)
 {
     kvc_coder coder;
-    bool fits = codec->symbol == KVC_SYMBOL_vq && (codec->dims == 4 || codec->dims == 8);
-    return fits && bind(&coder, s, codec) && kvc_coder_byte_step(&coder, codec->dims) > 0.0f;
+    if (codec->symbol != KVC_SYMBOL_vq || !bind(&coder, s, codec)) return false;
+    if (codec->dims) return (codec->dims == 4 || codec->dims == 8) && kvc_coder_byte_step(&coder, codec->dims) > 0.0f;
+    bool all = codec->segment[5] > 0;
+    for (uint32_t dims = 4; dims <= 16; dims *= 2) all = all && kvc_coder_byte_step(&coder, dims) > 0.0f;
+    return all;
 }
 
 static kvc_status make_side(kernel_side *out, const layers_source *s, uint32_t index, bool is_value, kvc_error *err)

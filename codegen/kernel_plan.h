@@ -20,8 +20,8 @@ typedef struct kernel_side {
     /* Codes that heads share out ("vq[N]x8"), else 0: as many as a head of any layer and side has, rounded up, so
      * that one kernel serves all N; and the bytes of one table with its copies. */
     uint32_t most, table_bytes;
-    /* The one table is a byte table (kvc_coder_byte_step()) of which there may be products of bytes: where layers'
-     * are, and where they are not, are different kernels. Kernels are for one configuration, whose id covers its
+    /* The one table, or of shared codes those of 4, 8 and 16 channels, are byte tables (kvc_coder_byte_step()) of
+     * which there may be products of bytes: where layers' are, and where they are not, are different kernels. Kernels are for one configuration, whose id covers its
      * tables: none is ever used with others. */
     bool byte_table;
 } kernel_side;

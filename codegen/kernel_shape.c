@@ -11,6 +11,7 @@ enum {
                               ceiling), and stages are lost */
     GOOD_STAGES = 3,       /* one in use, two under way */
     MOST_STAGES = 4,
+    LEAST_STAGES = 2,
     MOST_WARPS = 8,  /* two of each scheduler: one's lookups behind the other's products */
     BARRIER = 8,     /* bytes; of a stage */
     LISTS = 864,     /* bytes of a block's lists of units (kernels/template/attend_units.cuh) */
@@ -23,8 +24,9 @@ static bool has_table(const kernel_side *side)
     return side->codec.symbol == KVC_SYMBOL_lut || side->codec.symbol == KVC_SYMBOL_vq;
 }
 
-/* Shared codes: tables of the two lengths that a head has, of 256 entries of up to 16 channels. */
-enum { SHARED_TABLES = 2, MOST_TABLE = 32 << 10, LEAST_TABLE = 256 * 2 * 16 };
+/* Shared codes: tables of the two lengths that a head has, of 256 entries of up to 16 channels; where they are byte
+ * tables, places of the words of a row in eights (kernels/fragment/shared.cuh). */
+enum { SHARED_TABLES = 2, MOST_TABLE = 32 << 10, LEAST_TABLE = 256 * 2 * 16, PLACES = 256 };
 
 /* Queries of shared codes lie in shared memory: products of a row, 256 bytes each for 8 columns
  * (kernels/template/attend_shared.cuh). */
@@ -38,12 +40,25 @@ static uint32_t entries_of(const kernel_side *side)
     return has_table(side) && !side->most ? 1u << side->codec.bits : 0;
 }
 
+static uint32_t shared_table_bytes(const kernel_side *side)
+{
+    uint32_t words = side->most > side->latent / 4 ? side->most : side->latent / 4;
+    if (!side->most) return 0;
+    return SHARED_TABLES * side->table_bytes + (side->byte_table ? (words + 7) / 8 * PLACES : 0);
+}
+
+/* Tokens. */
+static uint32_t least_tile(const kernel_spec *k)
+{
+    uint32_t run = kvc_share_run(k->page);
+    return (k->key.most || k->value.most) && run > 16 ? run : 16;
+}
+
 /* Tables of both sides lie side by side; those of shared codes behind them. */
 static uint32_t table_bytes(const kernel_spec *k)
 {
     uint32_t entries = k->key.entries > k->value.entries ? k->key.entries : k->value.entries;
-    uint32_t shared = (k->key.most ? k->key.table_bytes : 0) + (k->value.most ? k->value.table_bytes : 0);
-    return entries * TABLE_ROW + SHARED_TABLES * shared;
+    return entries * TABLE_ROW + shared_table_bytes(&k->key) + shared_table_bytes(&k->value);
 }
 
 /* Codes, then scales and minima. */
@@ -58,11 +73,13 @@ static uint32_t tile_bytes(const kernel_side *side, uint32_t tile)
     return codes + (tile < c->group ? 1 : tile / c->group) * side->latent * 2 * 2;
 }
 
-/* Tiles make up pages, and groups of tokens that share a scale make up tiles or are made up of them. */
+/* Tiles make up pages, and groups of tokens that share a scale make up tiles or are made up of them; runs of tokens
+ * make up tiles. */
 static bool tile_divides(const kernel_spec *k, uint32_t tile)
 {
     const kvc_codec *key = &k->key.codec;
     bool grouped = key->scale == KVC_SCALE_CH;
+    if (tile % least_tile(k)) return false;
     return k->page % tile == 0 && (!grouped || key->group % tile == 0 || tile % key->group == 0);
 }
 
@@ -86,16 +103,23 @@ static void set_tables(kernel_spec *k, uint32_t bytes)
     if (k->value.most) k->value.table_bytes = bytes;
 }
 
+/* Both sides have byte tables of shared codes. The kernel for few columns has larger tables than the one for many
+ * (kernels/template/attend_few.cuh), and is better off with a larger tile than with a third stage. */
+static bool shares_bytes(const kernel_spec *k)
+{
+    return k->key.most && k->value.most && k->key.byte_table && k->value.byte_table;
+}
+
 /* The largest tile of at most MOST_STAGE bytes with enough stages for all warps; where there is none the smallest,
  * with fewer stages, then with fewer warps. */
 static bool cut(kernel_spec *k, const kernel_target *target)
 {
     for (uint32_t tile = 64; tile >= 16; tile /= 2)
         if (tile_divides(k, tile) && tile_bytes(&k->key, tile) + tile_bytes(&k->value, tile) <= MOST_STAGE &&
-            try_cut(k, target, tile, MOST_WARPS, GOOD_STAGES))
+            try_cut(k, target, tile, MOST_WARPS, shares_bytes(k) ? LEAST_STAGES : GOOD_STAGES))
             return true;
     for (uint32_t warps = MOST_WARPS; warps > 1; warps /= 2)
-        if (try_cut(k, target, 16, warps, 2)) return true;
+        if (try_cut(k, target, least_tile(k), warps, LEAST_STAGES)) return true;
     return false;
 }
 
@@ -106,7 +130,8 @@ kvc_status kernel_shape_choose(kernel_spec *k, const kernel_target *target, kvc_
     k->key.entries = entries_of(&k->key);
     k->value.entries = entries_of(&k->value);
     bool is_cut = false, shared = k->key.most || k->value.most;
-    for (uint32_t bytes = MOST_TABLE; bytes >= LEAST_TABLE; bytes /= 2) { /* fewer copies rather than fewer warps */
+    uint32_t most = shares_bytes(k) ? MOST_TABLE / 2 : MOST_TABLE;
+    for (uint32_t bytes = most; bytes >= LEAST_TABLE; bytes /= 2) { /* fewer copies rather than fewer warps */
         set_tables(k, bytes);
         is_cut = cut(k, target);
         if (!shared || (is_cut && k->warps == MOST_WARPS)) break;

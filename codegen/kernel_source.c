@@ -16,7 +16,8 @@ static void put_words(FILE *out, const char *side, const kernel_side *s)
     if (c->symbol == KVC_SYMBOL_fp16)
         fputs("fp16 rows\n", out);
     else if (s->most)
-        fprintf(out, "codes of %u bits that heads share out, up to %u of a head\n", c->bits, s->most);
+        fprintf(out, "codes of %u bits that heads share out, up to %u of a head%s\n", c->bits, s->most,
+                s->byte_table ? ", byte tables" : "");
     else if (s->entries)
         fprintf(out, "codes of %u bits for %u channels, a %s of %u entries\n", c->bits, c->dims,
                 s->byte_table ? "byte table" : "table", 1u << c->bits);
@@ -31,6 +32,7 @@ static void put_side(FILE *out, const char *side, const kernel_side *s)
     const kvc_codec *c = &s->codec;
     bool is_int = c->symbol == KVC_SYMBOL_int;
     const char *symbol = is_int          ? "ATTEND_INT"
+                         : s->most && s->byte_table ? "ATTEND_SHARED_BYTE_TABLES"
                          : s->most       ? "ATTEND_SHARED"
                          : s->byte_table ? "ATTEND_BYTE_TABLE"
                          : s->entries    ? "ATTEND_TABLE"

@@ -156,7 +156,8 @@ template <int STAGES> struct stage_copies {
  * and the same of a [16][8] b [8][8], whose registers are the first halves of these. Subnormal fp16 numbers count as
  * they are.
  *
- * Of bytes: c [16][8] of 32 bits as above, += a [16][32] times b [32][8], each with a sign or without:
+ * Of bytes: c [16][8] of 32 bits as above, += (mma_16x8x32) or = (_first) a [16][32] times b [32][8], each with a
+ * sign or without:
  *     a[0] (row g, columns 4t .. 4t+3)  a[1] (row g+8)
  *     a[2] (row g, columns 4t+16 .. 4t+19)  a[3] (row g+8, the same)
  *     b[0] (rows 4t .. 4t+3, column g)  b[1] (rows 4t+16 .. 4t+19)
@@ -167,6 +168,12 @@ template <int STAGES> struct stage_copies {
 template <bool SIGNED_A, bool SIGNED_B>
 static inline void mma_16x8x32(int c[4], const uint32_t a[4], const uint32_t b[2])
 {
+    emulate_mma_bytes(c, a, b, SIGNED_A, SIGNED_B);
+}
+template <bool SIGNED_A, bool SIGNED_B>
+static inline void mma_16x8x32_first(int c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    c[0] = c[1] = c[2] = c[3] = 0;
     emulate_mma_bytes(c, a, b, SIGNED_A, SIGNED_B);
 }
 static inline uint32_t transpose_8x8(uint32_t pair)
@@ -210,11 +217,13 @@ __device__ __forceinline__ void mma_16x8x8(float c[4], const uint32_t a[2], uint
 }
 #define KVC_MMA_BYTES(type_a, type_b)                                                                                \
     asm("mma.sync.aligned.m16n8k32.row.col.s32." type_a "." type_b ".s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "    \
-        "{%0,%1,%2,%3};"                                                                                             \
-        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])                                                             \
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))
+        "{%10,%11,%12,%13};"                                                                                         \
+        : "=r"(c[0]), "=r"(c[1]), "=r"(c[2]), "=r"(c[3])                                                             \
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(to[0]), "r"(to[1]), "r"(to[2]),      \
+          "r"(to[3]))
+/* c = to + a b */
 template <bool SIGNED_A, bool SIGNED_B>
-__device__ __forceinline__ void mma_16x8x32(int c[4], const uint32_t a[4], const uint32_t b[2])
+__device__ __forceinline__ void mma_bytes(int c[4], const uint32_t a[4], const uint32_t b[2], const int to[4])
 {
     if (SIGNED_A && SIGNED_B)
         KVC_MMA_BYTES("s8", "s8");
@@ -224,6 +233,17 @@ __device__ __forceinline__ void mma_16x8x32(int c[4], const uint32_t a[4], const
         KVC_MMA_BYTES("u8", "s8");
     else
         KVC_MMA_BYTES("u8", "u8");
+}
+template <bool SIGNED_A, bool SIGNED_B>
+__device__ __forceinline__ void mma_16x8x32(int c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    mma_bytes<SIGNED_A, SIGNED_B>(c, a, b, c);
+}
+template <bool SIGNED_A, bool SIGNED_B>
+__device__ __forceinline__ void mma_16x8x32_first(int c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    const int none[4] = {0, 0, 0, 0};
+    mma_bytes<SIGNED_A, SIGNED_B>(c, a, b, none);
 }
 #undef KVC_MMA_BYTES
 __device__ __forceinline__ uint32_t transpose_8x8(uint32_t pair)
@@ -254,7 +274,7 @@ __device__ __forceinline__ float divide_fast(float x, float y)
 #endif
 
 /* ---- look-ups in shared memory ----
- * Of rows of 256 bytes the address of the one that byte k of a word says: one instruction, where a pointer takes
+ * Of rows of ROW bytes the address of the one that byte k of a word says: one instruction, where a pointer takes
  * another to add its base. What is loaded by such an address has to be there before the word is. */
 #ifdef KVC_EMULATE
 typedef const uint8_t *shared_address;
@@ -262,9 +282,9 @@ static inline shared_address shared_address_of(const void *at)
 {
     return (shared_address)at;
 }
-static inline shared_address shared_row(shared_address first, uint32_t word, int k)
+template <int ROW> static inline shared_address shared_row(shared_address first, uint32_t word, int k)
 {
-    return first + (word >> 8 * k & 255u) * 256u;
+    return first + (word >> 8 * k & 255u) * ROW;
 }
 template <int BYTES> static inline void load_shared(shared_address at, uint32_t *words)
 {
@@ -277,9 +297,10 @@ __device__ __forceinline__ shared_address shared_address_of(const void *at)
 {
     return (uint32_t)__cvta_generic_to_shared(at);
 }
+template <int ROW>
 __device__ __forceinline__ shared_address shared_row(shared_address first, uint32_t word, int k)
 {
-    const uint32_t pick = 256u << k % 2 * 16;
+    const uint32_t pick = (uint32_t)ROW << k % 2 * 16;
     return k < 2 ? __dp2a_lo(pick, word, first) : __dp2a_hi(pick, word, first);
 }
 /* BYTES (2, 4, 8 or 16) to words. */

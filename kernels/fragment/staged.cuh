@@ -18,7 +18,7 @@ enum staged_scale { STAGED_NONE, STAGED_TOK, STAGED_CH };
 /* A layer's table, loaded and then stored by all threads of a block (fragment/table.cuh): of a side that has none. */
 struct staged_no_table {
     __device__ __forceinline__ void load(const uint16_t *) {}
-    __device__ __forceinline__ void store(uint8_t *, float) const {}
+    __device__ __forceinline__ void store(uint8_t *, const float *) const {}
 };
 
 /* A side whose heads all have blocks alike: there is nothing to know of a head. */
@@ -33,7 +33,10 @@ template <typename SIDE> struct staged_alike {
     {
         return (size_t)index * block_bytes;
     }
-    __device__ static __forceinline__ void copy_table(uint8_t *, const head &, const uint16_t *) {}
+    template <bool IN_BYTES, bool IS_VALUE>
+    __device__ static __forceinline__ void copy_table(uint8_t *, const head &, const uint16_t *, const float *)
+    {
+    }
 };
 
 /* Symbol int: GROUP tokens (ch) share a scale per channel, or (tok, GROUP = DIM) the channels of a token. */

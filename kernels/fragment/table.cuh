@@ -26,6 +26,12 @@ __host__ __device__ constexpr int table_slot(int dims)
     return dims < 2 ? 4 : 2 * dims;
 }
 
+/* Which of the lengths 1, 2, 4, 8, 16. */
+__host__ __device__ constexpr int table_length(int dims)
+{
+    return dims < 2 ? 0 : 1 + table_length(dims / 2);
+}
+
 /* WORDS (1, 2 or 4) to every `stride` bytes of `room`, 16 bytes at a time; threads begin at different ones: other
  * banks. */
 template <int WORDS>
@@ -88,14 +94,14 @@ template <int DIMS, int N, int THREADS, bool IN_BYTES> struct table_ahead {
         for (int k = 0; k < OWN; k++)
             own[k].load(table, min(k * THREADS + (int)threadIdx.x, ALL - 1)); /* of some, once more */
     }
-    __device__ __forceinline__ void store(uint8_t *to, float step) const
+    __device__ __forceinline__ void store(uint8_t *to, const float *steps) const
     {
 #pragma unroll
         for (int k = 0; k < OWN; k++) {
             int i = k * THREADS + (int)threadIdx.x;
             if (i >= ALL) break;
             if constexpr (IN_BYTES)
-                own[k].store_bytes(to, i, TABLE_ROW, TABLE_ROW / 2, step);
+                own[k].store_bytes(to, i, TABLE_ROW, TABLE_ROW / 2, steps[table_length(DIMS)]);
             else
                 own[k].store(to, i, TABLE_ROW, TABLE_ROW / 2);
         }
@@ -137,7 +143,7 @@ template <int N, int BITS, int TOKENS> struct table_codes {
             uint32_t words[(COUNT + 3) / 4];
             load_words<COUNT>(wide_row + first, words);
 #pragma unroll
-            for (int i = 0; i < COUNT; i++) entry[i] = shared_row(copy, words[i / 4], i % 4);
+            for (int i = 0; i < COUNT; i++) entry[i] = shared_row<TABLE_ROW>(copy, words[i / 4], i % 4);
         } else if (WIDE == 4 && COUNT % 8 == 0) {
             const int WORDS = COUNT % 8 == 0 ? COUNT / 8 : 1;
             uint32_t wide[WORDS], narrow[(WORDS + 1) / 2] = {0};
@@ -153,7 +159,7 @@ template <int N, int BITS, int TOKENS> struct table_codes {
                     odd |= (x << 2 & 0x00300030u) | (x >> 2 & 0x30003000u);
                 }
 #pragma unroll
-                for (int i = 0; i < 8; i++) entry[j * 8 + i] = shared_row(copy, i % 2 ? odd : even, i / 2);
+                for (int i = 0; i < 8; i++) entry[j * 8 + i] = shared_row<TABLE_ROW>(copy, i % 2 ? odd : even, i / 2);
             }
         } else {
 #pragma unroll
@@ -262,7 +268,7 @@ template <int DIM, int DIMS, int BITS, int TOKENS> struct table_values : table_l
 template <int DIM, int DIMS, int N_BITS, int TOKENS, int LANES>
 struct table_bytes : byte_rows<DIM, table_lanes<DIM, DIMS, N_BITS, TOKENS, LANES>::RUN * DIMS, LANES> {
     typedef table_lanes<DIM, DIMS, N_BITS, TOKENS, LANES> lanes;
-    static const int BITS = 8;
+    static const int BITS = 8, LENGTH = table_length(DIMS);
     static const bool SIGNED = true;
 
     __device__ static __forceinline__ void load(const uint8_t *codes, const uint8_t *table, int row, int chunk,

@@ -21,13 +21,25 @@
 #include "template/attend_args.h"
 #include "template/attend_bytes.cuh"
 #include "template/attend_halves.cuh"
+#include "template/attend_shared_bytes.cuh"
 #include "template/attend_units.cuh"
+
+template <typename P, bool BYTES = bytes_fit<P>::FIT, bool SHARED_BYTES = shared_bytes_fit<P>::FIT>
+struct attend_tiles {
+    typedef attend_halves<P> type;
+};
+template <typename P> struct attend_tiles<P, true, false> {
+    typedef attend_bytes<P> type;
+};
+template <typename P> struct attend_tiles<P, false, true> {
+    typedef attend_shared_bytes<P> type;
+};
 
 template <typename P> struct attend {
     static const int TILES_N = (P::COLUMNS + 7) / 8;
     typedef typename P::key_side key_side;
     typedef typename P::value_side value_side;
-    typedef attend_keys<P, key_side> keys;
+    typedef typename attend_tiles<P>::type tiles; /* what goes over the tiles of a run */
     typedef staged_fp16<P::D, EXACT_TOKENS, EXACT_TOKENS> exact_side;
     typedef attend_keys<P, exact_side> exact_keys;
     typedef attend_values<P, exact_side> exact_values;
@@ -44,7 +56,7 @@ template <typename P> struct attend {
                      RING_BYTES = AHEAD_BYTES + (STAGE_BYTES > RESULT_BYTES ? STAGE_BYTES : RESULT_BYTES),
                      TILES_OF_PAGE = P::PAGE / P::TILE;
     static const size_t SCRATCH = TABLE_BYTES + (size_t)P::WARPS * RING_BYTES;
-    static const size_t BARRIERS = SCRATCH + (size_t)P::WARPS * keys::SCRATCH;
+    static const size_t BARRIERS = SCRATCH + (size_t)P::WARPS * tiles::SCRATCH;
     static const size_t LISTS = BARRIERS + P::WARPS * P::STAGES * COPY_BARRIER_BYTES;
     static const size_t SHARED_BYTES = LISTS + ATTEND_LISTS_BYTES;
     typedef stage_copies<P::STAGES> ring;
@@ -137,35 +149,23 @@ template <typename P> struct attend {
         for (int i = 0; i < P::STAGES - 1; i++) fetch(at, h, l, run, pages, run.begin + i, (at.now + i) % P::STAGES);
     }
 
-    /* TILES: attend_halves or attend_bytes. */
-    template <typename TILES>
-    __device__ static __forceinline__ void run_tiles(workplace &at, const heads &h, const attend_layer &l,
-                                                     const attend_batch &b, const attend_work &w,
-                                                     const attend_run &run, run_pages_of &pages)
+    __device__ static void run_pages(workplace &at, const heads &h, const attend_layer &l, const attend_batch &b,
+                                     const attend_work &w, const attend_run &run, run_pages_of &pages)
     {
-        TILES tiles;
-        tiles.load(h, l, b, query_source::latent(l, b, w), run, at.scratch, at.lane);
+        tiles all;
+        all.load(h, l, b, query_source::latent(l, b, w), run, at.scratch, at.lane);
         for (uint32_t unit = run.begin; unit < run.end; unit++) {
             fetch(at, h, l, run, pages, unit + P::STAGES - 1, at.now ? at.now - 1 : P::STAGES - 1);
             at.copies.wait(at.now);
             const uint8_t *stage = at.stages + at.now * STAGE_BYTES;
-            tiles.add_tile(h, stage, key_table(at.tables), value_table(at.tables), at.scratch, b, run,
+            all.add_tile(h, stage, key_table(at.tables), value_table(at.tables), at.scratch, b, run,
                            l.sinks + unit * P::TILE, at.lane);
             __syncwarp(); /* the stage is fetched into next */
             at.now = at.now + 1 < P::STAGES ? at.now + 1 : 0;
         }
-        tiles.leave(h, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES), present(run, b),
+        all.leave(h, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES), present(run, b),
                     at.lane);
         at.copies.reuse();
-    }
-
-    __device__ static void run_pages(workplace &at, const heads &h, const attend_layer &l, const attend_batch &b,
-                                     const attend_work &w, const attend_run &run, run_pages_of &pages)
-    {
-        if constexpr (bytes_fit<P>::FIT)
-            run_tiles<attend_bytes<P>>(at, h, l, b, w, run, pages);
-        else
-            run_tiles<attend_halves<P>>(at, h, l, b, w, run, pages);
     }
 
     /* fp16 rows are read where they are, all of a unit at once; rows behind the last one are read as that one, and
@@ -262,10 +262,10 @@ template <typename P> struct attend {
         at.lane = (int)threadIdx.x % 32;
         at.tables = shared;
         at.stages = shared + TABLE_BYTES + (size_t)warp * RING_BYTES;
-        at.scratch = shared + SCRATCH + (size_t)warp * keys::SCRATCH;
+        at.scratch = shared + SCRATCH + (size_t)warp * tiles::SCRATCH;
         at.now = 0;
-        typename key_side::template ahead<P::WARPS * 32, bytes_fit<P>::FIT> key_ahead;
-        typename value_side::template ahead<P::WARPS * 32, bytes_fit<P>::FIT> value_ahead;
+        typename key_side::template ahead<P::WARPS * 32, tiles::IN_BYTES> key_ahead;
+        typename value_side::template ahead<P::WARPS * 32, tiles::IN_BYTES> value_ahead;
         key_ahead.load(l.key_table);
         value_ahead.load(l.value_table);
         at.copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, at.lane);
@@ -299,10 +299,11 @@ template <typename P> struct attend {
             bool is_first = unit == blockIdx.x * of_block;
             if (TABLE_BYTES && unit < block_end && (is_first || TABLES_OF_HEAD)) {
                 if (!is_first) __syncthreads(); /* nobody looks at the tables any more */
-                if (is_first) key_ahead.store(key_table(shared), l.key_step);
-                if (is_first) value_ahead.store(value_table(shared), l.value_step);
-                key_side::copy_table(key_table(shared), h.key, l.key_table);
-                value_side::copy_table(value_table(shared), h.value, l.value_table);
+                if (is_first) key_ahead.store(key_table(shared), l.key_steps);
+                if (is_first) value_ahead.store(value_table(shared), l.value_steps);
+                key_side::template copy_table<tiles::IN_BYTES, false>(key_table(shared), h.key, l.key_table, l.key_steps);
+                value_side::template copy_table<tiles::IN_BYTES, true>(value_table(shared), h.value, l.value_table,
+                                                                 l.value_steps);
                 __syncthreads();
             }
             bool awaited = TABLES_OF_HEAD && piece.end < block_end;

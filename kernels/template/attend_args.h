@@ -6,6 +6,8 @@
 #define KERNELS_TEMPLATE_ATTEND_ARGS_H
 #include <stdint.h>
 
+#define ATTEND_LENGTHS 5 /* of codes */
+
 /* Fixed for a cache and a layer. */
 typedef struct attend_layer {
     const uint8_t *pool;               /* [pages][page_bytes]: the keys' blocks, from value_offset the values' */
@@ -21,7 +23,8 @@ typedef struct attend_layer {
     uint32_t key_latent, value_latent;         /* channels */
     const uint16_t *key_table, *value_table;   /* fp16 [2^b][c] of vq and lut; of shared codes one for each length */
     const uint32_t *key_counts, *value_counts; /* [heads] of shared codes */
-    float key_step, value_step;                /* of byte tables (fragment/table.cuh); else 0 */
+    float key_steps[ATTEND_LENGTHS],           /* of tables of 1, 2, 4, 8, 16 channels (fragment/table.cuh, shared.cuh) */
+        value_steps[ATTEND_LENGTHS];
 } attend_layer;
 
 /* A head's columns, queries times heads of the group, are `tiles` tiles, each of which has to go over all units. Of a

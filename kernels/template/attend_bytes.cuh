@@ -21,18 +21,12 @@
  */
 #ifndef KERNELS_TEMPLATE_ATTEND_BYTES_CUH
 #define KERNELS_TEMPLATE_ATTEND_BYTES_CUH
-#include "template/attend_keys.cuh"
+#include "template/attend_byte_weights.cuh"
 #include "template/attend_sight.cuh"
 #include "template/attend_values.cuh"
 
 #define BYTES_INTEGER 1536.0f      /* fp16: an integer added to it is the low byte of the bits */
-#define BYTES_NATURAL 8388608.0f   /* fp32: one of up to 23 bits is the low end of them */
-#define BYTES_LOW 252.0f           /* low bytes are in units of one such part of a high one */
-#define BYTES_MOST_QUERY 120.0f    /* high bytes */
 #define BYTES_MOST_SCALE 0x1p14f   /* of a query before scales: products stay numbers of fp16 */
-#define BYTES_MOST_WEIGHT 65000.0f /* a little less than 2^16: products and logarithms are rounded */
-#define BYTES_MOST_LIFT 80.0f      /* times 2^80 at most: products stay numbers */
-#define BYTES_SLACK 8.0f           /* sums move to a new maximum that is 2^8 times theirs */
 #define BYTES_LOOK 16              /* tiles between two looks at whether ranges still fit */
 
 /* Can a side's codes be taken so? Rows of whole products, fields that start at a byte, entries of words. */
@@ -53,45 +47,10 @@ template <typename P> struct bytes_fit {
                             P::value_side::SCALE != STAGED_CH && P::COLUMNS == 4;
 };
 
-/* The fields of four bytes up to number k of those of BITS bits. */
-template <int BITS> __device__ __forceinline__ uint32_t fields_up_to(uint32_t bytes, int k)
-{
-    return (k + 1) * BITS == 8 ? bytes : bytes & ((1u << (k + 1) * BITS) - 1u) * 0x01010101u;
-}
-
 /* Field k alone where it begins a half of a byte, or with those before it in its half. */
 template <int BITS> __device__ __forceinline__ uint32_t fields_of_half(uint32_t bytes, int k)
 {
     return BITS == 8 ? bytes : fields_up_to<BITS>(k * BITS < 4 ? bytes : bytes >> 4, k % (8 / BITS / 2));
-}
-
-/* Bytes k of four words, as word k. */
-__device__ __forceinline__ void transpose_bytes(const uint32_t in[4], uint32_t out[4])
-{
-    uint32_t low[2], high[2];
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        low[i] = __byte_perm(in[2 * i], in[2 * i + 1], 0x5140);
-        high[i] = __byte_perm(in[2 * i], in[2 * i + 1], 0x7362);
-    }
-    out[0] = __byte_perm(low[0], low[1], 0x5410);
-    out[1] = __byte_perm(low[0], low[1], 0x7632);
-    out[2] = __byte_perm(high[0], high[1], 0x5410);
-    out[3] = __byte_perm(high[0], high[1], 0x7632);
-}
-
-/* The greatest of what eight lanes g have. */
-__device__ __forceinline__ float most_of_rows(float x)
-{
-    x = fmaxf(x, __shfl_xor_sync(~0u, x, 4));
-    x = fmaxf(x, __shfl_xor_sync(~0u, x, 8));
-    return fmaxf(x, __shfl_xor_sync(~0u, x, 16));
-}
-__device__ __forceinline__ float sum_of_rows(float x)
-{
-    x += __shfl_xor_sync(~0u, x, 4);
-    x += __shfl_xor_sync(~0u, x, 8);
-    return x + __shfl_xor_sync(~0u, x, 16);
 }
 
 /* Of four columns; a lane's own is t, that of its part of operand B g / 2. */
@@ -102,6 +61,8 @@ template <typename P> struct attend_bytes {
     typedef typename value_side::template bytes_of<8> value_rows;
     typedef attend_sight_of<P> sight;
     typedef attend_heads<key_side, value_side> heads;
+    static const int SCRATCH = 0;
+    static const bool IN_BYTES = true;
     static const bool BY_CHANNEL = key_side::SCALE == STAGED_CH, BY_TOKEN = key_side::SCALE == STAGED_TOK,
                       VALUES_BY_TOKEN = value_side::SCALE == STAGED_TOK;
     static const int BLOCKS = P::TILE / 16, OWN = 2 * BLOCKS; /* tokens of a lane */
@@ -118,7 +79,8 @@ template <typename P> struct attend_bytes {
     float up;
     /* Of the lane's own column: what one is in the low bytes, and what all scores are made of. */
     float unit, scale, bias, sum;
-    float o[SLOTS], max, mass, zero; /* mass, zero: weights, and their products with minima */
+    float o[SLOTS];
+    byte_column column;
     float weight_unit;               /* what one is in weights that nothing lifts, times the values' step */
     int age;                         /* tiles, modulo BYTES_LOOK */
 
@@ -183,10 +145,10 @@ template <typename P> struct attend_bytes {
         unit = 1.0f / BYTES_LOW;
         age = 0;
         if (!BY_CHANNEL) make_bytes(NULL, lane);
-        if (key_rows::SIGNED) unit *= l.key_step;
-        weight_unit = (value_rows::SIGNED ? l.value_step : 1.0f) / BYTES_MOST_WEIGHT;
-        max = ATTEND_LEAST;
-        mass = zero = 0.0f;
+        if constexpr (key_rows::SIGNED) unit *= l.key_steps[key_rows::LENGTH];
+        weight_unit = 1.0f / BYTES_MOST_WEIGHT;
+        if constexpr (value_rows::SIGNED) weight_unit *= l.value_steps[value_rows::LENGTH];
+        column.clear();
 #pragma unroll
         for (int i = 0; i < SLOTS; i++) o[i] = 0.0f;
     }
@@ -323,51 +285,6 @@ template <typename P> struct attend_bytes {
 
     /* ---- weighted sums ---- */
 
-    /* A tile's weights of a column, relative to the greatest score so far or less than 2^BYTES_SLACK times as much,
-     * times scales where there are any, as bytes of operand B: relative to the greatest such product of the tile. */
-    struct weights {
-        uint32_t b[BLOCKS];
-        float unit; /* what one is in them */
-    };
-
-    __device__ __forceinline__ void weigh(const float x[OWN], const float scales[OWN], const float minima[OWN],
-                                          weights &w)
-    {
-        float most = x[0];
-#pragma unroll
-        for (int i = 1; i < OWN; i++) most = fmaxf(most, x[i]);
-        if (__any_sync(~0u, most > max + BYTES_SLACK)) { /* of some column */
-            most = most_of_rows(most);
-            bool far = most > max + BYTES_SLACK;
-            float factor = far ? exp2_fast(max - most) : 1.0f;
-            if (far) max = most;
-            mass *= factor;
-            if (VALUES_BY_TOKEN) zero *= factor;
-#pragma unroll
-            for (int i = 0; i < SLOTS; i++) o[i] *= factor;
-        }
-        float most_scaled = VALUES_BY_TOKEN ? ATTEND_LEAST : most - max;
-#pragma unroll
-        for (int i = 0; i < OWN && VALUES_BY_TOKEN; i++)
-            most_scaled = fmaxf(most_scaled, x[i] - max + log2_fast(scales[i]));
-        float lift = fminf(-most_of_rows(most_scaled), BYTES_MOST_LIFT);
-        float up_to = exp2_fast(lift) * BYTES_MOST_WEIGHT;
-#pragma unroll
-        for (int i = 0; i < BLOCKS; i++) {
-            uint32_t integer[2];
-#pragma unroll
-            for (int half = 0; half < 2; half++) {
-                float p = exp2_fast(x[2 * i + half] - max);
-                mass += p;
-                if (VALUES_BY_TOKEN) zero += p * minima[2 * i + half];
-                float to_bytes = VALUES_BY_TOKEN ? scales[2 * i + half] * up_to : up_to;
-                integer[half] = __float_as_uint(fmaf(p, to_bytes, BYTES_NATURAL));
-            }
-            w.b[i] = transpose_8x8(__byte_perm(integer[0], integer[1], 0x4051));
-        }
-        w.unit = exp2_fast(-lift) * weight_unit;
-    }
-
     __device__ __forceinline__ void add(const uint8_t *stage, const uint8_t *table, const float x[OWN], int lane)
     {
         int g = lane / 4, t = lane % 4;
@@ -378,8 +295,11 @@ template <typename P> struct attend_bytes {
             scales[i] = half_at(stage + value_side::SCALES, token);
             minima[i] = half_at(stage + value_side::MINIMA, token);
         }
-        weights w;
-        weigh(x, scales, minima, w);
+        byte_weights<BLOCKS> w;
+        column.template weigh<VALUES_BY_TOKEN, BLOCKS>(x, scales, minima, weight_unit, w, [&](float factor) {
+#pragma unroll
+            for (int i = 0; i < SLOTS; i++) o[i] *= factor;
+        });
         int first = 2 * t + (t >> 1);
 #pragma unroll
         for (int word = 0; word < VALUE_WORDS; word += OF_VALUE_CHUNK) {
@@ -395,33 +315,8 @@ template <typename P> struct attend_bytes {
                     for (int k = 0; k < OF_VALUE_CHUNK; k++) in[k][i][j] = words[k];
                 }
 #pragma unroll
-            for (int k = 0; k < OF_VALUE_CHUNK; k++) add_word(in[k], w, o + (word + k) * 4 * VALUE_FIELDS);
-        }
-    }
-
-    /* A word of four tokens of each block. Two slots a product: rows g and g + 8. */
-    __device__ static __forceinline__ void add_word(const uint32_t in[BLOCKS][4], const weights &w, float *sums)
-    {
-        uint32_t codes[BLOCKS][4]; /* of a byte: four tokens */
-#pragma unroll
-        for (int i = 0; i < BLOCKS; i++) transpose_bytes(in[i], codes[i]);
-#pragma unroll
-        for (int s = 0; s < 4 * VALUE_FIELDS; s += 2) {
-            int c[4] = {0, 0, 0, 0};
-#pragma unroll
-            for (int i = 0; i < BLOCKS; i += 2) {
-                uint32_t a[4];
-#pragma unroll
-                for (int j = 0; j < 4; j++) {
-                    int slot = s + j % 2;
-                    a[j] = fields_up_to<VALUE_BITS>(codes[i + j / 2][slot / VALUE_FIELDS], slot % VALUE_FIELDS);
-                }
-                uint32_t of_tokens[2] = {w.b[i], w.b[i + 1]};
-                mma_16x8x32<value_rows::SIGNED, false>(c, a, of_tokens);
-            }
-#pragma unroll
-            for (int half = 0; half < 2; half++)
-                sums[s + half] += w.unit * (float)(c[2 * half] * 256 + c[2 * half + 1]);
+            for (int k = 0; k < OF_VALUE_CHUNK; k++)
+                add_word<VALUE_BITS, value_rows::SIGNED, BLOCKS>(in[k], w, o + (word + k) * 4 * VALUE_FIELDS);
         }
     }
 
@@ -458,9 +353,9 @@ template <typename P> struct attend_bytes {
     {
         const int D = value_side::D;
         int t = lane % 4;
-        float all = sum_of_rows(mass), with_minima = sum_of_rows(zero);
-        uint32_t column = (uint32_t)t;
-        if (lane < 4 && column < n_present) *(float2 *)(result + column * stride) = make_float2(max, all);
+        float all = sum_of_rows(column.mass), with_minima = sum_of_rows(column.zero);
+        if (lane < 4 && (uint32_t)t < n_present)
+            *(float2 *)(result + (uint32_t)t * stride) = make_float2(column.max, all);
         __syncwarp();
 #pragma unroll
         for (int s = 0; s < SLOTS; s++) {

@@ -20,6 +20,8 @@ template <typename P> struct attend_halves {
     typedef attend_keys<P, key_side> keys;
     typedef typename values_of<P, value_side>::type values;
     typedef attend_sight_of<P> sight;
+    static const int SCRATCH = keys::SCRATCH; /* bytes of a warp */
+    static const bool IN_BYTES = false;       /* entries of tables */
     typename keys::query q;
     typename values::state s;
 

@@ -16,6 +16,7 @@
 #define ATTEND_TABLE 3
 #define ATTEND_SHARED 4
 #define ATTEND_BYTE_TABLE 5
+#define ATTEND_SHARED_BYTE_TABLES 6
 #define ATTEND_TOK STAGED_TOK
 #define ATTEND_CH STAGED_CH
 
@@ -39,6 +40,10 @@ struct side_of<ATTEND_BYTE_TABLE, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, 
 template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE>
 struct side_of<ATTEND_SHARED, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE> {
     typedef staged_shared<LATENT, ATTEND_PAGE, ATTEND_TILE, MOST, TABLE> type;
+};
+template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE>
+struct side_of<ATTEND_SHARED_BYTE_TABLES, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE> {
+    typedef staged_shared<LATENT, ATTEND_PAGE, ATTEND_TILE, MOST, TABLE, true> type;
 };
 
 struct attend_params {

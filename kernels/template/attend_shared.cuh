@@ -12,9 +12,9 @@
 #include "fragment/shared.cuh"
 #include "template/attend_values.cuh"
 
-template <typename P, int DIM, int PAGE, int TILE, int MOST, int TABLE>
-struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
-    typedef staged_shared<DIM, PAGE, TILE, MOST, TABLE> SIDE;
+template <typename P, int DIM, int PAGE, int TILE, int MOST, int TABLE, bool BYTE_TABLES>
+struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE, BYTE_TABLES>> {
+    typedef staged_shared<DIM, PAGE, TILE, MOST, TABLE, BYTE_TABLES> SIDE;
     static const int TILES_N = (P::COLUMNS + 7) / 8, BLOCKS = P::TILE / 8;
     /* Products of a row: d / 16, and what the last codes of two lengths leave empty. */
     static const int STEPS = DIM / 16 + 6, SCRATCH = STEPS * TILES_N * 256;
@@ -77,20 +77,21 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
 
     /* The lane's operands of one row: C / 4 products (one of the shorter lengths). */
     template <int C>
-    __device__ static __forceinline__ void look_up_row(const uint8_t *row, const shared_class &part, int group,
-                                                       const uint8_t *table, int lane,
-                                                       uint32_t words[C < 4 ? 2 : C / 2])
+    __device__ static __forceinline__ void look_up_row(const shared_head &head, const uint8_t *stage, int token,
+                                                       const shared_class &part, int group, const uint8_t *table,
+                                                       int lane, uint32_t words[C < 4 ? 2 : C / 2])
     {
+        const uint8_t *codes = stage + SIDE::place(head, token, part.code);
         if (C >= 4) {
             int code = min(group * 4 + lane % 4, part.n - 1);
-            look_up<C>(SIDE::template entry<C>(table, row[code], lane), words);
+            look_up<C>(SIDE::template entry<C>(table, codes[code * SIDE::RUN], lane), words);
         } else {
             const int OWN = C < 4 ? 4 / C : 1;
 #pragma unroll
             for (int i = 0; i < OWN; i++) {
                 uint32_t word[8];
                 int code = min((group * 4 + lane % 4) * OWN + i, part.n - 1);
-                look_up<C>(SIDE::template entry<C>(table, row[code], lane), word);
+                look_up<C>(SIDE::template entry<C>(table, codes[code * SIDE::RUN], lane), word);
                 if (C == 2)
                     words[i] = word[0];
                 else
@@ -105,7 +106,6 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
     {
         const int PRODUCTS = C < 4 ? 1 : C / 4;
         int n_groups = products_of(part) / PRODUCTS;
-        const uint8_t *codes = stage + part.code + lane / 4 * head.n_codes;
 #pragma unroll 1
         for (int group = 0; group < n_groups; group++, pairs += PRODUCTS * TILES_N * 32) {
             uint32_t q[PRODUCTS][TILES_N][2];
@@ -119,7 +119,7 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
 #pragma unroll
             for (int i = 0; i < BLOCKS; i++) {
                 uint32_t keys[C < 4 ? 2 : C / 2];
-                look_up_row<C>(codes + i * 8 * head.n_codes, part, group, table, lane, keys);
+                look_up_row<C>(head, stage, i * 8 + lane / 4, part, group, table, lane, keys);
 #pragma unroll
                 for (int k = 0; k < PRODUCTS; k++) sums[i].add(q[k], keys + 2 * k);
             }
@@ -176,18 +176,19 @@ __host__ __device__ constexpr int shared_tiles(int d, int most)
     return tiles;
 }
 
-template <typename P, int DIM, int PAGE, int TILE, int MOST, int TABLE>
-struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
-    typedef staged_shared<DIM, PAGE, TILE, MOST, TABLE> SIDE;
+template <typename P, int DIM, int PAGE, int TILE, int MOST, int TABLE, bool BYTE_TABLES>
+struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE, BYTE_TABLES>> {
+    typedef staged_shared<DIM, PAGE, TILE, MOST, TABLE, BYTE_TABLES> SIDE;
     static const int TILES_N = (P::COLUMNS + 7) / 8;
     static const int TILES = shared_tiles(DIM, MOST);
     typedef attend_state<P, TILES, 10> state;
 
     /* Slots of a class in lane g: group by group, entry by entry; `first` is its first slot. */
     template <int C, int GROUPS>
-    __device__ static __forceinline__ void look_up_slots(const uint8_t *codes, int n_codes, const shared_class &part,
-                                                         const uint8_t *table, const int tokens[4], int lane,
-                                                         uint32_t *early, uint32_t *late)
+    __device__ static __forceinline__ void look_up_slots(const uint8_t *stage, const shared_head &head,
+                                                         const shared_class &part, const uint8_t *table,
+                                                         const int tokens[4], int lane, uint32_t *early,
+                                                         uint32_t *late)
     {
 #pragma unroll
         for (int u = 0; u < GROUPS; u++) {
@@ -195,7 +196,7 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
             uint32_t words[4][8];
 #pragma unroll
             for (int k = 0; k < 4; k++)
-                look_up<C>(SIDE::template entry<C>(table, codes[tokens[k] * n_codes + code], lane), words[k]);
+                look_up<C>(SIDE::template entry<C>(table, stage[SIDE::place(head, tokens[k], code)], lane), words[k]);
 #pragma unroll
             for (int k = 0; k < C; k++) {
                 early[u * C + k] = __byte_perm(words[0][k / 2], words[1][k / 2], k % 2 ? 0x7632 : 0x5410);
@@ -216,9 +217,9 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE>> {
             uint32_t early[EVEN], late[EVEN], weights[TILES_N][2];
             int tokens[4] = {i * 16 + 2 * t, i * 16 + 2 * t + 1, i * 16 + 2 * t + 8, i * 16 + 2 * t + 9};
             early[EVEN - 1] = late[EVEN - 1] = 0;
-            look_up_slots<C, A>(stage, head.n_codes, head.part[0], tables, tokens, lane, early, late);
+            look_up_slots<C, A>(stage, head, head.part[0], tables, tokens, lane, early, late);
             if (B)
-                look_up_slots<WIDE, B>(stage, head.n_codes, head.part[1], tables + TABLE, tokens, lane, early + A * C,
+                look_up_slots<WIDE, B>(stage, head, head.part[1], tables + TABLE, tokens, lane, early + A * C,
                                        late + A * C);
             const uint32_t minima[2] = {0, 0};
             s.take(p + 2 * i, minima, weights);

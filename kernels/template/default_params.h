@@ -13,8 +13,8 @@
 #define ATTEND_ROOM 232448         /* bytes that a block may have */
 
 /* SYMBOL: ATTEND_FP16, ATTEND_INT (BITS, SCALE: ATTEND_TOK or ATTEND_CH, SCALE_GROUP), ATTEND_TABLE (BITS, DIMS),
- * ATTEND_BYTE_TABLE (the same) or ATTEND_SHARED (MOST: codes of a head, TABLE_BYTES: of one length of codes). What a
- * symbol has no use for is 0. LATENT: channels of a row. */
+ * ATTEND_BYTE_TABLE (the same), ATTEND_SHARED (MOST: codes of a head, TABLE_BYTES: of one length of codes) or
+ * ATTEND_SHARED_BYTE_TABLES (the same). What a symbol has no use for is 0. LATENT: channels of a row. */
 #define ATTEND_KEY_SYMBOL ATTEND_INT
 #define ATTEND_KEY_BITS 4
 #define ATTEND_KEY_SCALE ATTEND_CH

@@ -93,8 +93,8 @@ static void place_layer(arena *a, const kvc_cuda_cache *cache, uint32_t index, c
     place_map(a, value, &l->unfold, &l->mean);
     place_table(a, key, layer->params[0], &l->key_table, &l->key_counts);
     place_table(a, value, layer->params[1], &l->value_table, &l->value_counts);
-    l->key_step = kvc_coder_byte_step(key, key->codec.dims);
-    l->value_step = kvc_coder_byte_step(value, value->codec.dims);
+    cuda_table_steps(key, l->key_steps);
+    cuda_table_steps(value, l->value_steps);
 }
 
 /* Scratch of attend, for the layer that needs most. */

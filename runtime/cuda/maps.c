@@ -1,5 +1,6 @@
 /* maps.c - see maps.h. */
 #include "maps.h"
+#include <math.h>
 #include <string.h>
 
 void cuda_fold_map(const kvc_coder *keys, float *fold, float *bias)
@@ -40,4 +41,23 @@ cuda_table cuda_table_of(const kvc_coder *coder)
     return (cuda_table){shared ? at : NULL,
                         (const uint16_t *)(at + (shared ? heads : 0) + n_codes) + (heads * d + 1) / 2 * 2,
                         entries * (shared ? 31u : coder->codec.dims)};
+}
+
+static float reaching_step(const uint16_t *values, size_t n)
+{
+    float most = 0.0f, step = 0x1p-24f;
+    for (size_t i = 0; i < n; i++) most = fmaxf(most, fabsf(kvc_fp16_to_float(values[i])));
+    while (step * 127.0f < most) step *= 2.0f;
+    return step;
+}
+
+void cuda_table_steps(const kvc_coder *coder, float steps[5])
+{
+    const uint16_t *values = cuda_table_of(coder).values;
+    uint32_t entries = 1u << coder->codec.bits;
+    for (uint32_t i = 0; i < 5; i++) {
+        steps[i] = kvc_coder_byte_step(coder, 1u << i);
+        if (values && coder->codec.dims == 0 && i < 2)
+            steps[i] = reaching_step(values + ((1u << i) - 1) * entries, (size_t)entries << i);
+    }
 }

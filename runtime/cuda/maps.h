@@ -28,6 +28,10 @@ typedef struct cuda_table {
 } cuda_table;
 cuda_table cuda_table_of(const kvc_coder *coder);
 
+/* The steps of tables of 1, 2, 4, 8 and 16 channels, 0 where there is none: of byte tables kvc_coder_byte_step(); of
+ * shared codes of 1 and 2 channels the smallest power of two of which no value is more than 127 times as much. */
+void cuda_table_steps(const kvc_coder *coder, float steps[5]);
+
 #ifdef __cplusplus
 }
 #endif

@@ -99,8 +99,8 @@ static void describe(attend_case *c)
     cuda_table key = cuda_table_of(&l->coder[0]), value = cuda_table_of(&l->coder[1]);
     c->layer.key_counts = key.counts, c->layer.key_table = key.values, c->key_table_values = key.n_values;
     c->layer.value_counts = value.counts, c->layer.value_table = value.values, c->value_table_values = value.n_values;
-    c->layer.key_step = kvc_coder_byte_step(&l->coder[0], l->coder[0].codec.dims);
-    c->layer.value_step = kvc_coder_byte_step(&l->coder[1], l->coder[1].codec.dims);
+    cuda_table_steps(&l->coder[0], c->layer.key_steps);
+    cuda_table_steps(&l->coder[1], c->layer.value_steps);
     c->layer.rows = l->rows;
     c->layer.page_table = cache->pages;
     c->layer.length = c->lengths;

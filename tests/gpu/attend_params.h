@@ -21,6 +21,7 @@ template <int D, int BITS, int TILE> using int_tok = staged_int<D, BITS, 64, TIL
 template <int D, int TILE> using half_rows = staged_fp16<D, 64, TILE>;
 /* 16 KiB for each table. */
 template <int D, int TILE, int MOST> using shared = staged_shared<D, 64, TILE, MOST, 16384>;
+template <int D, int TILE, int MOST> using byte_shared = staged_shared<D, 64, TILE, MOST, 16384, true>;
 template <int D, int DIMS, int BITS, int TILE> using table = staged_table<D, DIMS, BITS, 64, TILE>;
 template <int D, int DIMS, int TILE> using byte_table = staged_table<D, DIMS, 8, 64, TILE, true>;
 

@@ -272,6 +272,26 @@ static void check_shared(void)
     CASE(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, shared<64 AND 64 AND 64>, "int4.ch64", "vq[20]x8+klt", 1);
 }
 
+/* With byte tables: few columns, and many, for which they are of halves; heads of every length of codes; a tile that
+ * is half of a page; so many codes that there are no products of bytes. */
+static void check_byte_shared(void)
+{
+    CASE(64, 4, 8, 64, byte_shared<64 AND 64 AND 64>, byte_shared<64 AND 64 AND 64>, "vq[8]x8.bytes+klt",
+         "vq[16]x8.bytes+klt", 1);
+    CASE(128, 4, 8, 64, byte_shared<128 AND 64 AND 64>, byte_shared<128 AND 64 AND 64>, "vq[4]x8.bytes+klt",
+         "vq[10]x8.bytes+klt", 1);
+    CASE(64, 3, 8, 32, byte_shared<64 AND 32 AND 64>, byte_shared<64 AND 32 AND 64>, "vq[2]x8.bytes+klt",
+         "vq[36]x8.bytes+klt", 1);
+    CASE(128, 1, 8, 64, byte_shared<128 AND 64 AND 48>, byte_shared<128 AND 64 AND 48>, "vq[16]x8.bytes",
+         "vq[14]x8.bytes", 4);
+    CASE(80, 2, 8, 64, byte_shared<80 AND 64 AND 80>, byte_shared<80 AND 64 AND 80>, "vq[3]x8.bytes",
+         "vq[28]x8.bytes", 2);
+    CASE(128, 2, 8, 64, byte_shared<128 AND 64 AND 128>, byte_shared<128 AND 64 AND 128>, "vq[16]x8.bytes",
+         "vq[48]x8.bytes", 1);
+    CASE(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, byte_shared<64 AND 64 AND 64>, "int4.ch64", "vq[20]x8.bytes",
+         1);
+}
+
 static void check_tables(void)
 {
     CASE(128, 4, 8, 64, table<128 AND 4 AND 8 AND 64>, table<128 AND 4 AND 8 AND 64>, "vq4x8+klt", "vq4x8+klt", 1);
@@ -311,12 +331,16 @@ static void check_windows(void)
     WINDOW(64, 16, 16, 32, table<64 AND 4 AND 8 AND 32>, int_tok<64 AND 4 AND 32>, "vq4x8+klt", "int4.tok");
     WINDOW(64, 4, 8, 64, byte_table<64 AND 4 AND 64>, byte_table<64 AND 8 AND 64>, "vq4x8.bytes", "vq8x8.bytes");
     WINDOW(64, 3, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[2]x8+klt", "vq[8]x8+klt");
+    WINDOW(64, 3, 8, 64, byte_shared<64 AND 64 AND 64>, byte_shared<64 AND 64 AND 64>, "vq[2]x8.bytes+klt",
+           "vq[20]x8.bytes+klt");
 }
 
 static void check_softcap(void)
 {
     CAPPED(64, 4, 8, 16, half_rows<64 AND 16>, half_rows<64 AND 16>, "fp16", "fp16");
     CAPPED(64, 4, 8, 64, byte_table<64 AND 8 AND 64>, byte_table<64 AND 4 AND 64>, "vq8x8.bytes", "vq4x8.bytes");
+    CAPPED(64, 4, 8, 64, byte_shared<64 AND 64 AND 64>, byte_shared<64 AND 64 AND 64>, "vq[12]x8.bytes",
+           "vq[7]x8.bytes");
     CAPPED(64, 4, 16, 64, table<64 AND 4 AND 8 AND 64>, int_tok<64 AND 4 AND 64>, "vq4x8+klt", "int4.tok");
 }
 
@@ -326,6 +350,7 @@ static void check_kernels(void)
     check_tables();
     check_byte_tables();
     check_shared();
+    check_byte_shared();
     check_long();
     check_many<int_ch<64, 4, 64, 64>, int_tok<64, 4, 64>>("int4.ch64", "int4.tok");
     check_many<byte_table<64, 8, 64>, byte_table<64, 4, 64>>("vq8x8.bytes", "vq4x8.bytes");

@@ -644,7 +644,7 @@ int main(int argc, char **argv)
     device = n > 1;
     if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) return 1;
     snprintf(folder, sizeof folder, "%s/gpu_cache", dirname(self));
-    const char *const cases[] = {"mixed", "short", "bytes"};
+    const char *const cases[] = {"mixed", "short", "bytes", "shared"};
     const kvc_token_policy policies[] = {{4, 16, 16}, {3, 7, 32}, {1, 90, 32}};
     uint32_t n_failures = 0;
     for (int i = 0; i < 3; i++)

@@ -224,18 +224,32 @@ static inline void *codec_params(const kvc_codec *codec, uint32_t heads, uint32_
     return params;
 }
 
-/* Values of the side's one table become integers times `step`: a byte table, with a step that is not too small. */
+static inline void params_round(uint16_t *table, size_t n, float step)
+{
+    for (size_t i = 0; i < n; i++) table[i] = kvc_fp16_from_float(rintf(kvc_fp16_to_float(table[i]) / step) * step);
+}
+
+/* Values of the side's one table become integers times `step`: a byte table, with a step that is not too small. Of
+ * shared codes those of 4, 8 and 16 channels do, times step, 2 step and 4 step. */
 static inline void params_round_table(const kvc_codec *codec, uint32_t heads, uint32_t d, uint32_t page, float step,
                                       void *params)
 {
     kvc_coder coder;
-    uint32_t kept, channels, n_codes = params_codes(codec, d, &kept, &channels);
-    if (codec->symbol != WIRE_VQ || codec->dims == 0 || kvc_coder_init(&coder, codec, NULL, heads, d, page, NULL))
+    uint32_t kept, channels, shared = params_shared(codec, heads, d);
+    if (codec->symbol != WIRE_VQ || (codec->dims == 0 && !shared) ||
+        kvc_coder_init(&coder, codec, NULL, heads, d, page, NULL))
         return;
-    uint8_t *scales = (uint8_t *)params + kvc_coder_part_offset(&coder, 4);
-    uint16_t *table = (uint16_t *)(scales + heads * n_codes * sizeof(float) + params_order_bytes(heads, kept));
-    for (size_t i = 0; i < (size_t)channels << codec->bits; i++)
-        table[i] = kvc_fp16_from_float(rintf(kvc_fp16_to_float(table[i]) / step) * step);
+    uint8_t *part = (uint8_t *)params + kvc_coder_part_offset(&coder, 4);
+    if (shared) {
+        uint16_t *tables = (uint16_t *)(part + (heads + shared) * sizeof(float)) + heads * d;
+        for (uint32_t dims = 4; dims <= 16; dims *= 2)
+            params_round(tables + ((size_t)(dims - 1) << codec->bits), (size_t)dims << codec->bits,
+                         step * (float)(dims / 4));
+        return;
+    }
+    uint32_t n_codes = params_codes(codec, d, &kept, &channels);
+    uint8_t *table = part + heads * n_codes * sizeof(float) + params_order_bytes(heads, kept);
+    params_round((uint16_t *)table, (size_t)channels << codec->bits, step);
 }
 
 /* Constants of all layers, one behind the other, whose places the layers' codecs learn; steps [n_layers] of keys' and

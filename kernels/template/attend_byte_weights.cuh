@@ -1,0 +1,142 @@
+/* attend_byte_weights.cuh - weights of tokens and weighted sums in products of bytes, of up to four columns: what
+ * attend_bytes.cuh and attend_shared_bytes.cuh share. Lane 4 g + t has column t.
+ *
+ * Numbers of two bytes. Operand B has eight columns of bytes: the high bytes of four columns of weights (columns 2 t of
+ * the product) and the low ones (2 t + 1). Weights, times scales of values where there are any, are integers of 16 bits
+ * relative to the tile's greatest such product. Sums of a tile are exact; they are added up in fp32. */
+#ifndef KERNELS_TEMPLATE_ATTEND_BYTE_WEIGHTS_CUH
+#define KERNELS_TEMPLATE_ATTEND_BYTE_WEIGHTS_CUH
+#include "template/attend_keys.cuh"
+
+#define BYTES_LOW 252.0f           /* of queries: low bytes are in units of one such part of a high one */
+#define BYTES_MOST_QUERY 120.0f    /* high bytes */
+#define BYTES_NATURAL 8388608.0f   /* fp32: one of up to 23 bits is the low end of them */
+#define BYTES_MOST_WEIGHT 65000.0f /* a little less than 2^16: products and logarithms are rounded */
+#define BYTES_MOST_LIFT 80.0f      /* times 2^80 at most: products stay numbers */
+#define BYTES_SLACK 8.0f           /* sums move to a new maximum that is 2^8 times theirs */
+
+/* The fields of four bytes up to number k of those of BITS bits. */
+template <int BITS> __device__ __forceinline__ uint32_t fields_up_to(uint32_t bytes, int k)
+{
+    return (k + 1) * BITS == 8 ? bytes : bytes & ((1u << (k + 1) * BITS) - 1u) * 0x01010101u;
+}
+
+/* Bytes k of four words, as word k. */
+__device__ __forceinline__ void transpose_bytes(const uint32_t in[4], uint32_t out[4])
+{
+    uint32_t low[2], high[2];
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        low[i] = __byte_perm(in[2 * i], in[2 * i + 1], 0x5140);
+        high[i] = __byte_perm(in[2 * i], in[2 * i + 1], 0x7362);
+    }
+    out[0] = __byte_perm(low[0], low[1], 0x5410);
+    out[1] = __byte_perm(low[0], low[1], 0x7632);
+    out[2] = __byte_perm(high[0], high[1], 0x5410);
+    out[3] = __byte_perm(high[0], high[1], 0x7632);
+}
+
+/* The greatest of what eight lanes g have. */
+__device__ __forceinline__ float most_of_rows(float x)
+{
+    x = fmaxf(x, __shfl_xor_sync(~0u, x, 4));
+    x = fmaxf(x, __shfl_xor_sync(~0u, x, 8));
+    return fmaxf(x, __shfl_xor_sync(~0u, x, 16));
+}
+__device__ __forceinline__ float sum_of_rows(float x)
+{
+    x += __shfl_xor_sync(~0u, x, 4);
+    x += __shfl_xor_sync(~0u, x, 8);
+    return x + __shfl_xor_sync(~0u, x, 16);
+}
+
+/* The weights of a tile of 16 BLOCKS tokens as operand B. */
+template <int BLOCKS> struct byte_weights {
+    uint32_t b[BLOCKS];
+    float unit; /* what one is in them */
+};
+
+/* Of the lane's column so far: its greatest score, and the sums of weights and of weights times minima, of the rows
+ * that the lane has. Weights are relative to that score or to one that is less than 2^BYTES_SLACK times as much. */
+struct byte_column {
+    float max, mass, zero;
+
+    __device__ __forceinline__ void clear()
+    {
+        max = ATTEND_LEAST;
+        mass = zero = 0.0f;
+    }
+
+    /* x [2 BLOCKS]: scores of the lane's tokens in base 2; scales, minima: of the values of each, where they have any
+     * (BY_TOKEN); unit: what one is in weights that nothing lifts; move(factor): sums move to a new maximum. */
+    template <bool BY_TOKEN, int BLOCKS, typename MOVE>
+    __device__ __forceinline__ void weigh(const float *x, const float *scales, const float *minima, float unit,
+                                          byte_weights<BLOCKS> &w, MOVE move)
+    {
+        const int OWN = 2 * BLOCKS;
+        float most = x[0];
+#pragma unroll
+        for (int i = 1; i < OWN; i++) most = fmaxf(most, x[i]);
+        if (__any_sync(~0u, most > max + BYTES_SLACK)) { /* of some column */
+            most = most_of_rows(most);
+            bool far = most > max + BYTES_SLACK;
+            float factor = far ? exp2_fast(max - most) : 1.0f;
+            if (far) max = most;
+            mass *= factor;
+            if (BY_TOKEN) zero *= factor;
+            move(factor);
+        }
+        float most_scaled = BY_TOKEN ? ATTEND_LEAST : most - max;
+#pragma unroll
+        for (int i = 0; i < OWN && BY_TOKEN; i++) most_scaled = fmaxf(most_scaled, x[i] - max + log2_fast(scales[i]));
+        float lift = fminf(-most_of_rows(most_scaled), BYTES_MOST_LIFT);
+        float up_to = exp2_fast(lift) * BYTES_MOST_WEIGHT;
+#pragma unroll
+        for (int i = 0; i < BLOCKS; i++) {
+            uint32_t integer[2];
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                float p = exp2_fast(x[2 * i + half] - max);
+                mass += p;
+                if (BY_TOKEN) zero += p * minima[2 * i + half];
+                float to_bytes = BY_TOKEN ? scales[2 * i + half] * up_to : up_to;
+                integer[half] = __float_as_uint(fmaf(p, to_bytes, BYTES_NATURAL));
+            }
+            w.b[i] = transpose_8x8(__byte_perm(integer[0], integer[1], 0x4051));
+        }
+        w.unit = exp2_fast(-lift) * unit;
+    }
+};
+
+/* A word of four tokens of each block: fields of BITS bits of its bytes, 4 * 8 / BITS slots, added to sums. Two slots
+ * a product: rows g and g + 8. */
+template <int BITS, bool SIGNED, int BLOCKS>
+__device__ __forceinline__ void add_word(const uint32_t in[BLOCKS][4], const byte_weights<BLOCKS> &w, float *sums)
+{
+    const int FIELDS = 8 / BITS;
+    uint32_t codes[BLOCKS][4]; /* of a byte: four tokens */
+#pragma unroll
+    for (int i = 0; i < BLOCKS; i++) transpose_bytes(in[i], codes[i]);
+#pragma unroll
+    for (int s = 0; s < 4 * FIELDS; s += 2) {
+        int c[4];
+#pragma unroll
+        for (int i = 0; i < BLOCKS; i += 2) {
+            uint32_t a[4];
+#pragma unroll
+            for (int j = 0; j < 4; j++) {
+                int slot = s + j % 2;
+                a[j] = fields_up_to<BITS>(codes[i + j / 2][slot / FIELDS], slot % FIELDS);
+            }
+            uint32_t of_tokens[2] = {w.b[i], w.b[i + 1]};
+            if (i == 0)
+                mma_16x8x32_first<SIGNED, false>(c, a, of_tokens);
+            else
+                mma_16x8x32<SIGNED, false>(c, a, of_tokens);
+        }
+#pragma unroll
+        for (int half = 0; half < 2; half++) sums[s + half] += w.unit * (float)(c[2 * half] * 256 + c[2 * half + 1]);
+    }
+}
+
+#endif

@@ -1,0 +1,257 @@
+/* attend_shared_bytes.cuh - pages of codes that heads share out (fragment/shared.cuh), with byte tables, in products
+ * of bytes, for calls of up to four columns.
+ *
+ * How many words a head's tokens have is known when a run begins. They go in groups of eight: a group is a product for
+ * 16 tokens of keys, lane t having its words t and t + 4; of values lane g has word g. Registers have room for as many
+ * groups as any head has; those that heads with every channel in a code of 4 channels or more need, LEAST, are always
+ * taken, so that nothing is in their way, and further ones where there are any. Words of no code count for nothing:
+ * their queries are 0, and their sums are not looked at.
+ *
+ * Tokens. Of each 32 lane g has the codes of tokens 4 g .. 4 g + 3 of keys, which are rows g and g + 8 of two blocks of
+ * 16: row g + 8 h of block i is token 4 g + 2 i + h. As values lane t has tokens 8 t .. 8 t + 7; the transpose of
+ * weights gives it of block i tokens 8 t + 2 i + {0, 1, 4, 5}. */
+#ifndef KERNELS_TEMPLATE_ATTEND_SHARED_BYTES_CUH
+#define KERNELS_TEMPLATE_ATTEND_SHARED_BYTES_CUH
+#include "fragment/shared.cuh"
+#include "template/attend_byte_weights.cuh"
+#include "template/attend_sight.cuh"
+#include "template/attend_values.cuh"
+
+template <typename SIDE> struct shared_bytes_side {
+    static const bool FITS = false;
+};
+template <int DIM, int PAGE, int TILE, int MOST, int TABLE>
+struct shared_bytes_side<staged_shared<DIM, PAGE, TILE, MOST, TABLE, true>> {
+    static const bool FITS = PAGE % 32 == 0 && staged_shared<DIM, PAGE, TILE, MOST, TABLE, true>::GROUPS <= 12;
+};
+template <typename P> struct shared_bytes_fit {
+    static const bool FIT = shared_bytes_side<typename P::key_side>::FITS &&
+                            shared_bytes_side<typename P::value_side>::FITS && P::COLUMNS == 4;
+};
+
+template <typename P> struct attend_shared_bytes {
+    typedef typename P::key_side key_side;
+    typedef typename P::value_side value_side;
+    typedef attend_sight_of<P> sight;
+    typedef attend_heads<key_side, value_side> heads;
+    static const bool IN_BYTES = true;
+    static const int BLOCKS = P::TILE / 16, OWN = 2 * BLOCKS, RUNS = P::TILE / 32;
+    static const int SCRATCH = 0, KEY_GROUPS = key_side::GROUPS, VALUE_GROUPS = value_side::GROUPS;
+
+    uint32_t queries[KEY_GROUPS][2]; /* operand B */
+    float sums[VALUE_GROUPS][4];     /* of the word's bytes and column t */
+    float unit, bias;                /* what one is in products of column t, and what is added */
+    float steps[2];                  /* of the values' tables */
+    byte_column column;
+
+    __device__ static __forceinline__ int token_of(int i, int half, int g)
+    {
+        return i / 2 * 32 + 4 * g + i % 2 * 2 + half;
+    }
+    __device__ static __forceinline__ float own_column(float x, int lane) { return __shfl_sync(~0u, x, lane % 4 * 8); }
+
+    /* ---- queries ---- */
+
+    /* A number of up to BYTES_MOST_QUERY: its high byte or, of `is_low`, its low one. */
+    __device__ static __forceinline__ uint32_t byte_of(float x, bool is_low)
+    {
+        const float integer = 12582912.0f; /* 1.5 * 2^23: the low end of the bits of a sum is the nearest integer */
+        float sum = x + integer;
+        if (is_low) sum = (x - (sum - integer)) * BYTES_LOW + integer;
+        return __float_as_uint(sum) & 255u;
+    }
+
+    __device__ __forceinline__ void load(const heads &h, const attend_layer &l, const attend_batch &b,
+                                         const query_source &source, const attend_run &run, uint8_t *, int lane)
+    {
+        bool present, is_low = lane / 4 % 2;
+        size_t row = query_scalars<P>::row_of(l, b, run, lane / 8, &present);
+        const float *from = source.rows + (present ? row : 0) * key_side::D;
+        float x[KEY_GROUPS][2][4], key_steps[2];
+        int n_words = key_side::words_of(h.key.part[0]) + key_side::words_of(h.key.part[1]);
+        query_range range;
+        for (int i = 0; i < 2; i++) {
+            key_steps[i] = present ? l.key_steps[length_of(h.key.part[i])] * source.factor : 0.0f;
+            steps[i] = l.value_steps[length_of(h.value.part[i])];
+        }
+        bias = present && source.bias ? source.bias[row] * source.factor : 0.0f;
+#pragma unroll
+        for (int group = 0; group < KEY_GROUPS; group++)
+#pragma unroll
+            for (int j = 0; j < 2; j++) {
+                int w = group * 8 + j * 4 + lane % 4;
+                shared_word word = key_side::word_of(h.key, w);
+                float step = w < n_words ? word.part ? key_steps[1] : key_steps[0] : 0.0f, *y = x[group][j];
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    y[i] = step > 0.0f && i < word.span ? from[word.channel + i] * step : 0.0f;
+                    range.see(y[i]);
+                }
+                if (word.span < 4) {
+                    y[3] = word.span == 2 ? y[1] * (1.0f / SHARED_LOW) : 0.0f;
+                    y[2] = word.span == 2 ? y[0] * (1.0f / SHARED_LOW) : 0.0f;
+                    if (word.span == 1) y[1] = y[0] * (1.0f / SHARED_LOW);
+                }
+            }
+        range.join();
+        float shrink = range.shrink() * 64.0f; /* to 64 .. 128 */
+        if (range.most * shrink > BYTES_MOST_QUERY) shrink *= 0.5f;
+        float stretch = shrink > 0.0f ? 1.0f / shrink : range.stretch();
+#pragma unroll
+        for (int group = 0; group < KEY_GROUPS; group++)
+#pragma unroll
+            for (int j = 0; j < 2; j++) {
+                uint32_t bytes = 0;
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    float y = shrink > 0.0f ? x[group][j][i] * shrink : 0.0f; /* a row that is not finite: 0 */
+                    bytes |= byte_of(y, is_low) << 8 * i;
+                }
+                queries[group][j] = bytes;
+            }
+        unit = own_column(stretch / BYTES_LOW, lane);
+        bias = own_column(bias, lane);
+#pragma unroll
+        for (int group = 0; group < VALUE_GROUPS; group++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) sums[group][i] = 0.0f;
+        column.clear();
+    }
+
+    /* Which of the steps; a class without codes has none. */
+    __device__ static __forceinline__ int length_of(const shared_class &part)
+    {
+        return part.n ? 31 - __clz(part.c) : 0;
+    }
+
+    /* ---- scores ---- */
+
+    /* A group's products with all blocks. */
+    __device__ __forceinline__ void add_keys(int group, const uint8_t *codes, int run_bytes, const uint8_t *tables,
+                                             int lane, int c[BLOCKS][4]) const
+    {
+        const uint2 at = ((const uint2 *)key_side::places(tables))[group * 32 + lane];
+        const shared_address first = shared_address_of(tables) + (at.x & 0xffffu),
+                             second = shared_address_of(tables) + (at.y & 0xffffu);
+#pragma unroll
+        for (int r = 0; r < RUNS; r++) {
+            uint32_t four[2] = {*(const uint32_t *)(codes + r * run_bytes + (at.x >> 16) * 32),
+                                *(const uint32_t *)(codes + r * run_bytes + (at.y >> 16) * 32)};
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                uint32_t a[4];
+#pragma unroll
+                for (int half = 0; half < 2; half++) {
+                    a[half] = key_side::look_up_word(first, four[0], 2 * i + half);
+                    a[2 + half] = key_side::look_up_word(second, four[1], 2 * i + half);
+                }
+                if (group == 0)
+                    mma_16x8x32_first<true, true>(c[2 * r + i], a, queries[group]);
+                else
+                    mma_16x8x32<true, true>(c[2 * r + i], a, queries[group]);
+            }
+        }
+    }
+
+    __device__ __forceinline__ void scores(const shared_head &head, const uint8_t *stage, const uint8_t *tables,
+                                           int lane, float x[OWN]) const
+    {
+        const int LEAST = key_side::LEAST_GROUPS;
+        int c[BLOCKS][4], n = key_side::groups_of(head), run_bytes = head.n_codes * 32;
+        const uint8_t *codes = stage + lane / 4 * 4;
+#pragma unroll
+        for (int group = 0; group < KEY_GROUPS; group++)
+            if (group < LEAST || group < n) add_keys(group, codes, run_bytes, tables, lane, c);
+#pragma unroll
+        for (int i = 0; i < BLOCKS; i++)
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+                x[2 * i + half] = (float)(c[i][2 * half] * (int)BYTES_LOW + c[i][2 * half + 1]) * unit + bias;
+    }
+
+    /* ---- weighted sums ---- */
+
+    __device__ __forceinline__ void add_values(int group, const uint8_t *codes, int run_bytes, const uint8_t *tables,
+                                               const byte_weights<BLOCKS> &w, int lane)
+    {
+        uint32_t at = value_side::places(tables)[group * 32 + lane], in[BLOCKS][4];
+        const shared_address entry = shared_address_of(tables) + (at & 0xffffu);
+#pragma unroll
+        for (int r = 0; r < RUNS; r++) {
+            uint2 eight = *(const uint2 *)(codes + r * run_bytes + (at >> 16) * 32);
+#pragma unroll
+            for (int i = 0; i < 2; i++)
+#pragma unroll
+                for (int k = 0; k < 4; k++)
+                    in[2 * r + i][k] = value_side::look_up_word(entry, k < 2 ? eight.x : eight.y, 2 * i + k % 2);
+        }
+        add_word<8, true, BLOCKS>(in, w, sums[group]);
+    }
+
+    __device__ __forceinline__ void add(const shared_head &head, const uint8_t *stage, const uint8_t *tables,
+                                        const float x[OWN], int lane)
+    {
+        const int LEAST = value_side::LEAST_GROUPS;
+        byte_weights<BLOCKS> w;
+        int n = value_side::groups_of(head), run_bytes = head.n_codes * 32;
+        const uint8_t *codes = stage + lane % 4 * 8;
+        column.template weigh<false, BLOCKS>(x, NULL, NULL, 1.0f / BYTES_MOST_WEIGHT, w, [&](float factor) {
+#pragma unroll
+            for (int group = 0; group < VALUE_GROUPS; group++)
+#pragma unroll
+                for (int i = 0; i < 4; i++) sums[group][i] *= factor;
+        });
+#pragma unroll
+        for (int group = 0; group < VALUE_GROUPS; group++)
+            if (group < LEAST || group < n) add_values(group, codes, run_bytes, tables, w, lane);
+    }
+
+    /* ---- what a run calls ---- */
+
+    /* `first`: the tile's oldest token. */
+    __device__ __forceinline__ void add_tile(const heads &h, const uint8_t *stage, const uint8_t *key_tables,
+                                             const uint8_t *value_tables, const uint8_t *, const attend_batch &b, const attend_run &run, uint32_t first, int lane)
+    {
+        float x[OWN];
+        scores(h.key, stage, key_tables, lane, x);
+        if (P::SOFTCAP)
+#pragma unroll
+            for (int i = 0; i < OWN; i++) x[i] = capped(x[i], b.softcap);
+        if (!sight::sees_all(run, b, first, P::TILE))
+#pragma unroll
+            for (int i = 0; i < OWN; i++)
+                if (!sight::sees(run, first + (uint32_t)token_of(i / 2, i % 2, lane / 4), lane % 4)) x[i] = -INFINITY;
+        add(h.value, stage + key_side::BYTES, value_tables, x, lane);
+    }
+
+    /* A partial result: maximum, sum and weighted sum [D] of the first n_present columns, through `shared` [4][D] of
+     * the warp. */
+    __device__ __forceinline__ void leave(const heads &h, float *result, uint32_t stride, float *shared,
+                                          uint32_t n_present, int lane)
+    {
+        float all = sum_of_rows(column.mass);
+        if (lane < 4 && (uint32_t)lane < n_present)
+            *(float2 *)(result + (uint32_t)lane * stride) = make_float2(column.max, all);
+        for (int i = lane; i < 4 * value_side::D; i += 32) shared[i] = 0.0f; /* channels without a code */
+        __syncwarp();
+        float *to = shared + lane % 4 * value_side::D;
+        int n_words = value_side::words_of(h.value.part[0]) + value_side::words_of(h.value.part[1]);
+#pragma unroll
+        for (int group = 0; group < VALUE_GROUPS; group++) {
+            int w = group * 8 + lane / 4;
+            if (w >= n_words) continue;
+            shared_word word = value_side::word_of(h.value, w);
+            const float *o = sums[group], step = word.part ? steps[1] : steps[0];
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                float low = word.span == 4 ? 0.0f : word.span == 1 ? o[1] : o[2 + i % 2];
+                if (i < word.span) to[word.channel + i] = (o[i] + low / SHARED_LOW) * step;
+            }
+        }
+        __syncwarp();
+        copy_results(result, stride, value_side::D, shared, (int)n_present, 1, lane);
+        __syncwarp();
+    }
+};
+
+#endif
