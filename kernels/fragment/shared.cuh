@@ -202,7 +202,7 @@ struct staged_shared {
                     own = next;
                     part = h.part[1];
                     if (k == 0) next.load(tables + (part.c - 1) * SHARED_ENTRIES, part.n ? part.c : 0, i);
-                    if (c) own.store(to + k * ONE_TABLE_BYTES + i * BYTE_ROW, c, steps[31 - __clz(c)], BYTE_ROW, i);
+                    if (c) own.store(to + k * ONE_TABLE_BYTES + i * BYTE_ROW, c, steps[table_length(c)], BYTE_ROW, i);
                 }
             }
         } else {

@@ -29,7 +29,7 @@ __host__ __device__ constexpr int table_slot(int dims)
 /* Which of the lengths 1, 2, 4, 8, 16. */
 __host__ __device__ constexpr int table_length(int dims)
 {
-    return dims < 2 ? 0 : 1 + table_length(dims / 2);
+    return (dims > 1) + (dims > 2) + (dims > 4) + (dims > 8);
 }
 
 /* WORDS (1, 2 or 4) to every `stride` bytes of `room`, 16 bytes at a time; threads begin at different ones: other

@@ -71,8 +71,8 @@ template <typename P> struct attend_shared_bytes {
         int n_words = key_side::words_of(h.key.part[0]) + key_side::words_of(h.key.part[1]);
         query_range range;
         for (int i = 0; i < 2; i++) {
-            key_steps[i] = present ? l.key_steps[length_of(h.key.part[i])] * source.factor : 0.0f;
-            steps[i] = l.value_steps[length_of(h.value.part[i])];
+            key_steps[i] = present ? l.key_steps[table_length(h.key.part[i].c)] * source.factor : 0.0f;
+            steps[i] = l.value_steps[table_length(h.value.part[i].c)];
         }
         bias = present && source.bias ? source.bias[row] * source.factor : 0.0f;
 #pragma unroll
@@ -116,12 +116,6 @@ template <typename P> struct attend_shared_bytes {
 #pragma unroll
             for (int i = 0; i < 4; i++) sums[group][i] = 0.0f;
         column.clear();
-    }
-
-    /* Which of the steps; a class without codes has none. */
-    __device__ static __forceinline__ int length_of(const shared_class &part)
-    {
-        return part.n ? 31 - __clz(part.c) : 0;
     }
 
     /* ---- scores ---- */
