@@ -5,14 +5,13 @@
 #include <string.h>
 #include "kvc/codec_list.h"
 
-/* "int4.ch64"; with a byte table "vq4x8.bytes"; shared codes, up to 48 of a head: "vq.48x8" */
+/* "int4.ch64"; with a byte table "vq4x8.bytes"; shared codes, up to 48 of a head: "vq.48x8", "vq.48x8.bytes" */
 static void spell_side(const kernel_side *side, char spec[KVC_SPEC_MAX])
 {
-    if (side->most) {
+    if (side->most)
         snprintf(spec, KVC_SPEC_MAX, "vq.%ux%u", side->most, side->codec.bits);
-        return;
-    }
-    kvc_codec_format(&side->codec, spec);
+    else
+        kvc_codec_format(&side->codec, spec);
     if (side->byte_table) strcat(spec, ".bytes");
 }
 

@@ -31,12 +31,12 @@ static void put_side(FILE *out, const char *side, const kernel_side *s)
 {
     const kvc_codec *c = &s->codec;
     bool is_int = c->symbol == KVC_SYMBOL_int;
-    const char *symbol = is_int          ? "ATTEND_INT"
+    const char *symbol = is_int                     ? "ATTEND_INT"
                          : s->most && s->byte_table ? "ATTEND_SHARED_BYTE_TABLES"
-                         : s->most       ? "ATTEND_SHARED"
-                         : s->byte_table ? "ATTEND_BYTE_TABLE"
-                         : s->entries    ? "ATTEND_TABLE"
-                                         : "ATTEND_FP16";
+                         : s->most                  ? "ATTEND_SHARED"
+                         : s->byte_table            ? "ATTEND_BYTE_TABLE"
+                         : s->entries               ? "ATTEND_TABLE"
+                                                    : "ATTEND_FP16";
     const char *scale = !is_int ? "0" : c->scale == KVC_SCALE_CH ? "ATTEND_CH" : "ATTEND_TOK";
     fprintf(out, "\n#define ATTEND_%s_SYMBOL %s\n", side, symbol);
     fprintf(out, "#define ATTEND_%s_BITS %u\n", side, is_int || s->entries || s->most ? c->bits : 0u);

@@ -297,8 +297,7 @@ __device__ __forceinline__ shared_address shared_address_of(const void *at)
 {
     return (uint32_t)__cvta_generic_to_shared(at);
 }
-template <int ROW>
-__device__ __forceinline__ shared_address shared_row(shared_address first, uint32_t word, int k)
+template <int ROW> __device__ __forceinline__ shared_address shared_row(shared_address first, uint32_t word, int k)
 {
     const uint32_t pick = (uint32_t)ROW << k % 2 * 16;
     return k < 2 ? __dp2a_lo(pick, word, first) : __dp2a_hi(pick, word, first);

@@ -2,16 +2,16 @@
  * and how many, known when a block comes to a head. Tables of the two lengths that the present head has lie in shared
  * memory, ONE_TABLE_BYTES each, in as many copies as fit.
  *
- * A token's codes of c channels come first. Lanes take them one at a time, in turn: codes behind the last one are read
- * as the last one and count for nothing. Of RUN neighbouring tokens a code's bytes lie side by side, whatever the
- * number of codes.
+ * A token's codes of c channels come first. Lanes take them one at a time, in turn: codes behind the last one are
+ * read as the last one and count for nothing. Of RUN neighbouring tokens a code's bytes lie side by side, whatever
+ * the number of codes.
  *
  * Where the tables of 4, 8 and 16 channels are byte tables (fragment/table.cuh) entries are words of bytes, for
  * products of bytes (template/attend_shared_bytes.cuh). Values of codes of 1 and 2 channels become two bytes, high +
  * low / SHARED_LOW in units of a step, all high bytes first: a word for an entry. So a token of a head is words, one,
  * two or four for a code, and lanes take words in turn, in groups of eight: what is looked up is a word, too, and
- * where, a place: the byte of the tables at which the lane's copy of that word of entry 0 is, and, 16 bits further up,
- * the number of the code. */
+ * where, a place: the byte of the tables at which the lane's copy of that word of entry 0 is, and, 16 bits further
+ * up, the number of the code. */
 #ifndef KERNELS_FRAGMENT_SHARED_CUH
 #define KERNELS_FRAGMENT_SHARED_CUH
 #include "fragment/staged.cuh"
@@ -99,8 +99,9 @@ struct shared_entry {
             float x = i ? value(1, per_step) : value(0, per_step);
             w[0] |= ((uint32_t)(int)rintf((x - rintf(x)) * SHARED_LOW) & 255u) << 8 * (c + i);
         }
-        const uint4 all = c < 8 ? make_uint4(w[0], w[0], w[0], w[0])
-                          : c == 8 ? make_uint4(w[0], w[1], w[0], w[1]) : make_uint4(w[0], w[1], w[2], w[3]);
+        const uint4 all = c < 8    ? make_uint4(w[0], w[0], w[0], w[0])
+                          : c == 8 ? make_uint4(w[0], w[1], w[0], w[1])
+                                   : make_uint4(w[0], w[1], w[2], w[3]);
 #pragma unroll
         for (int k = 0; k < row_bytes; k += 16) *(uint4 *)(to + (k + first * 16) % row_bytes) = all;
     }
@@ -110,10 +111,15 @@ template <int DIM, int PAGE, int TILE, int MOST_CODES, int ONE_TABLE_BYTES, bool
 struct staged_shared {
     typedef shared_head head;
     /* Groups of eight words of a head: as codes of four and more channels, and of heads of more codes. */
-    static const int LEAST_GROUPS = (DIM / 4 + 7) / 8, GROUPS = ((MOST_CODES > DIM / 4 ? MOST_CODES : DIM / 4) + 7) / 8,
+    static const int LEAST_GROUPS = (DIM / 4 + 7) / 8,
+                     GROUPS = ((MOST_CODES > DIM / 4 ? MOST_CODES : DIM / 4) + 7) / 8,
                      PLACES = BYTE_TABLES ? GROUPS * 2 * 32 * 4 : 0;
     static const int D = DIM, SCALE = STAGED_NONE, BYTES = TILE * MOST_CODES, TABLE = 2 * ONE_TABLE_BYTES + PLACES,
-                     ENTRIES = 0, RUN = PAGE % 32 == 0 ? 32 : PAGE % 16 == 0 ? 16 : 8, MOST = MOST_CODES;
+                     ENTRIES = 0,
+                     RUN = PAGE % 32 == 0   ? 32
+                           : PAGE % 16 == 0 ? 16
+                                            : 8,
+                     MOST = MOST_CODES;
     static_assert(TILE % RUN == 0, "a tile is whole runs");
     static_assert(BYTES % 16 == 0 && ONE_TABLE_BYTES >= SHARED_ENTRIES * 32 &&
                       (ONE_TABLE_BYTES & (ONE_TABLE_BYTES - 1)) == 0,

@@ -159,12 +159,11 @@ template <typename P> struct attend {
             at.copies.wait(at.now);
             const uint8_t *stage = at.stages + at.now * STAGE_BYTES;
             all.add_tile(h, stage, key_table(at.tables), value_table(at.tables), at.scratch, b, run,
-                           l.sinks + unit * P::TILE, at.lane);
+                         l.sinks + unit * P::TILE, at.lane);
             __syncwarp(); /* the stage is fetched into next */
             at.now = at.now + 1 < P::STAGES ? at.now + 1 : 0;
         }
-        all.leave(h, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES), present(run, b),
-                    at.lane);
+        all.leave(h, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES), present(run, b), at.lane);
         at.copies.reuse();
     }
 
@@ -301,9 +300,10 @@ template <typename P> struct attend {
                 if (!is_first) __syncthreads(); /* nobody looks at the tables any more */
                 if (is_first) key_ahead.store(key_table(shared), l.key_steps);
                 if (is_first) value_ahead.store(value_table(shared), l.value_steps);
-                key_side::template copy_table<tiles::IN_BYTES, false>(key_table(shared), h.key, l.key_table, l.key_steps);
+                key_side::template copy_table<tiles::IN_BYTES, false>(key_table(shared), h.key, l.key_table,
+                                                                      l.key_steps);
                 value_side::template copy_table<tiles::IN_BYTES, true>(value_table(shared), h.value, l.value_table,
-                                                                 l.value_steps);
+                                                                       l.value_steps);
                 __syncthreads();
             }
             bool awaited = TABLES_OF_HEAD && piece.end < block_end;

@@ -23,7 +23,7 @@ typedef struct attend_layer {
     uint32_t key_latent, value_latent;         /* channels */
     const uint16_t *key_table, *value_table;   /* fp16 [2^b][c] of vq and lut; of shared codes one for each length */
     const uint32_t *key_counts, *value_counts; /* [heads] of shared codes */
-    float key_steps[ATTEND_LENGTHS],           /* of tables of 1, 2, 4, 8, 16 channels (fragment/table.cuh, shared.cuh) */
+    float key_steps[ATTEND_LENGTHS], /* of tables of 1, 2, 4, 8, 16 channels (fragment/table.cuh, shared.cuh) */
         value_steps[ATTEND_LENGTHS];
 } attend_layer;
 
@@ -59,9 +59,9 @@ typedef struct attend_sequence {
 
 /* Scratch. */
 typedef struct attend_work {
-    float *latent,
-        *query_bias; /* [n_sequences][n_queries][query heads][key_latent], [..]; used where there is a fold */
-    uint32_t *units; /* [2][n_sequences + 1] of both lists before each sequence, and after the last one */
+    float *latent, *query_bias; /* [n_sequences][n_queries][query heads][key_latent], 16-byte aligned, and [..]; where
+                                   there is a fold */
+    uint32_t *units;            /* [2][n_sequences + 1] of both lists before each sequence, and after the last one */
     attend_sequence *sequences; /* [n_sequences], where they are more than ATTEND_FEW */
     float *partial;             /* [attend_roles.n_results()][columns of a tile][result_floats()], 16-byte aligned */
 } attend_work;

@@ -25,9 +25,9 @@
 #include "template/attend_sight.cuh"
 #include "template/attend_values.cuh"
 
-#define BYTES_INTEGER 1536.0f      /* fp16: an integer added to it is the low byte of the bits */
-#define BYTES_MOST_SCALE 0x1p14f   /* of a query before scales: products stay numbers of fp16 */
-#define BYTES_LOOK 16              /* tiles between two looks at whether ranges still fit */
+#define BYTES_INTEGER 1536.0f    /* fp16: an integer added to it is the low byte of the bits */
+#define BYTES_MOST_SCALE 0x1p14f /* of a query before scales: products stay numbers of fp16 */
+#define BYTES_LOOK 16            /* tiles between two looks at whether ranges still fit */
 
 /* Can a side's codes be taken so? Rows of whole products, fields that start at a byte, entries of words. */
 template <typename SIDE> struct bytes_side {
@@ -81,8 +81,8 @@ template <typename P> struct attend_bytes {
     float unit, scale, bias, sum;
     float o[SLOTS];
     byte_column column;
-    float weight_unit;               /* what one is in weights that nothing lifts, times the values' step */
-    int age;                         /* tiles, modulo BYTES_LOOK */
+    float weight_unit; /* what one is in weights that nothing lifts, times the values' step */
+    int age;           /* tiles, modulo BYTES_LOOK */
 
     __device__ static __forceinline__ int token_of_row(int g) { return g ^ g >> 2; }
     /* The byte of a row at which word w of lane t begins. */

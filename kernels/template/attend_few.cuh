@@ -12,7 +12,7 @@
 #define FEW_TILE (8 << 10)   /* bytes: of larger ones eight warps are as good */
 #define FEW_ROOM (200 << 10) /* bytes of shared memory: with less it was not measured */
 
-#define FEW_TABLE (32 << 10)  /* bytes of a table of shared codes: entries of a word in 32 copies */
+#define FEW_TABLE (32 << 10) /* bytes of a table of shared codes: entries of a word in 32 copies */
 #define FEW_AS_HALVES -1
 
 /* A side whose tables of shared codes are byte tables, with TABLE_BYTES for each; or FEW_AS_HALVES, as if they were
@@ -52,8 +52,7 @@ template <typename P> __host__ __device__ constexpr bool few_gains(void)
 /* The most stages, 4 to 2, of FEW_WARPS warps in `room` bytes, or as many warps and stages as P has. */
 template <typename P, int STAGES = 4> __host__ __device__ constexpr few_cut few_plain(size_t room)
 {
-    if (few_gains<P>() && room >= FEW_ROOM &&
-        attend<attend_few_cut<P, STAGES, FEW_WARPS>>::SHARED_BYTES <= room)
+    if (few_gains<P>() && room >= FEW_ROOM && attend<attend_few_cut<P, STAGES, FEW_WARPS>>::SHARED_BYTES <= room)
         return few_cut{STAGES, FEW_WARPS, FEW_AS_HALVES};
     if constexpr (STAGES > 2)
         return few_plain<P, STAGES - 1>(room);

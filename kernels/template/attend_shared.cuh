@@ -185,10 +185,9 @@ struct attend_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE, BYTE_TABLES>
 
     /* Slots of a class in lane g: group by group, entry by entry; `first` is its first slot. */
     template <int C, int GROUPS>
-    __device__ static __forceinline__ void look_up_slots(const uint8_t *stage, const shared_head &head,
-                                                         const shared_class &part, const uint8_t *table,
-                                                         const int tokens[4], int lane, uint32_t *early,
-                                                         uint32_t *late)
+    __device__ static __forceinline__ void
+    look_up_slots(const uint8_t *stage, const shared_head &head, const shared_class &part, const uint8_t *table,
+                  const int tokens[4], int lane, uint32_t *early, uint32_t *late)
     {
 #pragma unroll
         for (int u = 0; u < GROUPS; u++) {

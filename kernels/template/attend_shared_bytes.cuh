@@ -1,14 +1,14 @@
 /* attend_shared_bytes.cuh - pages of codes that heads share out (fragment/shared.cuh), with byte tables, in products
  * of bytes, for calls of up to four columns.
  *
- * How many words a head's tokens have is known when a run begins. They go in groups of eight: a group is a product for
- * 16 tokens of keys, lane t having its words t and t + 4; of values lane g has word g. Registers have room for as many
- * groups as any head has; those that heads with every channel in a code of 4 channels or more need, LEAST, are always
- * taken, so that nothing is in their way, and further ones where there are any. Words of no code count for nothing:
- * their queries are 0, and their sums are not looked at.
+ * How many words a head's tokens have is known when a run begins. They go in groups of eight: a group is a product
+ * for 16 tokens of keys, lane t having its words t and t + 4; of values lane g has word g. Registers have room for as
+ * many groups as any head has; those that heads with every channel in a code of 4 channels or more need, LEAST, are
+ * always taken, so that nothing is in their way, and further ones where there are any. Words of no code count for
+ * nothing: their queries are 0, and their sums are not looked at.
  *
- * Tokens. Of each 32 lane g has the codes of tokens 4 g .. 4 g + 3 of keys, which are rows g and g + 8 of two blocks of
- * 16: row g + 8 h of block i is token 4 g + 2 i + h. As values lane t has tokens 8 t .. 8 t + 7; the transpose of
+ * Tokens. Of each 32 lane g has the codes of tokens 4 g .. 4 g + 3 of keys, which are rows g and g + 8 of two blocks
+ * of 16: row g + 8 h of block i is token 4 g + 2 i + h. As values lane t has tokens 8 t .. 8 t + 7; the transpose of
  * weights gives it of block i tokens 8 t + 2 i + {0, 1, 4, 5}. */
 #ifndef KERNELS_TEMPLATE_ATTEND_SHARED_BYTES_CUH
 #define KERNELS_TEMPLATE_ATTEND_SHARED_BYTES_CUH
@@ -48,7 +48,10 @@ template <typename P> struct attend_shared_bytes {
     {
         return i / 2 * 32 + 4 * g + i % 2 * 2 + half;
     }
-    __device__ static __forceinline__ float own_column(float x, int lane) { return __shfl_sync(~0u, x, lane % 4 * 8); }
+    __device__ static __forceinline__ float own_column(float x, int lane)
+    {
+        return __shfl_sync(~0u, x, lane % 4 * 8);
+    }
 
     /* ---- queries ---- */
 
@@ -82,11 +85,14 @@ template <typename P> struct attend_shared_bytes {
                 int w = group * 8 + j * 4 + lane % 4;
                 shared_word word = key_side::word_of(h.key, w);
                 float step = w < n_words ? word.part ? key_steps[1] : key_steps[0] : 0.0f, *y = x[group][j];
+                const float *at = from + word.channel; /* a multiple of the span */
+                float4 four = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+                if (step > 0.0f && word.span == 4) four = *(const float4 *)at;
+                if (step > 0.0f && word.span == 2) four.x = at[0], four.y = at[1];
+                if (step > 0.0f && word.span == 1) four.x = at[0];
+                y[0] = four.x * step, y[1] = four.y * step, y[2] = four.z * step, y[3] = four.w * step;
 #pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    y[i] = step > 0.0f && i < word.span ? from[word.channel + i] * step : 0.0f;
-                    range.see(y[i]);
-                }
+                for (int i = 0; i < 4; i++) range.see(y[i]);
                 if (word.span < 4) {
                     y[3] = word.span == 2 ? y[1] * (1.0f / SHARED_LOW) : 0.0f;
                     y[2] = word.span == 2 ? y[0] * (1.0f / SHARED_LOW) : 0.0f;
@@ -204,7 +210,8 @@ template <typename P> struct attend_shared_bytes {
 
     /* `first`: the tile's oldest token. */
     __device__ __forceinline__ void add_tile(const heads &h, const uint8_t *stage, const uint8_t *key_tables,
-                                             const uint8_t *value_tables, const uint8_t *, const attend_batch &b, const attend_run &run, uint32_t first, int lane)
+                                             const uint8_t *value_tables, const uint8_t *, const attend_batch &b,
+                                             const attend_run &run, uint32_t first, int lane)
     {
         float x[OWN];
         scores(h.key, stage, key_tables, lane, x);

@@ -111,6 +111,7 @@ static void place_work(arena *a, kvc_cuda_cache *cache)
         partial = own > partial ? own : partial;
         if (l->attend.key_latent > latent) latent = l->attend.key_latent;
     }
+    arena_align(a, LINE);
     w->latent = arena_place(a, rows * latent, sizeof *w->latent);
     w->query_bias = arena_place(a, rows, sizeof *w->query_bias);
     w->units = arena_place(a, 2 * ((uint64_t)n + 1), sizeof *w->units);

@@ -8,6 +8,7 @@
  * graph; medians of REPEATS replays. "read" is every byte of pages and fp16 rows that a call has to look at. */
 #include <cuda_fp16.h>
 #include <math.h>
+#include <numeric>
 #include "../gpu/attend_params.h"
 #include "gpu_timing.cuh"
 
@@ -21,6 +22,11 @@ static double ceiling;         /* bytes a second */
 struct load {
     uint32_t batch, tokens;
 };
+
+/* Codes of each head where heads share them out: with a head of 128 channels 16 and 32 on average, 1 and 2 bits. */
+#define HEADS 8
+static const uint32_t shared_1[HEADS] = {12, 20, 14, 18, 10, 22, 15, 17},
+                      shared_2[HEADS] = {24, 40, 28, 36, 20, 44, 30, 34};
 
 struct block_shape {
     uint32_t bytes, codes; /* behind the codes lie scales and minima */
@@ -59,21 +65,29 @@ __global__ void fill_table(uint16_t *x, size_t n)
         x[i] = __half_as_ushort(__float2half_rn((float)((int)(hashed(i) % 255u) - 127) * TABLE_STEP));
 }
 
-/* Of a page of one head: the codes of its tiles, then scales, those that tiles share once. */
-template <typename P, typename SIDE> static block_shape block_of(void)
+/* Of a page of one head, of shared codes on average: the codes of its tiles, then scales, those that tiles share
+ * once. */
+template <typename P, typename SIDE> static block_shape block_of(const uint32_t *counts)
 {
-    uint32_t tiles = P::PAGE / P::TILE, codes = SIDE::SCALE == STAGED_NONE ? SIDE::BYTES : SIDE::SCALES;
-    uint32_t times =
-        SIDE::SCALE == STAGED_CH && SIDE::TOKENS_OF_SCALE > P::TILE ? P::PAGE / SIDE::TOKENS_OF_SCALE : tiles;
+    uint32_t tiles = P::PAGE / P::TILE, codes = SIDE::BYTES, times = tiles;
+    if constexpr (SIDE::SCALE != STAGED_NONE) codes = SIDE::SCALES;
+    if constexpr (SIDE::SCALE == STAGED_CH)
+        if (SIDE::TOKENS_OF_SCALE > P::TILE) times = P::PAGE / SIDE::TOKENS_OF_SCALE;
+    if (counts) {
+        uint32_t n = std::accumulate(counts, counts + HEADS, 0u) / HEADS;
+        return block_shape{n * P::PAGE, n * P::PAGE};
+    }
     return block_shape{codes * tiles + (SIDE::BYTES - codes) * times, codes * tiles};
 }
 
-template <typename P> static void time_case(const char *name, uint32_t n_heads, load what)
+/* counts: of shared codes, on both sides. */
+template <typename P> static void time_case(const char *name, load what, const uint32_t *counts)
 {
+    const uint32_t n_heads = HEADS;
     typedef attend<P> kernel;
     typedef typename P::key_side key_side;
     typedef typename P::value_side value_side;
-    block_shape key = block_of<P, key_side>(), value = block_of<P, value_side>();
+    block_shape key = block_of<P, key_side>(counts), value = block_of<P, value_side>(counts);
     uint32_t d = P::D;
     uint32_t packed = (what.tokens - SINKS - WINDOW) / P::PAGE * P::PAGE, exact = what.tokens - packed;
     uint32_t n_pages = packed / P::PAGE, capacity = SINKS + WINDOW + P::PAGE;
@@ -103,13 +117,14 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
     fill_halves<<<1024, 256>>>(fp16, n_rows);
     fill_table<<<64, 256>>>(tables, 1 << 16);
     l.rows = fp16, l.key_table = tables, l.value_table = tables;
-    l.key_step = l.value_step = TABLE_STEP;
+    for (int i = 0; i < ATTEND_LENGTHS; i++) l.key_steps[i] = l.value_steps[i] = TABLE_STEP;
+    if (counts) l.key_counts = l.value_counts = a.copy(counts, HEADS);
     l.page_table = a.copy(table.data(), table.size());
     l.length = a.copy(length.data(), length.size());
     l.packed = a.copy(packs.data(), packs.size());
     l.page_stride = n_pages, l.capacity = capacity, l.n_heads = n_heads, l.sinks = SINKS;
     l.key_latent = key_side::D, l.value_latent = value_side::D;
-    if (key_side::ENTRIES) { /* a basis: queries and outputs go through it */
+    if (key_side::ENTRIES || counts) { /* a basis: queries and outputs go through it */
         float *maps = a.make<float>(n_heads * d * d), *bias = a.make<float>(n_heads * d);
         fill_floats<<<1024, 256>>>(maps, n_heads * d * d, 0.1f);
         fill_floats<<<64, 256>>>(bias, n_heads * d, 0.1f);
@@ -149,12 +164,12 @@ template <typename P> static void time_case(const char *name, uint32_t n_heads, 
 }
 
 template <int D, int G, int TILE, int STAGES, int WARPS, typename KEY, typename VALUE>
-static void time_loads(const char *name, const char *only)
+static void time_loads(const char *name, const char *only, const uint32_t *counts = NULL)
 {
     static const load loads[] = {{16, 32768}, {1, 131072}, {64, 8192}, {16, 8192}, {1, 32768}};
     if (!strstr(name, only)) return;
     typedef attend_params<D, G, 8, TILE, STAGES, WARPS, KEY, VALUE> P;
-    for (load l : loads) with_columns<P>(n_queries, [&](auto p) { time_case<decltype(p)>(name, 8, l); });
+    for (load l : loads) with_columns<P>(n_queries, [&](auto p) { time_case<decltype(p)>(name, l, counts); });
 }
 
 int main(int argc, char **argv)
@@ -181,9 +196,14 @@ int main(int argc, char **argv)
     time_loads<128, 4, 64, 4, 8, table<128, 8, 8, 64>, table<128, 8, 8, 64>>("vq8x8+klt fp16", only);
     time_loads<128, 4, 64, 4, 8, byte_table<128, 4, 64>, byte_table<128, 4, 64>>("vq4x8+klt", only);
     time_loads<128, 4, 64, 4, 8, byte_table<128, 8, 64>, byte_table<128, 8, 64>>("vq8x8+klt", only);
+    time_loads<128, 4, 64, 2, 8, byte_shared<128, 64, 24>, byte_shared<128, 64, 24>>("vq[8]x8+klt", only, shared_1);
+    time_loads<128, 4, 64, 2, 8, byte_shared<128, 64, 44>, byte_shared<128, 64, 44>>("vq[16]x8+klt", only, shared_2);
+    time_loads<128, 4, 32, 3, 8, shared<128, 32, 44>, shared<128, 32, 44>>("vq[16]x8+klt fp16", only, shared_2);
     time_loads<128, 1, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 4, 64>>("G1 int4.ch64 int4.tok", only);
     time_loads<128, 8, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 4, 64>>("G8 int4.ch64 int4.tok", only);
     time_loads<64, 4, 64, 3, 8, int_ch<64, 4, 64, 64>, int_tok<64, 4, 64>>("d64 int4.ch64 int4.tok", only);
+    time_loads<64, 4, 64, 2, 8, byte_shared<64, 64, 24>, byte_shared<64, 64, 24>>("d64 vq[16]x8+klt", only, shared_1);
+    time_loads<64, 4, 16, 3, 8, half_rows<64, 16>, half_rows<64, 16>>("d64 fp16", only);
     time_loads<256, 4, 32, 3, 8, int_ch<256, 4, 32, 64>, int_tok<256, 4, 32>>("d256 int4.ch64 int4.tok", only);
     return 0;
 }

@@ -282,11 +282,11 @@ static void check_byte_shared(void)
          "vq[10]x8.bytes+klt", 1);
     CASE(64, 3, 8, 32, byte_shared<64 AND 32 AND 64>, byte_shared<64 AND 32 AND 64>, "vq[2]x8.bytes+klt",
          "vq[36]x8.bytes+klt", 1);
-    CASE(128, 1, 8, 64, byte_shared<128 AND 64 AND 96>, byte_shared<128 AND 64 AND 96>, "vq[16]x8.bytes",
+    CASE(128, 1, 8, 32, byte_shared<128 AND 32 AND 96>, byte_shared<128 AND 32 AND 96>, "vq[16]x8.bytes",
          "vq[14]x8.bytes", 4);
     CASE(80, 2, 8, 64, byte_shared<80 AND 64 AND 80>, byte_shared<80 AND 64 AND 80>, "vq[3]x8.bytes",
          "vq[28]x8.bytes", 2);
-    CASE(128, 2, 8, 64, byte_shared<128 AND 64 AND 128>, byte_shared<128 AND 64 AND 128>, "vq[16]x8.bytes",
+    CASE(128, 2, 8, 32, byte_shared<128 AND 32 AND 128>, byte_shared<128 AND 32 AND 128>, "vq[16]x8.bytes",
          "vq[48]x8.bytes", 1);
     CASE(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, byte_shared<64 AND 64 AND 64>, "int4.ch64", "vq[20]x8.bytes",
          1);
