@@ -3,7 +3,8 @@
  *     -DATTEND_PARAMS='"file.h"'
  * The image exports the kernel ATTEND_NAME(attend_layer, attend_batch, attend_work) and ATTEND_NAME_info; where one
  * token's query heads are few columns ATTEND_NAME_few as well, the same for calls that have no more of them. That is
- * a kernel of its own since code that a call has no use for costs it time all the same: instructions are cached. */
+ * a kernel of its own since code that a call has no use for costs it time all the same: instructions are cached.
+ * Where the kernel for few columns is the better one for all it is the only one, ATTEND_NAME. */
 #ifndef ATTEND_PARAMS
 #define ATTEND_PARAMS "template/default_params.h"
 #endif
@@ -62,6 +63,17 @@ static_assert(attend<attend_params>::SHARED_BYTES <= ATTEND_SHARED_BYTES, "more 
 typedef attend_few<attend_params, ATTEND_ROOM> attend_few_params;
 static_assert(attend<attend_few_params>::SHARED_BYTES <= ATTEND_ROOM, "more than a block may have");
 
+template <bool FEW> struct main_params_of {
+    typedef attend_params type;
+};
+template <> struct main_params_of<true> {
+    typedef attend_few_params type;
+};
+typedef main_params_of<few_serves_all<attend_params>(ATTEND_ROOM)>::type attend_main_params;
+#define ATTEND_BOTH_SHARED                                                                                           \
+    (ATTEND_KEY_SYMBOL == ATTEND_SHARED_BYTE_TABLES && ATTEND_VALUE_SYMBOL == ATTEND_SHARED_BYTE_TABLES)
+#define ATTEND_HAS_FEW (ATTEND_GROUP <= FEW_COLUMNS && !ATTEND_BOTH_SHARED)
+
 #define ATTEND_JOIN_(a, b) a##b
 #define ATTEND_JOIN(a, b) ATTEND_JOIN_(a, b)
 
@@ -74,15 +86,15 @@ static_assert(attend<attend_few_params>::SHARED_BYTES <= ATTEND_ROOM, "more than
         attend<params>::share(layer, batch, work, shared);                                                           \
     }
 
-ATTEND_KERNEL(ATTEND_NAME, attend_params)
-#if ATTEND_GROUP <= FEW_COLUMNS
+ATTEND_KERNEL(ATTEND_NAME, attend_main_params)
+#if ATTEND_HAS_FEW
 ATTEND_KERNEL(ATTEND_JOIN(ATTEND_NAME, _few), attend_few_params)
 #endif
 
 extern "C" __device__ __constant__ attend_info ATTEND_JOIN(ATTEND_NAME, _info) = {
     ATTEND_INFO_VERSION,
-    {ATTEND_COLUMNS, ATTEND_WARPS, (uint32_t)attend<attend_params>::SHARED_BYTES},
-#if ATTEND_GROUP <= FEW_COLUMNS
+    {attend_main_params::COLUMNS, attend_main_params::WARPS, (uint32_t)attend<attend_main_params>::SHARED_BYTES},
+#if ATTEND_HAS_FEW
     {FEW_COLUMNS, attend_few_params::WARPS, (uint32_t)attend<attend_few_params>::SHARED_BYTES},
 #else
     {0, 0, 0},

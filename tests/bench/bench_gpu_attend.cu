@@ -202,6 +202,8 @@ int main(int argc, char **argv)
     time_loads<128, 1, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 4, 64>>("G1 int4.ch64 int4.tok", only);
     time_loads<128, 8, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 4, 64>>("G8 int4.ch64 int4.tok", only);
     time_loads<64, 4, 64, 3, 8, int_ch<64, 4, 64, 64>, int_tok<64, 4, 64>>("d64 int4.ch64 int4.tok", only);
+    time_loads<128, 8, 64, 2, 8, byte_shared<128, 64, 44>, byte_shared<128, 64, 44>>("G8 vq[16]x8+klt", only,
+                                                                                     shared_2);
     time_loads<64, 4, 64, 2, 8, byte_shared<64, 64, 24>, byte_shared<64, 64, 24>>("d64 vq[16]x8+klt", only, shared_1);
     time_loads<64, 4, 16, 3, 8, half_rows<64, 16>, half_rows<64, 16>>("d64 fp16", only);
     time_loads<256, 4, 32, 3, 8, int_ch<256, 4, 32, 64>, int_tok<256, 4, 32>>("d256 int4.ch64 int4.tok", only);

@@ -30,7 +30,8 @@ template <int D, int DIMS, int TILE> using byte_table = staged_table<D, DIMS, 8,
 /* f(P()), or what goes for a call of so many queries of a sequence. */
 template <typename P, typename F> auto with_columns(uint32_t n_queries, F f)
 {
-    if constexpr (P::COLUMNS == 8 && P::GROUP <= FEW_COLUMNS)
+    if constexpr (few_serves_all<P>(ATTEND_ROOM)) return f(attend_few<P, ATTEND_ROOM>());
+    if constexpr (!few_serves_all<P>(ATTEND_ROOM) && P::COLUMNS == 8 && P::GROUP <= FEW_COLUMNS)
         if (n_queries * P::GROUP <= FEW_COLUMNS) return f(attend_few<P, ATTEND_ROOM>());
     return f(P());
 }

@@ -242,6 +242,8 @@ static void check_batches(void)
     QUERIES(64, 3, 8, 64, int_tok<64 AND 4 AND 64>, int_tok<64 AND 4 AND 64>, "int4.tok", "int4.tok");
     QUERIES(64, 16, 16, 32, table<64 AND 4 AND 8 AND 32>, int_tok<64 AND 4 AND 32>, "vq4x8+klt", "int4.tok");
     QUERIES(64, 4, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[8]x8+klt", "vq[8]x8+klt");
+    QUERIES(64, 4, 8, 64, byte_shared<64 AND 64 AND 64>, byte_shared<64 AND 64 AND 64>, "vq[8]x8.bytes+klt",
+            "vq[8]x8.bytes+klt");
 }
 
 static void check_scalars(void)
@@ -272,8 +274,8 @@ static void check_shared(void)
     CASE(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, shared<64 AND 64 AND 64>, "int4.ch64", "vq[20]x8+klt", 1);
 }
 
-/* With byte tables: few columns, and many, for which they are of halves; heads of every length of codes; a tile that
- * is half of a page; so many codes that there are no products of bytes. */
+/* With byte tables: few columns, and many, which go in fours; heads of every length of codes; a tile that is half of
+ * a page; so many codes that there are no products of bytes. */
 static void check_byte_shared(void)
 {
     CASE(64, 4, 8, 64, byte_shared<64 AND 64 AND 64>, byte_shared<64 AND 64 AND 64>, "vq[8]x8.bytes+klt",
@@ -288,6 +290,8 @@ static void check_byte_shared(void)
          "vq[28]x8.bytes", 2);
     CASE(128, 2, 8, 32, byte_shared<128 AND 32 AND 128>, byte_shared<128 AND 32 AND 128>, "vq[16]x8.bytes",
          "vq[48]x8.bytes", 1);
+    CASE(64, 8, 8, 64, byte_shared<64 AND 64 AND 64>, byte_shared<64 AND 64 AND 64>, "vq[12]x8.bytes",
+         "vq[6]x8.bytes", 2);
     CASE(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, byte_shared<64 AND 64 AND 64>, "int4.ch64", "vq[20]x8.bytes",
          1);
 }
