@@ -26,8 +26,8 @@ __device__ inline merge_pieces pieces_of(const attend_layer &l, const attend_bat
 {
     const uint32_t *units = units_of(w.units, b, exact);
     uint32_t all = units[b.n_sequences];
-    const attend_list list =
-        exact ? list_of_rows(l, b, all, m.n_blocks) : list_of_pages(l, b, all, m.n_blocks, m.tile);
+    const attend_shared_list list = exact ? attend_shared_list(list_of_rows(l, b, all, m.n_blocks))
+                                          : list_of_pages(l, l.costs, b, all, m.n_blocks, m.tile);
     attend_results r =
         results_of(list, exact, b.n_sequences, m.n_blocks, head, sequence, units[sequence], units[sequence + 1]);
     uint32_t floats = result_floats(m.d, m.latent), result = roles.first_result(column / m.columns, exact) + r.first;

@@ -39,6 +39,7 @@ static attend_layer to_device(device_arena &a, const attend_case &c)
     l.bias = a.copy(l.bias, heads * d);
     l.unfold = a.copy(l.unfold, heads * d * l.value_latent);
     l.mean = a.copy(l.mean, heads * d);
+    l.costs = a.copy(l.costs, heads + 2);
     l.key_counts = a.copy(l.key_counts, heads);
     l.value_counts = a.copy(l.value_counts, heads);
     l.key_table = a.copy(l.key_table, c.key_table_values);
