@@ -1,10 +1,11 @@
 /* attend.cuh - attention of the newest tokens over compressed caches: one persistent grid for all sequences.
  *
  * The work is two lists of units: for each KV head, for each sequence, the tiles of its compressed pages; and the
- * same of its fp16 rows, EXACT_TOKENS a unit. Every block takes an equal share of the tiles, or of what they cost where
- * that differs from head to head, its warps equal shares of that; the rows are shared out alike. Units that belong together are a run; for each run a warp keeps a running
- * softmax (maximum, sum, weighted sum) and leaves a partial result, and attend_merge() puts those together. Tiles
- * come by background copies, STAGES ahead, into the warp's own shared memory: no warp waits for another.
+ * same of its fp16 rows, EXACT_TOKENS a unit. Every block takes an equal share of the tiles, or of what they cost
+ * where that differs from head to head, its warps equal shares of that; the rows are shared out alike. Units that
+ * belong together are a run; for each run a warp keeps a running softmax (maximum, sum, weighted sum) and leaves a
+ * partial result, and attend_merge() puts those together. Tiles come by background copies, STAGES ahead, into the
+ * warp's own shared memory: no warp waits for another.
  *
  * Queries are operand A (columns x channels) of products with keys, and values operand A (channels x tokens) of
  * products with weights. Column i * GROUP + k is token i of the queries and query head k of the group. A warp has
@@ -269,8 +270,7 @@ template <typename P> struct attend {
         key_ahead.load(l.key_table);
         value_ahead.load(l.value_table);
         at.copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, at.lane);
-        if (warp == 0)
-            make_lists(lists, l, TABLES_OF_HEAD ? l.costs : NULL, b, w, P::TILE, (uint32_t)at.lane);
+        if (warp == 0) make_lists(lists, l, TABLES_OF_HEAD ? l.costs : NULL, b, w, P::TILE, (uint32_t)at.lane);
         __syncthreads();
         const attend_range block = {uniform(lists.own.begin), uniform(lists.own.end)};
         uint32_t unit = block.begin, block_end = block.end;
