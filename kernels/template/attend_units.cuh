@@ -176,6 +176,7 @@ __device__ __forceinline__ attend_list list_of_rows(const attend_layer &l, const
 struct attend_range {
     uint32_t begin, end;
 };
+static_assert(sizeof(attend_range) == 8, "two numbers, side by side");
 
 /* Of a list with costs: the costs before a block's share. */
 __device__ __forceinline__ uint32_t start_of(const attend_shared_list &list, uint32_t block)
@@ -193,30 +194,25 @@ __device__ __forceinline__ uint32_t unit_near(const attend_shared_list &list, ui
     return head * n + attend_divisor(of_unit).under(cost - before + of_unit - 1);
 }
 
-/* A block's share, of a list without costs. */
-__device__ __forceinline__ attend_range equal_range(const attend_list &list, uint32_t block)
+/* Where block `block` begins, and the one before it ends: in a list without costs. */
+__device__ __forceinline__ uint32_t equal_begin(const attend_list &list, uint32_t block)
 {
-    uint32_t begin = block * list.of_block.n, end = begin + list.of_block.n;
-    return attend_range{begin < list.total.n ? begin : list.total.n, end < list.total.n ? end : list.total.n};
+    uint32_t begin = block * list.of_block.n;
+    return begin < list.total.n ? begin : list.total.n;
 }
-/* The same of any list, as far as a head goes (unit_near()): enough for the pieces of that head. */
-__device__ __forceinline__ attend_range range_near(const attend_shared_list &list, uint32_t block, uint32_t head)
+/* In any list, as far as a head goes (unit_near()): enough for the pieces of that head. */
+__device__ __forceinline__ uint32_t begin_near(const attend_shared_list &list, uint32_t block, uint32_t head)
 {
-    if (!list.costs) return equal_range(list, block);
-    return attend_range{unit_near(list, start_of(list, block), head),
-                        unit_near(list, start_of(list, block + 1), head)};
+    return list.costs ? unit_near(list, start_of(list, block), head) : equal_begin(list, block);
 }
-/* The whole share: unit_near() the heads in which it begins and ends. */
-__device__ __forceinline__ attend_range range_of(const attend_shared_list &list, uint32_t block)
+/* In any list. One body for all heads, which runs once (fragment/shared.cuh, shared_entry). */
+__device__ __forceinline__ uint32_t begin_of(const attend_shared_list &list, uint32_t block)
 {
-    if (!list.costs) return equal_range(list, block);
-    uint32_t begin = start_of(list, block), end = start_of(list, block + 1), heads[2] = {0, 0};
-    uint32_t of_heads[2] = {list.of_head.under(begin), list.of_head.under(end)};
-    for (uint32_t i = 1; i < list.n_heads; i++) {
-        uint32_t before = list.costs[i];
-        heads[0] += before <= of_heads[0], heads[1] += before <= of_heads[1];
-    }
-    return attend_range{unit_near(list, begin, heads[0]), unit_near(list, end, heads[1])};
+    if (!list.costs) return equal_begin(list, block);
+    uint32_t cost = start_of(list, block), of_heads = list.of_head.under(cost), head = 0;
+#pragma unroll 1
+    for (uint32_t i = 1; i < list.n_heads; i++) head += list.costs[i] <= of_heads;
+    return unit_near(list, cost, head);
 }
 
 /* The block that has a unit of a head. */
@@ -279,10 +275,11 @@ __device__ __forceinline__ void make_lists(attend_lists &lists, const attend_lay
     } else {
         tiles = w.units[n], rows = w.units[2 * n + 1];
     }
-    if (lane != 0) return;
+    if (lane > 1) return;
     const attend_shared_list pages = list_of_pages(l, costs, b, tiles, gridDim.x, tile);
+    ((uint32_t *)&lists.own)[lane] = begin_of(pages, blockIdx.x + lane); /* the end is where the next one begins */
+    if (lane != 0) return;
     lists.pages = pages;
-    lists.own = range_of(pages, blockIdx.x);
     lists.rows = list_of_rows(l, b, rows, gridDim.x);
     lists.units = n <= ATTEND_FEW ? lists.few_units : w.units;
     lists.sequences = n <= ATTEND_FEW ? lists.few : w.sequences;
@@ -442,21 +439,23 @@ __device__ __forceinline__ attend_piece piece_of(const attend_shared_list &list,
 {
     if (of_rows) return rows_of_block(list, block_of_rows(list, unit, n_blocks), n_blocks);
     uint32_t block = block_of(list, unit, head);
-    return piece_at(list, range_near(list, block, head), block, unit);
+    const attend_range own = {begin_near(list, block, head), begin_near(list, block + 1, head)};
+    return piece_at(list, own, block, unit);
 }
 
-/* Of units before .. behind - 1 of each head of the pages or the fp16 rows. */
-__device__ __forceinline__ attend_results results_of(const attend_shared_list &list, bool of_rows,
-                                                     uint32_t n_sequences, uint32_t n_blocks, uint32_t head,
-                                                     uint32_t sequence, uint32_t before, uint32_t behind)
+/* The number in the grid of the part that has a unit of a head. */
+__device__ __forceinline__ uint32_t number_of(const attend_shared_list &list, bool of_rows, uint32_t n_blocks,
+                                              uint32_t head, uint32_t unit)
 {
-    if (before == behind) return attend_results{0, 0};
-    uint32_t number[2], unit[2] = {head * list.of_head.n + before, head * list.of_head.n + behind - 1};
-    for (int i = 0; i < 2; i++) {
-        attend_piece p = piece_of(list, of_rows, n_blocks, head, unit[i]);
-        number[i] = p.number + attend_shares(p).part_of(p, unit[i]);
-    }
-    return attend_results{result_of(head, sequence, n_sequences, number[0]), number[1] - number[0] + 1};
+    attend_piece p = piece_of(list, of_rows, n_blocks, head, unit);
+    return p.number + attend_shares(p).part_of(p, unit);
+}
+
+/* Of parts with numbers first .. last. */
+__device__ __forceinline__ attend_results results_of(uint32_t head, uint32_t sequence, uint32_t n_sequences,
+                                                     uint32_t first, uint32_t last)
+{
+    return attend_results{result_of(head, sequence, n_sequences, first), last - first + 1};
 }
 
 #endif

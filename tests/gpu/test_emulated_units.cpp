@@ -43,6 +43,11 @@ static attend_shared_list list_of(const grid &g, uint32_t of_head, bool by_head,
     return l;
 }
 
+static attend_range range_of(const attend_shared_list &l, uint32_t block)
+{
+    return attend_range{begin_of(l, block), begin_of(l, block + 1)};
+}
+
 static bool same(const attend_piece &a, const attend_piece &b)
 {
     return a.cut == b.cut && a.begin == b.begin && a.end == b.end && a.parts == b.parts && a.number == b.number;
@@ -126,6 +131,16 @@ static void leave_rows(list &l, const attend_shared_list &units)
     }
 }
 
+/* Those that the merge finds, of units before .. behind - 1 of each head. */
+static attend_results results_between(const attend_shared_list &l, bool rows, const grid &g, uint32_t head,
+                                      uint32_t sequence, uint32_t before, uint32_t behind)
+{
+    if (before == behind) return attend_results{0, 0};
+    uint32_t first = head * l.of_head.n;
+    return results_of(head, sequence, g.n_sequences, number_of(l, rows, g.n_blocks, head, first + before),
+                      number_of(l, rows, g.n_blocks, head, first + behind - 1));
+}
+
 /* Sequences of 0 to 6 units, or up to 12 times as many. */
 static void check_results(const grid &g, bool by_head, uint32_t times)
 {
@@ -142,8 +157,7 @@ static void check_results(const grid &g, bool by_head, uint32_t times)
             leave_pages(l, units);
         for (uint32_t at = 0; at < l.results.size(); at++) {
             uint32_t head = at / g.n_sequences, i = at % g.n_sequences;
-            attend_results r =
-                results_of(units, rows, g.n_sequences, g.n_blocks, head, i, l.before[i], l.before[i + 1]);
+            attend_results r = results_between(units, rows, g, head, i, l.before[i], l.before[i + 1]);
             std::vector<uint32_t> all;
             for (uint32_t k = 0; k < r.n; k++) all.push_back(r.first + k);
             if (all != l.results[at]) fail(g, "not its results", at);
