@@ -9,8 +9,8 @@
 extern "C" {
 #endif
 
-#define CUDA_MOST_COST 255u /* of the costliest head: sums have room in 32 bits, and others are right to .2 % of it  \
-                             */
+/* Of the costliest head: others are right to .2 % of it, and sums have room in 32 bits. */
+#define CUDA_MOST_COST 255u
 
 /* Do tiles of different heads cost different, with constants known? Only codes that heads share out make them.
  *  costs [heads + 2]  out, if it is not NULL: of the heads before each, of all, the most of a head */
