@@ -1,10 +1,11 @@
 /* attend.cuh - attention of the newest tokens over compressed caches: one persistent grid for all sequences.
  *
  * The work is two lists of units: for each KV head, for each sequence, the tiles of its compressed pages; and the
- * same of its fp16 rows, EXACT_TOKENS a unit. Every block takes an equal share of the tiles, its warps equal shares
- * of that; the rows are shared out alike. Units that belong together are a run; for each run a warp keeps a running
- * softmax (maximum, sum, weighted sum) and leaves a partial result, and attend_merge() puts those together. Tiles
- * come by background copies, STAGES ahead, into the warp's own shared memory: no warp waits for another.
+ * same of its fp16 rows, EXACT_TOKENS a unit. Every block takes an equal share of the tiles, or of what they cost
+ * where that differs from head to head, its warps equal shares of that; the rows are shared out alike. Units that
+ * belong together are a run; for each run a warp keeps a running softmax (maximum, sum, weighted sum) and leaves a
+ * partial result, and attend_merge() puts those together. Tiles come by background copies, STAGES ahead, into the
+ * warp's own shared memory: no warp waits for another.
  *
  * Queries are operand A (columns x channels) of products with keys, and values operand A (channels x tokens) of
  * products with weights. Column i * GROUP + k is token i of the queries and query head k of the group. A warp has
@@ -86,7 +87,7 @@ template <typename P> struct attend {
     /* Columns of the warp that are there. */
     __device__ static __forceinline__ uint32_t present(const attend_run &run, const attend_batch &b)
     {
-        return b.n_queries * P::GROUP - run.first_column;
+        return min(b.n_queries * P::GROUP - run.first_column, (uint32_t)P::COLUMNS);
     }
 
     /* ---- runs ---- */
@@ -268,14 +269,14 @@ template <typename P> struct attend {
         key_ahead.load(l.key_table);
         value_ahead.load(l.value_table);
         at.copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, at.lane);
-        if (warp == 0) make_lists(lists, l, b, w, P::TILE, (uint32_t)at.lane);
+        if (warp == 0) make_lists(lists, l, TABLES_OF_HEAD ? l.costs : NULL, b, w, P::TILE, (uint32_t)at.lane);
         __syncthreads();
-        uint32_t of_block = uniform(lists.pages.of_block.n), unit = blockIdx.x * of_block;
-        uint32_t block_end = uniform(min(unit + of_block, lists.pages.total.n));
+        const attend_range block = {uniform(lists.own.begin), uniform(lists.own.end)};
+        uint32_t unit = block.begin, block_end = block.end;
         bool rows_done = false;
         while (unit < block_end || !rows_done) {
             attend_piece piece = {0, block_end, block_end, 0, 0};
-            if (unit < block_end) piece = piece_at(lists.pages, blockIdx.x, unit);
+            if (unit < block_end) piece = piece_at(lists.pages, block, blockIdx.x, unit);
             heads h = {key_side::head_of(l.key_counts, piece.cut), value_side::head_of(l.value_counts, piece.cut)};
             uint32_t own = 0, end = 0, tile = roles.columns.tiles;
             if (uniform(r.part < piece.parts)) {
@@ -295,7 +296,7 @@ template <typename P> struct attend {
             };
             next_run();
             /* While the first tiles are on their way. */
-            bool is_first = unit == blockIdx.x * of_block;
+            bool is_first = unit == block.begin;
             if (TABLE_BYTES && unit < block_end && (is_first || TABLES_OF_HEAD)) {
                 if (!is_first) __syncthreads(); /* nobody looks at the tables any more */
                 if (is_first) key_ahead.store(key_table(shared), l.key_steps);

@@ -23,6 +23,8 @@ typedef struct attend_layer {
     uint32_t key_latent, value_latent;         /* channels */
     const uint16_t *key_table, *value_table;   /* fp16 [2^b][c] of vq and lut; of shared codes one for each length */
     const uint32_t *key_counts, *value_counts; /* [heads] of shared codes */
+    /* [heads + 2] what a tile costs: of the heads before each, of all, the most of a head; NULL: the same of all */
+    const uint32_t *costs;
     float key_steps[ATTEND_LENGTHS], /* of tables of 1, 2, 4, 8, 16 channels (fragment/table.cuh, shared.cuh) */
         value_steps[ATTEND_LENGTHS];
 } attend_layer;

@@ -19,17 +19,23 @@ struct merge_shape {
     uint32_t rows; /* of a block, at most MAP_ROWS */
 };
 
-/* Of the pages, or of the fp16 rows, of a sequence and head. */
+/* Of the pages, or of the fp16 rows, of a sequence and head. All lanes of a warp, of which half find the first part
+ * and half the last one. */
 __device__ inline merge_pieces pieces_of(const attend_layer &l, const attend_batch &b, const attend_work &w,
                                          const merge_shape &m, const attend_roles &roles, uint32_t sequence,
                                          uint32_t head, bool exact, uint32_t column)
 {
     const uint32_t *units = units_of(w.units, b, exact);
     uint32_t all = units[b.n_sequences];
-    const attend_list list =
-        exact ? list_of_rows(l, b, all, m.n_blocks) : list_of_pages(l, b, all, m.n_blocks, m.tile);
-    attend_results r =
-        results_of(list, exact, b.n_sequences, m.n_blocks, head, sequence, units[sequence], units[sequence + 1]);
+    const attend_shared_list list = exact ? attend_shared_list(list_of_rows(l, b, all, m.n_blocks))
+                                          : list_of_pages(l, l.costs, b, all, m.n_blocks, m.tile);
+    uint32_t before = units[sequence], behind = units[sequence + 1];
+    attend_results r = {0, 0};
+    if (before < behind) {
+        uint32_t in_head = threadIdx.x % 2 ? behind - 1 : before;
+        uint32_t number = number_of(list, exact, m.n_blocks, head, head * list.of_head.n + in_head);
+        r = results_of(head, sequence, b.n_sequences, __shfl_sync(~0u, number, 0), __shfl_sync(~0u, number, 1));
+    }
     uint32_t floats = result_floats(m.d, m.latent), result = roles.first_result(column / m.columns, exact) + r.first;
     size_t stride = (size_t)m.columns * floats;
     return merge_pieces{w.partial + result * stride + column % m.columns * floats, stride, r.n};

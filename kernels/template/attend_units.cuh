@@ -107,19 +107,44 @@ __host__ __device__ __forceinline__ uint32_t parts_of(uint32_t tokens, uint32_t 
     return n < most ? n : most;
 }
 
-/* A list: units of a head and of all of them; of a block, where all but the last ones have as many; of what a block's
- * share is cut by, heads or nothing; and the parts that such shares have at most. */
+/* A list: units of a head and of all of them; what a block's share is (start_of()); the parts that such shares have
+ * at most; are shares cut where a head ends? */
 struct attend_list {
-    attend_divisor of_head, of_block, of_cut, total;
+    attend_divisor of_head, of_block, total;
     uint32_t n_parts;
+    bool by_head;
 
     __device__ __forceinline__ attend_list() {}
-    __device__ __forceinline__ attend_list(uint32_t n_heads, uint32_t units_of_head, uint32_t n_blocks, bool by_head,
+    __device__ __forceinline__ attend_list(uint32_t n_heads, uint32_t units_of_head, uint32_t n_blocks, bool cut,
                                            uint32_t most_parts)
-        : of_head(units_of_head), total(n_heads * units_of_head), n_parts(most_parts)
+        : of_head(units_of_head), total(n_heads * units_of_head), n_parts(most_parts), by_head(cut)
     {
         of_block = attend_divisor(attend_divisor(n_blocks).under(total.n + n_blocks - 1));
-        of_cut = by_head ? of_head : total;
+    }
+    __device__ __forceinline__ attend_divisor of_cut() const { return by_head ? of_head : total; }
+};
+
+/* Blocks' shares of a list, which has as many units in each or, where a unit's costs are a head's, as much of their
+ * sum. Units then lie behind each other as long as they cost, and a block has those that begin in its share: that is
+ * wrong by less than a unit. Blocks have n_parts units at least, so that all of their parts have some. Where that
+ * cannot be known, or costs are the same, or their sum has more than 32 bits, shares are those without costs. */
+struct attend_shared_list : attend_list {
+    const uint32_t *costs;    /* attend_layer.costs; NULL: blocks have of_block units, the last ones what is left */
+    uint32_t n_heads, longer; /* blocks that have 1 more than of_block of the costs */
+
+    __device__ __forceinline__ attend_shared_list(const attend_list &list)
+        : attend_list(list), costs(NULL), n_heads(0), longer(0)
+    {
+    }
+    __device__ __forceinline__ void weigh(const uint32_t *by_costs, uint32_t heads, uint32_t n_blocks)
+    {
+        uint32_t of_heads = by_costs[heads], most = by_costs[heads + 1];
+        uint64_t all = (uint64_t)of_head.n * of_heads;
+        if (all + most > UINT32_MAX || of_heads == heads * most) return;
+        uint32_t least = attend_divisor(n_blocks).under((uint32_t)all);
+        if (least < n_parts * most) return;
+        costs = by_costs, n_heads = heads, longer = (uint32_t)all - least * n_blocks;
+        of_block = attend_divisor(least);
     }
 };
 
@@ -129,12 +154,14 @@ __device__ __forceinline__ bool tables_of_head(const attend_layer &l)
     return l.key_counts || l.value_counts;
 }
 
-/* The list of pages, of tiles of so many tokens, and the one of fp16 rows. */
-__device__ __forceinline__ attend_list list_of_pages(const attend_layer &l, const attend_batch &b,
-                                                     uint32_t tiles_of_head, uint32_t n_blocks, uint32_t tile)
+/* The list of pages, of tiles of so many tokens, and the one of fp16 rows. costs: the layer's or NULL. */
+__device__ __forceinline__ attend_shared_list list_of_pages(const attend_layer &l, const uint32_t *costs,
+                                                            const attend_batch &b, uint32_t tiles_of_head,
+                                                            uint32_t n_blocks, uint32_t tile)
 {
-    attend_list list(l.n_heads, tiles_of_head, n_blocks, tables_of_head(l), b.columns.parts);
+    attend_shared_list list(attend_list(l.n_heads, tiles_of_head, n_blocks, tables_of_head(l), b.columns.parts));
     list.n_parts = parts_of(list.of_block.n * tile, list.n_parts);
+    if (costs) list.weigh(costs, l.n_heads, n_blocks);
     return list;
 }
 __device__ __forceinline__ attend_list list_of_rows(const attend_layer &l, const attend_batch &b,
@@ -143,10 +170,66 @@ __device__ __forceinline__ attend_list list_of_rows(const attend_layer &l, const
     return attend_list(l.n_heads, units_of_head, n_blocks, false, b.columns.parts);
 }
 
+/* ---- the share of a block ---- */
+
+/* Units begin .. end - 1 of the list: a block's. */
+struct attend_range {
+    uint32_t begin, end;
+};
+static_assert(sizeof(attend_range) == 8, "two numbers, side by side");
+
+/* Of a list with costs: the costs before a block's share. */
+__device__ __forceinline__ uint32_t start_of(const attend_shared_list &list, uint32_t block)
+{
+    return block * list.of_block.n + (block < list.longer ? block : list.longer);
+}
+
+/* The first unit that has as much before it, as far as a head goes: else the unit before its first one, or behind the
+ * one that follows its last one. */
+__device__ __forceinline__ uint32_t unit_near(const attend_shared_list &list, uint32_t cost, uint32_t head)
+{
+    uint32_t n = list.of_head.n, before = n * list.costs[head], of_unit = list.costs[head + 1] - list.costs[head];
+    if (cost < before) return head * n - 1;
+    if (cost > before + n * of_unit) return (head + 1) * n + 1;
+    return head * n + attend_divisor(of_unit).under(cost - before + of_unit - 1);
+}
+
+/* Where block `block` begins, and the one before it ends: in a list without costs. */
+__device__ __forceinline__ uint32_t equal_begin(const attend_list &list, uint32_t block)
+{
+    uint32_t begin = block * list.of_block.n;
+    return begin < list.total.n ? begin : list.total.n;
+}
+/* In any list, as far as a head goes (unit_near()): enough for the pieces of that head. */
+__device__ __forceinline__ uint32_t begin_near(const attend_shared_list &list, uint32_t block, uint32_t head)
+{
+    return list.costs ? unit_near(list, start_of(list, block), head) : equal_begin(list, block);
+}
+/* In any list. One body for all heads, which runs once (fragment/shared.cuh, shared_entry). */
+__device__ __forceinline__ uint32_t begin_of(const attend_shared_list &list, uint32_t block)
+{
+    if (!list.costs) return equal_begin(list, block);
+    uint32_t cost = start_of(list, block), of_heads = list.of_head.under(cost), head = 0;
+#pragma unroll 1
+    for (uint32_t i = 1; i < list.n_heads; i++) head += list.costs[i] <= of_heads;
+    return unit_near(list, cost, head);
+}
+
+/* The block that has a unit of a head. */
+__device__ __forceinline__ uint32_t block_of(const attend_shared_list &list, uint32_t unit, uint32_t head)
+{
+    if (!list.costs) return list.of_block.under(unit);
+    uint32_t of_unit = list.costs[head + 1] - list.costs[head], least = list.of_block.n;
+    uint32_t cost = list.of_head.n * list.costs[head] + (unit - head * list.of_head.n) * of_unit;
+    uint32_t before = list.longer * (least + 1);
+    return cost < before ? attend_divisor(least + 1).under(cost) : list.longer + list.of_block.under(cost - before);
+}
+
 /* Both lists, in shared memory. Tiles of pages, and units of fp16 rows, that come before each sequence of a head, and
  * the sequences: in memory where they are many. */
 struct attend_lists {
     attend_list pages, rows;
+    attend_range own;      /* the block's share of the pages */
     const uint32_t *units; /* [2][n_sequences + 1] */
     const attend_sequence *sequences;
     uint32_t few_units[2 * (ATTEND_FEW + 1)];
@@ -165,9 +248,9 @@ __device__ __forceinline__ const uint32_t *units_of(const attend_lists &lists, c
     return units_of(lists.units, b, exact);
 }
 
-/* By one warp; what the others see behind a __syncthreads(). */
-__device__ __forceinline__ void make_lists(attend_lists &lists, const attend_layer &l, const attend_batch &b,
-                                           const attend_work &w, uint32_t tile, uint32_t lane)
+/* By one warp; what the others see behind a __syncthreads(). costs: the layer's or NULL. */
+__device__ __forceinline__ void make_lists(attend_lists &lists, const attend_layer &l, const uint32_t *costs,
+                                           const attend_batch &b, const attend_work &w, uint32_t tile, uint32_t lane)
 {
     uint32_t n = b.n_sequences, tiles, rows;
     if (n <= ATTEND_FEW) {
@@ -192,37 +275,41 @@ __device__ __forceinline__ void make_lists(attend_lists &lists, const attend_lay
     } else {
         tiles = w.units[n], rows = w.units[2 * n + 1];
     }
+    if (lane > 1) return;
+    const attend_shared_list pages = list_of_pages(l, costs, b, tiles, gridDim.x, tile);
+    ((uint32_t *)&lists.own)[lane] = begin_of(pages, blockIdx.x + lane); /* the end is where the next one begins */
     if (lane != 0) return;
-    lists.pages = list_of_pages(l, b, tiles, gridDim.x, tile);
+    lists.pages = pages;
     lists.rows = list_of_rows(l, b, rows, gridDim.x);
     lists.units = n <= ATTEND_FEW ? lists.few_units : w.units;
     lists.sequences = n <= ATTEND_FEW ? lists.few : w.sequences;
 }
 
-/* A block's share of the pages, cut where a head ends if tables are a head's (attend_list.of_cut). Parts have equal
+/* A block's share of the pages, cut where a head ends if tables are a head's (attend_list.by_head). Parts have equal
  * shares of each such piece, those behind the last unit none. Numbers of parts leave these out, so that a run's parts
  * have numbers without a gap: a piece that goes on in the next block ends with the last number of its block. With
- * each cut numbers go on n_parts further. */
+ * each cut numbers go on n_parts further. A share that is all one piece and goes on has units for all parts, or as
+ * many as every other one has. */
 struct attend_piece {
     uint32_t cut, begin, end; /* units of the list */
     uint32_t parts;           /* that have any */
     uint32_t number;          /* of the first one in the grid */
 };
 
-/* The piece of a block that has unit `at`. */
-__device__ __forceinline__ attend_piece piece_at(const attend_list &list, uint32_t block, uint32_t at)
+/* The piece of a block with the share `own` that has unit `at`. */
+__device__ __forceinline__ attend_piece piece_at(const attend_list &list, const attend_range &own, uint32_t block,
+                                                 uint32_t at)
 {
     attend_piece p;
+    const attend_divisor of_cut = list.of_cut();
     uint32_t n_parts = list.n_parts;
-    p.cut = list.of_cut.under(at);
-    uint32_t of_block = list.of_block.n, block_begin = block * of_block, cut_begin = p.cut * list.of_cut.n;
-    uint32_t block_end = block_begin + of_block < list.total.n ? block_begin + of_block : list.total.n;
-    p.begin = block_begin > cut_begin ? block_begin : cut_begin;
-    p.end = block_end < cut_begin + list.of_cut.n ? block_end : cut_begin + list.of_cut.n;
+    p.cut = of_cut.under(at);
+    uint32_t of_block = list.of_block.n, cut_begin = p.cut * of_cut.n, cut_end = cut_begin + of_cut.n;
+    p.begin = own.begin > cut_begin ? own.begin : cut_begin;
+    p.end = own.end < cut_end ? own.end : cut_end;
     p.parts = p.end - p.begin < n_parts ? p.end - p.begin : n_parts;
     uint32_t of_full = of_block < n_parts ? of_block : n_parts;
-    p.number =
-        p.cut * n_parts + block * of_full + (p.begin > block_begin && p.end == block_end ? of_full - p.parts : 0);
+    p.number = p.cut * n_parts + block * of_full + (p.begin > own.begin && p.end == own.end ? of_full - p.parts : 0);
     return p;
 }
 
@@ -346,19 +433,29 @@ struct attend_results {
     uint32_t first, n;
 };
 
-/* Of units before .. behind - 1 of each head of the pages or the fp16 rows. */
-__device__ __forceinline__ attend_results results_of(const attend_list &list, bool of_rows, uint32_t n_sequences,
-                                                     uint32_t n_blocks, uint32_t head, uint32_t sequence,
-                                                     uint32_t before, uint32_t behind)
+/* The piece that has a unit of a head, as the block that has it sees it. */
+__device__ __forceinline__ attend_piece piece_of(const attend_shared_list &list, bool of_rows, uint32_t n_blocks,
+                                                 uint32_t head, uint32_t unit)
 {
-    if (before == behind) return attend_results{0, 0};
-    uint32_t number[2], unit[2] = {head * list.of_head.n + before, head * list.of_head.n + behind - 1};
-    for (int i = 0; i < 2; i++) {
-        attend_piece p = of_rows ? rows_of_block(list, block_of_rows(list, unit[i], n_blocks), n_blocks)
-                                 : piece_at(list, list.of_block.under(unit[i]), unit[i]);
-        number[i] = p.number + attend_shares(p).part_of(p, unit[i]);
-    }
-    return attend_results{result_of(head, sequence, n_sequences, number[0]), number[1] - number[0] + 1};
+    if (of_rows) return rows_of_block(list, block_of_rows(list, unit, n_blocks), n_blocks);
+    uint32_t block = block_of(list, unit, head);
+    const attend_range own = {begin_near(list, block, head), begin_near(list, block + 1, head)};
+    return piece_at(list, own, block, unit);
+}
+
+/* The number in the grid of the part that has a unit of a head. */
+__device__ __forceinline__ uint32_t number_of(const attend_shared_list &list, bool of_rows, uint32_t n_blocks,
+                                              uint32_t head, uint32_t unit)
+{
+    attend_piece p = piece_of(list, of_rows, n_blocks, head, unit);
+    return p.number + attend_shares(p).part_of(p, unit);
+}
+
+/* Of parts with numbers first .. last. */
+__device__ __forceinline__ attend_results results_of(uint32_t head, uint32_t sequence, uint32_t n_sequences,
+                                                     uint32_t first, uint32_t last)
+{
+    return attend_results{result_of(head, sequence, n_sequences, first), last - first + 1};
 }
 
 #endif

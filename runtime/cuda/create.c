@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "arena.h"
+#include "costs.h"
 #include "cuda_cache.h"
 #include "heads.h"
 #include "maps.h"
@@ -144,6 +145,17 @@ static kvc_status upload_tables(const cuda_layer *l, kvc_error *err)
     return KVC_OK;
 }
 
+/* By way of `scratch`, too. */
+static kvc_status upload_costs(const cuda_layer *l, uint32_t *scratch, kvc_error *err)
+{
+    const uint32_t *to = l->attend.costs;
+    size_t n = l->coder[0].n_kv_heads + 2;
+    if (!to) return KVC_OK;
+    cuda_tile_costs(&l->coder[0], &l->coder[1], scratch);
+    KVC_TRY_CUDA(cudaMemcpy((void *)to, scratch, n * sizeof *to, cudaMemcpyHostToDevice));
+    return KVC_OK;
+}
+
 static kvc_status upload_layers(kvc_cuda_cache *cache, kvc_error *err)
 {
     size_t d = cache->head_dim, most = cache->n_kv_heads * d * (d + 1) + cache->policy.page * d;
@@ -151,6 +163,7 @@ static kvc_status upload_layers(kvc_cuda_cache *cache, kvc_error *err)
     kvc_status status = scratch ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "no memory for a layer's maps");
     for (uint32_t i = 0; i < cache->n_layers && status == KVC_OK; i++) {
         status = upload_tables(&cache->layers[i], err);
+        if (status == KVC_OK) status = upload_costs(&cache->layers[i], (uint32_t *)(void *)scratch, err);
         if (status == KVC_OK) status = upload_maps(&cache->layers[i], scratch, err);
     }
     free(scratch);

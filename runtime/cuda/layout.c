@@ -1,5 +1,6 @@
 /* layout.c - where everything of a cache lies in its two blocks of memory. */
 #include "arena.h"
+#include "costs.h"
 #include "cuda_cache.h"
 #include "maps.h"
 
@@ -39,6 +40,11 @@ static void place_table(arena *a, const kvc_coder *coder, const uint8_t *params,
     *table = arena_place(a, t.n_values, sizeof **table);
     if (t.counts && params)
         *counts = (const uint32_t *)(params + ((const uint8_t *)t.counts - (const uint8_t *)coder->params));
+}
+
+static void place_costs(arena *a, const kvc_coder coder[2], const uint32_t **costs)
+{
+    if (cuda_tile_costs(&coder[0], &coder[1], NULL)) *costs = arena_place(a, coder->n_kv_heads + 2, sizeof **costs);
 }
 
 /* A word's place; NULL while planning. */
@@ -93,6 +99,7 @@ static void place_layer(arena *a, const kvc_cuda_cache *cache, uint32_t index, c
     place_map(a, value, &l->unfold, &l->mean);
     place_table(a, key, layer->params[0], &l->key_table, &l->key_counts);
     place_table(a, value, layer->params[1], &l->value_table, &l->value_counts);
+    place_costs(a, layer->coder, &l->costs);
     cuda_table_steps(key, l->key_steps);
     cuda_table_steps(value, l->value_steps);
 }

@@ -8,6 +8,7 @@
 #include "../unit/params_rig.h"
 #include "cache.h"
 #include "case_config.h"
+#include "costs.h"
 #include "maps.h"
 
 static void die(const char *what, const kvc_error *err)
@@ -81,6 +82,15 @@ static void make_maps(attend_case *c)
     }
 }
 
+static void make_costs(attend_case *c, const kvc_coder coder[2])
+{
+    uint32_t *costs = need(c->shape.n_heads + 2, sizeof *costs);
+    if (cuda_tile_costs(&coder[0], &coder[1], costs))
+        c->layer.costs = costs;
+    else
+        free(costs);
+}
+
 static void describe(attend_case *c)
 {
     kvc_cache *cache = c->cache;
@@ -99,6 +109,7 @@ static void describe(attend_case *c)
     cuda_table key = cuda_table_of(&l->coder[0]), value = cuda_table_of(&l->coder[1]);
     c->layer.key_counts = key.counts, c->layer.key_table = key.values, c->key_table_values = key.n_values;
     c->layer.value_counts = value.counts, c->layer.value_table = value.values, c->value_table_values = value.n_values;
+    make_costs(c, l->coder);
     cuda_table_steps(&l->coder[0], c->layer.key_steps);
     cuda_table_steps(&l->coder[1], c->layer.value_steps);
     c->layer.rows = l->rows;
@@ -196,6 +207,7 @@ void attend_case_free(attend_case *c)
     free((void *)c->layer.bias);
     free((void *)c->layer.unfold);
     free((void *)c->layer.mean);
+    free((void *)c->layer.costs);
     free(c->lengths);
     free(c->packed);
     free(c->slots);

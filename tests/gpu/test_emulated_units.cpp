@@ -1,6 +1,7 @@
 /* test_emulated_units.cpp - the numbers that attend_units.cuh gives: every unit of the list in one part, parts of a
  * run side by side, partial results that are never the same and never more than there is room for, and of a head and
- * sequence just those that parts leave; with a sliding window no unit that no query sees. */
+ * sequence just those that parts leave; shares by what units cost where that differs from head to head; with a
+ * sliding window no unit that no query sees. */
 #include "emulate.h"
 #include <stdio.h>
 #include <algorithm>
@@ -11,35 +12,71 @@ static int failures;
 
 struct grid {
     uint32_t n_heads, n_sequences, of_sequence, n_blocks, n_parts; /* of_sequence: units of each */
+    std::vector<uint32_t> costs;                                   /* of a unit of each head; empty: none are given */
 };
 
 static void fail(const grid &g, const char *what, uint32_t unit)
 {
-    if (failures++ == 0)
-        fprintf(stderr, "%u heads, %u sequences of %u units, %u blocks of %u parts, unit %u: %s\n", g.n_heads,
-                g.n_sequences, g.of_sequence, g.n_blocks, g.n_parts, unit, what);
+    if (failures++) return;
+    fprintf(stderr, "%u heads, %u sequences of %u units, %u blocks of %u parts, costs", g.n_heads, g.n_sequences,
+            g.of_sequence, g.n_blocks, g.n_parts);
+    for (uint32_t cost : g.costs) fprintf(stderr, " %u", cost);
+    fprintf(stderr, ", unit %u: %s\n", unit, what);
+}
+
+/* Costs as a layer has them. */
+static std::vector<uint32_t> sums_of(const std::vector<uint32_t> &costs)
+{
+    std::vector<uint32_t> sums = {0};
+    for (uint32_t cost : costs) sums.push_back(sums.back() + cost);
+    sums.push_back(*std::max_element(costs.begin(), costs.end()));
+    return sums;
+}
+
+/* A list of so many units of a head; sums: room for its costs. */
+static attend_shared_list list_of(const grid &g, uint32_t of_head, bool by_head, std::vector<uint32_t> &sums)
+{
+    attend_shared_list l(attend_list(g.n_heads, of_head, g.n_blocks, by_head, g.n_parts));
+    if (g.costs.empty()) return l;
+    sums = sums_of(g.costs);
+    l.weigh(sums.data(), g.n_heads, g.n_blocks);
+    return l;
+}
+
+static attend_range range_of(const attend_shared_list &l, uint32_t block)
+{
+    return attend_range{begin_of(l, block), begin_of(l, block + 1)};
+}
+
+static bool same(const attend_piece &a, const attend_piece &b)
+{
+    return a.cut == b.cut && a.begin == b.begin && a.end == b.end && a.parts == b.parts && a.number == b.number;
 }
 
 static void check(const grid &g, bool by_head)
 {
     uint32_t of_head = g.n_sequences * g.of_sequence, total = g.n_heads * of_head;
-    uint32_t of_block = share_of(total, g.n_blocks);
-    attend_list l(g.n_heads, of_head, g.n_blocks, by_head, g.n_parts);
+    std::vector<uint32_t> sums;
+    attend_shared_list l = list_of(g, of_head, by_head, sums);
     uint32_t most = results_of_list(g.n_heads, g.n_sequences, g.n_blocks, g.n_parts), last_run = ~0u, last_part = 0;
     int last = -1;
     for (uint32_t unit = 0; unit < total; unit++) {
-        attend_piece p = piece_at(l, unit / of_block, unit);
+        uint32_t head = unit / of_head, sequence = unit % of_head / g.of_sequence, block = block_of(l, unit, head);
+        attend_range own = range_of(l, block);
+        attend_piece p = piece_at(l, own, block, unit);
         attend_shares shares(p);
-        uint32_t part = shares.part_of(p, unit), head = unit / of_head, sequence = unit % of_head / g.of_sequence;
-        if (unit < p.begin || unit >= p.end || unit / of_block != (p.end - 1) / of_block ||
+        uint32_t part = shares.part_of(p, unit);
+        if (unit < own.begin || unit >= own.end) fail(g, "not its block", unit);
+        if (unit < p.begin || unit >= p.end || p.begin < own.begin || p.end > own.end ||
             (by_head && head != (p.end - 1) / of_head))
             fail(g, "not its piece", unit);
+        if (!same(p, piece_of(l, false, g.n_blocks, head, unit))) fail(g, "not the merge's piece", unit);
         if (part >= p.parts || unit < shares.begin(p, part) || unit >= shares.begin(p, part + 1))
             fail(g, "not its part", unit);
         uint32_t number = p.number + part, run = head * g.n_sequences + sequence;
         int result = (int)result_of(head, sequence, g.n_sequences, number);
-        bool same = run == last_run && number == last_part;
-        if (same ? result != last : result <= last) fail(g, "a result that is another's", unit);
+        bool again = run == last_run && number == last_part;
+        if (again ? result != last : result <= last) fail(g, "a result that is another's", unit);
         if (run == last_run && number > last_part + 1) fail(g, "a gap in a run", unit);
         if (result >= (int)most) fail(g, "more results than there are", unit);
         last = result, last_run = run, last_part = number;
@@ -67,37 +104,157 @@ static void leave_piece(list &l, const attend_piece &p)
         }
 }
 
-/* Sequences of 0 to 6 units. */
-static void check_results(const grid &g, bool by_head)
+/* Of all pages; blocks' shares lie behind each other. */
+static void leave_pages(list &l, const attend_shared_list &units)
 {
-    for (int rows = 0; rows < 2; rows++) {
+    uint32_t before = 0;
+    for (uint32_t block = 0; block < l.g.n_blocks; block++) {
+        attend_range own = range_of(units, block);
+        if (own.begin != before || own.end < own.begin) fail(l.g, "not behind the block before", own.begin);
+        for (uint32_t at = own.begin; at < own.end;) {
+            attend_piece p = piece_at(units, own, block, at);
+            leave_piece(l, p);
+            at = p.end;
+        }
+        before = own.end;
+    }
+    if (before != units.total.n) fail(l.g, "units that no block has", before);
+}
+
+static void leave_rows(list &l, const attend_shared_list &units)
+{
+    for (uint32_t block = 0; block < l.g.n_blocks; block++) {
+        attend_piece p = rows_of_block(units, block, l.g.n_blocks);
+        for (uint32_t at = p.begin; at < p.end; at++)
+            if (block_of_rows(units, at, l.g.n_blocks) != block) fail(l.g, "not its block", at);
+        leave_piece(l, p);
+    }
+}
+
+/* Those that the merge finds, of units before .. behind - 1 of each head. */
+static attend_results results_between(const attend_shared_list &l, bool rows, const grid &g, uint32_t head,
+                                      uint32_t sequence, uint32_t before, uint32_t behind)
+{
+    if (before == behind) return attend_results{0, 0};
+    uint32_t first = head * l.of_head.n;
+    return results_of(head, sequence, g.n_sequences, number_of(l, rows, g.n_blocks, head, first + before),
+                      number_of(l, rows, g.n_blocks, head, first + behind - 1));
+}
+
+/* Sequences of 0 to 6 units, or up to 12 times as many. */
+static void check_results(const grid &g, bool by_head, uint32_t times)
+{
+    for (int rows = 0; rows < (g.costs.empty() ? 2 : 1); rows++) {
         list l = {g, {0}, std::vector<std::vector<uint32_t>>(g.n_heads * g.n_sequences)};
-        for (uint32_t i = 0; i < g.n_sequences; i++) l.before.push_back(l.before[i] + (g.of_sequence + i * i) % 7);
-        uint32_t of_head = l.before[g.n_sequences], total = g.n_heads * of_head;
-        attend_list units(g.n_heads, of_head, g.n_blocks, by_head, g.n_parts);
-        uint32_t of_block = units.of_block.n;
-        for (uint32_t block = 0; total && block < g.n_blocks; block++)
-            if (rows) {
-                attend_piece p = rows_of_block(units, block, g.n_blocks);
-                for (uint32_t at = p.begin; at < p.end; at++)
-                    if (block_of_rows(units, at, g.n_blocks) != block) fail(g, "not its block", at);
-                leave_piece(l, p);
-            } else {
-                for (uint32_t at = block * of_block, end = std::min(at + of_block, total); at < end;) {
-                    attend_piece p = piece_at(units, block, at);
-                    leave_piece(l, p);
-                    at = p.end;
-                }
-            }
+        for (uint32_t i = 0; i < g.n_sequences; i++)
+            l.before.push_back(l.before[i] + (g.of_sequence + i * i) % 7 * times);
+        uint32_t of_head = l.before[g.n_sequences];
+        std::vector<uint32_t> sums;
+        attend_shared_list units = list_of(g, of_head, by_head, sums);
+        if (of_head && rows)
+            leave_rows(l, units);
+        else
+            leave_pages(l, units);
         for (uint32_t at = 0; at < l.results.size(); at++) {
             uint32_t head = at / g.n_sequences, i = at % g.n_sequences;
-            attend_results r =
-                results_of(units, rows, g.n_sequences, g.n_blocks, head, i, l.before[i], l.before[i + 1]);
+            attend_results r = results_between(units, rows, g, head, i, l.before[i], l.before[i + 1]);
             std::vector<uint32_t> all;
             for (uint32_t k = 0; k < r.n; k++) all.push_back(r.first + k);
             if (all != l.results[at]) fail(g, "not its results", at);
         }
     }
+}
+
+/* ---- shares by costs ---- */
+
+static int weighed; /* lists that had shares by costs */
+
+/* What units begin .. end - 1 cost. */
+static uint64_t cost_of(const grid &g, uint32_t of_head, const attend_range &own)
+{
+    uint64_t cost = 0;
+    for (uint32_t head = 0; head < g.n_heads; head++) {
+        uint64_t begin = std::max(own.begin, head * of_head), end = std::min(own.end, (head + 1) * of_head);
+        if (begin < end) cost += (end - begin) * g.costs[head];
+    }
+    return cost;
+}
+
+/* Shares by costs wherever they leave no part without a unit: each within a unit's cost of an equal one. Otherwise,
+ * and where all cost the same, those of a list without costs. */
+static void check_shares(const grid &g, uint32_t of_head)
+{
+    std::vector<uint32_t> sums;
+    attend_shared_list l = list_of(g, of_head, true, sums);
+    attend_shared_list plain(attend_list(g.n_heads, of_head, g.n_blocks, true, g.n_parts));
+    uint64_t most = sums.back(), all = (uint64_t)of_head * sums[g.n_heads];
+    bool equal = std::count(g.costs.begin(), g.costs.end(), most) == g.n_heads;
+    bool due = !equal && all + most <= UINT32_MAX && all / g.n_blocks >= g.n_parts * most;
+    if (due != (l.costs != NULL)) fail(g, "not the kind of shares that are due", of_head);
+    weighed += due;
+    for (uint32_t block = 0; block < g.n_blocks; block++) {
+        attend_range own = range_of(l, block), other = range_of(plain, block);
+        if (!due && (own.begin != other.begin || own.end != other.end)) fail(g, "not shares without costs", block);
+        if (!due) continue;
+        int64_t away = (int64_t)(cost_of(g, of_head, own) * g.n_blocks) - (int64_t)all;
+        if (away >= (int64_t)(most * g.n_blocks) || away <= -(int64_t)(most * g.n_blocks))
+            fail(g, "more than a unit's cost from an equal share", block);
+        if (own.end - own.begin < g.n_parts) fail(g, "parts without a unit", block);
+    }
+}
+
+/* Costs that are equal: pieces are those of no costs. */
+static void check_equal(const grid &g, uint32_t of_head, uint32_t cost)
+{
+    std::vector<uint32_t> sums;
+    grid with = g;
+    with.costs.assign(g.n_heads, cost);
+    attend_shared_list l = list_of(with, of_head, true, sums), plain = list_of(g, of_head, true, sums);
+    for (uint32_t unit = 0; unit < g.n_heads * of_head; unit++)
+        if (!same(piece_of(l, false, g.n_blocks, unit / of_head, unit),
+                  piece_of(plain, false, g.n_blocks, unit / of_head, unit)))
+            fail(with, "not the piece of no costs", unit);
+}
+
+static const std::vector<std::vector<uint32_t>> some_costs = {
+    {255, 254},  {3, 1},    {100, 255},     {255, 9},  {200, 255, 180},
+    {1, 255, 1}, {5, 4, 4}, {255, 77, 255}, {7, 7, 7}, {190, 255, 201, 222}};
+
+static void check_costs(void)
+{
+    for (const std::vector<uint32_t> &costs : some_costs)
+        for (uint32_t sequences = 1; sequences <= 4; sequences++)
+            for (uint32_t of_sequence = 1; of_sequence <= 150; of_sequence += of_sequence < 40 ? 1 : 11)
+                for (uint32_t blocks = 1; blocks <= 9; blocks++)
+                    for (uint32_t parts : {1, 2, 3, 4, 8}) {
+                        grid g = {(uint32_t)costs.size(), sequences, of_sequence, blocks, parts, costs};
+                        check(g, true);
+                        check_shares(g, sequences * of_sequence);
+                        g.n_sequences = sequences * 3;
+                        check_results(g, true, of_sequence > 7 ? 12 : 1);
+                        g.costs.clear();
+                        check_equal(g, sequences * of_sequence, costs[0]);
+                    }
+}
+
+/* Lists too long to look at each unit: the first and the last one of each block; sums of costs up to 32 bits, and
+ * more. */
+static void check_long(uint32_t of_head, uint32_t n_blocks)
+{
+    const grid g = {8, 1, of_head, n_blocks, 12, {255, 170, 201, 170, 233, 255, 188, 255}};
+    std::vector<uint32_t> sums;
+    attend_shared_list l = list_of(g, of_head, true, sums);
+    check_shares(g, of_head);
+    for (uint32_t block = 0; block < n_blocks; block++) {
+        attend_range own = range_of(l, block);
+        if (block && own.begin != range_of(l, block - 1).end) fail(g, "not behind the block before", own.begin);
+        for (uint32_t unit : {own.begin, own.end - 1})
+            if (own.begin < own.end &&
+                (block_of(l, unit, unit / of_head) != block ||
+                 !same(piece_at(l, own, block, unit), piece_of(l, false, n_blocks, unit / of_head, unit))))
+                fail(g, "not its block", unit);
+    }
+    if (range_of(l, n_blocks - 1).end != 8 * of_head) fail(g, "units that no block has", 0);
 }
 
 static void check_divisor(uint32_t n)
@@ -192,10 +349,14 @@ int main(void)
                 for (uint32_t blocks = 1; blocks <= 9; blocks++)
                     for (uint32_t parts = 1; parts <= 8; parts++) {
                         for (int by_head = 0; by_head < 2; by_head++) {
-                            check(grid{heads, sequences, of_sequence, blocks, parts}, by_head);
-                            check_results(grid{heads, sequences * 3, of_sequence, blocks, parts}, by_head);
+                            check(grid{heads, sequences, of_sequence, blocks, parts, {}}, by_head);
+                            check_results(grid{heads, sequences * 3, of_sequence, blocks, parts, {}}, by_head, 1);
                         }
                     }
+    check_costs();
+    for (uint32_t of_head : {0u, 1u, 100u, 8192u, 1u << 20, (1u << 20) + 1, 2486952u, 2486953u, 1u << 22, 1u << 28})
+        for (uint32_t blocks : {1, 2, 3, 78, 132, 148, 1024}) check_long(of_head, blocks);
+    if (weighed == 0) failures++;
     for (uint32_t warps = 1; warps <= 16; warps++) check_columns(warps), check_parts(warps);
     check_extents();
     for (uint32_t n = 1; n < 1u << 31; n += n / 3 + 1) check_divisor(n);

@@ -9,7 +9,7 @@
 #include "attend_params.h"
 #include "device_memory.h"
 
-static int failures;
+static int failures, with_costs; /* cases whose heads cost different */
 
 template <typename P> static attend_work make_work(device_arena &a, const attend_case &c, uint32_t n_blocks)
 {
@@ -39,6 +39,7 @@ static attend_layer to_device(device_arena &a, const attend_case &c)
     l.bias = a.copy(l.bias, heads * d);
     l.unfold = a.copy(l.unfold, heads * d * l.value_latent);
     l.mean = a.copy(l.mean, heads * d);
+    l.costs = a.copy(l.costs, heads + 2);
     l.key_counts = a.copy(l.key_counts, heads);
     l.value_counts = a.copy(l.value_counts, heads);
     l.key_table = a.copy(l.key_table, c.key_table_values);
@@ -104,11 +105,35 @@ struct lengths {
     uint32_t n, of[40];
 };
 
+/* Costs go by the groups of words that heads have in products of bytes. */
+template <typename P> static void check_costs(const attend_case &c)
+{
+    const attend_layer &l = c.layer;
+    with_costs += l.costs != NULL;
+#ifdef KVC_EMULATE
+    typedef attend_few_cut<P, 1, 1, FEW_TABLE> few;
+    if constexpr (shared_bytes_fit<few>::FIT) {
+        typedef typename few::key_side key_side;
+        typedef typename few::value_side value_side;
+        auto most = [](int a, int b) { return a > b ? a : b; };
+        auto groups = [&](uint32_t i) {
+            return 62 * most(key_side::LEAST_GROUPS, key_side::groups_of(key_side::head_of(l.key_counts, i))) +
+                   95 * most(value_side::LEAST_GROUPS, value_side::groups_of(value_side::head_of(l.value_counts, i)));
+        };
+        auto cost = [&](uint32_t i) { return l.costs ? l.costs[i + 1] - l.costs[i] : 0; };
+        for (uint32_t i = 1; i < l.n_heads; i++)
+            expect((groups(i) > groups(0)) == (cost(i) > cost(0)) && (groups(i) < groups(0)) == (cost(i) < cost(0)),
+                   c.shape, "costs of heads", i);
+    }
+#endif
+}
+
 /* Outputs against the reference; twice, and beside a NaN, unless `once`. */
 template <typename P> static void check_case(const attend_shape &s, uint32_t n_blocks, bool once)
 {
     attend_case c;
     attend_case_new(&c, &s);
+    check_costs<P>(c);
     std::vector<float> got = outputs<P>(c, c.queries, n_blocks);
     double error = attend_case_error(&c, got.data());
     printf("%-16s %-16s d %3u group %u queries %u window %u cap %g blocks %u: %.1e\n", s.key, s.value, s.d, s.group,
@@ -393,5 +418,6 @@ int main(void)
     }
     check_numbers();
 #endif
+    if (with_costs == 0) failures++;
     return failures != 0;
 }
