@@ -21,8 +21,8 @@ typedef struct kernel_side {
      * that one kernel serves all N; and the bytes of one table with its copies. */
     uint32_t most, table_bytes;
     /* The one table, or of shared codes those of 4, 8 and 16 channels, are byte tables (kvc_coder_byte_step()) of
-     * which there may be products of bytes: where layers' are, and where they are not, are different kernels. Kernels are for one configuration, whose id covers its
-     * tables: none is ever used with others. */
+     * which there may be products of bytes: where layers' are, and where they are not, are different kernels. Kernels
+     * are for one configuration, whose id covers its tables: none is ever used with others. */
     bool byte_table;
 } kernel_side;
 

@@ -1,8 +1,8 @@
 /* kernel_shape.c - how a kernel is cut: columns of a product, tables, tokens of a tile, stages, warps.
  *
  * Shared memory holds the tables and, for each warp, `stages` tiles of keys and values with a barrier each; the sizes
- * are those of kernels/fragment/staged.cuh, and attend_kernel.cu asserts that it needs no more than is counted here.
- */
+ * are those of kernels/fragment/staged.cuh, and attend_kernel.cu asserts that its kernel for many columns needs no
+ * more than is counted here. What an image's kernels have it says itself (kernels/template/attend_info.h). */
 #include "kernel_plan.h"
 #include "kvc/codec_list.h"
 
@@ -103,8 +103,9 @@ static void set_tables(kernel_spec *k, uint32_t bytes)
     if (k->value.most) k->value.table_bytes = bytes;
 }
 
-/* Both sides have byte tables of shared codes. The kernel for few columns has larger tables than the one for many
- * (kernels/template/attend_few.cuh), and is better off with a larger tile than with a third stage. */
+/* Both sides have byte tables of shared codes: the template's kernel for few columns then serves all calls where it
+ * fits (kernels/template/attend_few.cuh). It has larger tables than are counted here, and is better off with a larger
+ * tile than with a third stage. */
 static bool shares_bytes(const kernel_spec *k)
 {
     return k->key.most && k->value.most && k->key.byte_table && k->value.byte_table;
@@ -119,7 +120,7 @@ static bool cut(kernel_spec *k, const kernel_target *target)
             try_cut(k, target, tile, MOST_WARPS, shares_bytes(k) ? LEAST_STAGES : GOOD_STAGES))
             return true;
     for (uint32_t warps = MOST_WARPS; warps > 1; warps /= 2)
-        if (try_cut(k, target, least_tile(k), warps, LEAST_STAGES)) return true;
+        if (tile_divides(k, least_tile(k)) && try_cut(k, target, least_tile(k), warps, LEAST_STAGES)) return true;
     return false;
 }
 
@@ -130,6 +131,10 @@ kvc_status kernel_shape_choose(kernel_spec *k, const kernel_target *target, kvc_
     k->key.entries = entries_of(&k->key);
     k->value.entries = entries_of(&k->value);
     bool is_cut = false, shared = k->key.most || k->value.most;
+    if (!tile_divides(k, 64) && !tile_divides(k, 32) && !tile_divides(k, 16))
+        return kvc_fail(err, KVC_UNSUPPORTED,
+                        "kernels have no tile of whole runs of %u tokens and whole scales in pages of %u",
+                        least_tile(k), k->page);
     uint32_t most = shares_bytes(k) ? MOST_TABLE / 2 : MOST_TABLE;
     for (uint32_t bytes = most; bytes >= LEAST_TABLE; bytes /= 2) { /* fewer copies rather than fewer warps */
         set_tables(k, bytes);

@@ -232,6 +232,7 @@ struct staged_shared {
         load_shared<4>(shared_row<BYTE_ROW>(entry, codes, k), &word);
         return word;
     }
+    static_assert(2 * ONE_TABLE_BYTES <= 1 << 16, "a place has 16 bits for them");
     /* A lane's copy of the entry of a code of C channels. */
     template <int C>
     __device__ static __forceinline__ shared_address entry(const uint8_t *table, uint32_t code, int lane)

@@ -14,7 +14,7 @@
  * value's per token into the weight; minima into a bias and a sum of weights (fragment/pairs.cuh has the operands,
  * FORMAT.md "int" the codes).
  *
- * Parameters, a struct with: D, GROUP, COLUMNS (a multiple of 8; 4 for calls that have no more), TILE, PAGE, STAGES,
+ * Parameters, a struct with: D, GROUP, COLUMNS (a multiple of 8, or 4), TILE, PAGE, STAGES,
  * WARPS; SOFTCAP: are scores capped? key_side, value_side (fragment/staged.cuh). */
 #ifndef KERNELS_TEMPLATE_ATTEND_CUH
 #define KERNELS_TEMPLATE_ATTEND_CUH

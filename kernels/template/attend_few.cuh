@@ -1,4 +1,5 @@
-/* attend_few.cuh - how the kernel for calls of up to four columns is cut, given the one for more of them.
+/* attend_few.cuh - how the kernel for calls of up to four columns is cut, given the one for more of them; of shared
+ * codes with byte tables it is the one for all calls.
  *
  * Four columns need so few registers that twelve warps have enough of them, where codes are multiplied as bytes or
  * are those of tables. Twelve hide more of each other's waiting than eight: 3 to 8 % of the time of contexts of 8k
@@ -60,8 +61,8 @@ template <typename P, int STAGES = 4> __host__ __device__ constexpr few_cut few_
         return few_cut{P::STAGES, P::WARPS, FEW_AS_HALVES};
 }
 
-/* Of shared codes with byte tables: the same with tables of FEW_TABLE bytes, then smaller ones, then as few warps as
- * P has. Heads of more than 64 channels leave twelve warps too few registers. */
+/* Of shared codes with byte tables: the same with tables of FEW_TABLE bytes, then smaller ones, then fewer warps.
+ * Heads of more than 64 channels leave twelve warps too few registers. */
 template <typename P> __host__ __device__ constexpr int few_warps(void)
 {
     return P::key_side::D <= 64 && P::value_side::D <= 64 ? FEW_WARPS : 8;
@@ -77,8 +78,8 @@ __host__ __device__ constexpr few_cut few_shared(size_t room)
         return few_shared<P, TABLE_BYTES, 8>(room);
     else if constexpr (TABLE_BYTES > FEW_TABLE / 4)
         return few_shared<P, TABLE_BYTES / 2, WARPS>(room);
-    else if constexpr (WARPS > P::WARPS)
-        return few_shared<P, FEW_TABLE, P::WARPS>(room);
+    else if constexpr (WARPS > 2)
+        return few_shared<P, FEW_TABLE, WARPS / 2>(room);
     else
         return few_plain<P>(room);
 }
@@ -92,7 +93,7 @@ template <typename P> __host__ __device__ constexpr few_cut few_cut_of(size_t ro
 }
 
 /* Is it better for more columns, too, going over the units once for each four of them? Of shared codes the kernel of
- * halves takes four times as long for eight columns as this one for four (decision 0014). */
+ * halves takes three times as long for eight columns as this one for four (decision 0014). */
 template <typename P> __host__ __device__ constexpr bool few_serves_all(size_t room)
 {
     return few_cut_of<P>(room).table_bytes != FEW_AS_HALVES;

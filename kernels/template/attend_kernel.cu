@@ -4,7 +4,8 @@
  * The image exports the kernel ATTEND_NAME(attend_layer, attend_batch, attend_work) and ATTEND_NAME_info; where one
  * token's query heads are few columns ATTEND_NAME_few as well, the same for calls that have no more of them. That is
  * a kernel of its own since code that a call has no use for costs it time all the same: instructions are cached.
- * Where the kernel for few columns is the better one for all it is the only one, ATTEND_NAME. */
+ * Where the kernel for few columns is the better one for all calls it is ATTEND_NAME, and ATTEND_NAME_few, if there,
+ * empty. */
 #ifndef ATTEND_PARAMS
 #define ATTEND_PARAMS "template/default_params.h"
 #endif
@@ -69,33 +70,30 @@ template <bool FEW> struct main_params_of {
 template <> struct main_params_of<true> {
     typedef attend_few_params type;
 };
-typedef main_params_of<few_serves_all<attend_params>(ATTEND_ROOM)>::type attend_main_params;
-#define ATTEND_BOTH_SHARED                                                                                           \
-    (ATTEND_KEY_SYMBOL == ATTEND_SHARED_BYTE_TABLES && ATTEND_VALUE_SYMBOL == ATTEND_SHARED_BYTE_TABLES)
-#define ATTEND_HAS_FEW (ATTEND_GROUP <= FEW_COLUMNS && !ATTEND_BOTH_SHARED)
-
+static const bool FEW_SERVES_ALL = few_serves_all<attend_params>(ATTEND_ROOM);
+typedef main_params_of<FEW_SERVES_ALL>::type attend_main_params;
 #define ATTEND_JOIN_(a, b) a##b
 #define ATTEND_JOIN(a, b) ATTEND_JOIN_(a, b)
 
-#define ATTEND_KERNEL(name, params)                                                                                  \
+#define ATTEND_KERNEL(name, params, is_used)                                                                         \
     extern "C" __global__ void __launch_bounds__(params::WARPS * 32, 1)                                              \
         name(const __grid_constant__ attend_layer layer, const __grid_constant__ attend_batch batch,                 \
              const __grid_constant__ attend_work work)                                                               \
     {                                                                                                                \
         KVC_SHARED(uint8_t, shared);                                                                                 \
-        attend<params>::share(layer, batch, work, shared);                                                           \
+        if constexpr (is_used) attend<params>::share(layer, batch, work, shared);                                    \
     }
 
-ATTEND_KERNEL(ATTEND_NAME, attend_main_params)
-#if ATTEND_HAS_FEW
-ATTEND_KERNEL(ATTEND_JOIN(ATTEND_NAME, _few), attend_few_params)
+ATTEND_KERNEL(ATTEND_NAME, attend_main_params, true)
+#if ATTEND_GROUP <= FEW_COLUMNS
+ATTEND_KERNEL(ATTEND_JOIN(ATTEND_NAME, _few), attend_few_params, !FEW_SERVES_ALL)
 #endif
 
 extern "C" __device__ __constant__ attend_info ATTEND_JOIN(ATTEND_NAME, _info) = {
     ATTEND_INFO_VERSION,
     {attend_main_params::COLUMNS, attend_main_params::WARPS, (uint32_t)attend<attend_main_params>::SHARED_BYTES},
-#if ATTEND_HAS_FEW
-    {FEW_COLUMNS, attend_few_params::WARPS, (uint32_t)attend<attend_few_params>::SHARED_BYTES},
+#if ATTEND_GROUP <= FEW_COLUMNS
+    {FEW_SERVES_ALL ? 0 : FEW_COLUMNS, attend_few_params::WARPS, (uint32_t)attend<attend_few_params>::SHARED_BYTES},
 #else
     {0, 0, 0},
 #endif

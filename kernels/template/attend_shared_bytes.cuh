@@ -1,5 +1,5 @@
 /* attend_shared_bytes.cuh - pages of codes that heads share out (fragment/shared.cuh), with byte tables, in products
- * of bytes, for calls of up to four columns.
+ * of bytes, for four columns at a time.
  *
  * How many words a head's tokens have is known when a run begins. They go in groups of eight: a group is a product
  * for 16 tokens of keys, lane t having its words t and t + 4; of values lane g has word g. Registers have room for as
@@ -74,7 +74,7 @@ template <typename P> struct attend_shared_bytes {
         int n_words = key_side::words_of(h.key.part[0]) + key_side::words_of(h.key.part[1]);
         query_range range;
         for (int i = 0; i < 2; i++) {
-            key_steps[i] = present ? l.key_steps[table_length(h.key.part[i].c)] * source.factor : 0.0f;
+            key_steps[i] = l.key_steps[table_length(h.key.part[i].c)] * source.factor;
             steps[i] = l.value_steps[table_length(h.value.part[i].c)];
         }
         bias = present && source.bias ? source.bias[row] * source.factor : 0.0f;
@@ -84,12 +84,14 @@ template <typename P> struct attend_shared_bytes {
             for (int j = 0; j < 2; j++) {
                 int w = group * 8 + j * 4 + lane % 4;
                 shared_word word = key_side::word_of(h.key, w);
-                float step = w < n_words ? word.part ? key_steps[1] : key_steps[0] : 0.0f, *y = x[group][j];
-                const float *at = from + word.channel; /* a multiple of the span */
+                float step = word.part ? key_steps[1] : key_steps[0], *y = x[group][j];
+                int span = present && w < n_words ? word.span : 0;
+                const float *at =
+                    from + word.channel; /* a multiple of the span; there is a fold: latents are aligned */
                 float4 four = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-                if (step > 0.0f && word.span == 4) four = *(const float4 *)at;
-                if (step > 0.0f && word.span == 2) four.x = at[0], four.y = at[1];
-                if (step > 0.0f && word.span == 1) four.x = at[0];
+                if (span == 4) four = *(const float4 *)at;
+                if (span == 2) four.x = at[0], four.y = at[1];
+                if (span == 1) four.x = at[0];
                 y[0] = four.x * step, y[1] = four.y * step, y[2] = four.z * step, y[3] = four.w * step;
 #pragma unroll
                 for (int i = 0; i < 4; i++) range.see(y[i]);
@@ -100,7 +102,7 @@ template <typename P> struct attend_shared_bytes {
                 }
             }
         range.join();
-        float shrink = range.shrink() * 64.0f; /* to 64 .. 128 */
+        float shrink = fminf(range.shrink(), 0x1p100f) * 64.0f; /* to 64 .. 128 */
         if (range.most * shrink > BYTES_MOST_QUERY) shrink *= 0.5f;
         float stretch = shrink > 0.0f ? 1.0f / shrink : range.stretch();
 #pragma unroll

@@ -140,7 +140,7 @@ struct attend_shared_list : attend_list {
     {
         uint32_t of_heads = by_costs[heads], most = by_costs[heads + 1];
         uint64_t all = (uint64_t)of_head.n * of_heads;
-        if (all + most > UINT32_MAX || of_heads == heads * most) return;
+        if (all + most > 0xffffffffu || of_heads == heads * most) return;
         uint32_t least = attend_divisor(n_blocks).under((uint32_t)all);
         if (least < n_parts * most) return;
         costs = by_costs, n_heads = heads, longer = (uint32_t)all - least * n_blocks;

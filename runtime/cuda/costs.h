@@ -15,6 +15,8 @@ extern "C" {
 /* Do tiles of different heads cost different, with constants known? Only codes that heads share out make them.
  *  costs [heads + 2]  out, if it is not NULL: of the heads before each, of all, the most of a head */
 bool cuda_tile_costs(const kvc_coder *key, const kvc_coder *value, uint32_t *costs);
+/* The same where both sides have byte tables; keys, values [heads]: codes of each head of d channels. */
+bool cuda_word_costs(uint32_t n_heads, uint32_t d, const uint32_t *keys, const uint32_t *values, uint32_t *costs);
 
 #ifdef __cplusplus
 }

@@ -9,6 +9,7 @@
 #include <cuda_fp16.h>
 #include <math.h>
 #include <numeric>
+#include "../../runtime/cuda/costs.h"
 #include "../gpu/attend_params.h"
 #include "gpu_timing.cuh"
 
@@ -118,7 +119,9 @@ template <typename P> static void time_case(const char *name, load what, const u
     fill_table<<<64, 256>>>(tables, 1 << 16);
     l.rows = fp16, l.key_table = tables, l.value_table = tables;
     for (int i = 0; i < ATTEND_LENGTHS; i++) l.key_steps[i] = l.value_steps[i] = TABLE_STEP;
+    uint32_t costs[HEADS + 2];
     if (counts) l.key_counts = l.value_counts = a.copy(counts, HEADS);
+    if (counts && cuda_word_costs(HEADS, d, counts, counts, costs)) l.costs = a.copy(costs, HEADS + 2);
     l.page_table = a.copy(table.data(), table.size());
     l.length = a.copy(length.data(), length.size());
     l.packed = a.copy(packs.data(), packs.size());

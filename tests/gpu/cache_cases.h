@@ -44,7 +44,6 @@ static const cache_case cache_cases[] = {
     /* bench: 8 layers of one kind */
     {"bench_int4", {8, 4, 128, {4, 64, 64}, 8, 1, {{"int4.ch64", "int4.tok"}}}, 0, 0.0f},
     {"bench_int2", {8, 4, 128, {4, 64, 64}, 8, 1, {{"int2.ch64", "int2.tok"}}}, 0, 0.0f},
-    {"bench_shared", {8, 4, 128, {4, 64, 64}, 8, 1, {{"vq[16]x8.bytes+klt", "vq[16]x8.bytes+klt"}}}, 0, 0.0f},
     {"bench_vq4x8", {8, 4, 128, {4, 64, 64}, 8, 1, {{"vq4x8+klt", "vq4x8+klt"}}}, 0, 0.0f},
 };
 
