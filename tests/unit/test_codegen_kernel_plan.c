@@ -176,6 +176,41 @@ START_TEST(kernel_plan__has_one_kernel_for_shared_codes)
 }
 END_TEST
 
+/* All three tables of 4 channels and more are byte tables, or the kernel is another. Two tables a side and, of byte
+ * tables, a place of 256 bytes for each eight words; on sm_86, too. */
+START_TEST(kernel_plan__names_byte_tables_of_shared_codes)
+{
+    static const float steps[N_LAYERS][2] = {{0x1p-6f, 0x1p-5f}, {0x1p-6f, 0.0f}, {0x1p-6f, 0x1p-5f}, {0.0f, 0.0f}};
+    static const char *const targets[] = {"sm_90", "sm_86"};
+    size_t n;
+    rig r = rig_of(128, 4, "vq[8]x8", "vq[8]x8");
+    void *params = params_of_layers(r.layers, N_LAYERS, 2, 128, 64, steps, &n);
+    r.params = params;
+    for (int i = 0; i < 2; i++) {
+        ck_assert_msg(plan_for(&r, targets[i]) == KVC_OK, "%s", r.err.message);
+        ck_assert_uint_eq(r.plan.n_kernels, 3);
+        ck_assert_uint_eq(r.plan.of_layer[2], 0);
+        const kernel_spec *both = &r.plan.kernels[0], *none = &r.plan.kernels[2];
+        char words[128], most[8];
+        snprintf(most, sizeof most, "%u", both->key.most);
+        snprintf(words, sizeof words, "vq.%sx8.bytes vq.%sx8.bytes d128 g4 p64 c8", most, most);
+        ck_assert_str_eq(both->words, words);
+        snprintf(words, sizeof words, "vq.%sx8.bytes vq.%sx8 d128 g4 p64 c8", most, most);
+        ck_assert_str_eq(r.plan.kernels[1].words, words);
+        snprintf(words, sizeof words, "vq.%sx8 vq.%sx8 d128 g4 p64 c8", most, most);
+        ck_assert_str_eq(none->words, words);
+        ck_assert(both->key.most % 4 == 0 && both->key.most >= 16 && both->key.most <= 36);
+        uint32_t eights = ((both->key.most > 32 ? both->key.most : 32) + 7) / 8;
+        ck_assert_uint_eq(both->shared_bytes,
+                          4 * both->key.table_bytes + 2 * 256 * eights + LISTS +
+                              both->warps * (both->stages * (both->tile * 2 * both->key.most + 8) + 14 * 256));
+        ck_assert_uint_ge(both->tile, 32);
+        kernel_plan_free(&r.plan);
+    }
+    free(params);
+}
+END_TEST
+
 static void expect_refusal(uint32_t d, const char *key, const char *value, const char *says)
 {
     rig r = rig_of(d, 4, "fp16", "fp16");
@@ -210,6 +245,20 @@ START_TEST(kernel_plan__refuses_codecs_by_name)
 }
 END_TEST
 
+/* A tile of 32 tokens has no whole scales of 48. */
+START_TEST(kernel_plan__refuses_what_no_tile_divides)
+{
+    rig r = rig_of(64, 4, "int4.ch48", "vq[8]x8");
+    r.tokens.page = 96;
+    ck_assert_int_eq(plan_for(&r, "sm_90"), KVC_UNSUPPORTED);
+    ck_assert_msg(strstr(r.err.message, "no tile of whole runs of 32 tokens and whole scales in pages of 96"), "%s",
+                  r.err.message);
+    for (uint32_t i = 0; i < N_LAYERS; i++) set_layer(&r, i, "int4.ch48", "int4.tok");
+    ck_assert_msg(plan_for(&r, "sm_90") == KVC_OK, "%s", r.err.message);
+    kernel_plan_free(&r.plan);
+}
+END_TEST
+
 START_TEST(kernel_plan__refuses_shapes)
 {
     rig r = rig_of(72, 4, "fp16", "fp16");
@@ -228,4 +277,6 @@ END_TEST
 CHECK_MAIN("codegen_kernel_plan", kernel_plan__cuts_by_shared_memory, kernel_plan__counts_entries_of_tables,
            kernel_plan__tiles_pages_and_groups, kernel_plan__shares_kernels_between_layers,
            kernel_plan__has_one_kernel_for_shared_codes, kernel_plan__names_capped_scores,
-           kernel_plan__names_byte_tables, kernel_plan__refuses_codecs_by_name, kernel_plan__refuses_shapes)
+           kernel_plan__names_byte_tables, kernel_plan__names_byte_tables_of_shared_codes,
+           kernel_plan__refuses_codecs_by_name, kernel_plan__refuses_shapes,
+           kernel_plan__refuses_what_no_tile_divides)
