@@ -102,8 +102,8 @@ template <int C> struct values_transposed {
 #pragma unroll
         for (int i = 0; i < 2 * UNITS; i++) {
             uint32_t a[8], b[8];
-            look_up<C>(shared_row(copy, words[i / 2], i % 2), a);
-            look_up<C>(shared_row(copy, words[i / 2], 2 + i % 2), b);
+            look_up<C>(shared_row<TABLE_ROW>(copy, words[i / 2], i % 2), a);
+            look_up<C>(shared_row<TABLE_ROW>(copy, words[i / 2], 2 + i % 2), b);
 #pragma unroll
             for (int k = 0; k < C; k++) slots[i * C + k] = __byte_perm(a[k / 2], b[k / 2], k % 2 ? 0x7632 : 0x5410);
         }
