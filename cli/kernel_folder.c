@@ -269,6 +269,15 @@ static void folder_free(folder *f)
     kernel_plan_free(&f->plan);
 }
 
+static void note_slow(const kernel_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->n_kernels; i++)
+        if (kernel_is_slow(&plan->kernels[i]))
+            console_note(
+                "%s: shared codes, not with byte tables on both sides: as slow as fp16, slower in short contexts",
+                plan->kernels[i].words);
+}
+
 kvc_status kernel_folder_write(const settings *s, const kvc_config *config, const char *name, kvc_error *err)
 {
     folder f = {.path = s->kernels, .identity = kvc_config_id(config)};
@@ -279,6 +288,7 @@ kvc_status kernel_folder_write(const settings *s, const kvc_config *config, cons
         kernel_plan_new(&f.plan, kvc_config_model(config), kvc_config_tokens(config), kvc_config_layer(config, 0),
                         kvc_config_parameters(config, &n_params), s->softcap, kernel_target_find(s->arch), &why);
     if (status) return kvc_fail(err, status, "%s: %s", name, why.message);
+    note_slow(&f.plan);
     kernel_compiler *compiler = kernel_compiler_open();
     f.compiler = compiler;
     status = fill(&f, s, err);

@@ -26,7 +26,7 @@ static bool has_table(const kernel_side *side)
 
 /* Shared codes: tables of the two lengths that a head has, of 256 entries of up to 16 channels; where they are byte
  * tables, places of the words of a row in eights (kernels/fragment/shared.cuh). */
-enum { SHARED_TABLES = 2, MOST_TABLE = 32 << 10, LEAST_TABLE = 256 * 2 * 16, PLACES = 256 };
+enum { SHARED_TABLES = 2, MOST_TABLE = 32 << 10, LEAST_TABLE = 256 * 2 * 16, PLACES = 256, MOST_WORDS = 96 };
 
 /* Queries of shared codes lie in shared memory: products of a row, 256 bytes each for 8 columns
  * (kernels/template/attend_shared.cuh). */
@@ -40,11 +40,16 @@ static uint32_t entries_of(const kernel_side *side)
     return has_table(side) && !side->most ? 1u << side->codec.bits : 0;
 }
 
+/* Of a head with the most. */
+static uint32_t words_of(const kernel_side *side)
+{
+    return side->most > side->latent / 4 ? side->most : side->latent / 4;
+}
+
 static uint32_t shared_table_bytes(const kernel_side *side)
 {
-    uint32_t words = side->most > side->latent / 4 ? side->most : side->latent / 4;
     if (!side->most) return 0;
-    return SHARED_TABLES * side->table_bytes + (side->byte_table ? (words + 7) / 8 * PLACES : 0);
+    return SHARED_TABLES * side->table_bytes + (side->byte_table ? (words_of(side) + 7) / 8 * PLACES : 0);
 }
 
 /* Tokens. */
@@ -109,6 +114,13 @@ static void set_tables(kernel_spec *k, uint32_t bytes)
 static bool shares_bytes(const kernel_spec *k)
 {
     return k->key.most && k->value.most && k->key.byte_table && k->value.byte_table;
+}
+
+bool kernel_is_slow(const kernel_spec *k)
+{
+    if (!k->key.most && !k->value.most) return false;
+    bool fits = words_of(&k->key) <= MOST_WORDS && words_of(&k->value) <= MOST_WORDS && kvc_share_run(k->page) == 32;
+    return !shares_bytes(k) || !fits;
 }
 
 /* The largest tile of at most MOST_STAGE bytes with enough stages for all warps; where there is none the smallest,

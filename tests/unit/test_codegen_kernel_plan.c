@@ -205,6 +205,7 @@ START_TEST(kernel_plan__names_byte_tables_of_shared_codes)
                           4 * both->key.table_bytes + 2 * 256 * eights + LISTS +
                               both->warps * (both->stages * (both->tile * 2 * both->key.most + 8) + 14 * 256));
         ck_assert_uint_ge(both->tile, 32);
+        ck_assert(!kernel_is_slow(both) && kernel_is_slow(&r.plan.kernels[1]) && kernel_is_slow(none));
         kernel_plan_free(&r.plan);
     }
     free(params);
