@@ -64,13 +64,14 @@ static attend_columns all_columns(const attend_kernel *k, uint32_t n_queries)
     return columns_of(share_of(n_queries * k->group, shape->columns), shape->warps);
 }
 
-static cudaError_t launch_image(const attend_kernel *k, attend_layer l, attend_batch b, attend_work w,
+/* early: behind attend_prepare(), of which it needs nothing at first. */
+static cudaError_t launch_image(const attend_kernel *k, attend_layer l, attend_batch b, attend_work w, bool early,
                                 cudaStream_t stream)
 {
     void *arguments[] = {&l, &b, &w};
     const attend_shape_info *shape = shape_of(k, b.n_queries);
-    return cudaLaunchKernel(is_few(k, b.n_queries) ? k->few : k->kernel, dim3(k->n_blocks), dim3(shape->warps * 32),
-                            arguments, shape->shared_bytes, stream);
+    return launch_loaded(early, is_few(k, b.n_queries) ? k->few : k->kernel, dim3(k->n_blocks), shape->warps * 32,
+                         shape->shared_bytes, stream, arguments);
 }
 
 extern "C" cudaError_t kernel_attend(const attend_kernel *k, const attend_layer *layer, const attend_batch *batch,
@@ -86,10 +87,10 @@ extern "C" cudaError_t kernel_attend(const attend_kernel *k, const attend_layer 
     size_t n = (size_t)b.n_sequences * b.n_queries * k->group * l.n_heads * k->d;
     cudaError_t status = begin(&b, slots, host_slots, queries, dtype, fp32, n, stream);
     if (status == cudaSuccess) status = launch_prepare(l, b, w, k->d, k->group, k->info.tile, stream);
-    if (status == cudaSuccess) status = launch_image(k, l, b, w, stream);
+    if (status == cudaSuccess) status = launch_image(k, l, b, w, k->alone && is_prepared(l, b), stream);
     if (status != cudaSuccess) return status;
     return launch_merge(l, b, w, k->d, k->group, shape_of(k, b.n_queries)->columns, k->info.tile, k->n_blocks, 0,
-                        stream);
+                        k->alone, stream);
 }
 
 extern "C" size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads, uint32_t n_sequences,
@@ -115,11 +116,13 @@ static cudaError_t load(const void *kernel, uint32_t shared_bytes)
     return status == cudaSuccess ? cudaFuncGetAttributes(&unused, kernel) : status;
 }
 
-extern "C" cudaError_t kernel_attend_load(const attend_kernel *k)
+extern "C" cudaError_t kernel_attend_load(attend_kernel *k)
 {
+    const void *const of_call[] = {(const void *)attend_prepare, (const void *)attend_merge, k->kernel,
+                                   k->few ? k->few : k->kernel};
     cudaError_t status = load(k->kernel, k->info.many.shared_bytes);
     if (status == cudaSuccess && k->few) status = load(k->few, k->info.few.shared_bytes);
-    for (const void *kernel : {(const void *)attend_begin, (const void *)attend_prepare, (const void *)attend_merge})
-        if (status == cudaSuccess) status = load(kernel, 0);
-    return status;
+    if (status == cudaSuccess) status = load((const void *)attend_begin, 0);
+    if (status == cudaSuccess) status = early_bytes(of_call, 4, &k->alone);
+    return status == cudaSuccess && k->alone ? load((const void *)attend_merge, k->alone) : status;
 }

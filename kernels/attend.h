@@ -19,6 +19,7 @@ typedef struct attend_kernel {
     attend_info info;
     uint32_t d, group; /* channels of a head; query heads to it */
     uint32_t n_blocks; /* multiprocessors */
+    uint32_t alone;    /* early_bytes(), of kernel_attend_load() */
 } attend_kernel;
 
 #define ATTEND_MOST_QUERIES 16u /* of a sequence in a call */
@@ -36,8 +37,8 @@ cudaError_t kernel_attend(const attend_kernel *k, const attend_layer *l, const a
                           const attend_work *w, uint32_t *slots, const uint32_t *host_slots, const void *queries,
                           kvc_dtype dtype, float *fp32, float *out, cudaStream_t stream);
 
-/* Room for the image's shared memory, and the code of all kernels loaded. */
-cudaError_t kernel_attend_load(const attend_kernel *k);
+/* Room for the image's shared memory, the code of all kernels loaded, k->alone. */
+cudaError_t kernel_attend_load(attend_kernel *k);
 
 #ifdef __cplusplus
 }

@@ -30,6 +30,24 @@ __device__ __forceinline__ uint32_t uniform(uint32_t x)
     return __shfl_sync(~0u, x, 0);
 }
 
+/* ---- kernels that start before the one before them has ended (early.cuh) ----
+ * A kernel that is launched early starts when each block of the one before has called let_next_start(), or is done.
+ * What that one, and those before it, have written is there behind await_previous(), for the threads that call it.
+ * Kernels that are not launched early, or are compiled for less than sm_90, find nothing to wait for. */
+#if !defined(KVC_EMULATE) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+__device__ __forceinline__ void let_next_start()
+{
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+__device__ __forceinline__ void await_previous()
+{
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+#else
+__device__ __forceinline__ void let_next_start() {}
+__device__ __forceinline__ void await_previous() {}
+#endif
+
 /* ---- copies from global to shared memory, in the background ----
  * A warp's ring of STAGES stages. All of its lanes call
  *

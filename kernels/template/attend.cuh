@@ -223,12 +223,16 @@ template <typename P> struct attend {
     };
 
     /* What a run is besides its units, with a tile of columns; number: of the part in the grid. */
-    __device__ static __forceinline__ void complete_run(attend_run &run, const attend_batch &b,
-                                                        const attend_roles &roles, bool exact, uint32_t tile,
-                                                        uint32_t number)
+    __device__ static __forceinline__ void complete_run(attend_run &run, const attend_layer &l, const attend_batch &b,
+                                                        const attend_work &w, const attend_roles &roles, bool exact,
+                                                        uint32_t tile, uint32_t number, int lane)
     {
+        uint32_t result = result_of(run.head, run.sequence, b.n_sequences, number);
         run.first_column = tile * P::COLUMNS;
-        run.result = roles.first_result(tile, exact) + result_of(run.head, run.sequence, b.n_sequences, number);
+        run.result = roles.first_result(tile, exact) + result;
+        uint32_t *ends = w.results[(exact * l.n_heads + run.head) * b.n_sequences + run.sequence];
+        if (tile == 0 && lane == 0 && run.is_first) ends[0] = result;
+        if (tile == 0 && lane == 0 && run.is_last) ends[1] = result;
     }
 
     /* Of the fp16 rows. */
@@ -243,7 +247,7 @@ template <typename P> struct attend {
         for (uint32_t tile = r.first; tile < roles.columns.tiles; tile += roles.columns.together)
             for (uint32_t begin = own; begin < end;) {
                 attend_run run = run_at(l, b, lists, 0, begin, end, (uint32_t)at.lane);
-                complete_run(run, b, roles, true, tile, piece.number + r.part);
+                complete_run(run, l, b, w, roles, true, tile, piece.number + r.part, at.lane);
                 run_exact(at, l, b, w, run);
                 begin += run.end - run.begin;
             }
@@ -257,6 +261,7 @@ template <typename P> struct attend {
         int warp = (int)uniform(threadIdx.x / 32);
         const attend_roles roles(b.columns, l.n_heads, b.n_sequences, gridDim.x);
         const role r(roles.columns, (uint32_t)warp);
+        let_next_start();
         attend_lists &lists = *(attend_lists *)(shared + LISTS);
         workplace at;
         at.lane = (int)threadIdx.x % 32;
@@ -269,6 +274,7 @@ template <typename P> struct attend {
         key_ahead.load(l.key_table);
         value_ahead.load(l.value_table);
         at.copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, at.lane);
+        if (b.n_sequences > ATTEND_FEW) await_previous(); /* that has made them */
         if (warp == 0) make_lists(lists, l, TABLES_OF_HEAD ? l.costs : NULL, b, w, P::TILE, (uint32_t)at.lane);
         __syncthreads();
         const attend_range block = {uniform(lists.own.begin), uniform(lists.own.end)};
@@ -292,7 +298,7 @@ template <typename P> struct attend {
                 if (tile >= roles.columns.tiles) return;
                 run = run_at(l, b, lists, P::TILE, begin, end, (uint32_t)at.lane);
                 begin_pages(at, h, l, run, pages);
-                complete_run(run, b, roles, false, tile, piece.number + r.part);
+                complete_run(run, l, b, w, roles, false, tile, piece.number + r.part, at.lane);
             };
             next_run();
             /* While the first tiles are on their way. */
@@ -307,6 +313,7 @@ template <typename P> struct attend {
                                                                        l.value_steps);
                 __syncthreads();
             }
+            await_previous(); /* queries */
             bool awaited = TABLES_OF_HEAD && piece.end < block_end;
             if (!rows_done && (unit >= block_end || (warp % 2 == 0 && is_first && !awaited))) {
                 share_rows(at, l, b, w, lists, roles, r);

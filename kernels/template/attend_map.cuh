@@ -8,9 +8,10 @@
 #include <cuda_fp16.h>
 #include "template/attend_units.cuh"
 
+#define MAP_THREADS 512 /* of a block that applies maps */
 /* Rows of a block at most, and no more of them than are needed for so many blocks: a second block on a multiprocessor
  * takes longer than more rows of the first one. */
-#define MAP_ROWS 8
+#define MAP_ROWS 16
 #define MAP_BLOCKS 132u
 __host__ __device__ __forceinline__ uint32_t map_rows(uint32_t n_heads, uint32_t rows_of_head, uint32_t fewest)
 {
@@ -45,6 +46,23 @@ template <int ROWS> __device__ __forceinline__ void share_sums(float4 *sum, uint
         }
     }
 }
+
+/* Part of a map, n floats, is on its way to the first-level cache, whoever waits meanwhile. */
+#ifdef KVC_EMULATE
+static inline void ask_for_map(const float *, uint32_t) {}
+#else
+__device__ __forceinline__ void ask_for_map(const float *map, uint32_t n)
+{
+    const uint32_t SECTOR = 8, MOST = 16384; /* floats */
+    n = min(n, MOST);
+#pragma unroll 4
+    for (uint32_t at = threadIdx.x * SECTOR; at < n; at += MAP_THREADS * SECTOR) {
+        float unused;
+        asm volatile("ld.global.ca.f32 %0, [%1];" : "=f"(unused) : "l"(map + at));
+        (void)unused;
+    }
+}
+#endif
 
 /* in [n_rows][stride] in shared memory, rows 16-byte aligned; map [n_in][n_out], both multiples of 16, memory 16-byte
  * aligned; put(row, channel, four values) for every row and fourth channel. Four rows at a time, however many there

@@ -1,11 +1,14 @@
 /* attend_merge.cuh - what comes behind attend.cuh: partial results into outputs. A launch of its own: merged by the
- * last block to be done with a head, outputs come no sooner, and the main kernel is twice as long (decision 0014). */
+ * last block to be done with a head, outputs come no sooner, and the main kernel is twice as long (decision 0014). It
+ * starts early (device.cuh): what runs once takes as long to come as to run. */
 #ifndef KERNELS_TEMPLATE_ATTEND_MERGE_CUH
 #define KERNELS_TEMPLATE_ATTEND_MERGE_CUH
+#include "early.cuh"
 #include "template/attend_map.cuh"
 #include "template/attend_units.cuh"
 
-#define MERGE_THREADS 256
+#define MERGE_WARPS (MAP_THREADS / 32)
+static_assert(MERGE_WARPS >= MAP_ROWS, "a row has a warp");
 
 /* The partial results of a run that the list has cut into pieces. */
 struct merge_pieces {
@@ -19,62 +22,69 @@ struct merge_shape {
     uint32_t rows; /* of a block, at most MAP_ROWS */
 };
 
-/* Of the pages, or of the fp16 rows, of a sequence and head. All lanes of a warp, of which half find the first part
- * and half the last one. */
-__device__ inline merge_pieces pieces_of(const attend_layer &l, const attend_batch &b, const attend_work &w,
-                                         const merge_shape &m, const attend_roles &roles, uint32_t sequence,
-                                         uint32_t head, bool exact, uint32_t column)
+/* Of the pages, or of the fp16 rows, of a sequence and head: those that attend.cuh has left. */
+__device__ __forceinline__ merge_pieces pieces_of(const attend_layer &l, const attend_batch &b, const attend_work &w,
+                                                  const merge_shape &m, const attend_roles &roles, uint32_t sequence,
+                                                  uint32_t head, bool exact, uint32_t column)
 {
-    const uint32_t *units = units_of(w.units, b, exact);
-    uint32_t all = units[b.n_sequences];
-    const attend_shared_list list = exact ? attend_shared_list(list_of_rows(l, b, all, m.n_blocks))
-                                          : list_of_pages(l, l.costs, b, all, m.n_blocks, m.tile);
-    uint32_t before = units[sequence], behind = units[sequence + 1];
-    attend_results r = {0, 0};
-    if (before < behind) {
-        uint32_t in_head = threadIdx.x % 2 ? behind - 1 : before;
-        uint32_t number = number_of(list, exact, m.n_blocks, head, head * list.of_head.n + in_head);
-        r = results_of(head, sequence, b.n_sequences, __shfl_sync(~0u, number, 0), __shfl_sync(~0u, number, 1));
-    }
-    uint32_t floats = result_floats(m.d, m.latent), result = roles.first_result(column / m.columns, exact) + r.first;
-    size_t stride = (size_t)m.columns * floats;
-    return merge_pieces{w.partial + result * stride + column % m.columns * floats, stride, r.n};
+    const uint32_t *ends = w.results[(exact * l.n_heads + head) * b.n_sequences + sequence];
+    uint32_t result = roles.first_result(column / m.columns, exact) + ends[0];
+    size_t floats = result_floats(m.d, m.latent), stride = m.columns * floats;
+    return merge_pieces{w.partial + result * stride + column % m.columns * floats, stride, ends[1] - ends[0] + 1};
 }
 
-/* Pieces put together, of four channels: weights are relative to the maximum. */
-struct merge_sum {
-    float most, mass;
-    float4 x;
-};
+/* Of pieces first, first + parts, ... up to N that there are: maxima and sums of weights, and four channels. Asked
+ * for all together. */
+template <int N> struct merge_batch {
+    float2 head[N];
+    float4 x[N];
 
-/* Pieces part, part + parts, ...; channels `channel` .. + 3. All that is read is asked for before it is needed. */
-__device__ inline merge_sum add_pieces(const merge_pieces &p, uint32_t part, uint32_t parts, uint32_t channel)
-{
-    const uint32_t AHEAD = 8;
-    merge_sum s = {ATTEND_LEAST, 0.0f, make_float4(0.0f, 0.0f, 0.0f, 0.0f)};
-    for (uint32_t first = part; first < p.n; first += AHEAD * parts) {
-        float2 head[AHEAD]; /* maximum, sum of weights */
-        float4 x[AHEAD];
+    __device__ __forceinline__ void load(const merge_pieces &p, uint32_t first, uint32_t parts, uint32_t channel)
+    {
+        if (first >= p.n) return;
 #pragma unroll
-        for (uint32_t k = 0; k < AHEAD; k++) {
+        for (uint32_t k = 0; k < N; k++) {
             bool present = first + k * parts < p.n;
             const float *piece = p.first + (present ? first + k * parts : first) * p.stride;
             head[k] = *(const float2 *)piece;
             x[k] = *(const float4 *)(piece + RESULT_CHANNELS + channel);
             if (!present) head[k].x = -INFINITY;
         }
-        float most = s.most;
+    }
+};
+
+/* Pieces put together, of four channels: weights are relative to the maximum. */
+struct merge_sum {
+    float most, mass;
+    float4 x;
+
+    template <int N> __device__ __forceinline__ void add(const merge_batch<N> &pieces)
+    {
+        float before = most;
 #pragma unroll
-        for (uint32_t k = 0; k < AHEAD; k++) most = fmaxf(most, head[k].x);
-        float weight = exp2_fast(s.most - most);
-        s.most = most, s.mass *= weight;
-        s.x.x *= weight, s.x.y *= weight, s.x.z *= weight, s.x.w *= weight;
+        for (uint32_t k = 0; k < N; k++) most = fmaxf(most, pieces.head[k].x);
+        float weight = exp2_fast(before - most);
+        mass *= weight;
+        x.x *= weight, x.y *= weight, x.z *= weight, x.w *= weight;
 #pragma unroll
-        for (uint32_t k = 0; k < AHEAD; k++) {
-            weight = exp2_fast(head[k].x - most);
-            s.mass += weight * head[k].y;
-            add_scaled(s.x, weight, x[k]);
+        for (uint32_t k = 0; k < N; k++) {
+            weight = exp2_fast(pieces.head[k].x - most);
+            mass += weight * pieces.head[k].y;
+            add_scaled(x, weight, pieces.x[k]);
         }
+    }
+};
+
+/* Pieces part, part + parts, ...: their sum, if there are any, of which `loaded` has the first ones. */
+template <int N>
+__device__ __forceinline__ merge_sum add_pieces(const merge_pieces &p, merge_batch<N> &loaded, uint32_t part,
+                                                uint32_t parts, uint32_t channel)
+{
+    merge_sum s = {ATTEND_LEAST, 0.0f, make_float4(0.0f, 0.0f, 0.0f, 0.0f)};
+    for (uint32_t first = part; first < p.n;) {
+        s.add(loaded);
+        first += N * parts;
+        loaded.load(p, first, parts, channel);
     }
     return s;
 }
@@ -85,23 +95,29 @@ struct merge_part {
 };
 __host__ __device__ __forceinline__ uint32_t merge_bytes(uint32_t d, uint32_t latent)
 {
-    uint32_t n_warps = MERGE_THREADS / 32;
-    return ((MAP_ROWS + n_warps) * (latent + d) + MAP_ROWS * 2 + n_warps * 4) * (uint32_t)sizeof(float);
+    return (MERGE_WARPS * (latent + d + 4) + MAP_ROWS * 2) * (uint32_t)sizeof(float);
 }
 
 /* What a warp has of a row: `part` of `parts` of its pieces; latent + d channels to `to`. */
-__device__ inline void merge_pieces_of(const merge_pieces pieces[2], uint32_t part, uint32_t parts,
-                                       const uint32_t channels[2], float *to, merge_part *out)
+__device__ inline void merge_pieces_of(const merge_pieces pieces[2], uint32_t part, uint32_t parts, uint32_t latent,
+                                       uint32_t d, float *to, merge_part *out)
 {
     uint32_t lane = threadIdx.x % 32;
-#pragma unroll
-    for (uint32_t i = 0; i < 2; i++) {
-        for (uint32_t j = lane * 4; j < channels[i]; j += 128) {
-            merge_sum s = add_pieces(pieces[i], part, parts, j);
+    for (uint32_t j = lane * 4; j < latent || j < d; j += 128) {
+        merge_batch<8> pages;
+        merge_batch<2> rows;
+        if (j < latent) pages.load(pieces[0], part, parts, j);
+        if (j < d) rows.load(pieces[1], part, parts, j);
+        if (j < latent) {
+            merge_sum s = add_pieces(pieces[0], pages, part, parts, j);
             *(float4 *)(to + j) = s.x;
-            if (j == 0) out->most[i] = s.most, out->mass[i] = s.mass;
+            if (j == 0) out->most[0] = s.most, out->mass[0] = s.mass;
         }
-        to += channels[i];
+        if (j < d) {
+            merge_sum s = add_pieces(pieces[1], rows, part, parts, j);
+            *(float4 *)(to + latent + j) = s.x;
+            if (j == 0) out->most[1] = s.most, out->mass[1] = s.mass;
+        }
     }
 }
 
@@ -119,64 +135,72 @@ __device__ inline void weigh_parts(merge_part *parts, uint32_t n_parts, float *m
     if (lane == 0) *mass = weights, *sum = both;
 }
 
-/* [blocks for m.rows rows each][n_heads] blocks of MERGE_THREADS, merge_bytes() of shared memory. A row's pieces
- * are shared out among the warps that there are for it. */
-__global__ void __launch_bounds__(MERGE_THREADS, 2)
+/* [blocks for m.rows rows each][n_heads] blocks of MAP_THREADS, merge_bytes() of shared memory. A row's pieces are
+ * shared out among the warps that there are for it. */
+__global__ void __launch_bounds__(MAP_THREADS, 1)
     attend_merge(const __grid_constant__ attend_layer l, const __grid_constant__ attend_batch b,
                  const __grid_constant__ attend_work w, merge_shape m)
 {
     uint32_t head = blockIdx.y, of_sequence = b.n_queries * m.group, first = blockIdx.x * m.rows;
     uint32_t n_rows = min(m.rows, b.n_sequences * of_sequence - first), width = m.latent + m.d;
-    uint32_t splits = blockDim.x / 32 / m.rows, warp = threadIdx.x / 32, r = warp / splits, split = warp % splits;
-    KVC_SHARED(float, sums);                                                /* [MAP_ROWS][latent + d] */
-    float *pieces = sums + MAP_ROWS * width;                                /* [rows][splits][latent + d] */
-    float *mass = pieces + blockDim.x / 32 * width, *sum = mass + MAP_ROWS; /* [MAP_ROWS] */
-    merge_part *parts = (merge_part *)(sum + MAP_ROWS);                     /* [rows][splits] */
+    uint32_t splits = MERGE_WARPS / m.rows, warp = threadIdx.x / 32, r = warp / splits, split = warp % splits;
+    KVC_SHARED(float, sums); /* [rows][splits][latent + d]: then a row's are those of its first split */
+    merge_part *parts = (merge_part *)(sums + MERGE_WARPS * width);       /* [rows][splits] */
+    float *mass = (float *)(parts + MERGE_WARPS), *sum = mass + MAP_ROWS; /* [MAP_ROWS] */
+    const float *unfold = l.unfold ? l.unfold + (size_t)head * m.d * m.latent : NULL;
+    if (unfold) ask_for_map(unfold, m.d * m.latent);
     if (r < n_rows) {
         uint32_t sequence = (first + r) / of_sequence, column = (first + r) % of_sequence;
         const attend_roles roles(b.columns, l.n_heads, b.n_sequences, m.n_blocks);
-        const merge_pieces of_row[2] = {pieces_of(l, b, w, m, roles, sequence, head, false, column),
-                                        pieces_of(l, b, w, m, roles, sequence, head, true, column)};
-        const uint32_t channels[2] = {m.latent, m.d};
-        merge_pieces_of(of_row, split, splits, channels, pieces + warp * width, parts + warp);
+        uint32_t slot = b.n_sequences <= ATTEND_FEW ? b.slot[sequence] : b.slots[sequence];
+        const attend_sequence s = sequence_of(l, b, slot);
+        const bool any[2] = {tiles_of(s, l.sinks, m.tile).n > 0, rows_of(s, l.sinks).n > 0};
+        merge_pieces of_row[2] = {{NULL, 0, 0}, {NULL, 0, 0}};
+        await_previous();
+#pragma unroll
+        for (int i = 0; i < 2; i++)
+            if (any[i]) of_row[i] = pieces_of(l, b, w, m, roles, sequence, head, i, column);
+        merge_pieces_of(of_row, split, splits, m.latent, m.d, sums + warp * width, parts + warp);
     }
     __syncthreads();
     if (r < n_rows && split == 0) weigh_parts(parts + warp, splits, mass + r, sum + r);
     __syncthreads();
-    for (uint32_t at = threadIdx.x; at < n_rows * width; at += blockDim.x) {
-        uint32_t row = at / width, j = at % width, is_row = j >= m.latent;
+    for (uint32_t at = threadIdx.x; at < n_rows * width; at += MAP_THREADS) {
+        uint32_t row = at / width * splits, j = at % width, is_row = j >= m.latent;
         float x = 0.0f;
-        for (uint32_t k = row * splits; k < (row + 1) * splits; k++)
-            x += parts[k].most[is_row] * pieces[k * width + j];
-        sums[at] = x;
+        for (uint32_t k = row; k < row + splits; k++) x += parts[k].most[is_row] * sums[k * width + j];
+        sums[row * width + j] = x;
     }
     __syncthreads();
+    uint32_t stride = splits * width;
     auto put = [&](uint32_t row, uint32_t j, float4 x) {
         uint32_t token = (first + row) / m.group, query_head = head * m.group + (first + row) % m.group;
-        add_scaled(x, 1.0f, *(const float4 *)(sums + row * width + m.latent + j));
+        add_scaled(x, 1.0f, *(const float4 *)(sums + row * stride + m.latent + j));
         if (l.unfold) add_scaled(x, mass[row], *(const float4 *)(l.mean + head * m.d + j));
         float factor = sum[row] == 0.0f ? 0.0f : 1.0f / sum[row]; /* 0: of a sequence without tokens */
         float *to = b.out + ((size_t)token * l.n_heads * m.group + query_head) * m.d + j;
         to[0] = x.x * factor, to[1] = x.y * factor, to[2] = x.z * factor, to[3] = x.w * factor;
     };
-    if (l.unfold)
-        apply_map(n_rows, sums, width, l.unfold + (size_t)head * m.d * m.latent, m.latent, m.d, put);
+    if (unfold)
+        apply_map(n_rows, sums, stride, unfold, m.latent, m.d, put);
     else
-        for (uint32_t at = threadIdx.x * 4; at < n_rows * m.d; at += blockDim.x * 4)
-            put(at / m.d, at % m.d, *(const float4 *)(sums + at / m.d * width + at % m.d));
+        for (uint32_t at = threadIdx.x * 4; at < n_rows * m.d; at += MAP_THREADS * 4)
+            put(at / m.d, at % m.d, *(const float4 *)(sums + at / m.d * stride + at % m.d));
 }
 
-/* Of a kernel of such heads, columns and tiles on n_blocks blocks; rows: of a block, 0 for what is best. */
+/* Of a kernel of such heads, columns and tiles on n_blocks blocks; rows: of a block, 0 for what is best; alone:
+ * early_bytes() of the kernels of the call. */
 static inline cudaError_t launch_merge(const attend_layer &l, const attend_batch &b, const attend_work &w, uint32_t d,
                                        uint32_t group, uint32_t columns, uint32_t tile, uint32_t n_blocks,
-                                       uint32_t rows, cudaStream_t stream)
+                                       uint32_t rows, uint32_t alone, cudaStream_t stream)
 {
     uint32_t of_head = b.n_sequences * b.n_queries * group;
     if (rows == 0) rows = map_rows(l.n_heads, of_head, 1);
     merge_shape m = {d, l.value_latent, group, columns, tile, n_blocks, rows};
-    KVC_LAUNCH(attend_merge, dim3(share_of(of_head, rows), l.n_heads), dim3(MERGE_THREADS), merge_bytes(d, m.latent),
-               stream, l, b, w, m);
-    return KVC_LAUNCHED();
+    dim3 grid(share_of(of_head, rows), l.n_heads);
+    uint32_t bytes = merge_bytes(d, m.latent);
+    if (bytes < alone && grid.x * grid.y <= n_blocks) bytes = alone;
+    return launch(alone != 0, attend_merge, grid, MAP_THREADS, bytes, stream, l, b, w, m);
 }
 
 #endif

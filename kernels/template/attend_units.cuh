@@ -37,8 +37,9 @@ struct attend_run {
     uint32_t n_tokens, n_packed;
     attend_sight sight;
     uint32_t begin, end;
-    uint32_t first_column; /* of those of the head that the warp has */
-    uint32_t result;       /* index of its partial result */
+    bool is_first, is_last; /* of the sequence's units of the head */
+    uint32_t first_column;  /* of those of the head that the warp has */
+    uint32_t result;        /* index of its partial result */
 };
 
 /* Of n, when `parts` have equal shares and the last ones what is left. */
@@ -125,27 +126,39 @@ struct attend_list {
 };
 
 /* Blocks' shares of a list, which has as many units in each or, where a unit's costs are a head's, as much of their
- * sum. Units then lie behind each other as long as they cost, and a block has those that begin in its share: that is
- * wrong by less than a unit. Blocks have n_parts units at least, so that all of their parts have some. Where that
- * cannot be known, or costs are the same, or their sum has more than 32 bits, shares are those without costs. */
+ * sum. Units then lie behind each other as long as they cost, each head's behind a gap of what it costs a block to go
+ * on from another head; and a block has those units that begin in its share, which is wrong by less than a unit. A
+ * gap is no longer than a share that all but one block a head have: then no block has units of two heads. A block
+ * that is all of one head has n_parts units at least, so that all of its parts have some. Where that cannot be known,
+ * or the sum has more than 32 bits, shares are those without costs. */
 struct attend_shared_list : attend_list {
     const uint32_t *costs;    /* attend_layer.costs; NULL: blocks have of_block units, the last ones what is left */
     uint32_t n_heads, longer; /* blocks that have 1 more than of_block of the costs */
+    uint32_t gap;
 
     __device__ __forceinline__ attend_shared_list(const attend_list &list)
-        : attend_list(list), costs(NULL), n_heads(0), longer(0)
+        : attend_list(list), costs(NULL), n_heads(0), longer(0), gap(0)
     {
     }
     __device__ __forceinline__ void weigh(const uint32_t *by_costs, uint32_t heads, uint32_t n_blocks)
     {
-        uint32_t of_heads = by_costs[heads], most = by_costs[heads + 1];
-        uint64_t all = (uint64_t)of_head.n * of_heads;
-        if (all + most > 0xffffffffu || of_heads == heads * most) return;
-        uint32_t least = attend_divisor(n_blocks).under((uint32_t)all);
+        uint32_t of_heads = by_costs[heads], most = by_costs[heads + 1], head_gap = by_costs[heads + 2];
+        uint64_t of_units = (uint64_t)of_head.n * of_heads;
+        if (of_units + (uint64_t)heads * head_gap + most > 0xffffffffu) return;
+        uint32_t all = (uint32_t)of_units, few = n_blocks > heads ? n_blocks - heads : 0;
+        head_gap = few ? min(head_gap, attend_divisor(few).under(all) + 1) : 0;
+        all += heads * head_gap;
+        uint32_t least = attend_divisor(n_blocks).under(all);
         if (least < n_parts * most) return;
-        costs = by_costs, n_heads = heads, longer = (uint32_t)all - least * n_blocks;
+        costs = by_costs, n_heads = heads, longer = all - least * n_blocks, gap = head_gap;
         of_block = attend_divisor(least);
     }
+    /* Costs before a head's first unit, its gap among them. */
+    __device__ __forceinline__ uint32_t before(uint32_t head) const
+    {
+        return of_head.n * costs[head] + (head + 1) * gap;
+    }
+    __device__ __forceinline__ uint32_t of_unit(uint32_t head) const { return costs[head + 1] - costs[head]; }
 };
 
 /* Are tables a head's, so that a block's share is cut where a head ends? */
@@ -184,45 +197,17 @@ __device__ __forceinline__ uint32_t start_of(const attend_shared_list &list, uin
     return block * list.of_block.n + (block < list.longer ? block : list.longer);
 }
 
-/* The first unit that has as much before it, as far as a head goes: else the unit before its first one, or behind the
- * one that follows its last one. */
-__device__ __forceinline__ uint32_t unit_near(const attend_shared_list &list, uint32_t cost, uint32_t head)
-{
-    uint32_t n = list.of_head.n, before = n * list.costs[head], of_unit = list.costs[head + 1] - list.costs[head];
-    if (cost < before) return head * n - 1;
-    if (cost > before + n * of_unit) return (head + 1) * n + 1;
-    return head * n + attend_divisor(of_unit).under(cost - before + of_unit - 1);
-}
-
-/* Where block `block` begins, and the one before it ends: in a list without costs. */
-__device__ __forceinline__ uint32_t equal_begin(const attend_list &list, uint32_t block)
-{
-    uint32_t begin = block * list.of_block.n;
-    return begin < list.total.n ? begin : list.total.n;
-}
-/* In any list, as far as a head goes (unit_near()): enough for the pieces of that head. */
-__device__ __forceinline__ uint32_t begin_near(const attend_shared_list &list, uint32_t block, uint32_t head)
-{
-    return list.costs ? unit_near(list, start_of(list, block), head) : equal_begin(list, block);
-}
-/* In any list. One body for all heads, which runs once (fragment/shared.cuh, shared_entry). */
+/* Where block `block` begins, and the one before it ends: at the first unit that has as much before it. One body for
+ * all heads, which runs once (fragment/shared.cuh, shared_entry). */
 __device__ __forceinline__ uint32_t begin_of(const attend_shared_list &list, uint32_t block)
 {
-    if (!list.costs) return equal_begin(list, block);
-    uint32_t cost = start_of(list, block), of_heads = list.of_head.under(cost), head = 0;
+    if (!list.costs) return min(block * list.of_block.n, list.total.n);
+    uint32_t cost = start_of(list, block), head = 0, n = list.of_head.n;
 #pragma unroll 1
-    for (uint32_t i = 1; i < list.n_heads; i++) head += list.costs[i] <= of_heads;
-    return unit_near(list, cost, head);
-}
-
-/* The block that has a unit of a head. */
-__device__ __forceinline__ uint32_t block_of(const attend_shared_list &list, uint32_t unit, uint32_t head)
-{
-    if (!list.costs) return list.of_block.under(unit);
-    uint32_t of_unit = list.costs[head + 1] - list.costs[head], least = list.of_block.n;
-    uint32_t cost = list.of_head.n * list.costs[head] + (unit - head * list.of_head.n) * of_unit;
-    uint32_t before = list.longer * (least + 1);
-    return cost < before ? attend_divisor(least + 1).under(cost) : list.longer + list.of_block.under(cost - before);
+    for (uint32_t i = 1; i < list.n_heads; i++) head += list.before(i) <= cost;
+    uint32_t before = list.before(head), of_unit = list.of_unit(head), units = 0;
+    if (cost > before) units = min(attend_divisor(of_unit).under(cost - before + of_unit - 1), n);
+    return head * n + units;
 }
 
 /* Both lists, in shared memory. Tiles of pages, and units of fp16 rows, that come before each sequence of a head, and
@@ -248,30 +233,44 @@ __device__ __forceinline__ const uint32_t *units_of(const attend_lists &lists, c
     return units_of(lists.units, b, exact);
 }
 
+/* Units of a list in each of few sequences, one a lane, and in those before it. */
+struct attend_few_units {
+    uint32_t own, before, all;
+
+    __device__ __forceinline__ attend_few_units(uint32_t of_lane, uint32_t lane) : own(of_lane), all(of_lane)
+    {
+#pragma unroll
+        for (uint32_t step = 1; step < ATTEND_FEW; step *= 2) {
+            uint32_t other = __shfl_up_sync(~0u, all, step);
+            if (lane >= step) all += other;
+        }
+        before = all - own;
+        all = __shfl_sync(~0u, all, 31);
+    }
+};
+
+/* The lane's sequence of up to ATTEND_FEW, without tokens behind the last one. */
+__device__ __forceinline__ attend_sequence few_sequence(const attend_layer &l, const attend_batch &b, uint32_t lane)
+{
+    attend_sequence s = {0, 0, 0, 0};
+    return lane < b.n_sequences ? sequence_of(l, b, b.slot[lane]) : s;
+}
+
 /* By one warp; what the others see behind a __syncthreads(). costs: the layer's or NULL. */
 __device__ __forceinline__ void make_lists(attend_lists &lists, const attend_layer &l, const uint32_t *costs,
                                            const attend_batch &b, const attend_work &w, uint32_t tile, uint32_t lane)
 {
     uint32_t n = b.n_sequences, tiles, rows;
     if (n <= ATTEND_FEW) {
-        bool present = lane < n;
-        attend_sequence s = sequence_of(l, b, b.slot[present ? lane : 0]);
-        tiles = present ? tiles_of(s, l.sinks, tile).n : 0, rows = present ? rows_of(s, l.sinks).n : 0;
-        uint32_t own_tiles = tiles, own_rows = rows;
-#pragma unroll
-        for (uint32_t step = 1; step < ATTEND_FEW; step *= 2) {
-            uint32_t tiles_before = __shfl_up_sync(~0u, tiles, step), rows_before = __shfl_up_sync(~0u, rows, step);
-            if (lane >= step) tiles += tiles_before, rows += rows_before;
-        }
-        if (present) {
+        const attend_sequence s = few_sequence(l, b, lane);
+        const attend_few_units of_tiles(tiles_of(s, l.sinks, tile).n, lane), of_rows(rows_of(s, l.sinks).n, lane);
+        tiles = of_tiles.all, rows = of_rows.all;
+        if (lane < n) {
             lists.few[lane] = s;
-            lists.few_units[lane] = tiles - own_tiles, lists.few_units[n + 1 + lane] = rows - own_rows;
+            lists.few_units[lane] = of_tiles.before, lists.few_units[n + 1 + lane] = of_rows.before;
         }
-        if (lane == n - 1) lists.few_units[n] = tiles, lists.few_units[2 * n + 1] = rows;
+        if (lane == 0) lists.few_units[n] = tiles, lists.few_units[2 * n + 1] = rows;
         __syncwarp();
-        if (blockIdx.x == 0) /* for the merge */
-            for (uint32_t i = lane; i < 2 * n + 2; i += 32) w.units[i] = lists.few_units[i];
-        tiles = __shfl_sync(~0u, tiles, 31), rows = __shfl_sync(~0u, rows, 31);
     } else {
         tiles = w.units[n], rows = w.units[2 * n + 1];
     }
@@ -309,7 +308,7 @@ __device__ __forceinline__ attend_piece piece_at(const attend_list &list, const 
     p.end = own.end < cut_end ? own.end : cut_end;
     p.parts = p.end - p.begin < n_parts ? p.end - p.begin : n_parts;
     uint32_t of_full = of_block < n_parts ? of_block : n_parts;
-    p.number = p.cut * n_parts + block * of_full + (p.begin > own.begin && p.end == own.end ? of_full - p.parts : 0);
+    p.number = p.cut * n_parts + block * of_full + (p.end == own.end && p.end < cut_end ? of_full - p.parts : 0);
     return p;
 }
 
@@ -326,12 +325,6 @@ struct attend_shares {
     {
         return p.begin + least * part + (part < longer ? part : longer);
     }
-    /* The part that has unit `at`. */
-    __device__ __forceinline__ uint32_t part_of(const attend_piece &p, uint32_t at) const
-    {
-        uint32_t before = longer * (least + 1), i = at - p.begin;
-        return i < before ? attend_divisor(least + 1).under(i) : longer + attend_divisor(least).under(i - before);
-    }
 };
 
 /* Of the fp16 rows a block has units floor(total block / n_blocks) .. , whatever heads they are of. Numbers are
@@ -347,12 +340,6 @@ __device__ __forceinline__ attend_piece rows_of_block(const attend_list &list, u
     p.number = list.total.n <= n_blocks * n_parts ? p.begin : block * n_parts;
     return p;
 }
-/* The block that has unit `at`. */
-__device__ __forceinline__ uint32_t block_of_rows(const attend_list &list, uint32_t at, uint32_t n_blocks)
-{
-    return list.total.under((at + 1) * n_blocks - 1);
-}
-
 /* Where partial results of a tile of columns lie: first those of pages, then those of fp16 rows, `results_of_list()`
  * each; the number of the run's head and sequence plus the part's number in the grid. No two are the same, and those
  * of one head and sequence lie side by side. */
@@ -416,6 +403,7 @@ __device__ __forceinline__ attend_run run_at(const attend_layer &l, const attend
     uint32_t begin = left - units[run.sequence], n = e.n - begin < end - at ? e.n - begin : end - at;
     run.begin = uniform(e.first + begin);
     run.end = uniform(run.begin + n);
+    run.is_first = begin == 0, run.is_last = begin + n == e.n;
     return run;
 }
 
@@ -424,38 +412,6 @@ __device__ __forceinline__ attend_run run_at(const attend_layer &l, const attend
 __host__ __device__ constexpr uint32_t result_floats(uint32_t exact_dim, uint32_t latent_dim)
 {
     return RESULT_CHANNELS + (exact_dim > latent_dim ? exact_dim : latent_dim);
-}
-
-/* ---- which results there are ---- */
-
-/* Indices of the results of a head and sequence, of one list and tile of columns: first, first + 1, ... */
-struct attend_results {
-    uint32_t first, n;
-};
-
-/* The piece that has a unit of a head, as the block that has it sees it. */
-__device__ __forceinline__ attend_piece piece_of(const attend_shared_list &list, bool of_rows, uint32_t n_blocks,
-                                                 uint32_t head, uint32_t unit)
-{
-    if (of_rows) return rows_of_block(list, block_of_rows(list, unit, n_blocks), n_blocks);
-    uint32_t block = block_of(list, unit, head);
-    const attend_range own = {begin_near(list, block, head), begin_near(list, block + 1, head)};
-    return piece_at(list, own, block, unit);
-}
-
-/* The number in the grid of the part that has a unit of a head. */
-__device__ __forceinline__ uint32_t number_of(const attend_shared_list &list, bool of_rows, uint32_t n_blocks,
-                                              uint32_t head, uint32_t unit)
-{
-    attend_piece p = piece_of(list, of_rows, n_blocks, head, unit);
-    return p.number + attend_shares(p).part_of(p, unit);
-}
-
-/* Of parts with numbers first .. last. */
-__device__ __forceinline__ attend_results results_of(uint32_t head, uint32_t sequence, uint32_t n_sequences,
-                                                     uint32_t first, uint32_t last)
-{
-    return attend_results{result_of(head, sequence, n_sequences, first), last - first + 1};
 }
 
 #endif

@@ -3,10 +3,11 @@
 #include "costs.h"
 #include "maps.h"
 
-#define OF_TILE 150u  /* whatever its codes */
-#define OF_CHANNEL 2u /* of a side whose heads are all alike */
-#define OF_LOOK_UP 3u /* in a table of halves */
-#define KEY_GROUP 62u /* of eight words, in products of bytes */
+#define OF_TILE 150u   /* whatever its codes */
+#define OF_NEXT 65000u /* going on to another head: its tables, another run */
+#define OF_CHANNEL 2u  /* of a side whose heads are all alike */
+#define OF_LOOK_UP 3u  /* in a table of halves */
+#define KEY_GROUP 62u  /* of eight words, in products of bytes */
 #define VALUE_GROUP 95u
 
 /* One side of a layer. */
@@ -77,21 +78,18 @@ static bool has_byte_tables(const kvc_coder *coder)
     return all;
 }
 
-/* costs [n_heads + 2] out, if it is not NULL; returns whether heads differ. */
-static bool sum_costs(const side sides[2], bool in_words, uint32_t n_heads, uint32_t *costs)
+static void sum_costs(const side sides[2], bool in_words, uint32_t n_heads, uint32_t *costs)
 {
-    uint32_t most = 0, least = UINT32_MAX, sum = 0;
+    uint32_t most = 0, sum = 0;
     for (uint32_t i = 0; i < n_heads; i++) {
         uint32_t cost = cost_of(sides, in_words, i);
         most = cost > most ? cost : most;
-        least = cost < least ? cost : least;
     }
-    for (uint32_t i = 0; costs && i < n_heads; i++) {
+    for (uint32_t i = 0; i < n_heads; i++) {
         costs[i] = sum;
         sum += (cost_of(sides, in_words, i) * CUDA_MOST_COST + most / 2) / most;
     }
-    if (costs) costs[n_heads] = sum, costs[n_heads + 1] = CUDA_MOST_COST;
-    return least < most;
+    costs[n_heads] = sum, costs[n_heads + 1] = CUDA_MOST_COST, costs[n_heads + 2] = OF_NEXT * CUDA_MOST_COST / most;
 }
 
 bool cuda_tile_costs(const kvc_coder *key, const kvc_coder *value, uint32_t *costs)
@@ -99,11 +97,12 @@ bool cuda_tile_costs(const kvc_coder *key, const kvc_coder *value, uint32_t *cos
     const side sides[2] = {side_of(key, false), side_of(value, true)};
     if (!sides[0].counts && !sides[1].counts) return false;
     bool in_words = sides[0].counts && sides[1].counts && has_byte_tables(key) && has_byte_tables(value);
-    return sum_costs(sides, in_words, key->n_kv_heads, costs);
+    if (costs) sum_costs(sides, in_words, key->n_kv_heads, costs);
+    return true;
 }
 
-bool cuda_word_costs(uint32_t n_heads, uint32_t d, const uint32_t *keys, const uint32_t *values, uint32_t *costs)
+void cuda_word_costs(uint32_t n_heads, uint32_t d, const uint32_t *keys, const uint32_t *values, uint32_t *costs)
 {
     const side sides[2] = {{keys, d, false}, {values, d, true}};
-    return sum_costs(sides, true, n_heads, costs);
+    sum_costs(sides, true, n_heads, costs);
 }

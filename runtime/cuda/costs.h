@@ -12,11 +12,15 @@ extern "C" {
 /* Of the costliest head: others are right to .2 % of it, and sums have room in 32 bits. */
 #define CUDA_MOST_COST 255u
 
-/* Do tiles of different heads cost different, with constants known? Only codes that heads share out make them.
- *  costs [heads + 2]  out, if it is not NULL: of the heads before each, of all, the most of a head */
+/* costs [heads + CUDA_MORE_COSTS] of which the last ones are of all heads, the most of a head, and of a block that
+ * goes on from one head to the next */
+#define CUDA_MORE_COSTS 3u
+
+/* Are heads unlike each other? Only codes that they share out make them, with constants known. costs: out, if it is
+ * not NULL. */
 bool cuda_tile_costs(const kvc_coder *key, const kvc_coder *value, uint32_t *costs);
-/* The same where both sides have byte tables; keys, values [heads]: codes of each head of d channels. */
-bool cuda_word_costs(uint32_t n_heads, uint32_t d, const uint32_t *keys, const uint32_t *values, uint32_t *costs);
+/* Where both sides have byte tables; keys, values [heads]: codes of each head of d channels. */
+void cuda_word_costs(uint32_t n_heads, uint32_t d, const uint32_t *keys, const uint32_t *values, uint32_t *costs);
 
 #ifdef __cplusplus
 }

@@ -149,7 +149,7 @@ static kvc_status upload_tables(const cuda_layer *l, kvc_error *err)
 static kvc_status upload_costs(const cuda_layer *l, uint32_t *scratch, kvc_error *err)
 {
     const uint32_t *to = l->attend.costs;
-    size_t n = l->coder[0].n_kv_heads + 2;
+    size_t n = l->coder[0].n_kv_heads + CUDA_MORE_COSTS;
     if (!to) return KVC_OK;
     cuda_tile_costs(&l->coder[0], &l->coder[1], scratch);
     KVC_TRY_CUDA(cudaMemcpy((void *)to, scratch, n * sizeof *to, cudaMemcpyHostToDevice));

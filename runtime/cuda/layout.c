@@ -44,7 +44,8 @@ static void place_table(arena *a, const kvc_coder *coder, const uint8_t *params,
 
 static void place_costs(arena *a, const kvc_coder coder[2], const uint32_t **costs)
 {
-    if (cuda_tile_costs(&coder[0], &coder[1], NULL)) *costs = arena_place(a, coder->n_kv_heads + 2, sizeof **costs);
+    if (cuda_tile_costs(&coder[0], &coder[1], NULL))
+        *costs = arena_place(a, coder->n_kv_heads + CUDA_MORE_COSTS, sizeof **costs);
 }
 
 /* A word's place; NULL while planning. */
@@ -123,6 +124,7 @@ static void place_work(arena *a, kvc_cuda_cache *cache)
     w->query_bias = arena_place(a, rows, sizeof *w->query_bias);
     w->units = arena_place(a, 2 * ((uint64_t)n + 1), sizeof *w->units);
     w->sequences = arena_place(a, n, sizeof *w->sequences);
+    w->results = arena_place(a, 2 * (uint64_t)n * cache->n_kv_heads, sizeof *w->results);
     w->partial = arena_place(a, partial, sizeof *w->partial);
     cache->queries = arena_place(a, rows * cache->head_dim, sizeof *cache->queries);
 }

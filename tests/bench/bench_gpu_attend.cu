@@ -119,9 +119,12 @@ template <typename P> static void time_case(const char *name, load what, const u
     fill_table<<<64, 256>>>(tables, 1 << 16);
     l.rows = fp16, l.key_table = tables, l.value_table = tables;
     for (int i = 0; i < ATTEND_LENGTHS; i++) l.key_steps[i] = l.value_steps[i] = TABLE_STEP;
-    uint32_t costs[HEADS + 2];
+    uint32_t costs[HEADS + CUDA_MORE_COSTS];
     if (counts) l.key_counts = l.value_counts = a.copy(counts, HEADS);
-    if (counts && cuda_word_costs(HEADS, d, counts, counts, costs)) l.costs = a.copy(costs, HEADS + 2);
+    if (counts) {
+        cuda_word_costs(HEADS, d, counts, counts, costs);
+        l.costs = a.copy(costs, HEADS + CUDA_MORE_COSTS);
+    }
     l.page_table = a.copy(table.data(), table.size());
     l.length = a.copy(length.data(), length.size());
     l.packed = a.copy(packs.data(), packs.size());
@@ -137,6 +140,7 @@ template <typename P> static void time_case(const char *name, load what, const u
     w.latent = a.make<float>(rows * d), w.query_bias = a.make<float>(rows);
     w.units = a.make<uint32_t>(2 * (what.batch + 1));
     w.sequences = a.make<attend_sequence>(what.batch);
+    w.results = (uint32_t(*)[2])a.make<uint32_t>(4 * n_heads * what.batch);
     w.partial =
         a.make<float>(n_results<P>(n_heads, what.batch, n_blocks, n_queries) * P::COLUMNS * result_floats(d, d));
     float *q = a.make<float>(rows * d), *out = a.make<float>(rows * d);

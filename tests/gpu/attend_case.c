@@ -84,7 +84,7 @@ static void make_maps(attend_case *c)
 
 static void make_costs(attend_case *c, const kvc_coder coder[2])
 {
-    uint32_t *costs = need(c->shape.n_heads + 2, sizeof *costs);
+    uint32_t *costs = need(c->shape.n_heads + CUDA_MORE_COSTS, sizeof *costs);
     if (cuda_tile_costs(&coder[0], &coder[1], costs))
         c->layer.costs = costs;
     else

@@ -51,14 +51,27 @@ template <typename P> void describe_call(attend_batch *b, const uint32_t *host_s
     for (uint32_t i = 0; i < b->n_sequences && i < ATTEND_FEW; i++) b->slot[i] = host_slots[i];
 }
 
+/* early_bytes() of a call's kernels, which the merge may have. */
+static inline uint32_t allow_early(void (*pages)(attend_layer, attend_batch, attend_work))
+{
+    uint32_t alone;
+    const void *const kernels[] = {(const void *)attend_prepare, (const void *)pages, (const void *)attend_merge};
+    device_check(early_bytes(kernels, 3, &alone), "attributes");
+    device_check(KVC_ALLOW_SHARED(attend_merge, alone), "attributes");
+    return alone;
+}
+
 /* The launches of one attention; rows: of a block of the merge, 0 for what is best. */
 template <typename P>
 void attend_launch(const attend_layer &l, const attend_batch &b, const attend_work &w, uint32_t n_blocks,
                    uint32_t rows, cudaStream_t stream)
 {
+    uint32_t alone = allow_early(attend_pages<P>);
     device_check(launch_prepare(l, b, w, P::D, P::GROUP, P::TILE, stream), "prepare");
-    KVC_LAUNCH(attend_pages<P>, n_blocks, P::WARPS * 32, attend<P>::SHARED_BYTES, stream, l, b, w);
-    device_check(launch_merge(l, b, w, P::D, P::GROUP, P::COLUMNS, P::TILE, n_blocks, rows, stream), "merge");
+    device_check(launch(alone && is_prepared(l, b), attend_pages<P>, dim3(n_blocks), P::WARPS * 32,
+                        attend<P>::SHARED_BYTES, stream, l, b, w),
+                 "pages");
+    device_check(launch_merge(l, b, w, P::D, P::GROUP, P::COLUMNS, P::TILE, n_blocks, rows, alone, stream), "merge");
 }
 
 #endif

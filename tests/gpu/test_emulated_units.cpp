@@ -1,7 +1,6 @@
-/* test_emulated_units.cpp - the numbers that attend_units.cuh gives: every unit of the list in one part, parts of a
- * run side by side, partial results that are never the same and never more than there is room for, and of a head and
- * sequence just those that parts leave; shares by what units cost where that differs from head to head; with a
- * sliding window no unit that no query sees. */
+/* test_emulated_units.cpp - the numbers that attend_units.cuh gives: every unit of the list in one part, partial
+ * results that are never the same, never more than there is room for, and of a head and sequence side by side; shares
+ * by what units cost where that differs from head to head; with a sliding window no unit that no query sees. */
 #include "emulate.h"
 #include <stdio.h>
 #include <algorithm>
@@ -13,6 +12,7 @@ static int failures;
 struct grid {
     uint32_t n_heads, n_sequences, of_sequence, n_blocks, n_parts; /* of_sequence: units of each */
     std::vector<uint32_t> costs;                                   /* of a unit of each head; empty: none are given */
+    uint32_t next = 0;                                             /* what it costs to go on to another head */
 };
 
 static void fail(const grid &g, const char *what, uint32_t unit)
@@ -21,15 +21,18 @@ static void fail(const grid &g, const char *what, uint32_t unit)
     fprintf(stderr, "%u heads, %u sequences of %u units, %u blocks of %u parts, costs", g.n_heads, g.n_sequences,
             g.of_sequence, g.n_blocks, g.n_parts);
     for (uint32_t cost : g.costs) fprintf(stderr, " %u", cost);
+    fprintf(stderr, ", next %u", g.next);
     fprintf(stderr, ", unit %u: %s\n", unit, what);
 }
 
 /* Costs as a layer has them. */
-static std::vector<uint32_t> sums_of(const std::vector<uint32_t> &costs)
+static std::vector<uint32_t> sums_of(const grid &g)
 {
+    const std::vector<uint32_t> &costs = g.costs;
     std::vector<uint32_t> sums = {0};
     for (uint32_t cost : costs) sums.push_back(sums.back() + cost);
     sums.push_back(*std::max_element(costs.begin(), costs.end()));
+    sums.push_back(g.next);
     return sums;
 }
 
@@ -38,7 +41,7 @@ static attend_shared_list list_of(const grid &g, uint32_t of_head, bool by_head,
 {
     attend_shared_list l(attend_list(g.n_heads, of_head, g.n_blocks, by_head, g.n_parts));
     if (g.costs.empty()) return l;
-    sums = sums_of(g.costs);
+    sums = sums_of(g);
     l.weigh(sums.data(), g.n_heads, g.n_blocks);
     return l;
 }
@@ -48,39 +51,39 @@ static attend_range range_of(const attend_shared_list &l, uint32_t block)
     return attend_range{begin_of(l, block), begin_of(l, block + 1)};
 }
 
-static bool same(const attend_piece &a, const attend_piece &b)
-{
-    return a.cut == b.cut && a.begin == b.begin && a.end == b.end && a.parts == b.parts && a.number == b.number;
-}
-
+/* Every unit in one part of one piece of one block, results of parts in ascending order. */
 static void check(const grid &g, bool by_head)
 {
-    uint32_t of_head = g.n_sequences * g.of_sequence, total = g.n_heads * of_head;
+    uint32_t of_head = g.n_sequences * g.of_sequence, total = g.n_heads * of_head, unit = 0;
     std::vector<uint32_t> sums;
     attend_shared_list l = list_of(g, of_head, by_head, sums);
-    uint32_t most = results_of_list(g.n_heads, g.n_sequences, g.n_blocks, g.n_parts), last_run = ~0u, last_part = 0;
+    uint32_t most = results_of_list(g.n_heads, g.n_sequences, g.n_blocks, g.n_parts);
     int last = -1;
-    for (uint32_t unit = 0; unit < total; unit++) {
-        uint32_t head = unit / of_head, sequence = unit % of_head / g.of_sequence, block = block_of(l, unit, head);
+    for (uint32_t block = 0; block < g.n_blocks; block++) {
         attend_range own = range_of(l, block);
-        attend_piece p = piece_at(l, own, block, unit);
-        attend_shares shares(p);
-        uint32_t part = shares.part_of(p, unit);
-        if (unit < own.begin || unit >= own.end) fail(g, "not its block", unit);
-        if (unit < p.begin || unit >= p.end || p.begin < own.begin || p.end > own.end ||
-            (by_head && head != (p.end - 1) / of_head))
-            fail(g, "not its piece", unit);
-        if (!same(p, piece_of(l, false, g.n_blocks, head, unit))) fail(g, "not the merge's piece", unit);
-        if (part >= p.parts || unit < shares.begin(p, part) || unit >= shares.begin(p, part + 1))
-            fail(g, "not its part", unit);
-        uint32_t number = p.number + part, run = head * g.n_sequences + sequence;
-        int result = (int)result_of(head, sequence, g.n_sequences, number);
-        bool again = run == last_run && number == last_part;
-        if (again ? result != last : result <= last) fail(g, "a result that is another's", unit);
-        if (run == last_run && number > last_part + 1) fail(g, "a gap in a run", unit);
-        if (result >= (int)most) fail(g, "more results than there are", unit);
-        last = result, last_run = run, last_part = number;
+        if (own.begin != unit || own.end < own.begin) fail(g, "not behind the block before", own.begin);
+        while (unit < own.end) {
+            attend_piece p = piece_at(l, own, block, unit);
+            attend_shares shares(p);
+            if (p.begin != unit || p.end <= p.begin || p.end > own.end || p.parts < 1 || p.parts > g.n_parts ||
+                (by_head && p.begin / of_head != (p.end - 1) / of_head))
+                fail(g, "not its piece", unit);
+            for (uint32_t part = 0; part < p.parts; part++) {
+                uint32_t begin = shares.begin(p, part), end = shares.begin(p, part + 1);
+                if (begin != unit || end <= begin) fail(g, "not its part", unit);
+                for (uint32_t at = begin; at < end; at += g.of_sequence - at % g.of_sequence) {
+                    uint32_t sequence = at % of_head / g.of_sequence;
+                    int result = (int)result_of(at / of_head, sequence, g.n_sequences, p.number + part);
+                    if (result <= last) fail(g, "a result that is another's", at);
+                    if (result >= (int)most) fail(g, "more results than there are", at);
+                    last = result;
+                }
+                unit = end;
+            }
+            if (unit != p.end) fail(g, "units that no part has", unit);
+        }
     }
+    if (unit != total) fail(g, "units that no block has", unit);
 }
 
 struct list {
@@ -125,23 +128,11 @@ static void leave_rows(list &l, const attend_shared_list &units)
 {
     for (uint32_t block = 0; block < l.g.n_blocks; block++) {
         attend_piece p = rows_of_block(units, block, l.g.n_blocks);
-        for (uint32_t at = p.begin; at < p.end; at++)
-            if (block_of_rows(units, at, l.g.n_blocks) != block) fail(l.g, "not its block", at);
         leave_piece(l, p);
     }
 }
 
-/* Those that the merge finds, of units before .. behind - 1 of each head. */
-static attend_results results_between(const attend_shared_list &l, bool rows, const grid &g, uint32_t head,
-                                      uint32_t sequence, uint32_t before, uint32_t behind)
-{
-    if (before == behind) return attend_results{0, 0};
-    uint32_t first = head * l.of_head.n;
-    return results_of(head, sequence, g.n_sequences, number_of(l, rows, g.n_blocks, head, first + before),
-                      number_of(l, rows, g.n_blocks, head, first + behind - 1));
-}
-
-/* Sequences of 0 to 6 units, or up to 12 times as many. */
+/* Sequences of 0 to 6 units, or up to 12 times as many: results of a head and sequence lie side by side. */
 static void check_results(const grid &g, bool by_head, uint32_t times)
 {
     for (int rows = 0; rows < (g.costs.empty() ? 2 : 1); rows++) {
@@ -155,13 +146,9 @@ static void check_results(const grid &g, bool by_head, uint32_t times)
             leave_rows(l, units);
         else
             leave_pages(l, units);
-        for (uint32_t at = 0; at < l.results.size(); at++) {
-            uint32_t head = at / g.n_sequences, i = at % g.n_sequences;
-            attend_results r = results_between(units, rows, g, head, i, l.before[i], l.before[i + 1]);
-            std::vector<uint32_t> all;
-            for (uint32_t k = 0; k < r.n; k++) all.push_back(r.first + k);
-            if (all != l.results[at]) fail(g, "not its results", at);
-        }
+        for (const std::vector<uint32_t> &results : l.results)
+            for (size_t k = 1; k < results.size(); k++)
+                if (results[k] != results[k - 1] + 1) fail(g, "a gap in a run", results[k]);
     }
 }
 
@@ -169,51 +156,45 @@ static void check_results(const grid &g, bool by_head, uint32_t times)
 
 static int weighed; /* lists that had shares by costs */
 
-/* What units begin .. end - 1 cost. */
-static uint64_t cost_of(const grid &g, uint32_t of_head, const attend_range &own)
+/* The gap before a head's units: what going on costs, or what is left for one share where each head has a block less;
+ * with no more blocks than heads none. */
+static uint64_t gap_of(const grid &g, uint64_t of_units)
 {
-    uint64_t cost = 0;
-    for (uint32_t head = 0; head < g.n_heads; head++) {
-        uint64_t begin = std::max(own.begin, head * of_head), end = std::min(own.end, (head + 1) * of_head);
-        if (begin < end) cost += (end - begin) * g.costs[head];
-    }
-    return cost;
+    return g.n_blocks > g.n_heads ? std::min<uint64_t>(g.next, of_units / (g.n_blocks - g.n_heads) + 1) : 0;
 }
 
-/* Shares by costs wherever they leave no part without a unit: each within a unit's cost of an equal one. Otherwise,
- * and where all cost the same, those of a list without costs. */
+/* Shares by costs wherever blocks of one head leave no part without a unit: a block has the units whose costs begin
+ * in its share, shares are equal, and with gaps of a share no block has units of two heads. Otherwise those of a list
+ * without costs. */
 static void check_shares(const grid &g, uint32_t of_head)
 {
     std::vector<uint32_t> sums;
     attend_shared_list l = list_of(g, of_head, true, sums);
     attend_shared_list plain(attend_list(g.n_heads, of_head, g.n_blocks, true, g.n_parts));
-    uint64_t most = sums.back(), all = (uint64_t)of_head * sums[g.n_heads];
-    bool equal = std::count(g.costs.begin(), g.costs.end(), most) == g.n_heads;
-    bool due = !equal && all + most <= UINT32_MAX && all / g.n_blocks >= g.n_parts * most;
+    uint64_t most = sums[g.n_heads + 1], of_units = (uint64_t)of_head * sums[g.n_heads], gap = gap_of(g, of_units);
+    uint64_t all = of_units + g.n_heads * gap, least = all / g.n_blocks;
+    bool due = of_units + (uint64_t)g.n_heads * g.next + most <= UINT32_MAX && least >= g.n_parts * most;
     if (due != (l.costs != NULL)) fail(g, "not the kind of shares that are due", of_head);
     weighed += due;
+    auto position = [&](uint32_t unit) {
+        uint64_t head = unit / of_head;
+        return of_head * (uint64_t)sums[head] + (head + 1) * gap + unit % of_head * (uint64_t)g.costs[head];
+    };
     for (uint32_t block = 0; block < g.n_blocks; block++) {
         attend_range own = range_of(l, block), other = range_of(plain, block);
         if (!due && (own.begin != other.begin || own.end != other.end)) fail(g, "not shares without costs", block);
         if (!due) continue;
-        int64_t away = (int64_t)(cost_of(g, of_head, own) * g.n_blocks) - (int64_t)all;
-        if (away >= (int64_t)(most * g.n_blocks) || away <= -(int64_t)(most * g.n_blocks))
-            fail(g, "more than a unit's cost from an equal share", block);
-        if (own.end - own.begin < g.n_parts) fail(g, "parts without a unit", block);
+        uint64_t longer = all % g.n_blocks, begin = block * least + std::min<uint64_t>(block, longer),
+                 end = begin + least + (block < longer);
+        uint32_t total = g.n_heads * of_head;
+        if ((own.begin < total && position(own.begin) < begin) || (own.begin && position(own.begin - 1) >= begin) ||
+            (own.end < total && position(own.end) < end))
+            fail(g, "not the units of its share", block);
+        if (own.begin == own.end) continue;
+        bool two = own.begin / of_head != (own.end - 1) / of_head;
+        if (two && gap > least) fail(g, "a block with two heads", block);
+        if (!gap && own.end - own.begin < g.n_parts) fail(g, "parts without a unit", block);
     }
-}
-
-/* Costs that are equal: pieces are those of no costs. */
-static void check_equal(const grid &g, uint32_t of_head, uint32_t cost)
-{
-    std::vector<uint32_t> sums;
-    grid with = g;
-    with.costs.assign(g.n_heads, cost);
-    attend_shared_list l = list_of(with, of_head, true, sums), plain = list_of(g, of_head, true, sums);
-    for (uint32_t unit = 0; unit < g.n_heads * of_head; unit++)
-        if (!same(piece_of(l, false, g.n_blocks, unit / of_head, unit),
-                  piece_of(plain, false, g.n_blocks, unit / of_head, unit)))
-            fail(with, "not the piece of no costs", unit);
 }
 
 static const std::vector<std::vector<uint32_t>> some_costs = {
@@ -227,33 +208,26 @@ static void check_costs(void)
             for (uint32_t of_sequence = 1; of_sequence <= 150; of_sequence += of_sequence < 40 ? 1 : 11)
                 for (uint32_t blocks = 1; blocks <= 9; blocks++)
                     for (uint32_t parts : {1, 2, 3, 4, 8}) {
-                        grid g = {(uint32_t)costs.size(), sequences, of_sequence, blocks, parts, costs};
-                        check(g, true);
-                        check_shares(g, sequences * of_sequence);
-                        g.n_sequences = sequences * 3;
-                        check_results(g, true, of_sequence > 7 ? 12 : 1);
-                        g.costs.clear();
-                        check_equal(g, sequences * of_sequence, costs[0]);
+                        for (uint32_t next : {0u, 40u, 700u, 100000u}) {
+                            grid g = {(uint32_t)costs.size(), sequences, of_sequence, blocks, parts, costs, next};
+                            check(g, true);
+                            check_shares(g, sequences * of_sequence);
+                            g.n_sequences = sequences * 3;
+                            check_results(g, true, of_sequence > 7 ? 12 : 1);
+                        }
                     }
 }
 
-/* Lists too long to look at each unit: the first and the last one of each block; sums of costs up to 32 bits, and
- * more. */
+/* Lists too long to look at each unit: sums of costs up to 32 bits, and more. */
 static void check_long(uint32_t of_head, uint32_t n_blocks)
 {
-    const grid g = {8, 1, of_head, n_blocks, 12, {255, 170, 201, 170, 233, 255, 188, 255}};
+    const grid g = {8, 1, of_head, n_blocks, 12, {255, 170, 201, 170, 233, 255, 188, 255}, 11000};
     std::vector<uint32_t> sums;
     attend_shared_list l = list_of(g, of_head, true, sums);
     check_shares(g, of_head);
-    for (uint32_t block = 0; block < n_blocks; block++) {
-        attend_range own = range_of(l, block);
-        if (block && own.begin != range_of(l, block - 1).end) fail(g, "not behind the block before", own.begin);
-        for (uint32_t unit : {own.begin, own.end - 1})
-            if (own.begin < own.end &&
-                (block_of(l, unit, unit / of_head) != block ||
-                 !same(piece_at(l, own, block, unit), piece_of(l, false, n_blocks, unit / of_head, unit))))
-                fail(g, "not its block", unit);
-    }
+    for (uint32_t block = 1; block < n_blocks; block++)
+        if (range_of(l, block).begin != range_of(l, block - 1).end)
+            fail(g, "not behind the block before", range_of(l, block).begin);
     if (range_of(l, n_blocks - 1).end != 8 * of_head) fail(g, "units that no block has", 0);
 }
 

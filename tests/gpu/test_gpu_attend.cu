@@ -7,9 +7,10 @@
 #include <math.h>
 #include "attend_case.h"
 #include "attend_params.h"
+#include "costs.h"
 #include "device_memory.h"
 
-static int failures, with_costs; /* cases whose heads cost different */
+static int failures, with_costs; /* cases whose heads have costs */
 
 template <typename P> static attend_work make_work(device_arena &a, const attend_case &c, uint32_t n_blocks)
 {
@@ -21,6 +22,7 @@ template <typename P> static attend_work make_work(device_arena &a, const attend
     w.query_bias = c.layer.fold ? a.make<float>(rows) : NULL;
     w.units = a.make<uint32_t>(2 * (s.n_sequences + 1));
     w.sequences = a.make<attend_sequence>(s.n_sequences);
+    w.results = (uint32_t(*)[2])a.make<uint32_t>(4 * s.n_heads * s.n_sequences);
     w.partial = a.make<float>(results * P::COLUMNS * result_floats(s.d, c.layer.value_latent));
     return w;
 }
@@ -39,7 +41,7 @@ static attend_layer to_device(device_arena &a, const attend_case &c)
     l.bias = a.copy(l.bias, heads * d);
     l.unfold = a.copy(l.unfold, heads * d * l.value_latent);
     l.mean = a.copy(l.mean, heads * d);
-    l.costs = a.copy(l.costs, heads + 2);
+    l.costs = a.copy(l.costs, heads + CUDA_MORE_COSTS);
     l.key_counts = a.copy(l.key_counts, heads);
     l.value_counts = a.copy(l.value_counts, heads);
     l.key_table = a.copy(l.key_table, c.key_table_values);
