@@ -23,8 +23,8 @@ typedef struct attend_layer {
     uint32_t key_latent, value_latent;         /* channels */
     const uint16_t *key_table, *value_table;   /* fp16 [2^b][c] of vq and lut; of shared codes one for each length */
     const uint32_t *key_counts, *value_counts; /* [heads] of shared codes */
-    /* [heads + 3] what a tile costs: of the heads before each, of all, the most of a head; then what it costs to go on
-     * from one head to the next. NULL: the same of all, and nothing */
+    /* [heads + 3] what a tile costs: of the heads before each, of all, the most of a head; then what it costs to go
+     * on from one head to the next. NULL: the same of all, and nothing */
     const uint32_t *costs;
     float key_steps[ATTEND_LENGTHS], /* of tables of 1, 2, 4, 8, 16 channels (fragment/table.cuh, shared.cuh) */
         value_steps[ATTEND_LENGTHS];
@@ -68,10 +68,10 @@ typedef struct attend_work {
      * after the last one; [n_sequences] */
     uint32_t *units;
     attend_sequence *sequences;
-    /* [2][heads][n_sequences] of pages and of fp16 rows: the first of the partial results of a tile of columns, and the
-     * last one; written where there are any */
+    /* [2][heads][n_sequences] of pages and of fp16 rows: the first of the partial results of a tile of columns, and
+     * the last one; written where there are any */
     uint32_t (*results)[2];
-    float *partial;             /* [attend_roles.n_results()][columns of a tile][result_floats()], 16-byte aligned */
+    float *partial; /* [attend_roles.n_results()][columns of a tile][result_floats()], 16-byte aligned */
 } attend_work;
 
 #endif

@@ -56,11 +56,8 @@ __device__ __forceinline__ void ask_for_map(const float *map, uint32_t n)
     const uint32_t SECTOR = 8, MOST = 16384; /* floats */
     n = min(n, MOST);
 #pragma unroll 4
-    for (uint32_t at = threadIdx.x * SECTOR; at < n; at += MAP_THREADS * SECTOR) {
-        float unused;
-        asm volatile("ld.global.ca.f32 %0, [%1];" : "=f"(unused) : "l"(map + at));
-        (void)unused;
-    }
+    for (uint32_t at = threadIdx.x * SECTOR; at < n; at += MAP_THREADS * SECTOR)
+        asm volatile("{ .reg .f32 unused; ld.global.ca.f32 unused, [%0]; }" ::"l"(map + at));
 }
 #endif
 
