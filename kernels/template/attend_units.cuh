@@ -233,18 +233,18 @@ __device__ __forceinline__ const uint32_t *units_of(const attend_lists &lists, c
     return units_of(lists.units, b, exact);
 }
 
-/* Units of a list in each of few sequences, one a lane, and in those before it. */
+/* Units of a list in the sequences before the lane's, and in all: of few, of which each lane has one. */
 struct attend_few_units {
-    uint32_t own, before, all;
+    uint32_t before, all;
 
-    __device__ __forceinline__ attend_few_units(uint32_t of_lane, uint32_t lane) : own(of_lane), all(of_lane)
+    __device__ __forceinline__ attend_few_units(uint32_t of_lane, uint32_t lane) : all(of_lane)
     {
 #pragma unroll
         for (uint32_t step = 1; step < ATTEND_FEW; step *= 2) {
             uint32_t other = __shfl_up_sync(~0u, all, step);
             if (lane >= step) all += other;
         }
-        before = all - own;
+        before = all - of_lane;
         all = __shfl_sync(~0u, all, 31);
     }
 };
@@ -340,6 +340,7 @@ __device__ __forceinline__ attend_piece rows_of_block(const attend_list &list, u
     p.number = list.total.n <= n_blocks * n_parts ? p.begin : block * n_parts;
     return p;
 }
+
 /* Where partial results of a tile of columns lie: first those of pages, then those of fp16 rows, `results_of_list()`
  * each; the number of the run's head and sequence plus the part's number in the grid. No two are the same, and those
  * of one head and sequence lie side by side. */
