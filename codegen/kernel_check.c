@@ -38,15 +38,16 @@ typedef struct reason {
         return;                                                                                                      \
     } while (0)
 
-/* A lane takes whole bytes of a row's low plane, an eighth of it: 1, 2, 4 or 8 bits a channel (FORMAT.md, "int"). */
-static void judge_int(const kvc_codec *codec, bool is_value, uint32_t d, reason *why)
+/* A lane takes whole bytes of a row's low plane, an eighth of it: 1, 2, 4 or 8 bits a channel (FORMAT.md, "int"). A
+ * product is of 16 tokens or 16 channels; sums of weights times minima have a row for each scale of a token. */
+static void judge_int(const kvc_codec *codec, uint32_t d, reason *why)
 {
     uint32_t low = codec->bits == 3 ? 2 : codec->bits == 6 ? 4 : codec->bits;
-    if (codec->scale == KVC_SCALE_CH && is_value) REFUSE("kernels have scales per channel for keys only");
-    if (codec->scale == KVC_SCALE_CH && codec->group % 16)
-        REFUSE("kernels have a scale for a multiple of 16 tokens, not for %u", codec->group);
-    if (codec->scale == KVC_SCALE_TOK && codec->group != d)
-        REFUSE("kernels have one scale a token, for all %u channels, not one for %u", d, codec->group);
+    bool by_token = codec->scale == KVC_SCALE_TOK;
+    if (codec->group % 16)
+        REFUSE("kernels have a scale for a multiple of 16 %s, not for %u", by_token ? "channels" : "tokens",
+               codec->group);
+    if (by_token && d / codec->group > 8) REFUSE("kernels have up to 8 scales a token, not %u", d / codec->group);
     if (d * low / 8 % 8) REFUSE("kernels do not split rows of %u channels at %u bits", d, codec->bits);
 }
 
@@ -63,28 +64,28 @@ static void judge_table(const kvc_codec *codec, uint32_t d, reason *why)
         REFUSE("kernels have a multiple of 8 codes a row, not %u (%u channels)", d / codec->dims, d);
 }
 
-static void judge(const kvc_codec *codec, bool is_value, uint32_t d, reason *why)
+static void judge(const kvc_codec *codec, uint32_t d, reason *why)
 {
     if (codec->flags & KVC_FLAG_PRE) REFUSE("no kernel yet for keys before RoPE");
     if (codec->flags & KVC_FLAG_JOINT) REFUSE("no kernel yet for rows of all heads together");
     switch (codec->symbol) {
     case KVC_SYMBOL_fp16: return;
-    case KVC_SYMBOL_int: judge_int(codec, is_value, d, why); return;
+    case KVC_SYMBOL_int: judge_int(codec, d, why); return;
     case KVC_SYMBOL_lut:
     case KVC_SYMBOL_vq: judge_table(codec, d, why); return;
     default: REFUSE("no kernel yet for this symbol");
     }
 }
 
-kvc_status kernel_side_init(kernel_side *out, const kvc_codec *codec, bool is_value, const kvc_model_info *model,
-                            uint32_t page, kvc_error *err)
+kvc_status kernel_side_init(kernel_side *out, const kvc_codec *codec, const kvc_model_info *model, uint32_t page,
+                            kvc_error *err)
 {
     kvc_coder coder;
     reason why = {""};
     char spec[KVC_SPEC_MAX];
     KVC_TRY(kvc_coder_init(&coder, codec, NULL, model->n_kv_heads, model->head_dim, page, err));
     kvc_codec_format(codec, spec);
-    judge(&coder.codec, is_value, coder.latent_dim, &why);
+    judge(&coder.codec, coder.latent_dim, &why);
     if (*why.text) return kvc_fail(err, KVC_UNSUPPORTED, "%s: %s", spec, why.text);
     *out = (kernel_side){.latent = coder.latent_dim};
     if (codec->symbol == KVC_SYMBOL_vq && codec->dims == 0) out->most = coder.head_dim; /* before any are counted */
@@ -96,9 +97,8 @@ kvc_status kernel_side_init(kernel_side *out, const kvc_codec *codec, bool is_va
     return KVC_OK;
 }
 
-kvc_status kernel_check_codec(const kvc_codec *codec, bool is_value, const kvc_model_info *model, uint32_t page,
-                              kvc_error *err)
+kvc_status kernel_check_codec(const kvc_codec *codec, const kvc_model_info *model, uint32_t page, kvc_error *err)
 {
     kernel_side side;
-    return kernel_side_init(&side, codec, is_value, model, page, err);
+    return kernel_side_init(&side, codec, model, page, err);
 }

@@ -85,7 +85,7 @@ static bool has_byte_table(const layers_source *s, const kvc_codec *codec)
 static kvc_status make_side(kernel_side *out, const layers_source *s, uint32_t index, bool is_value, kvc_error *err)
 {
     const kvc_codec *codec = is_value ? &s->layers[index].value : &s->layers[index].key;
-    KVC_TRY(kernel_side_init(out, codec, is_value, s->model, s->page, err));
+    KVC_TRY(kernel_side_init(out, codec, s->model, s->page, err));
     if (out->most) out->most = s->most;
     out->byte_table = has_byte_table(s, codec);
     return KVC_OK;

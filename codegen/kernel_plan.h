@@ -48,8 +48,7 @@ typedef struct kernel_plan {
 /* May heads and pages of this shape have kernels? */
 kvc_status kernel_check_model(const kvc_model_info *model, uint32_t page, kvc_error *err);
 /* May this codec, of a model that may? The message has the spec and the reason. */
-kvc_status kernel_check_codec(const kvc_codec *codec, bool is_value, const kvc_model_info *model, uint32_t page,
-                              kvc_error *err);
+kvc_status kernel_check_codec(const kvc_codec *codec, const kvc_model_info *model, uint32_t page, kvc_error *err);
 
 /* layers [model->n_layers], softcap: of a model that caps scores, params their parameters section; without it, NULL,
  * heads that share codes are taken to have as many as may be, and tables to be no byte tables. The message of a
@@ -63,8 +62,8 @@ void kernel_plan_free(kernel_plan *plan);
 bool kernel_is_slow(const kernel_spec *k);
 
 /* kernel_check.c: the codec as the template sees it, once it is checked. */
-kvc_status kernel_side_init(kernel_side *out, const kvc_codec *codec, bool is_value, const kvc_model_info *model,
-                            uint32_t page, kvc_error *err);
+kvc_status kernel_side_init(kernel_side *out, const kvc_codec *codec, const kvc_model_info *model, uint32_t page,
+                            kvc_error *err);
 /* kernel_shape.c: columns, tile, stages, warps, entries, shared_bytes of a key whose other fields are set. */
 kvc_status kernel_shape_choose(kernel_spec *k, const kernel_target *target, kvc_error *err);
 #endif

@@ -74,18 +74,21 @@ static uint32_t tile_bytes(const kernel_side *side, uint32_t tile)
     if (side->most) return tile * side->most;
     if (has_table(side)) return tile * (side->latent / c->dims) * c->bits / 8;
     uint32_t codes = tile * side->latent * c->bits / 8;
-    if (c->scale == KVC_SCALE_TOK) return codes + tile * 2 * 2;
+    if (c->scale == KVC_SCALE_TOK) return codes + tile * (side->latent / c->group) * 2 * 2;
     return codes + (tile < c->group ? 1 : tile / c->group) * side->latent * 2 * 2;
 }
 
-/* Tiles make up pages, and groups of tokens that share a scale make up tiles or are made up of them; runs of tokens
- * make up tiles. */
+/* Groups of tokens that share a scale make up tiles or are made up of them. */
+static bool tile_suits(const kvc_codec *c, uint32_t tile)
+{
+    return c->scale != KVC_SCALE_CH || c->group % tile == 0 || tile % c->group == 0;
+}
+
+/* Tiles make up pages, and runs of tokens make up tiles. */
 static bool tile_divides(const kernel_spec *k, uint32_t tile)
 {
-    const kvc_codec *key = &k->key.codec;
-    bool grouped = key->scale == KVC_SCALE_CH;
-    if (tile % least_tile(k)) return false;
-    return k->page % tile == 0 && (!grouped || key->group % tile == 0 || tile % key->group == 0);
+    return tile % least_tile(k) == 0 && k->page % tile == 0 && tile_suits(&k->key.codec, tile) &&
+           tile_suits(&k->value.codec, tile);
 }
 
 static bool try_cut(kernel_spec *k, const kernel_target *target, uint32_t tile, uint32_t warps, uint32_t least_stages)

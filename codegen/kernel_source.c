@@ -23,6 +23,8 @@ static void put_words(FILE *out, const char *side, const kernel_side *s)
                 s->byte_table ? "byte table" : "table", 1u << c->bits);
     else if (c->scale == KVC_SCALE_CH)
         fprintf(out, "integers of %u bits, scale and minimum per channel for %u tokens\n", c->bits, c->group);
+    else if (c->group < s->latent)
+        fprintf(out, "integers of %u bits, scale and minimum per token for %u channels\n", c->bits, c->group);
     else
         fprintf(out, "integers of %u bits, scale and minimum per token\n", c->bits);
 }

@@ -48,6 +48,17 @@ __device__ __forceinline__ void let_next_start() {}
 __device__ __forceinline__ void await_previous() {}
 #endif
 
+/* What kernels before the one before have written, for a kernel that is early and has not waited: not from the cache
+ * of its multiprocessor, which may hold what was there at an earlier call. */
+__device__ __forceinline__ uint32_t load_early(const uint32_t *at)
+{
+#if defined(KVC_EMULATE) || !defined(__CUDA_ARCH__)
+    return *at;
+#else
+    return __ldcg(at);
+#endif
+}
+
 /* ---- copies from global to shared memory, in the background ----
  * A warp's ring of STAGES stages. All of its lanes call
  *

@@ -1,6 +1,9 @@
 /* early.cuh - launches of kernels that may start while the one before them in the stream still runs (device.cuh), on
  * the host. A block that comes early waits where the one before has left room; what does not hang on results (what is
- * to be done, constants) is done meanwhile. */
+ * to be done, constants) is done meanwhile.
+ *
+ * Two rules keep calls in order. The first kernel of a call is never early. And each block of an early one calls
+ * await_previous() before it ends, on every path: so when it is done the one before is, too, and so on to the first. */
 #ifndef KERNELS_EARLY_CUH
 #define KERNELS_EARLY_CUH
 #include <cuda_runtime_api.h>

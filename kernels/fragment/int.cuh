@@ -1,9 +1,18 @@
 /* int.cuh - symbol int as operands (pairs.cuh): bit planes of FORMAT.md, "int". Byte j of a row of the low plane has
  * the codes of channels j, j + n, j + 2 n, ...; where there is a high plane, of half the width, its fields are
- * brought behind those of the low one. */
+ * brought behind those of the low one.
+ *
+ * GROUP: channels of a token that share a scale, DIM where all do. Where fewer do a lane's chunks are such that no
+ * product of 16 channels has two groups, and pairs and slots go field by field, not byte by byte: channels of product
+ * i are all in group 16 i / GROUP. */
 #ifndef KERNELS_FRAGMENT_INT_CUH
 #define KERNELS_FRAGMENT_INT_CUH
 #include "fragment/pairs.cuh"
+
+__host__ __device__ constexpr int fragment_common(int a, int b)
+{
+    return b ? fragment_common(b, a % b) : a;
+}
 
 template <int DIM, int BITS> struct int_plane {
     static const int LOW = BITS == 3 ? 2 : BITS == 6 ? 4 : BITS; /* bits of the low plane */
@@ -33,17 +42,26 @@ template <int DIM, int BITS> struct int_plane {
 };
 
 /* TOKENS rows are staged: the high plane lies behind that many of the low one. */
-template <int DIM, int BITS, int TOKENS> struct int_keys : int_plane<DIM, BITS> {
+template <int DIM, int BITS, int TOKENS, int GROUP = DIM> struct int_keys : int_plane<DIM, BITS> {
     typedef int_plane<DIM, BITS> plane;
-    static const int D = DIM, CODES = 1;
-    static const int CHUNK = fragment_chunk(plane::ROW / 4), N_CHUNKS = plane::ROW / 4 / CHUNK;
+    static const int D = DIM, CODES = 1, OWN = plane::ROW / 8; /* pairs of a lane's bytes */
+    static const int CHUNK = fragment_chunk(fragment_common(plane::ROW, GROUP) / 4),
+                     N_CHUNKS = plane::ROW / 4 / CHUNK;
     static const int PER_WORD = CHUNK >= 4 ? 2 : 1, WORDS = CHUNK >= 4 ? CHUNK / 4 : 1; /* pairs of bytes */
     static_assert(plane::ROW % 8 == 0, "a lane takes whole pairs of bytes");
 
-    __device__ static __forceinline__ int power(int h) { return h % plane::FIELDS * plane::LOW; }
+    /* Field k of the lane's bytes `own`, as a pair, and back. */
+    __device__ static constexpr int pair_of(int own, int k)
+    {
+        return GROUP < DIM ? k * OWN + own : own * plane::FIELDS + k;
+    }
+    __device__ static constexpr int field_of(int h) { return GROUP < DIM ? h / OWN : h % plane::FIELDS; }
+    __device__ static constexpr int own_of(int h) { return GROUP < DIM ? h % OWN : h / plane::FIELDS; }
+
+    __device__ static __forceinline__ int power(int h) { return field_of(h) * plane::LOW; }
     __device__ static __forceinline__ void channels(int h, int t, int *first, int *second)
     {
-        int k = h % plane::FIELDS, pair = h / plane::FIELDS, word = pair / PER_WORD;
+        int k = field_of(h), pair = own_of(h), word = pair / PER_WORD;
         int byte = (word / WORDS * 4 + t) * CHUNK + word % WORDS * 4 + pair % PER_WORD;
         *first = byte + k * plane::ROW;
         *second = *first + (CHUNK >= 4 ? 2 : 1);
@@ -64,7 +82,7 @@ template <int DIM, int BITS, int TOKENS> struct int_keys : int_plane<DIM, BITS> 
 #pragma unroll
                 for (int i = 0; i < PER_WORD * plane::FIELDS; i++) {
                     int odd = i / plane::FIELDS;
-                    pairs[(c * WORDS + w) * PER_WORD * plane::FIELDS + i] =
+                    pairs[pair_of((c * WORDS + w) * PER_WORD + odd, i % plane::FIELDS)] =
                         plane::field(l >> 8 * odd, u >> 8 * odd, i % plane::FIELDS);
                 }
             }
@@ -72,18 +90,40 @@ template <int DIM, int BITS, int TOKENS> struct int_keys : int_plane<DIM, BITS> 
     }
 };
 
-template <int DIM, int BITS, int TOKENS> struct int_values : int_plane<DIM, BITS> {
+template <int DIM, int BITS, int TOKENS, int GROUP = DIM> struct int_values : int_plane<DIM, BITS> {
     typedef int_plane<DIM, BITS> plane;
-    static const int D = DIM, CODES = 1;
-    static const int CHUNK = fragment_chunk(plane::ROW / 8), N_CHUNKS = plane::ROW / 8 / CHUNK;
+    static const int D = DIM, CODES = 1, OWN = plane::ROW / 8; /* bytes of a lane */
+    static const int CHUNK = fragment_chunk(fragment_common(plane::ROW, GROUP) / 8),
+                     N_CHUNKS = plane::ROW / 8 / CHUNK;
     static const int WORDS = CHUNK >= 4 ? CHUNK / 4 : 1, PER_WORD = CHUNK >= 4 ? 4 : CHUNK; /* bytes */
     static_assert(plane::ROW % 8 == 0, "a lane takes whole bytes");
 
-    __device__ static __forceinline__ int power(int s) { return s % plane::FIELDS * plane::LOW; }
+    /* Field k of the lane's byte `own`. */
+    __device__ static constexpr int slot_of(int own, int k)
+    {
+        return GROUP < DIM ? k * OWN + own : own * plane::FIELDS + k;
+    }
+    __device__ static constexpr int field_of(int s) { return GROUP < DIM ? s / OWN : s % plane::FIELDS; }
+    __device__ static constexpr int own_of(int s) { return GROUP < DIM ? s % OWN : s / plane::FIELDS; }
+
+    __device__ static __forceinline__ int power(int s) { return field_of(s) * plane::LOW; }
     __device__ static __forceinline__ int channel(int s, int g)
     {
-        int k = s % plane::FIELDS, byte = s / plane::FIELDS, word = byte / PER_WORD;
-        return (word / WORDS * 8 + g) * CHUNK + word % WORDS * 4 + byte % PER_WORD + k * plane::ROW;
+        int byte = own_of(s), word = byte / PER_WORD;
+        return (word / WORDS * 8 + g) * CHUNK + word % WORDS * 4 + byte % PER_WORD + field_of(s) * plane::ROW;
+    }
+    /* Of fp16 [DIM] the number of each slot's channel. */
+    __device__ static __forceinline__ void by_slot(const uint8_t *from, int g, float out[DIM / 8])
+    {
+#pragma unroll
+        for (int c = 0; c < N_CHUNKS; c++)
+#pragma unroll
+            for (int k = 0; k < plane::FIELDS; k++) {
+                float own[CHUNK];
+                load_halves<CHUNK>(from + 2 * channel(slot_of(c * CHUNK, k), g), own);
+#pragma unroll
+                for (int i = 0; i < CHUNK; i++) out[slot_of(c * CHUNK + i, k)] = own[i];
+            }
     }
     /* Byte i of both, at bits 0 and 16. */
     __device__ static __forceinline__ uint32_t together(uint32_t a, uint32_t b, int i)
@@ -104,7 +144,7 @@ template <int DIM, int BITS, int TOKENS> struct int_values : int_plane<DIM, BITS
 #pragma unroll
             for (int i = 0; i < WORDS * PER_WORD * plane::FIELDS; i++) {
                 int byte = i / plane::FIELDS, w = byte / PER_WORD;
-                slots[c * WORDS * PER_WORD * plane::FIELDS + i] =
+                slots[slot_of(c * WORDS * PER_WORD + byte, i % plane::FIELDS)] =
                     plane::field(together(low[0][w], low[1][w], byte % PER_WORD),
                                  together(high[0][w], high[1][w], byte % PER_WORD), i % plane::FIELDS);
             }

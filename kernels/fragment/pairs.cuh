@@ -31,6 +31,7 @@
  *                      uint32_t words[CHUNK / 4]) */
 #ifndef KERNELS_FRAGMENT_PAIRS_CUH
 #define KERNELS_FRAGMENT_PAIRS_CUH
+#include <cuda_fp16.h>
 #include <stdint.h>
 
 /* The widest power of two, up to 16, that divides n. */
@@ -54,6 +55,25 @@ template <int BYTES> __device__ __forceinline__ void load_words(const uint8_t *a
         words[0] = *(const uint16_t *)at;
     } else {
         words[0] = *at;
+    }
+}
+
+/* The number in the low half of a word. */
+__device__ __forceinline__ float half_of(uint32_t word)
+{
+    return __half2float(__ushort_as_half((uint16_t)word));
+}
+
+/* N numbers of fp16 from an address that 2 N bytes divide. */
+template <int N> __device__ __forceinline__ void load_halves(const uint8_t *at, float out[N])
+{
+    const int STEP = fragment_chunk(2 * N) / 2;
+#pragma unroll
+    for (int first = 0; first < N; first += STEP) {
+        uint32_t words[(STEP + 1) / 2];
+        load_words<2 * STEP>(at + 2 * first, words);
+#pragma unroll
+        for (int i = 0; i < STEP; i++) out[first + i] = half_of(words[i / 2] >> i % 2 * 16);
     }
 }
 

@@ -81,7 +81,7 @@ struct shared_entry {
     }
     __device__ __forceinline__ float value(int i, float per_step) const
     {
-        return __half2float(__ushort_as_half((uint16_t)(halves[i / 2] >> i % 2 * 16))) * per_step;
+        return half_of(halves[i / 2] >> i % 2 * 16) * per_step;
     }
     /* To all of its copies in row_bytes bytes. */
     __device__ __forceinline__ void store(uint8_t *to, int c, float step, int row_bytes, int first) const

@@ -21,11 +21,11 @@ struct staged_no_table {
     __device__ __forceinline__ void store(uint8_t *, const float *) const {}
 };
 
-/* A side whose heads all have blocks alike: there is nothing to know of a head. */
+/* A side whose heads all have blocks alike: there is nothing to know of a head. A token has one scale, if any. */
 template <typename SIDE> struct staged_alike {
     struct head {
     };
-    static const int TABLE = 0, ENTRIES = 0;
+    static const int TABLE = 0, ENTRIES = 0, SCALES_OF_TOKEN = 1;
     template <int THREADS, bool IN_BYTES> using ahead = staged_no_table;
     __device__ static __forceinline__ head head_of(const uint32_t *, uint32_t) { return head(); }
     __device__ static __forceinline__ int bytes(const head &) { return SIDE::BYTES; }
@@ -39,22 +39,26 @@ template <typename SIDE> struct staged_alike {
     }
 };
 
-/* Symbol int: GROUP tokens (ch) share a scale per channel, or (tok, GROUP = DIM) the channels of a token. */
+/* Symbol int: GROUP tokens (ch) share a scale per channel, or (tok) GROUP channels of a token. */
 template <int DIM, int BITS, int PAGE, int TILE, int SCALE_KIND, int GROUP>
 struct staged_int : staged_alike<staged_int<DIM, BITS, PAGE, TILE, SCALE_KIND, GROUP>> {
     typedef typename staged_alike<staged_int>::head head;
-    static const int D = DIM, SCALE = SCALE_KIND, TOKENS_OF_SCALE = SCALE_KIND == STAGED_CH ? GROUP : 1;
+    static const int D = DIM, SCALE = SCALE_KIND, TOKENS_OF_SCALE = SCALE_KIND == STAGED_CH ? GROUP : 1,
+                     CHANNELS_OF_SCALE = SCALE_KIND == STAGED_TOK ? GROUP : DIM,
+                     SCALES_OF_TOKEN = DIM / CHANNELS_OF_SCALE;
     typedef int_plane<DIM, BITS> plane;
-    typedef int_keys<DIM, BITS, TILE> keys;
-    typedef int_values<DIM, BITS, TILE> values;
+    typedef int_keys<DIM, BITS, TILE, CHANNELS_OF_SCALE> keys;
+    typedef int_values<DIM, BITS, TILE, CHANNELS_OF_SCALE> values;
     template <int LANES> using bytes_of = int_bytes<DIM, BITS, LANES>;
     static const int GROUPS = SCALE_KIND == STAGED_TOK ? TILE : TILE < GROUP ? 1 : TILE / GROUP;
-    static const int ROW_OF_SCALES = SCALE_KIND == STAGED_TOK ? 2 : DIM * 2; /* bytes of the scales of a group */
+    static const int ROW_OF_SCALES =
+        SCALE_KIND == STAGED_TOK ? SCALES_OF_TOKEN * 2 : DIM * 2; /* bytes of a group's */
     static const int LOW_BYTES = TILE * plane::ROW, HIGH_BYTES = TILE * plane::HIGH_ROW;
     static const int SCALES = LOW_BYTES + HIGH_BYTES, MINIMA = SCALES + GROUPS * ROW_OF_SCALES;
     static const int BYTES = MINIMA + GROUPS * ROW_OF_SCALES;
     static_assert(PAGE % TILE == 0 && (GROUP % TILE == 0 || TILE % GROUP == 0 || SCALE_KIND == STAGED_TOK), "tiles");
-    static_assert(SCALE_KIND == STAGED_CH || GROUP == DIM, "one scale for a token");
+    static_assert(CHANNELS_OF_SCALE % 16 == 0 && SCALES_OF_TOKEN * CHANNELS_OF_SCALE == DIM && SCALES_OF_TOKEN <= 8,
+                  "products of channels with one scale, sums with a row for each");
 
     static const bool WHOLE = TILE == PAGE; /* a tile has the block's own order */
     static const int COPIES = WHOLE ? 1 : HIGH_BYTES ? 4 : 3;

@@ -106,7 +106,7 @@ template <typename P> struct attend {
 
         __device__ __forceinline__ uint32_t load(uint32_t page, int lane) const
         {
-            return table[min(page + (uint32_t)lane, last)];
+            return load_early(table + min(page + (uint32_t)lane, last));
         }
         __device__ __forceinline__ void start(const heads &h, const attend_layer &l, const attend_run &run, int lane)
         {

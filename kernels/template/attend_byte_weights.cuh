@@ -54,6 +54,7 @@ __device__ __forceinline__ float sum_of_rows(float x)
 template <int BLOCKS> struct byte_weights {
     uint32_t b[BLOCKS];
     float unit; /* what one is in them */
+    float mass; /* the sum of the lane's rows' */
 };
 
 /* Of the lane's column so far: its greatest score, and the sums of weights and of weights times minima, of the rows
@@ -91,27 +92,29 @@ struct byte_column {
         for (int i = 0; i < OWN && BY_TOKEN; i++) most_scaled = fmaxf(most_scaled, x[i] - max + log2_fast(scales[i]));
         float lift = fminf(-most_of_rows(most_scaled), BYTES_MOST_LIFT);
         float up_to = exp2_fast(lift) * BYTES_MOST_WEIGHT;
+        w.mass = 0.0f;
 #pragma unroll
         for (int i = 0; i < BLOCKS; i++) {
             uint32_t integer[2];
 #pragma unroll
             for (int half = 0; half < 2; half++) {
                 float p = exp2_fast(x[2 * i + half] - max);
-                mass += p;
+                w.mass += p;
                 if (BY_TOKEN) zero += p * minima[2 * i + half];
                 float to_bytes = BY_TOKEN ? scales[2 * i + half] * up_to : up_to;
                 integer[half] = __float_as_uint(fmaf(p, to_bytes, BYTES_NATURAL));
             }
             w.b[i] = transpose_8x8(__byte_perm(integer[0], integer[1], 0x4051));
         }
+        mass += w.mass;
         w.unit = exp2_fast(-lift) * unit;
     }
 };
 
-/* A word of four tokens of each block: fields of BITS bits of its bytes, 4 * 8 / BITS slots, added to sums. Two slots
- * a product: rows g and g + 8. */
-template <int BITS, bool SIGNED, int BLOCKS>
-__device__ __forceinline__ void add_word(const uint32_t in[BLOCKS][4], const byte_weights<BLOCKS> &w, float *sums)
+/* A word of four tokens of each block: fields of BITS bits of its bytes, 4 * 8 / BITS slots, in their order, as
+ * take(slot, sum). Two slots a product: rows g and g + 8. */
+template <int BITS, bool SIGNED, int BLOCKS, typename TAKE>
+__device__ __forceinline__ void add_word(const uint32_t in[BLOCKS][4], const byte_weights<BLOCKS> &w, TAKE take)
 {
     const int FIELDS = 8 / BITS;
     uint32_t codes[BLOCKS][4]; /* of a byte: four tokens */
@@ -135,7 +138,7 @@ __device__ __forceinline__ void add_word(const uint32_t in[BLOCKS][4], const byt
                 mma_16x8x32<SIGNED, false>(c, a, of_tokens);
         }
 #pragma unroll
-        for (int half = 0; half < 2; half++) sums[s + half] += w.unit * (float)(c[2 * half] * 256 + c[2 * half + 1]);
+        for (int half = 0; half < 2; half++) take(s + half, (float)(c[2 * half] * 256 + c[2 * half + 1]));
     }
 }
 

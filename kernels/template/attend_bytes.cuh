@@ -6,8 +6,9 @@
  *
  * Fields of a byte. Of values field k is not cut out: X_k is the byte with the fields above k cleared, one AND for
  * four bytes and none for the last field. With b bits a field, code c_k = (X_k - X_k-1) / 2^(b k): sums are taken
- * apart so when a run ends. Of keys the same holds for each half of a byte, so that no query is divided by more than
- * 2^b: field k's operand is q_k / 2^(b k) - q_k+1 / 2^(b (k + 1)), k from the half's first field.
+ * apart so when a run ends, or, where values have scales per channel, when a tile does. Of keys the same holds for
+ * each half of a byte, so that no query is divided by more than 2^b: field k's operand is q_k / 2^(b k) - q_k+1 /
+ * 2^(b (k + 1)), k from the half's first field.
  *
  * Numbers of two bytes. Operand B has eight columns of bytes: the high bytes of four columns of queries or weights
  * (columns 2 t of the product) and the low ones (2 t + 1). Queries, times scales per channel where there are any, are
@@ -29,22 +30,24 @@
 #define BYTES_MOST_SCALE 0x1p14f /* of a query before scales: products stay numbers of fp16 */
 #define BYTES_LOOK 16            /* tiles between two looks at whether ranges still fit */
 
-/* Can a side's codes be taken so? Rows of whole products, fields that start at a byte, entries of words. */
+/* Can a side's codes be taken so? Rows of whole products, fields that start at a byte, entries of words; of values
+ * scales per channel that are those of a whole tile. */
 template <typename SIDE> struct bytes_side {
-    static const bool FITS = false;
+    static const bool KEYS = false, VALUES = false;
 };
 template <int DIM, int BITS, int PAGE, int TILE, int SCALE, int GROUP>
 struct bytes_side<staged_int<DIM, BITS, PAGE, TILE, SCALE, GROUP>> {
-    static const bool FITS = (BITS == 2 || BITS == 4 || BITS == 8) && DIM * BITS / 8 % 32 == 0 &&
-                             (TILE == 32 || TILE == 64) && (SCALE == STAGED_TOK || GROUP % 16 == 0);
+    static const bool KEYS = (BITS == 2 || BITS == 4 || BITS == 8) && DIM * BITS / 8 % 32 == 0 &&
+                             (TILE == 32 || TILE == 64) && (SCALE == STAGED_TOK ? GROUP == DIM : GROUP % 16 == 0),
+                      VALUES = KEYS && (SCALE == STAGED_TOK || GROUP % TILE == 0);
 };
 template <int DIM, int DIMS, int BITS, int PAGE, int TILE>
 struct bytes_side<staged_table<DIM, DIMS, BITS, PAGE, TILE, true>> {
-    static const bool FITS = (DIMS == 4 || DIMS == 8) && DIM % 32 == 0 && (TILE == 32 || TILE == 64);
+    static const bool KEYS = (DIMS == 4 || DIMS == 8) && DIM % 32 == 0 && (TILE == 32 || TILE == 64), VALUES = KEYS;
 };
 template <typename P> struct bytes_fit {
-    static const bool FIT = bytes_side<typename P::key_side>::FITS && bytes_side<typename P::value_side>::FITS &&
-                            P::value_side::SCALE != STAGED_CH && P::COLUMNS == 4;
+    static const bool FIT =
+        bytes_side<typename P::key_side>::KEYS && bytes_side<typename P::value_side>::VALUES && P::COLUMNS == 4;
 };
 
 /* Field k alone where it begins a half of a byte, or with those before it in its half. */
@@ -64,7 +67,8 @@ template <typename P> struct attend_bytes {
     static const int SCRATCH = 0;
     static const bool IN_BYTES = true;
     static const bool BY_CHANNEL = key_side::SCALE == STAGED_CH, BY_TOKEN = key_side::SCALE == STAGED_TOK,
-                      VALUES_BY_TOKEN = value_side::SCALE == STAGED_TOK;
+                      VALUES_BY_TOKEN = value_side::SCALE == STAGED_TOK,
+                      VALUES_BY_CHANNEL = value_side::SCALE == STAGED_CH;
     static const int BLOCKS = P::TILE / 16, OWN = 2 * BLOCKS; /* tokens of a lane */
     static const int KEY_BITS = key_rows::BITS, KEY_FIELDS = 8 / KEY_BITS, KEY_WORDS = key_rows::WORDS,
                      OF_CHUNK = key_rows::OF_CHUNK, OF_HALF = KEY_BITS < 8 ? KEY_FIELDS / 2 : 1; /* fields */
@@ -300,6 +304,12 @@ template <typename P> struct attend_bytes {
 #pragma unroll
             for (int i = 0; i < SLOTS; i++) o[i] *= factor;
         });
+        float of_channel[SLOTS], of_mass[SLOTS], mass = 0.0f;
+        if constexpr (VALUES_BY_CHANNEL) {
+            value_side::values::by_slot(stage + value_side::SCALES, g, of_channel);
+            value_side::values::by_slot(stage + value_side::MINIMA, g, of_mass);
+            mass = sum_of_rows(w.mass);
+        }
         int first = 2 * t + (t >> 1);
 #pragma unroll
         for (int word = 0; word < VALUE_WORDS; word += OF_VALUE_CHUNK) {
@@ -315,9 +325,27 @@ template <typename P> struct attend_bytes {
                     for (int k = 0; k < OF_VALUE_CHUNK; k++) in[k][i][j] = words[k];
                 }
 #pragma unroll
-            for (int k = 0; k < OF_VALUE_CHUNK; k++)
-                add_word<VALUE_BITS, value_rows::SIGNED, BLOCKS>(in[k], w, o + (word + k) * 4 * VALUE_FIELDS);
+            for (int k = 0; k < OF_VALUE_CHUNK; k++) {
+                float before = 0.0f;
+                add_word<VALUE_BITS, value_rows::SIGNED, BLOCKS>(in[k], w, [&](int slot, float sum) {
+                    int s = (word + k) * 4 * VALUE_FIELDS + slot;
+                    if constexpr (VALUES_BY_CHANNEL) {
+                        float own = code_of(slot, sum, before);
+                        o[s] += own * (w.unit * of_channel[s]) + mass * of_mass[s];
+                        before = sum;
+                    } else {
+                        o[s] += w.unit * sum;
+                    }
+                });
+            }
         }
+    }
+
+    /* A slot's codes, from a sum of its fields and those before them and, of the slot before, likewise. */
+    __device__ static __forceinline__ float code_of(int slot, float sum, float before)
+    {
+        int k = slot % VALUE_FIELDS;
+        return k ? (sum - before) / (float)(1 << VALUE_BITS * k) : sum;
     }
 
     /* ---- what a run calls ---- */
@@ -359,8 +387,7 @@ template <typename P> struct attend_bytes {
         __syncwarp();
 #pragma unroll
         for (int s = 0; s < SLOTS; s++) {
-            int k = s % VALUE_FIELDS;
-            float x = k ? (o[s] - o[s - 1]) / (float)(1 << VALUE_BITS * k) : o[s];
+            float x = VALUES_BY_CHANNEL ? o[s] : code_of(s, o[s], s ? o[s - 1] : 0.0f);
             shared[t * D + value_side::values::channel(s, lane / 4)] = x + with_minima;
         }
         __syncwarp();

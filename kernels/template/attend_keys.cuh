@@ -158,7 +158,8 @@ template <typename P, typename SIDE> struct attend_keys {
     typedef typename SIDE::keys KEYS;
     static const int TILES_N = (P::COLUMNS + 7) / 8, PAIRS = KEYS::D / 8;
     static const int SCRATCH = 0; /* shared memory of a warp */
-    static const bool BY_CHANNEL = SIDE::SCALE == STAGED_CH;
+    static const bool BY_CHANNEL = SIDE::SCALE == STAGED_CH, BY_TOKEN = SIDE::SCALE == STAGED_TOK;
+    static const int SCALES = SIDE::SCALES_OF_TOKEN, OF_SCALE = PAIRS / SCALES; /* pairs */
 
     /* Codes stand p bits to the left: queries take 2^(half of the most) / 2^p, scores the rest. */
     __device__ static __forceinline__ float lift()
@@ -169,9 +170,9 @@ template <typename P, typename SIDE> struct attend_keys {
 
     struct query : query_scalars<P> {
         /* Of column g (+ 8 n), in the order of the keys' pairs: as factors of codes, and (scales per channel) as they
-         * are, for products with minima. */
+         * are, for products with minima; and sums, of the channels that have a scale in common. */
         uint32_t pairs[TILES_N][PAIRS], plain[TILES_N][PAIRS];
-        float sum[TILES_N];
+        float sum[TILES_N][SCALES];
 
         __device__ __forceinline__ void load(const typename SIDE::head &, const attend_layer &l,
                                              const attend_batch &b, const query_source &source, const attend_run &run,
@@ -195,17 +196,21 @@ template <typename P, typename SIDE> struct attend_keys {
                 }
                 range.join();
                 float shrink = range.shrink();
-                sum[n] = 0.0f;
+#pragma unroll
+                for (int j = 0; j < SCALES; j++) sum[n][j] = 0.0f;
 #pragma unroll
                 for (int h = 0; h < PAIRS; h++) {
                     uint32_t pair = query_half(x[h][0], shrink) | query_half(x[h][1], shrink) << 16;
                     float2 halves = __half22float2(*reinterpret_cast<__half2 *>(&pair));
-                    sum[n] += halves.x + halves.y;
+                    sum[n][h / OF_SCALE] += halves.x + halves.y;
                     plain[n][h] = pair;
                     pairs[n][h] = KEYS::CODES ? multiply_pairs(pair, drop(h)) : pair;
                 }
-                sum[n] += __shfl_xor_sync(~0u, sum[n], 1);
-                sum[n] += __shfl_xor_sync(~0u, sum[n], 2);
+#pragma unroll
+                for (int j = 0; j < SCALES; j++) {
+                    sum[n][j] += __shfl_xor_sync(~0u, sum[n][j], 1);
+                    sum[n][j] += __shfl_xor_sync(~0u, sum[n][j], 2);
+                }
                 this->scale[n] = range.stretch();
                 this->bias[n] = present && source.bias ? source.bias[row] * source.factor : 0.0f;
             }
@@ -216,13 +221,19 @@ template <typename P, typename SIDE> struct attend_keys {
         }
     };
 
-    /* Products of eight tokens, of each the lane's channels, with every column. */
+    /* Products of eight tokens with every column, of N of the lane's pairs from pair `first` on. */
+    template <int N = PAIRS>
     __device__ static __forceinline__ void products(const uint32_t keys[PAIRS], const uint32_t pairs[TILES_N][PAIRS],
-                                                    float out[TILES_N][2])
+                                                    float out[TILES_N][2], int first = 0)
     {
-        row_products<TILES_N, PAIRS / 2> sums;
+        row_products<TILES_N, N / 2> sums;
+        uint32_t q[TILES_N][N];
+#pragma unroll
+        for (int n = 0; n < TILES_N; n++)
+#pragma unroll
+            for (int h = 0; h < N; h++) q[n][h] = pairs[n][first + h];
         sums.clear();
-        sums.add(pairs, keys);
+        sums.add(q, keys + first);
 #pragma unroll
         for (int n = 0; n < TILES_N; n++) out[n][0] = sums.of(n, 0), out[n][1] = sums.of(n, 1);
     }
@@ -266,8 +277,10 @@ template <typename P, typename SIDE> struct attend_keys {
                 scale_query(q, stage, i * 8 / SIDE::TOKENS_OF_SCALE, lane, scaled, zero);
             uint32_t keys[PAIRS];
             KEYS::load(stage, table, i * 8 + lane / 4, lane, keys);
-            products(keys, BY_CHANNEL ? scaled : q.pairs, p.x[i]);
-            if (SIDE::SCALE == STAGED_TOK) scale_tokens(q, stage, i * 8 + lane % 4 * 2, p.x[i]);
+            if (BY_TOKEN)
+                score_tokens(q, keys, stage, i * 8 + lane % 4 * 2, p.x[i]);
+            else
+                products(keys, BY_CHANNEL ? scaled : q.pairs, p.x[i]);
 #pragma unroll
             for (int n = 0; n < TILES_N; n++) p.bias[i][n] += zero[n] * q.scale[n];
         }
@@ -277,16 +290,24 @@ template <typename P, typename SIDE> struct attend_keys {
         }
     }
 
-    /* `token` and the next have a scale and a minimum each. */
-    __device__ static __forceinline__ void scale_tokens(const query &q, const uint8_t *stage, int token,
-                                                        float x[TILES_N][2])
+    /* Of eight tokens, of which the lane has the scores of `token` and the next: each has scales and minima. */
+    __device__ static __forceinline__ void score_tokens(const query &q, const uint32_t keys[PAIRS],
+                                                        const uint8_t *stage, int token, float x[TILES_N][2])
     {
-        float2 scale = __half22float2(*(const __half2 *)(stage + SIDE::SCALES + token * 2));
-        float2 minimum = __half22float2(*(const __half2 *)(stage + SIDE::MINIMA + token * 2));
+        float scale[2 * SCALES], minimum[2 * SCALES];
+        load_halves<2 * SCALES>(stage + SIDE::SCALES + token * 2 * SCALES, scale);
+        load_halves<2 * SCALES>(stage + SIDE::MINIMA + token * 2 * SCALES, minimum);
 #pragma unroll
-        for (int n = 0; n < TILES_N; n++) {
-            x[n][0] = x[n][0] * (scale.x * unit()) + q.sum[n] * minimum.x;
-            x[n][1] = x[n][1] * (scale.y * unit()) + q.sum[n] * minimum.y;
+        for (int j = 0; j < SCALES; j++) {
+            float part[TILES_N][2];
+            products<OF_SCALE>(keys, q.pairs, part, j * OF_SCALE);
+#pragma unroll
+            for (int n = 0; n < TILES_N; n++)
+#pragma unroll
+                for (int e = 0; e < 2; e++) {
+                    float y = part[n][e] * (scale[e * SCALES + j] * unit()) + q.sum[n][j] * minimum[e * SCALES + j];
+                    x[n][e] = j ? x[n][e] + y : y;
+                }
         }
     }
 };

@@ -152,7 +152,7 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
     if (r < n_rows) {
         uint32_t sequence = (first + r) / of_sequence, column = (first + r) % of_sequence;
         const attend_roles roles(b.columns, l.n_heads, b.n_sequences, m.n_blocks);
-        uint32_t slot = b.n_sequences <= ATTEND_FEW ? b.slot[sequence] : b.slots[sequence];
+        uint32_t slot = b.n_sequences <= ATTEND_FEW ? b.slot[sequence] : load_early(b.slots + sequence);
         const attend_sequence s = sequence_of(l, b, slot);
         const bool any[2] = {tiles_of(s, l.sinks, m.tile).n > 0, rows_of(s, l.sinks).n > 0};
         merge_pieces of_row[2] = {{NULL, 0, 0}, {NULL, 0, 0}};

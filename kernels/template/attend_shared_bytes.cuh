@@ -187,7 +187,7 @@ template <typename P> struct attend_shared_bytes {
                 for (int k = 0; k < 4; k++)
                     in[2 * r + i][k] = value_side::look_up_word(entry, k < 2 ? eight.x : eight.y, 2 * i + k % 2);
         }
-        add_word<8, true, BLOCKS>(in, w, sums[group]);
+        add_word<8, true, BLOCKS>(in, w, [&](int slot, float sum) { sums[group][slot] += w.unit * sum; });
     }
 
     __device__ __forceinline__ void add(const shared_head &head, const uint8_t *stage, const uint8_t *tables,

@@ -25,7 +25,7 @@ __device__ __forceinline__ attend_sight sight_of(const attend_batch &b, uint32_t
 
 __device__ __forceinline__ attend_sequence sequence_of(const attend_layer &l, const attend_batch &b, uint32_t slot)
 {
-    attend_sequence s = {slot, l.length[slot], l.packed[slot], 0};
+    attend_sequence s = {slot, load_early(l.length + slot), load_early(l.packed + slot), 0};
     int oldest = sight_of(b, s.n_tokens).oldest;
     if (oldest > 0) s.n_hidden = (uint32_t)oldest;
     return s;

@@ -17,7 +17,7 @@ struct attend_params {
 };
 
 template <int D, int BITS, int TILE, int GROUP> using int_ch = staged_int<D, BITS, 64, TILE, STAGED_CH, GROUP>;
-template <int D, int BITS, int TILE> using int_tok = staged_int<D, BITS, 64, TILE, STAGED_TOK, D>;
+template <int D, int BITS, int TILE, int GROUP = D> using int_tok = staged_int<D, BITS, 64, TILE, STAGED_TOK, GROUP>;
 template <int D, int TILE> using half_rows = staged_fp16<D, 64, TILE>;
 /* 16 KiB for each table. */
 template <int D, int TILE, int MOST> using shared = staged_shared<D, 64, TILE, MOST, 16384>;

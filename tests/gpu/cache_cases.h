@@ -18,7 +18,16 @@ static const cache_case cache_cases[] = {
      0,
      0.0f},
     /* test: no sinks, no window, short pages, odd numbers of heads, many columns; a sliding window, capped scores */
-    {"short", {3, 5, 64, {0, 0, 16}, 2, 2, {{"int2.ch16", "int2.tok"}, {"vq[8]x8+klt", "vq[8]x8+klt"}}}, 50, 8.0f},
+    {"short",
+     {3,
+      5,
+      64,
+      {0, 0, 16},
+      3,
+      3,
+      {{"int2.ch16", "int2.tok"}, {"vq[8]x8+klt", "vq[8]x8+klt"}, {"int4.tok32", "int3.ch16"}}},
+     50,
+     8.0f},
     /* test: byte tables on both sides, on one beside integers, and where products of bytes have no use for them */
     {"bytes",
      {2,

@@ -230,6 +230,7 @@ static void check_kernels(void)
 {
     CASE(64, 4, 8, 16, half_rows<64 AND 16>, half_rows<64 AND 16>, "fp16", "fp16", 1);
     CASE(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok", 1);
+    CASE(64, 4, 8, 64, int_tok<64 AND 2 AND 64 AND 32>, int_ch<64 AND 4 AND 64 AND 64>, "int2.tok32", "int4.ch64", 1);
     CASE(64, 4, 8, 64, table<64 AND 4 AND 8 AND 64>, int_tok<64 AND 4 AND 64>, "vq4x8+klt", "int4.tok+had", 1);
     CASE(64, 4, 8, 64, byte_table<64 AND 4 AND 64>, byte_table<64 AND 8 AND 64>, "vq4x8.bytes+klt", "vq8x8.bytes", 1);
     CASE(64, 4, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[8]x8+klt", "vq[8]x8+klt", 1);
@@ -291,6 +292,38 @@ static void check_scalars(void)
     CASE(256, 2, 8, 16, int_ch<256 AND 1 AND 16 AND 64>, int_tok<256 AND 1 AND 16>, "int1.ch64", "int1.tok", 1);
     CASE(64, 8, 16, 32, int_ch<64 AND 6 AND 32 AND 32>, int_tok<64 AND 3 AND 32>, "int6.ch32", "int3.tok", 2);
     CASE(64, 1, 16, 64, int_ch<64 AND 4 AND 64 AND 64>, half_rows<64 AND 64>, "int4.ch64", "fp16", 16);
+}
+
+/* Scales per channel on both sides: of more tokens than a tile has, of as many, of fewer; and several scales a token:
+ * fields of a byte that have one each, bytes of a row that do, both, and rows that no power of two divides. */
+static void check_groups_of_scales(void)
+{
+    CASE(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_ch<64 AND 4 AND 64 AND 64>, "int4.ch64", "int4.ch64", 1);
+    CASE(128, 4, 8, 32, int_ch<128 AND 2 AND 32 AND 64>, int_ch<128 AND 2 AND 32 AND 64>, "int2.ch64", "int2.ch64",
+         2);
+    CASE(64, 3, 8, 64, int_tok<64 AND 4 AND 64>, int_ch<64 AND 3 AND 64 AND 16>, "int4.tok", "int3.ch16+had", 1);
+    CASE(96, 2, 8, 64, int_tok<96 AND 8 AND 64>, int_ch<96 AND 6 AND 64 AND 32>, "int8.tok", "int6.ch32", 1);
+    CASE(80, 1, 8, 64, half_rows<80 AND 64>, int_ch<80 AND 8 AND 64 AND 64>, "fp16", "int8.ch64", 1);
+    CASE(256, 2, 8, 16, int_ch<256 AND 1 AND 16 AND 64>, int_ch<256 AND 1 AND 16 AND 64>, "int1.ch64", "int1.ch64",
+         1);
+    CASE(128, 4, 8, 64, int_ch<128 AND 4 AND 64 AND 64>, int_ch<128 AND 2 AND 64 AND 64>, "int4.ch64", "int2.ch64",
+         1);
+    CASE(64, 4, 8, 64, byte_table<64 AND 4 AND 64>, int_ch<64 AND 8 AND 64 AND 64>, "vq4x8.bytes", "int8.ch64", 1);
+    CASE(64, 16, 16, 32, int_ch<64 AND 8 AND 32 AND 32>, int_ch<64 AND 4 AND 32 AND 32>, "int8.ch32", "int4.ch32", 1);
+    CASE(128, 4, 8, 64, int_tok<128 AND 2 AND 64 AND 32>, int_tok<128 AND 2 AND 64 AND 32>, "int2.tok32",
+         "int2.tok32", 1);
+    CASE(128, 8, 8, 64, int_tok<128 AND 4 AND 64 AND 32>, int_tok<128 AND 4 AND 64 AND 64>, "int4.tok32",
+         "int4.tok64", 2);
+    CASE(64, 4, 8, 64, int_ch<64 AND 2 AND 64 AND 32>, int_tok<64 AND 2 AND 64 AND 32>, "int2.ch32", "int2.tok32", 1);
+    CASE(64, 2, 8, 32, int_tok<64 AND 8 AND 32 AND 16>, int_tok<64 AND 1 AND 32 AND 16>, "int8.tok16+had",
+         "int1.tok16", 2);
+    CASE(96, 3, 8, 64, int_tok<96 AND 3 AND 64 AND 32>, int_tok<96 AND 6 AND 64 AND 48>, "int3.tok32", "int6.tok48",
+         1);
+    CASE(80, 4, 16, 32, int_tok<80 AND 4 AND 32 AND 16>, int_tok<80 AND 8 AND 32 AND 16>, "int4.tok16", "int8.tok16",
+         4);
+    CASE(256, 2, 8, 16, int_tok<256 AND 4 AND 16 AND 32>, int_tok<256 AND 4 AND 16 AND 128>, "int4.tok32",
+         "int4.tok128", 1);
+    CASE(64, 4, 8, 64, table<64 AND 4 AND 8 AND 64>, int_tok<64 AND 6 AND 64 AND 32>, "vq4x8+klt", "int6.tok32", 1);
 }
 
 static void check_shared(void)
@@ -359,6 +392,7 @@ static void check_windows(void)
 {
     WINDOW(64, 4, 8, 16, half_rows<64 AND 16>, half_rows<64 AND 16>, "fp16", "fp16");
     WINDOW(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok");
+    WINDOW(64, 4, 8, 64, int_tok<64 AND 2 AND 64 AND 32>, int_ch<64 AND 2 AND 64 AND 32>, "int2.tok32", "int2.ch32");
     WINDOW(64, 16, 16, 32, table<64 AND 4 AND 8 AND 32>, int_tok<64 AND 4 AND 32>, "vq4x8+klt", "int4.tok");
     WINDOW(64, 4, 8, 64, byte_table<64 AND 4 AND 64>, byte_table<64 AND 8 AND 64>, "vq4x8.bytes", "vq8x8.bytes");
     WINDOW(64, 3, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[2]x8+klt", "vq[8]x8+klt");
@@ -378,6 +412,7 @@ static void check_softcap(void)
 static void check_kernels(void)
 {
     check_scalars();
+    check_groups_of_scales();
     check_tables();
     check_byte_tables();
     check_shared();

@@ -61,6 +61,8 @@ START_TEST(kernel_plan__cuts_by_shared_memory)
     expect_cut(128, "int4.ch64", "int4.tok", "sm_80", 32, 4, 8, 8 * 4 * (32 * 64 + 512 + 32 * 64 + 128));
     expect_cut(128, "int2.ch64", "int2.tok", "sm_90", 64, 4, 8, 8 * 4 * (64 * 32 + 512 + 64 * 32 + 256));
     expect_cut(128, "int3.ch32", "int3.tok", "sm_90", 64, 3, 8, 8 * 3 * (64 * 48 + 1024 + 64 * 48 + 256));
+    expect_cut(128, "int4.tok32", "int4.ch32", "sm_90", 32, 4, 8, 8 * 4 * (32 * 64 + 512 + 32 * 64 + 512));
+    expect_cut(128, "int2.tok32", "int2.ch64", "sm_90", 64, 4, 8, 8 * 4 * (64 * 32 + 1024 + 64 * 32 + 512));
     expect_cut(128, "fp16", "fp16", "sm_90", 16, 3, 8, 8 * 3 * 2 * 16 * 256);
     expect_cut(128, "fp16", "fp16", "sm_80", 16, 2, 8, 8 * 2 * 2 * 16 * 256);
     expect_cut(256, "fp16", "fp16", "sm_90", 16, 3, 4, 4 * 3 * 2 * 16 * 512);
@@ -96,6 +98,11 @@ START_TEST(kernel_plan__tiles_pages_and_groups)
     ck_assert_msg(plan_for(&r, "sm_90") == KVC_OK, "%s", r.err.message);
     ck_assert_uint_eq(r.plan.kernels->tile, 16);
     ck_assert_uint_eq(r.plan.kernels->columns, 8);
+    kernel_plan_free(&r.plan);
+    r = rig_of(64, 7, "int4.tok", "int4.ch48");
+    r.tokens.page = 48;
+    ck_assert_msg(plan_for(&r, "sm_90") == KVC_OK, "%s", r.err.message);
+    ck_assert_uint_eq(r.plan.kernels->tile, 16);
     kernel_plan_free(&r.plan);
     r = rig_of(64, 16, "int4.ch", "int4.tok");
     r.tokens.page = 96;
@@ -223,10 +230,10 @@ static void expect_refusal(uint32_t d, const char *key, const char *value, const
 
 START_TEST(kernel_plan__refuses_codecs_by_name)
 {
-    expect_refusal(128, "int4.tok64", "fp16",
-                   "layer 2, keys: int4.tok64: kernels have one scale a token, for all 128 channels, not one for 64");
-    expect_refusal(128, "fp16", "int4.ch64",
-                   "layer 2, values: int4.ch64: kernels have scales per channel for keys only");
+    expect_refusal(128, "int4.tok8", "fp16",
+                   "layer 2, keys: int4.tok8: kernels have a scale for a multiple of 16 channels, not for 8");
+    expect_refusal(256, "fp16", "int4.tok16",
+                   "layer 2, values: int4.tok16: kernels have up to 8 scales a token, not 16");
     expect_refusal(128, "int4.ch8", "fp16",
                    "layer 2, keys: int4.ch8: kernels have a scale for a multiple of 16 tokens, not for 8");
     expect_refusal(80, "int2.ch64", "fp16",
