@@ -274,7 +274,7 @@ static void note_slow(const kernel_plan *plan)
     for (uint32_t i = 0; i < plan->n_kernels; i++)
         if (kernel_is_slow(&plan->kernels[i]))
             console_note(
-                "%s: shared codes, not with byte tables on both sides: as slow as fp16, slower in short contexts",
+                "%s: shared codes, not in products of bytes on both sides: as slow as fp16, slower in short contexts",
                 plan->kernels[i].words);
 }
 

@@ -70,8 +70,8 @@ static uint32_t most_of_all(const layers_source *s)
     return (most + 3u) & ~3u;
 }
 
-/* Entries of words of bytes: what attend_bytes.cuh takes, one or two of them, and attend_shared_bytes.cuh, where
- * tables of fewer channels need be none. */
+/* Entries of words of bytes: what attend_bytes.cuh takes, one or two of them, or, of shared codes, where tables of
+ * fewer channels need be none. */
 static bool has_byte_table(const layers_source *s, const kvc_codec *codec)
 {
     kvc_coder coder;

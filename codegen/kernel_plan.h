@@ -57,8 +57,8 @@ kvc_status kernel_plan_new(kernel_plan *out, const kvc_model_info *model, const 
                            const kvc_layer *layers, const void *params, bool softcap, const kernel_target *target,
                            kvc_error *err);
 void kernel_plan_free(kernel_plan *plan);
-/* Is attention over shared codes not in products of bytes (kernels/template/attend_shared_bytes.cuh)? It takes as
- * long as over fp16, in short contexts twice as long (docs/benchmarks.md). */
+/* Is attention over shared codes not in products of bytes (kernels/template/attend_bytes.cuh)? It takes as long as
+ * over fp16, in short contexts twice as long (docs/benchmarks.md). */
 bool kernel_is_slow(const kernel_spec *k);
 
 /* kernel_check.c: the codec as the template sees it, once it is checked. */

@@ -111,19 +111,30 @@ static void set_tables(kernel_spec *k, uint32_t bytes)
     if (k->value.most) k->value.table_bytes = bytes;
 }
 
-/* Both sides have byte tables of shared codes: the template's kernel for few columns then serves all calls where it
- * fits (kernels/template/attend_few.cuh). It has larger tables than are counted here, and is better off with a larger
- * tile than with a third stage. */
-static bool shares_bytes(const kernel_spec *k)
+/* May there be products of bytes of this side beside shared codes (kernels/template/attend_bytes.cuh)? */
+static bool takes_bytes(const kernel_side *side, bool is_value, uint32_t page, uint32_t tile)
 {
-    return k->key.most && k->value.most && k->key.byte_table && k->value.byte_table;
+    const kvc_codec *c = &side->codec;
+    if (tile % 32) return false;
+    if (side->most) return side->byte_table && words_of(side) <= MOST_WORDS && kvc_share_run(page) == 32;
+    if (side->byte_table) return side->latent % 32 == 0;
+    if (c->symbol != KVC_SYMBOL_int || c->bits % 2 || side->latent % 32) return false;
+    if (c->bits != 6 && side->latent * c->bits / 8 % 32) return false;
+    return c->scale == KVC_SCALE_TOK ? c->group == side->latent : !is_value || c->group % tile == 0;
+}
+
+/* Codes that heads share out, in products of bytes: the template's kernel for few columns then serves all calls where
+ * it fits (kernels/template/attend_few.cuh). It has larger tables than are counted here, and is better off with a
+ * larger tile than with a third stage. */
+static bool shares_bytes(const kernel_spec *k, uint32_t tile)
+{
+    return (k->key.most || k->value.most) && takes_bytes(&k->key, false, k->page, tile) &&
+           takes_bytes(&k->value, true, k->page, tile);
 }
 
 bool kernel_is_slow(const kernel_spec *k)
 {
-    if (!k->key.most && !k->value.most) return false;
-    bool fits = words_of(&k->key) <= MOST_WORDS && words_of(&k->value) <= MOST_WORDS && kvc_share_run(k->page) == 32;
-    return !shares_bytes(k) || !fits;
+    return (k->key.most || k->value.most) && !shares_bytes(k, k->tile);
 }
 
 /* The largest tile of at most MOST_STAGE bytes with enough stages for all warps; where there is none the smallest,
@@ -132,7 +143,7 @@ static bool cut(kernel_spec *k, const kernel_target *target)
 {
     for (uint32_t tile = 64; tile >= 16; tile /= 2)
         if (tile_divides(k, tile) && tile_bytes(&k->key, tile) + tile_bytes(&k->value, tile) <= MOST_STAGE &&
-            try_cut(k, target, tile, MOST_WARPS, shares_bytes(k) ? LEAST_STAGES : GOOD_STAGES))
+            try_cut(k, target, tile, MOST_WARPS, shares_bytes(k, tile) ? LEAST_STAGES : GOOD_STAGES))
             return true;
     for (uint32_t warps = MOST_WARPS; warps > 1; warps /= 2)
         if (tile_divides(k, least_tile(k)) && try_cut(k, target, least_tile(k), warps, LEAST_STAGES)) return true;
@@ -150,7 +161,7 @@ kvc_status kernel_shape_choose(kernel_spec *k, const kernel_target *target, kvc_
         return kvc_fail(err, KVC_UNSUPPORTED,
                         "kernels have no tile of whole runs of %u tokens and whole scales in pages of %u",
                         least_tile(k), k->page);
-    uint32_t most = shares_bytes(k) ? MOST_TABLE / 2 : MOST_TABLE;
+    uint32_t most = shares_bytes(k, least_tile(k)) ? MOST_TABLE / 2 : MOST_TABLE;
     for (uint32_t bytes = most; bytes >= LEAST_TABLE; bytes /= 2) { /* fewer copies rather than fewer warps */
         set_tables(k, bytes);
         is_cut = cut(k, target);

@@ -3,7 +3,8 @@
  * to be done, constants) is done meanwhile.
  *
  * Two rules keep calls in order. The first kernel of a call is never early. And each block of an early one calls
- * await_previous() before it ends, on every path: so when it is done the one before is, too, and so on to the first. */
+ * await_previous() before it ends, on every path: so when it is done the one before is, too, and so on to the first.
+ */
 #ifndef KERNELS_EARLY_CUH
 #define KERNELS_EARLY_CUH
 #include <cuda_runtime_api.h>

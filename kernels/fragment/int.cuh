@@ -152,17 +152,39 @@ template <int DIM, int BITS, int TOKENS, int GROUP = DIM> struct int_values : in
     }
 };
 
-/* Of integers without a high plane. */
-template <int DIM, int N_BITS, int LANES>
+/* For products of bytes: of integers without a high plane as they lie; of six bits each in a byte of its own. */
+template <int DIM, int N_BITS, int TOKENS, int LANES>
 struct int_bytes
     : byte_rows<int_plane<DIM, N_BITS>::ROW, fragment_chunk(int_plane<DIM, N_BITS>::ROW / LANES), LANES> {
     static const int BITS = N_BITS;
     static const bool SIGNED = false;
+    typedef int_values<DIM, N_BITS, TOKENS> slots;
 
     __device__ static __forceinline__ void load(const uint8_t *codes, const uint8_t *, int row, int chunk, int part,
                                                 int, uint32_t *words)
     {
         load_words<int_bytes::CHUNK>(codes + row * int_bytes::ROW + int_bytes::byte_of(chunk, part), words);
+    }
+};
+template <int DIM, int TOKENS, int LANES>
+struct int_bytes<DIM, 6, TOKENS, LANES> : byte_rows<DIM, fragment_chunk(DIM / LANES), LANES> {
+    static const int BITS = 8;
+    static const bool SIGNED = false;
+    typedef int_plane<DIM, 6> plane;
+    typedef int_values<DIM, 8, TOKENS> slots;
+
+    __device__ static __forceinline__ void load(const uint8_t *codes, const uint8_t *, int row, int chunk, int part,
+                                                int, uint32_t *words)
+    {
+        const int CHUNK = int_bytes::CHUNK;
+        static_assert(plane::HIGH_ROW % CHUNK == 0, "a chunk is of one field of each plane");
+        uint32_t high[CHUNK / 4];
+        int first = int_bytes::byte_of(chunk, part), of_low = first / plane::ROW, of_high = first / plane::HIGH_ROW;
+        load_words<CHUNK>(codes + row * plane::ROW + first % plane::ROW, words);
+        load_words<CHUNK>(codes + TOKENS * plane::ROW + row * plane::HIGH_ROW + first % plane::HIGH_ROW, high);
+#pragma unroll
+        for (int i = 0; i < CHUNK / 4; i++)
+            words[i] = (words[i] >> of_low * 4 & 0x0f0f0f0fu) | (high[i] >> of_high * 2 << 4 & 0x30303030u);
     }
 };
 

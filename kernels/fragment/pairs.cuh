@@ -26,6 +26,7 @@
  * And where products are of bytes (template/attend_bytes.cuh), for both: byte_rows, of which a lane has every
  * LANES-th chunk, with
  *     BITS     of a field of a byte: byte i has the codes, or values, of channels i, i + ROW, i + 2 ROW, ...
+ *     slots    of values, the struct whose slots those of the fields are: their channels
  *     SIGNED   values of a byte table: bytes with a sign, to be multiplied by the table's step
  *     static void load(const uint8_t *codes, const uint8_t *table, int row, int chunk, int part, int lane,
  *                      uint32_t words[CHUNK / 4]) */

@@ -49,7 +49,7 @@ struct staged_int : staged_alike<staged_int<DIM, BITS, PAGE, TILE, SCALE_KIND, G
     typedef int_plane<DIM, BITS> plane;
     typedef int_keys<DIM, BITS, TILE, CHANNELS_OF_SCALE> keys;
     typedef int_values<DIM, BITS, TILE, CHANNELS_OF_SCALE> values;
-    template <int LANES> using bytes_of = int_bytes<DIM, BITS, LANES>;
+    template <int LANES> using bytes_of = int_bytes<DIM, BITS, TILE, LANES>;
     static const int GROUPS = SCALE_KIND == STAGED_TOK ? TILE : TILE < GROUP ? 1 : TILE / GROUP;
     static const int ROW_OF_SCALES =
         SCALE_KIND == STAGED_TOK ? SCALES_OF_TOKEN * 2 : DIM * 2; /* bytes of a group's */

@@ -270,6 +270,7 @@ struct table_bytes : byte_rows<DIM, table_lanes<DIM, DIMS, N_BITS, TOKENS, LANES
     typedef table_lanes<DIM, DIMS, N_BITS, TOKENS, LANES> lanes;
     static const int BITS = 8, LENGTH = table_length(DIMS);
     static const bool SIGNED = true;
+    typedef table_values<DIM, DIMS, N_BITS, TOKENS> slots;
 
     __device__ static __forceinline__ void load(const uint8_t *codes, const uint8_t *table, int row, int chunk,
                                                 int part, int lane, uint32_t *words)

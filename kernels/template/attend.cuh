@@ -22,18 +22,13 @@
 #include "template/attend_args.h"
 #include "template/attend_bytes.cuh"
 #include "template/attend_halves.cuh"
-#include "template/attend_shared_bytes.cuh"
 #include "template/attend_units.cuh"
 
-template <typename P, bool BYTES = bytes_fit<P>::FIT, bool SHARED_BYTES = shared_bytes_fit<P>::FIT>
-struct attend_tiles {
+template <typename P, bool BYTES = bytes_fit<P>::FIT> struct attend_tiles {
     typedef attend_halves<P> type;
 };
-template <typename P> struct attend_tiles<P, true, false> {
+template <typename P> struct attend_tiles<P, true> {
     typedef attend_bytes<P> type;
-};
-template <typename P> struct attend_tiles<P, false, true> {
-    typedef attend_shared_bytes<P> type;
 };
 
 template <typename P> struct attend {

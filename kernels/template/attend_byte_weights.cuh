@@ -1,5 +1,5 @@
 /* attend_byte_weights.cuh - weights of tokens and weighted sums in products of bytes, of up to four columns: what
- * attend_bytes.cuh and attend_shared_bytes.cuh share. Lane 4 g + t has column t.
+ * products of bytes have in common (attend_bytes.cuh). Lane 4 g + t has column t.
  *
  * Numbers of two bytes. Operand B has eight columns of bytes: the high bytes of four columns of weights (columns 2 t
  * of the product) and the low ones (2 t + 1). Weights, times scales of values where there are any, are integers of 16

@@ -61,7 +61,7 @@ template <typename P, int STAGES = 4> __host__ __device__ constexpr few_cut few_
         return few_cut{P::STAGES, P::WARPS, FEW_AS_HALVES};
 }
 
-/* Of shared codes with byte tables: the same with tables of FEW_TABLE bytes, then smaller ones, then fewer warps.
+/* Of shared codes in products of bytes: the same with tables of FEW_TABLE bytes, then smaller ones, then fewer warps.
  * Heads of more than 64 channels leave twelve warps too few registers. */
 template <typename P> __host__ __device__ constexpr int few_warps(void)
 {
@@ -86,7 +86,8 @@ __host__ __device__ constexpr few_cut few_shared(size_t room)
 
 template <typename P> __host__ __device__ constexpr few_cut few_cut_of(size_t room)
 {
-    if constexpr (shared_bytes_fit<attend_few_cut<P, 1, 1, FEW_TABLE>>::FIT)
+    typedef bytes_fit<attend_few_cut<P, 1, 1, FEW_TABLE>> bytes;
+    if constexpr (bytes::FIT && bytes::SHARED)
         return few_shared<P>(room);
     else
         return few_plain<P>(room);

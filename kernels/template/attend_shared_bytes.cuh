@@ -1,59 +1,29 @@
-/* attend_shared_bytes.cuh - pages of codes that heads share out (fragment/shared.cuh), with byte tables, in products
- * of bytes, for four columns at a time.
+/* attend_shared_bytes.cuh - codes that heads share out (fragment/shared.cuh), with byte tables, as keys and as values
+ * in products of bytes (attend_bytes.cuh).
  *
  * How many words a head's tokens have is known when a run begins. They go in groups of eight: a group is a product
  * for 16 tokens of keys, lane t having its words t and t + 4; of values lane g has word g. Registers have room for as
  * many groups as any head has; those that heads with every channel in a code of 4 channels or more need, LEAST, are
  * always taken, so that nothing is in their way, and further ones where there are any. Words of no code count for
- * nothing: their queries are 0, and their sums are not looked at.
- *
- * Tokens. Of each 32 lane g has the codes of tokens 4 g .. 4 g + 3 of keys, which are rows g and g + 8 of two blocks
- * of 16: row g + 8 h of block i is token 4 g + 2 i + h. As values lane t has tokens 8 t .. 8 t + 7; the transpose of
- * weights gives it of block i tokens 8 t + 2 i + {0, 1, 4, 5}. */
+ * nothing: their queries are 0, and their sums are not looked at. */
 #ifndef KERNELS_TEMPLATE_ATTEND_SHARED_BYTES_CUH
 #define KERNELS_TEMPLATE_ATTEND_SHARED_BYTES_CUH
 #include "fragment/shared.cuh"
-#include "template/attend_byte_weights.cuh"
-#include "template/attend_sight.cuh"
-#include "template/attend_values.cuh"
+#include "template/attend_byte_keys.cuh"
+#include "template/attend_byte_values.cuh"
 
-template <typename SIDE> struct shared_bytes_side {
-    static const bool FITS = false;
-};
-template <int DIM, int PAGE, int TILE, int MOST, int TABLE>
-struct shared_bytes_side<staged_shared<DIM, PAGE, TILE, MOST, TABLE, true>> {
-    static const bool FITS = PAGE % 32 == 0 && staged_shared<DIM, PAGE, TILE, MOST, TABLE, true>::GROUPS <= 12;
-};
-template <typename P> struct shared_bytes_fit {
-    static const bool FIT = shared_bytes_side<typename P::key_side>::FITS &&
-                            shared_bytes_side<typename P::value_side>::FITS && P::COLUMNS == 4;
-};
-
-template <typename P> struct attend_shared_bytes {
-    typedef typename P::key_side key_side;
-    typedef typename P::value_side value_side;
-    typedef attend_sight_of<P> sight;
-    typedef attend_heads<key_side, value_side> heads;
-    static const bool IN_BYTES = true;
-    static const int BLOCKS = P::TILE / 16, OWN = 2 * BLOCKS, RUNS = P::TILE / 32;
-    static const int SCRATCH = 0, KEY_GROUPS = key_side::GROUPS, VALUE_GROUPS = value_side::GROUPS;
+template <typename P, int DIM, int PAGE, int TILE, int MOST, int TABLE, typename ORDER>
+struct byte_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE, true>, ORDER> {
+    typedef staged_shared<DIM, PAGE, TILE, MOST, TABLE, true> key_side;
+    static const int BLOCKS = P::TILE / 16, OWN = 2 * BLOCKS, RUNS = P::TILE / 32, KEY_GROUPS = key_side::GROUPS;
 
     uint32_t queries[KEY_GROUPS][2]; /* operand B */
-    float sums[VALUE_GROUPS][4];     /* of the word's bytes and column t */
     float unit, bias;                /* what one is in products of column t, and what is added */
-    float steps[2];                  /* of the values' tables */
-    byte_column column;
 
-    __device__ static __forceinline__ int token_of(int i, int half, int g)
-    {
-        return i / 2 * 32 + 4 * g + i % 2 * 2 + half;
-    }
     __device__ static __forceinline__ float own_column(float x, int lane)
     {
         return __shfl_sync(~0u, x, lane % 4 * 8);
     }
-
-    /* ---- queries ---- */
 
     /* A number of up to BYTES_MOST_QUERY: its high byte or, of `is_low`, its low one. */
     __device__ static __forceinline__ uint32_t byte_of(float x, bool is_low)
@@ -64,26 +34,23 @@ template <typename P> struct attend_shared_bytes {
         return __float_as_uint(sum) & 255u;
     }
 
-    __device__ __forceinline__ void load(const heads &h, const attend_layer &l, const attend_batch &b,
-                                         const query_source &source, const attend_run &run, uint8_t *, int lane)
+    __device__ __forceinline__ void load(const shared_head &head, const attend_layer &l, const attend_batch &b,
+                                         const query_source &source, const attend_run &run, int lane)
     {
         bool present, is_low = lane / 4 % 2;
         size_t row = query_scalars<P>::row_of(l, b, run, lane / 8, &present);
         const float *from = source.rows + (present ? row : 0) * key_side::D;
         float x[KEY_GROUPS][2][4], key_steps[2];
-        int n_words = key_side::words_of(h.key.part[0]) + key_side::words_of(h.key.part[1]);
+        int n_words = key_side::words_of(head.part[0]) + key_side::words_of(head.part[1]);
         query_range range;
-        for (int i = 0; i < 2; i++) {
-            key_steps[i] = l.key_steps[table_length(h.key.part[i].c)] * source.factor;
-            steps[i] = l.value_steps[table_length(h.value.part[i].c)];
-        }
+        for (int i = 0; i < 2; i++) key_steps[i] = l.key_steps[table_length(head.part[i].c)] * source.factor;
         bias = present && source.bias ? source.bias[row] * source.factor : 0.0f;
 #pragma unroll
         for (int group = 0; group < KEY_GROUPS; group++)
 #pragma unroll
             for (int j = 0; j < 2; j++) {
                 int w = group * 8 + j * 4 + lane % 4;
-                shared_word word = key_side::word_of(h.key, w);
+                shared_word word = key_side::word_of(head, w);
                 float step = word.part ? key_steps[1] : key_steps[0], *y = x[group][j];
                 int span = present && w < n_words ? word.span : 0;
                 const float *at =
@@ -119,14 +86,7 @@ template <typename P> struct attend_shared_bytes {
             }
         unit = own_column(stretch / BYTES_LOW, lane);
         bias = own_column(bias, lane);
-#pragma unroll
-        for (int group = 0; group < VALUE_GROUPS; group++)
-#pragma unroll
-            for (int i = 0; i < 4; i++) sums[group][i] = 0.0f;
-        column.clear();
     }
-
-    /* ---- scores ---- */
 
     /* A group's products with all blocks. */
     __device__ __forceinline__ void add_keys(int group, const uint8_t *codes, int run_bytes, const uint8_t *tables,
@@ -170,8 +130,25 @@ template <typename P> struct attend_shared_bytes {
             for (int half = 0; half < 2; half++)
                 x[2 * i + half] = (float)(c[i][2 * half] * (int)BYTES_LOW + c[i][2 * half + 1]) * unit + bias;
     }
+};
 
-    /* ---- weighted sums ---- */
+template <typename P, int DIM, int PAGE, int TILE, int MOST, int TABLE, typename ORDER>
+struct byte_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE, true>, ORDER> {
+    typedef staged_shared<DIM, PAGE, TILE, MOST, TABLE, true> value_side;
+    static const int BLOCKS = P::TILE / 16, OWN = 2 * BLOCKS, RUNS = P::TILE / 32, VALUE_GROUPS = value_side::GROUPS;
+
+    float sums[VALUE_GROUPS][4]; /* of the word's bytes and column t */
+    float steps[2];              /* of the tables */
+
+    __device__ __forceinline__ void load(const shared_head &head, const attend_layer &l)
+    {
+#pragma unroll
+        for (int i = 0; i < 2; i++) steps[i] = l.value_steps[table_length(head.part[i].c)];
+#pragma unroll
+        for (int group = 0; group < VALUE_GROUPS; group++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) sums[group][i] = 0.0f;
+    }
 
     __device__ __forceinline__ void add_values(int group, const uint8_t *codes, int run_bytes, const uint8_t *tables,
                                                const byte_weights<BLOCKS> &w, int lane)
@@ -190,8 +167,8 @@ template <typename P> struct attend_shared_bytes {
         add_word<8, true, BLOCKS>(in, w, [&](int slot, float sum) { sums[group][slot] += w.unit * sum; });
     }
 
-    __device__ __forceinline__ void add(const shared_head &head, const uint8_t *stage, const uint8_t *tables,
-                                        const float x[OWN], int lane)
+    __device__ __forceinline__ void add(const shared_head &head, byte_column &column, const uint8_t *stage,
+                                        const uint8_t *tables, const float x[OWN], int lane)
     {
         const int LEAST = value_side::LEAST_GROUPS;
         byte_weights<BLOCKS> w;
@@ -208,42 +185,15 @@ template <typename P> struct attend_shared_bytes {
             if (group < LEAST || group < n) add_values(group, codes, run_bytes, tables, w, lane);
     }
 
-    /* ---- what a run calls ---- */
-
-    /* `first`: the tile's oldest token. */
-    __device__ __forceinline__ void add_tile(const heads &h, const uint8_t *stage, const uint8_t *key_tables,
-                                             const uint8_t *value_tables, const uint8_t *, const attend_batch &b,
-                                             const attend_run &run, uint32_t first, int lane)
+    /* The weighted sums of the lane's column to `to` [D] of it. */
+    __device__ __forceinline__ void leave(const shared_head &head, float, float *to, int lane) const
     {
-        float x[OWN];
-        scores(h.key, stage, key_tables, lane, x);
-        if (P::SOFTCAP)
-#pragma unroll
-            for (int i = 0; i < OWN; i++) x[i] = capped(x[i], b.softcap);
-        if (!sight::sees_all(run, b, first, P::TILE))
-#pragma unroll
-            for (int i = 0; i < OWN; i++)
-                if (!sight::sees(run, first + (uint32_t)token_of(i / 2, i % 2, lane / 4), lane % 4)) x[i] = -INFINITY;
-        add(h.value, stage + key_side::BYTES, value_tables, x, lane);
-    }
-
-    /* A partial result: maximum, sum and weighted sum [D] of the first n_present columns, through `shared` [4][D] of
-     * the warp. */
-    __device__ __forceinline__ void leave(const heads &h, float *result, uint32_t stride, float *shared,
-                                          uint32_t n_present, int lane)
-    {
-        float all = sum_of_rows(column.mass);
-        if (lane < 4 && (uint32_t)lane < n_present)
-            *(float2 *)(result + (uint32_t)lane * stride) = make_float2(column.max, all);
-        for (int i = lane; i < 4 * value_side::D; i += 32) shared[i] = 0.0f; /* channels without a code */
-        __syncwarp();
-        float *to = shared + lane % 4 * value_side::D;
-        int n_words = value_side::words_of(h.value.part[0]) + value_side::words_of(h.value.part[1]);
+        int n_words = value_side::words_of(head.part[0]) + value_side::words_of(head.part[1]);
 #pragma unroll
         for (int group = 0; group < VALUE_GROUPS; group++) {
             int w = group * 8 + lane / 4;
             if (w >= n_words) continue;
-            shared_word word = value_side::word_of(h.value, w);
+            shared_word word = value_side::word_of(head, w);
             const float *o = sums[group], step = word.part ? steps[1] : steps[0];
 #pragma unroll
             for (int i = 0; i < 4; i++) {
@@ -251,9 +201,6 @@ template <typename P> struct attend_shared_bytes {
                 if (i < word.span) to[word.channel + i] = (o[i] + low / SHARED_LOW) * step;
             }
         }
-        __syncwarp();
-        copy_results(result, stride, value_side::D, shared, (int)n_present, 1, lane);
-        __syncwarp();
     }
 };
 

@@ -1,6 +1,7 @@
 /* costs.c - see costs.h. Instructions of a tile of 64 tokens, of which a smaller one has about a share: of codes that
  * heads share out in products of bytes as they were counted, of others by what kernels do for each code. */
 #include "costs.h"
+#include "kvc/codec_list.h"
 #include "maps.h"
 
 #define OF_TILE 150u   /* whatever its codes */
@@ -70,10 +71,15 @@ static uint32_t cost_of(const side sides[2], bool in_words, uint32_t head)
     return cost;
 }
 
-/* Tables of 4, 8 and 16 channels are byte tables. */
-static bool has_byte_tables(const kvc_coder *coder)
+/* Has a side products of bytes (kernels/template/attend_bytes.cuh)? Integers, byte tables, and codes that heads share
+ * out whose tables of 4, 8 and 16 channels are such. */
+static bool takes_bytes(const kvc_coder *coder)
 {
+    const kvc_codec *c = &coder->codec;
     bool all = true;
+    if (c->symbol == KVC_SYMBOL_int) return c->bits % 2 == 0;
+    if (c->symbol != KVC_SYMBOL_vq) return false;
+    if (c->dims) return (c->dims == 4 || c->dims == 8) && kvc_coder_byte_step(coder, c->dims) > 0.0f;
     for (uint32_t dims = 4; dims <= 16; dims *= 2) all = all && kvc_coder_byte_step(coder, dims) > 0.0f;
     return all;
 }
@@ -96,8 +102,7 @@ bool cuda_tile_costs(const kvc_coder *key, const kvc_coder *value, uint32_t *cos
 {
     const side sides[2] = {side_of(key, false), side_of(value, true)};
     if (!sides[0].counts && !sides[1].counts) return false;
-    bool in_words = sides[0].counts && sides[1].counts && has_byte_tables(key) && has_byte_tables(value);
-    if (costs) sum_costs(sides, in_words, key->n_kv_heads, costs);
+    if (costs) sum_costs(sides, takes_bytes(key) && takes_bytes(value), key->n_kv_heads, costs);
     return true;
 }
 

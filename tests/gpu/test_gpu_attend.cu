@@ -114,7 +114,7 @@ template <typename P> static void check_costs(const attend_case &c)
     with_costs += l.costs != NULL;
 #ifdef KVC_EMULATE
     typedef attend_few_cut<P, 1, 1, FEW_TABLE> few;
-    if constexpr (shared_bytes_fit<few>::FIT) {
+    if constexpr (bytes_fit<few>::FIT && few::key_side::TABLE && few::value_side::TABLE) {
         typedef typename few::key_side key_side;
         typedef typename few::value_side value_side;
         auto most = [](int a, int b) { return a > b ? a : b; };
@@ -234,6 +234,7 @@ static void check_kernels(void)
     CASE(64, 4, 8, 64, table<64 AND 4 AND 8 AND 64>, int_tok<64 AND 4 AND 64>, "vq4x8+klt", "int4.tok+had", 1);
     CASE(64, 4, 8, 64, byte_table<64 AND 4 AND 64>, byte_table<64 AND 8 AND 64>, "vq4x8.bytes+klt", "vq8x8.bytes", 1);
     CASE(64, 4, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[8]x8+klt", "vq[8]x8+klt", 1);
+    CASE(64, 4, 8, 64, byte_shared<64 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "vq[8]x8.bytes+klt", "int4.tok", 1);
     QUERIES(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok");
     WINDOW(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, int_tok<64 AND 4 AND 64>, "int4.ch64", "int4.tok");
 }
@@ -352,8 +353,30 @@ static void check_byte_shared(void)
          "vq[48]x8.bytes", 1);
     CASE(64, 8, 8, 64, byte_shared<64 AND 64 AND 64>, byte_shared<64 AND 64 AND 64>, "vq[12]x8.bytes",
          "vq[6]x8.bytes", 2);
+    CASE(64, 4, 8, 64, half_rows<64 AND 64>, byte_shared<64 AND 64 AND 64>, "fp16", "vq[20]x8.bytes", 1);
+}
+
+/* Beside integers and other byte tables: all in products of bytes. */
+static void check_byte_shared_beside(void)
+{
     CASE(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, byte_shared<64 AND 64 AND 64>, "int4.ch64", "vq[20]x8.bytes",
          1);
+    CASE(128, 4, 8, 64, byte_shared<128 AND 64 AND 64>, int_tok<128 AND 8 AND 64>, "vq[10]x8.bytes+klt",
+         "int8.tok+had", 1);
+    CASE(64, 8, 8, 32, int_ch<64 AND 8 AND 32 AND 64>, byte_shared<64 AND 32 AND 64>, "int8.ch64",
+         "vq[6]x8.bytes+klt", 1);
+    CASE(64, 3, 8, 64, byte_shared<64 AND 64 AND 64>, int_ch<64 AND 4 AND 64 AND 64>, "vq[4]x8.bytes", "int4.ch64",
+         2);
+    CASE(128, 2, 8, 64, int_tok<128 AND 2 AND 64>, byte_shared<128 AND 64 AND 64>, "int2.tok", "vq[7]x8.bytes", 1);
+    CASE(64, 4, 8, 32, byte_table<64 AND 4 AND 32>, byte_shared<64 AND 32 AND 64>, "vq4x8.bytes+klt",
+         "vq[16]x8.bytes+klt", 1);
+    CASE(128, 4, 8, 32, int_ch<128 AND 6 AND 32 AND 64>, byte_shared<128 AND 32 AND 64>, "int6.ch64+had",
+         "vq[14]x8.bytes", 1);
+    CASE(64, 4, 8, 64, byte_shared<64 AND 64 AND 64>, int_tok<64 AND 6 AND 64>, "vq[20]x8.bytes", "int6.tok+had", 1);
+    CASE(96, 2, 8, 64, byte_shared<96 AND 64 AND 64>, int_ch<96 AND 6 AND 64 AND 64>, "vq[8]x8.bytes", "int6.ch64",
+         1);
+    CASE(128, 1, 8, 64, byte_shared<128 AND 64 AND 64>, byte_table<128 AND 8 AND 64>, "vq[12]x8.bytes", "vq8x8.bytes",
+         4);
 }
 
 static void check_tables(void)
@@ -396,6 +419,7 @@ static void check_windows(void)
     WINDOW(64, 16, 16, 32, table<64 AND 4 AND 8 AND 32>, int_tok<64 AND 4 AND 32>, "vq4x8+klt", "int4.tok");
     WINDOW(64, 4, 8, 64, byte_table<64 AND 4 AND 64>, byte_table<64 AND 8 AND 64>, "vq4x8.bytes", "vq8x8.bytes");
     WINDOW(64, 3, 8, 64, shared<64 AND 64 AND 64>, shared<64 AND 64 AND 64>, "vq[2]x8+klt", "vq[8]x8+klt");
+    WINDOW(64, 4, 8, 64, byte_shared<64 AND 64 AND 64>, int_tok<64 AND 8 AND 64>, "vq[7]x8.bytes", "int8.tok");
     WINDOW(64, 3, 8, 64, byte_shared<64 AND 64 AND 64>, byte_shared<64 AND 64 AND 64>, "vq[2]x8.bytes+klt",
            "vq[20]x8.bytes+klt");
 }
@@ -417,6 +441,7 @@ static void check_kernels(void)
     check_byte_tables();
     check_shared();
     check_byte_shared();
+    check_byte_shared_beside();
     check_long();
     check_many<int_ch<64, 4, 64, 64>, int_tok<64, 4, 64>>("int4.ch64", "int4.tok");
     check_many<byte_table<64, 8, 64>, byte_table<64, 4, 64>>("vq8x8.bytes", "vq4x8.bytes");

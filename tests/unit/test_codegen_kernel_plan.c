@@ -219,6 +219,36 @@ START_TEST(kernel_plan__names_byte_tables_of_shared_codes)
 }
 END_TEST
 
+/* Is the kernel slow for codes that heads share out, with byte tables, beside another codec? */
+static void expect_beside(const char *key, const char *value, bool slow)
+{
+    static const float steps[N_LAYERS][2] = {
+        {0x1p-6f, 0x1p-5f}, {0x1p-6f, 0x1p-5f}, {0x1p-6f, 0x1p-5f}, {0x1p-6f, 0x1p-5f}};
+    size_t n;
+    rig r = rig_of(64, 4, key, value);
+    void *params = params_of_layers(r.layers, N_LAYERS, 2, 64, 64, steps, &n);
+    r.params = params;
+    ck_assert_msg(plan_for(&r, "sm_90") == KVC_OK, "%s", r.err.message);
+    const kernel_spec *k = r.plan.kernels;
+    ck_assert_msg(kernel_is_slow(k) == slow, "%s: tile %u", k->words, k->tile);
+    kernel_plan_free(&r.plan);
+    free(params);
+}
+
+START_TEST(kernel_plan__knows_what_is_fast_beside_shared_codes)
+{
+    expect_beside("vq[8]x8", "int8.tok", false);
+    expect_beside("vq[8]x8", "int4.ch64", false);
+    expect_beside("int6.ch64", "vq[8]x8", false);
+    expect_beside("vq4x8", "vq[8]x8", false);
+    expect_beside("fp16", "vq[8]x8", true);
+    expect_beside("vq[8]x8", "int3.tok", true);
+    expect_beside("vq[8]x8", "int4.tok32", true);
+    expect_beside("vq[8]x8", "int4.ch16", true);
+    expect_beside("vq2x8", "vq[8]x8", true);
+}
+END_TEST
+
 static void expect_refusal(uint32_t d, const char *key, const char *value, const char *says)
 {
     rig r = rig_of(d, 4, "fp16", "fp16");
@@ -286,5 +316,5 @@ CHECK_MAIN("codegen_kernel_plan", kernel_plan__cuts_by_shared_memory, kernel_pla
            kernel_plan__tiles_pages_and_groups, kernel_plan__shares_kernels_between_layers,
            kernel_plan__has_one_kernel_for_shared_codes, kernel_plan__names_capped_scores,
            kernel_plan__names_byte_tables, kernel_plan__names_byte_tables_of_shared_codes,
-           kernel_plan__refuses_codecs_by_name, kernel_plan__refuses_shapes,
-           kernel_plan__refuses_what_no_tile_divides)
+           kernel_plan__knows_what_is_fast_beside_shared_codes, kernel_plan__refuses_codecs_by_name,
+           kernel_plan__refuses_shapes, kernel_plan__refuses_what_no_tile_divides)
