@@ -19,7 +19,7 @@ extern "C" {
 /* Are heads unlike each other? Only codes that they share out make them, with constants known. costs: out, if it is
  * not NULL. */
 bool cuda_tile_costs(const kvc_coder *key, const kvc_coder *value, uint32_t *costs);
-/* Where both sides have byte tables; keys, values [heads]: codes of each head of d channels. */
+/* In products of bytes; keys, values [heads]: codes of each head of d channels, NULL where heads are alike. */
 void cuda_word_costs(uint32_t n_heads, uint32_t d, const uint32_t *keys, const uint32_t *values, uint32_t *costs);
 
 #ifdef __cplusplus

@@ -81,14 +81,15 @@ template <typename P, typename SIDE> static block_shape block_of(const uint32_t 
     return block_shape{codes * tiles + (SIDE::BYTES - codes) * times, codes * tiles};
 }
 
-/* counts: of shared codes, on both sides. */
+/* counts: of shared codes, on the sides that have them. */
 template <typename P> static void time_case(const char *name, load what, const uint32_t *counts)
 {
     const uint32_t n_heads = HEADS;
     typedef attend<P> kernel;
     typedef typename P::key_side key_side;
     typedef typename P::value_side value_side;
-    block_shape key = block_of<P, key_side>(counts), value = block_of<P, value_side>(counts);
+    const uint32_t *of_keys = key_side::TABLE ? counts : NULL, *of_values = value_side::TABLE ? counts : NULL;
+    block_shape key = block_of<P, key_side>(of_keys), value = block_of<P, value_side>(of_values);
     uint32_t d = P::D;
     uint32_t packed = (what.tokens - SINKS - WINDOW) / P::PAGE * P::PAGE, exact = what.tokens - packed;
     uint32_t n_pages = packed / P::PAGE, capacity = SINKS + WINDOW + P::PAGE;
@@ -120,9 +121,10 @@ template <typename P> static void time_case(const char *name, load what, const u
     l.rows = fp16, l.key_table = tables, l.value_table = tables;
     for (int i = 0; i < ATTEND_LENGTHS; i++) l.key_steps[i] = l.value_steps[i] = TABLE_STEP;
     uint32_t costs[HEADS + CUDA_MORE_COSTS];
-    if (counts) l.key_counts = l.value_counts = a.copy(counts, HEADS);
+    if (of_keys) l.key_counts = a.copy(of_keys, HEADS);
+    if (of_values) l.value_counts = a.copy(of_values, HEADS);
     if (counts) {
-        cuda_word_costs(HEADS, d, counts, counts, costs);
+        cuda_word_costs(HEADS, d, of_keys, of_values, costs);
         l.costs = a.copy(costs, HEADS + CUDA_MORE_COSTS);
     }
     l.page_table = a.copy(table.data(), table.size());
@@ -197,6 +199,8 @@ int main(int argc, char **argv)
     time_loads<128, 4, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 4, 64>>("int4.ch64 int4.tok", only);
     time_loads<128, 4, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 2, 64>>("int4.ch64 int2.tok", only);
     time_loads<128, 4, 64, 4, 8, int_ch<128, 2, 64, 64>, int_tok<128, 2, 64>>("int2.ch64 int2.tok", only);
+    time_loads<128, 4, 64, 3, 8, int_ch<128, 4, 64, 64>, int_ch<128, 4, 64, 64>>("int4.ch64 int4.ch64", only);
+    time_loads<128, 4, 64, 4, 8, int_ch<128, 2, 64, 64>, int_tok<128, 2, 64, 32>>("int2.ch64 int2.tok32", only);
     time_loads<128, 4, 32, 4, 8, table<128, 2, 8, 32>, table<128, 2, 8, 32>>("vq2x8+klt", only);
     time_loads<128, 4, 64, 3, 8, table<128, 2, 6, 64>, table<128, 2, 6, 64>>("vq2x6+klt", only);
     time_loads<128, 4, 64, 4, 8, table<128, 4, 8, 64>, table<128, 4, 8, 64>>("vq4x8+klt fp16", only);
@@ -206,6 +210,10 @@ int main(int argc, char **argv)
     time_loads<128, 4, 64, 2, 8, byte_shared<128, 64, 24>, byte_shared<128, 64, 24>>("vq[8]x8+klt", only, shared_1);
     time_loads<128, 4, 64, 2, 8, byte_shared<128, 64, 44>, byte_shared<128, 64, 44>>("vq[16]x8+klt", only, shared_2);
     time_loads<128, 4, 32, 3, 8, shared<128, 32, 44>, shared<128, 32, 44>>("vq[16]x8+klt fp16", only, shared_2);
+    time_loads<128, 4, 64, 2, 8, int_ch<128, 4, 64, 64>, byte_shared<128, 64, 44>>("int4.ch64 vq[16]x8+klt", only,
+                                                                                   shared_2);
+    time_loads<128, 4, 32, 2, 8, byte_shared<128, 32, 44>, int_tok<128, 6, 32>>("vq[16]x8+klt int6.tok", only,
+                                                                                shared_2);
     time_loads<128, 1, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 4, 64>>("G1 int4.ch64 int4.tok", only);
     time_loads<128, 8, 64, 3, 8, int_ch<128, 4, 64, 64>, int_tok<128, 4, 64>>("G8 int4.ch64 int4.tok", only);
     time_loads<64, 4, 64, 3, 8, int_ch<64, 4, 64, 64>, int_tok<64, 4, 64>>("d64 int4.ch64 int4.tok", only);
