@@ -274,8 +274,11 @@ static void note_slow(const kernel_plan *plan)
     for (uint32_t i = 0; i < plan->n_kernels; i++)
         if (kernel_is_slow(&plan->kernels[i]))
             console_note(
-                "%s: shared codes, not in products of bytes on both sides: as slow as fp16, slower in short contexts",
-                plan->kernels[i].words);
+                "%s: %s", plan->kernels[i].words,
+                kernel_is_single(&plan->kernels[i])
+                    ? "codes decoded one by one: slow"
+                    : "shared codes, not in products of bytes on both sides: as slow as fp16, slower in short "
+                      "contexts");
 }
 
 kvc_status kernel_folder_write(const settings *s, const kvc_config *config, const char *name, kvc_error *err)

@@ -1,6 +1,7 @@
 /* kernel_check.c - what the attention template can be specialised for; the static_asserts of kernels/fragment say the
  * same. To admit more: the template first, then its line here. */
 #include <stdio.h>
+#include <string.h>
 #include "kernel_plan.h"
 #include "kvc/codec_list.h"
 
@@ -51,17 +52,14 @@ static void judge_int(const kvc_codec *codec, uint32_t d, reason *why)
     if (d * low / 8 % 8) REFUSE("kernels do not split rows of %u channels at %u bits", d, codec->bits);
 }
 
-static void judge_table(const kvc_codec *codec, uint32_t d, reason *why)
+static bool is_shared(const kvc_codec *codec)
 {
-    if (codec->dims == 0 && codec->segment[5]) {
-        if (codec->bits != 8) REFUSE("kernels have shared codes of 8 bits");
-        return;
-    }
-    if (codec->dims == 0) REFUSE("no kernel yet for codes of several lengths");
-    if (codec->scale != KVC_SCALE_NONE) REFUSE("kernels have one table for the layer's side, not one for each head");
-    if (!ONE_OF(codec->bits, 4, 6, 8)) REFUSE("kernels have tables of 4, 6 or 8 bits");
-    if (d / codec->dims % 8)
-        REFUSE("kernels have a multiple of 8 codes a row, not %u (%u channels)", d / codec->dims, d);
+    return codec->symbol == KVC_SYMBOL_vq && codec->dims == 0 && codec->segment[5];
+}
+
+static void judge_table(const kvc_codec *codec, reason *why)
+{
+    if (is_shared(codec) && codec->bits != 8) REFUSE("kernels have shared codes of 8 bits");
 }
 
 static void judge(const kvc_codec *codec, uint32_t d, reason *why)
@@ -72,9 +70,24 @@ static void judge(const kvc_codec *codec, uint32_t d, reason *why)
     case KVC_SYMBOL_fp16: return;
     case KVC_SYMBOL_int: judge_int(codec, d, why); return;
     case KVC_SYMBOL_lut:
-    case KVC_SYMBOL_vq: judge_table(codec, d, why); return;
+    case KVC_SYMBOL_vq: judge_table(codec, why); return;
+    case KVC_SYMBOL_seg: return;
     default: REFUSE("no kernel yet for this symbol");
     }
+}
+
+/* Codes of a row that are decoded one by one: of seg, and of tables that shared memory does not take. */
+static uint32_t single_codes(const kvc_coder *coder)
+{
+    const kvc_codec *codec = &coder->codec;
+    kvc_code_class classes[5];
+    uint32_t n = 0;
+    if (codec->symbol == KVC_SYMBOL_seg)
+        for (uint32_t e = 0; e < 8; e++) n += codec->segment[e] ? coder->latent_dim / 8 : 0;
+    if ((codec->symbol != KVC_SYMBOL_vq && codec->symbol != KVC_SYMBOL_lut) || is_shared(codec)) return n;
+    for (uint32_t i = kvc_codec_classes(codec, coder->head_dim, classes); i-- > 0;) n += classes[i].n;
+    bool near = codec->dims && codec->scale == KVC_SCALE_NONE && ONE_OF(codec->bits, 4, 6, 8) && n % 8 == 0;
+    return near ? 0 : n;
 }
 
 kvc_status kernel_side_init(kernel_side *out, const kvc_codec *codec, const kvc_model_info *model, uint32_t page,
@@ -87,8 +100,10 @@ kvc_status kernel_side_init(kernel_side *out, const kvc_codec *codec, const kvc_
     kvc_codec_format(codec, spec);
     judge(&coder.codec, coder.latent_dim, &why);
     if (*why.text) return kvc_fail(err, KVC_UNSUPPORTED, "%s: %s", spec, why.text);
-    *out = (kernel_side){.latent = coder.latent_dim};
-    if (codec->symbol == KVC_SYMBOL_vq && codec->dims == 0) out->most = coder.head_dim; /* before any are counted */
+    *out = (kernel_side){.latent = (coder.latent_dim + 15u) & ~15u, /* products are of 16 channels */
+                         .n_codes = single_codes(&coder)};
+    if (is_shared(&coder.codec)) out->most = coder.head_dim; /* before any are counted */
+    if (out->n_codes) memcpy(out->codec.segment, coder.codec.segment, sizeof out->codec.segment);
     out->codec.symbol = coder.codec.symbol;
     out->codec.bits = coder.codec.bits;
     out->codec.scale = coder.codec.scale;

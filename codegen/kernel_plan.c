@@ -16,7 +16,7 @@ static void spell_side(const kernel_side *side, char spec[KVC_SPEC_MAX])
 }
 
 /* "int4.ch64 int4.tok128 d128 g4 p64 c8", " softcap" behind it where scores are capped, and, as a C name,
- * "attend_int4_ch64_int4_tok128_d128_g4_p64_c8". */
+ * "attend_int4_ch64_int4_tok128_d128_g4_p64_c8"; of a mix or of segments their numbers, "vq_8_2_6_8_x8". */
 static void spell(kernel_spec *k)
 {
     char key[KVC_SPEC_MAX], value[KVC_SPEC_MAX];
@@ -26,7 +26,7 @@ static void spell(kernel_spec *k)
              k->columns, k->softcap ? " softcap" : "");
     snprintf(k->name, sizeof k->name, "attend_%.120s", k->words);
     for (char *c = k->name; *c; c++)
-        if (*c == ' ' || *c == '.') *c = '_';
+        if (strchr(" .,*[]", *c)) *c = '_';
 }
 
 /* What layers have in common. */
@@ -87,7 +87,7 @@ static kvc_status make_side(kernel_side *out, const layers_source *s, uint32_t i
     const kvc_codec *codec = is_value ? &s->layers[index].value : &s->layers[index].key;
     KVC_TRY(kernel_side_init(out, codec, s->model, s->page, err));
     if (out->most) out->most = s->most;
-    out->byte_table = has_byte_table(s, codec);
+    out->byte_table = !out->n_codes && has_byte_table(s, codec);
     return KVC_OK;
 }
 

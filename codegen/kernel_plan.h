@@ -6,7 +6,7 @@
  * (kernel_shape.c). That an image has a second kernel for few columns is the template's own affair
  * (attend_kernel.cu).
  *
- * What the template cannot do is refused by name, KVC_UNSUPPORTED, never served by something slow. */
+ * What the template cannot do is refused by name, KVC_UNSUPPORTED; what it does slowly kernel_is_slow() says. */
 #ifndef CODEGEN_KERNEL_PLAN_H
 #define CODEGEN_KERNEL_PLAN_H
 #include <stdbool.h>
@@ -20,6 +20,7 @@ typedef struct kernel_side {
     /* Codes that heads share out ("vq[N]x8"), else 0: as many as a head of any layer and side has, rounded up, so
      * that one kernel serves all N; and the bytes of one table with its copies. */
     uint32_t most, table_bytes;
+    uint32_t n_codes; /* of a row, where codes are decoded one by one (kernels/fragment/single.cuh); else 0 */
     /* The one table, or of shared codes those of 4, 8 and 16 channels, are byte tables (kvc_coder_byte_step()) of
      * which there may be products of bytes: where layers' are, and where they are not, are different kernels. Kernels
      * are for one configuration, whose id covers its tables: none is ever used with others. */
@@ -57,13 +58,19 @@ kvc_status kernel_plan_new(kernel_plan *out, const kvc_model_info *model, const 
                            const kvc_layer *layers, const void *params, bool softcap, const kernel_target *target,
                            kvc_error *err);
 void kernel_plan_free(kernel_plan *plan);
-/* Is attention over shared codes not in products of bytes (kernels/template/attend_bytes.cuh)? It takes as long as
- * over fp16, in short contexts twice as long (docs/benchmarks.md). */
+/* Are codes of a side decoded one by one? Or is attention over shared codes not in products of bytes
+ * (kernels/template/attend_bytes.cuh)? That takes as long as over fp16, in short contexts twice as long
+ * (docs/benchmarks.md). */
+bool kernel_is_single(const kernel_spec *k);
 bool kernel_is_slow(const kernel_spec *k);
 
 /* kernel_check.c: the codec as the template sees it, once it is checked. */
 kvc_status kernel_side_init(kernel_side *out, const kvc_codec *codec, const kvc_model_info *model, uint32_t page,
                             kvc_error *err);
+/* kernel_single.c: of a side whose codes are decoded one by one the bytes of a tile; and the copies that bring it, 0
+ * where there can be no such tile: its parts are no multiples of 16 bytes, or it has no whole scales. */
+uint32_t kernel_single_bytes(const kernel_side *side, uint32_t tile);
+uint32_t kernel_single_copies(const kernel_side *side, uint32_t page, uint32_t tile);
 /* kernel_shape.c: columns, tile, stages, warps, entries, shared_bytes of a key whose other fields are set. */
 kvc_status kernel_shape_choose(kernel_spec *k, const kernel_target *target, kvc_error *err);
 #endif

@@ -1,5 +1,6 @@
 /* kernel_source.c - see kernel_source.h; kernels/template/default_params.h says what each #define means. */
 #include "kernel_source.h"
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "kvc/codec_list.h"
@@ -18,6 +19,8 @@ static void put_words(FILE *out, const char *side, const kernel_side *s)
     else if (s->most)
         fprintf(out, "codes of %u bits that heads share out, up to %u of a head%s\n", c->bits, s->most,
                 s->byte_table ? ", byte tables" : "");
+    else if (s->n_codes)
+        fprintf(out, "codes decoded one by one, %u a row\n", s->n_codes);
     else if (s->entries)
         fprintf(out, "codes of %u bits for %u channels, a %s of %u entries\n", c->bits, c->dims,
                 s->byte_table ? "byte table" : "table", 1u << c->bits);
@@ -29,25 +32,42 @@ static void put_words(FILE *out, const char *side, const kernel_side *s)
         fprintf(out, "integers of %u bits, scale and minimum per token\n", c->bits);
 }
 
+/* Byte k is segment k. */
+static uint64_t segments_of(const kvc_codec *c)
+{
+    uint64_t all = 0;
+    for (uint32_t i = 8; i-- > 0;) all = all << 8 | c->segment[i];
+    return all;
+}
+
 static void put_side(FILE *out, const char *side, const kernel_side *s)
 {
     const kvc_codec *c = &s->codec;
-    bool is_int = c->symbol == KVC_SYMBOL_int;
+    bool is_int = c->symbol == KVC_SYMBOL_int, is_seg = c->symbol == KVC_SYMBOL_seg;
     const char *symbol = is_int                     ? "ATTEND_INT"
+                         : is_seg                   ? "ATTEND_SINGLE_SEGMENTS"
+                         : s->n_codes               ? "ATTEND_SINGLE_TABLES"
                          : s->most && s->byte_table ? "ATTEND_SHARED_BYTE_TABLES"
                          : s->most                  ? "ATTEND_SHARED"
                          : s->byte_table            ? "ATTEND_BYTE_TABLE"
                          : s->entries               ? "ATTEND_TABLE"
                                                     : "ATTEND_FP16";
-    const char *scale = !is_int ? "0" : c->scale == KVC_SCALE_CH ? "ATTEND_CH" : "ATTEND_TOK";
+    const char *scale = c->scale == KVC_SCALE_CH       ? "ATTEND_CH"
+                        : c->scale == KVC_SCALE_TOK    ? "ATTEND_TOK"
+                        : c->scale == KVC_SCALE_HEAD   ? "ATTEND_HEAD"
+                        : c->scale == KVC_SCALE_STATIC ? "ATTEND_STATIC"
+                                                       : "0";
+    uint64_t segments = segments_of(c);
     fprintf(out, "\n#define ATTEND_%s_SYMBOL %s\n", side, symbol);
-    fprintf(out, "#define ATTEND_%s_BITS %u\n", side, is_int || s->entries || s->most ? c->bits : 0u);
+    fprintf(out, "#define ATTEND_%s_BITS %u\n", side, c->symbol == KVC_SYMBOL_fp16 || is_seg ? 0u : c->bits);
     fprintf(out, "#define ATTEND_%s_SCALE %s\n", side, scale);
-    fprintf(out, "#define ATTEND_%s_SCALE_GROUP %u\n", side, is_int ? c->group : 0u);
+    fprintf(out, "#define ATTEND_%s_SCALE_GROUP %u\n", side, c->group);
     fprintf(out, "#define ATTEND_%s_LATENT %u\n", side, s->latent);
-    fprintf(out, "#define ATTEND_%s_DIMS %u\n", side, s->entries ? c->dims : 0u);
+    fprintf(out, "#define ATTEND_%s_DIMS %u\n", side, s->entries || (s->n_codes && !is_seg) ? c->dims : 0u);
     fprintf(out, "#define ATTEND_%s_MOST %u\n", side, s->most);
     fprintf(out, "#define ATTEND_%s_TABLE_BYTES %u\n", side, s->table_bytes);
+    fprintf(out, "#define ATTEND_%s_SEGMENTS ", side);
+    fprintf(out, segments ? "0x%016" PRIx64 "\n" : "%" PRIu64 "\n", segments);
 }
 
 static void put_all(FILE *out, const kernel_spec *k, const char *template_hash)

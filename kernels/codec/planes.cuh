@@ -1,8 +1,9 @@
-/* planes.cuh - a stream of codes in planes (runtime/codec/planes.h): one for each of the binary digits 8, 4, 2, 1 of
- * the bits, the first with the lowest bits of every code. */
+/* planes.cuh - codes to a stream in planes, from which fragment/planes.cuh takes them: one for each of the binary
+ * digits 8, 4, 2, 1 of the bits, the first with the lowest bits of every code. */
 #ifndef KERNELS_CODEC_PLANES_CUH
 #define KERNELS_CODEC_PLANES_CUH
 #include "codec/page_shape.cuh"
+#include "fragment/planes.cuh"
 
 /* n of n_fields, both multiples of 8: code(i) for i = 0 .. n - 1. Eight of them, from i = 8 k on, are the eight
  * fields from 8 place(k) on. A thread for a byte. */
@@ -21,18 +22,5 @@ __device__ inline void planes_pack(uint8_t *planes, uint32_t n, uint32_t bits, u
         planes += n_fields / in_byte;
         shift += width;
     }
-}
-
-__device__ inline uint32_t planes_code(const uint8_t *planes, uint32_t field, uint32_t bits, uint32_t n_fields)
-{
-    uint32_t code = 0;
-    for (uint32_t width = 8, shift = 0; width; width /= 2) {
-        if (!(bits & width)) continue;
-        uint32_t in_byte = 8 / width;
-        code |= (planes[field / in_byte] >> (field % in_byte * width) & ((1u << width) - 1u)) << shift;
-        planes += n_fields / in_byte;
-        shift += width;
-    }
-    return code;
 }
 #endif

@@ -108,7 +108,7 @@ struct shared_entry {
 };
 
 template <int DIM, int PAGE, int TILE, int MOST_CODES, int ONE_TABLE_BYTES, bool BYTE_TABLES = false>
-struct staged_shared {
+struct staged_shared : staged_near {
     typedef shared_head head;
     /* Groups of eight words of a head: as codes of four and more channels, and of heads of more codes. */
     static const int LEAST_GROUPS = (DIM / 4 + 7) / 8,

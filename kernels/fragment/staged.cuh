@@ -21,8 +21,17 @@ struct staged_no_table {
     __device__ __forceinline__ void store(uint8_t *, const float *) const {}
 };
 
+/* A side whose operands take codes as they come, and find its table, if there is one, in shared memory. */
+struct staged_near {
+    static const int ROWS = 0; /* shared memory of a warp for what a tile is decoded to (fragment/single.cuh) */
+    __device__ static __forceinline__ const uint8_t *table_of(const uint8_t *near, const uint16_t *, uint32_t)
+    {
+        return near;
+    }
+};
+
 /* A side whose heads all have blocks alike: there is nothing to know of a head. A token has one scale, if any. */
-template <typename SIDE> struct staged_alike {
+template <typename SIDE> struct staged_alike : staged_near {
     struct head {
     };
     static const int TABLE = 0, ENTRIES = 0, SCALES_OF_TOKEN = 1;

@@ -154,7 +154,8 @@ template <typename P> struct attend {
             fetch(at, h, l, run, pages, unit + P::STAGES - 1, at.now ? at.now - 1 : P::STAGES - 1);
             at.copies.wait(at.now);
             const uint8_t *stage = at.stages + at.now * STAGE_BYTES;
-            all.add_tile(h, stage, key_table(at.tables), value_table(at.tables), at.scratch, b, run,
+            all.add_tile(h, stage, key_side::table_of(key_table(at.tables), l.key_table, run.head),
+                         value_side::table_of(value_table(at.tables), l.value_table, run.head), at.scratch, b, run,
                          l.sinks + unit * P::TILE, at.lane);
             __syncwarp(); /* the stage is fetched into next */
             at.now = at.now + 1 < P::STAGES ? at.now + 1 : 0;

@@ -20,8 +20,9 @@ typedef struct attend_layer {
     /* Queries and outputs in the latent space, NULL where it is the head's: fold [heads][d][key_latent],
      * bias [heads][d] (a query's bias is its product with it); unfold [heads][value_latent][d], mean [heads][d] */
     const float *fold, *bias, *unfold, *mean;
-    uint32_t key_latent, value_latent;         /* channels */
-    const uint16_t *key_table, *value_table;   /* fp16 [2^b][c] of vq and lut; of shared codes one for each length */
+    uint32_t key_latent, value_latent; /* channels */
+    /* fp16 [2^b][c] of vq and lut; of shared codes one for each length, others as constants have them (FORMAT.md) */
+    const uint16_t *key_table, *value_table;
     const uint32_t *key_counts, *value_counts; /* [heads] of shared codes */
     /* [heads + 3] what a tile costs: of the heads before each, of all, the most of a head; then what it costs to go
      * on from one head to the next. NULL: the same of all, and nothing */

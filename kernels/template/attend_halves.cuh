@@ -20,8 +20,10 @@ template <typename P> struct attend_halves {
     typedef attend_keys<P, key_side> keys;
     typedef typename values_of<P, value_side>::type values;
     typedef attend_sight_of<P> sight;
-    static const int SCRATCH = keys::SCRATCH; /* bytes of a warp */
-    static const bool IN_BYTES = false;       /* entries of tables */
+    /* Bytes of a warp: rows that a tile is decoded to, keys and then values, and what keys need. */
+    static const int ROWS = key_side::ROWS > value_side::ROWS ? key_side::ROWS : value_side::ROWS,
+                     SCRATCH = keys::SCRATCH + ROWS;
+    static const bool IN_BYTES = false; /* entries of tables */
     typename keys::query q;
     typename values::state s;
 
@@ -35,15 +37,20 @@ template <typename P> struct attend_halves {
 
     /* `first`: the tile's oldest token. */
     __device__ __forceinline__ void add_tile(const heads &h, const uint8_t *stage, const uint8_t *key_table,
-                                             const uint8_t *value_table, const uint8_t *scratch,
-                                             const attend_batch &b, const attend_run &run, uint32_t first, int lane)
+                                             const uint8_t *value_table, uint8_t *scratch, const attend_batch &b,
+                                             const attend_run &run, uint32_t first, int lane)
     {
         attend_scores<P, P::TILE / 8> p;
-        keys::scores(q, h.key, stage, key_table, scratch, lane, p);
+        const uint8_t *codes = stage;
+        if constexpr (key_side::ROWS > 0) codes = key_side::decode(codes, key_table, scratch + keys::SCRATCH, lane);
+        keys::scores(q, h.key, codes, key_table, scratch, lane, p);
         sight::cap(p, b);
         sight::template hide<P::TILE / 8>(p.x, first, run, b, lane);
         s.weigh(p, lane);
-        values::add(s, h.value, stage + key_side::BYTES, value_table, p.x, lane);
+        codes = stage + key_side::BYTES;
+        if constexpr (value_side::ROWS > 0)
+            codes = value_side::decode(codes, value_table, scratch + keys::SCRATCH, lane);
+        values::add(s, h.value, codes, value_table, p.x, lane);
     }
 
     __device__ __forceinline__ void leave(const heads &h, float *result, uint32_t stride, float *shared,

@@ -10,6 +10,7 @@
 #define ATTEND_PARAMS "template/default_params.h"
 #endif
 #include ATTEND_PARAMS
+#include "fragment/single.cuh"
 #include "template/attend_few.cuh"
 #include "template/attend_info.h"
 
@@ -19,33 +20,49 @@
 #define ATTEND_SHARED 4
 #define ATTEND_BYTE_TABLE 5
 #define ATTEND_SHARED_BYTE_TABLES 6
+#define ATTEND_SINGLE_TABLES 7
+#define ATTEND_SINGLE_SEGMENTS 8
 #define ATTEND_TOK STAGED_TOK
 #define ATTEND_CH STAGED_CH
+#define ATTEND_HEAD SINGLE_HEAD
+#define ATTEND_STATIC SINGLE_CODE
 
-template <int SYMBOL, int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE> struct side_of;
-template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE>
-struct side_of<ATTEND_FP16, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE> {
+template <int SYMBOL, int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE,
+          uint64_t SEGMENTS>
+struct side_of;
+template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE, uint64_t SEGMENTS>
+struct side_of<ATTEND_FP16, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE, SEGMENTS> {
     typedef staged_fp16<LATENT, ATTEND_PAGE, ATTEND_TILE> type;
 };
-template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE>
-struct side_of<ATTEND_INT, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE> {
+template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE, uint64_t SEGMENTS>
+struct side_of<ATTEND_INT, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE, SEGMENTS> {
     typedef staged_int<LATENT, BITS, ATTEND_PAGE, ATTEND_TILE, SCALE, SCALE_GROUP> type;
 };
-template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE>
-struct side_of<ATTEND_TABLE, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE> {
+template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE, uint64_t SEGMENTS>
+struct side_of<ATTEND_TABLE, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE, SEGMENTS> {
     typedef staged_table<LATENT, DIMS, BITS, ATTEND_PAGE, ATTEND_TILE> type;
 };
-template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE>
-struct side_of<ATTEND_BYTE_TABLE, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE> {
+template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE, uint64_t SEGMENTS>
+struct side_of<ATTEND_BYTE_TABLE, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE, SEGMENTS> {
     typedef staged_table<LATENT, DIMS, BITS, ATTEND_PAGE, ATTEND_TILE, true> type;
 };
-template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE>
-struct side_of<ATTEND_SHARED, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE> {
+template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE, uint64_t SEGMENTS>
+struct side_of<ATTEND_SHARED, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE, SEGMENTS> {
     typedef staged_shared<LATENT, ATTEND_PAGE, ATTEND_TILE, MOST, TABLE> type;
 };
-template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE>
-struct side_of<ATTEND_SHARED_BYTE_TABLES, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE> {
+template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE, uint64_t SEGMENTS>
+struct side_of<ATTEND_SHARED_BYTE_TABLES, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE, SEGMENTS> {
     typedef staged_shared<LATENT, ATTEND_PAGE, ATTEND_TILE, MOST, TABLE, true> type;
+};
+template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE, uint64_t SEGMENTS>
+struct side_of<ATTEND_SINGLE_TABLES, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE, SEGMENTS> {
+    typedef single_tables<LATENT, ATTEND_HEAD_DIM, DIMS, SEGMENTS, BITS, SCALE, ATTEND_TILE> codec;
+    typedef staged_single<codec, ATTEND_PAGE, ATTEND_TILE> type;
+};
+template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE, uint64_t SEGMENTS>
+struct side_of<ATTEND_SINGLE_SEGMENTS, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE, SEGMENTS> {
+    typedef single_segments<LATENT, SEGMENTS, SCALE_GROUP, ATTEND_TILE> codec;
+    typedef staged_single<codec, ATTEND_PAGE, ATTEND_TILE> type;
 };
 
 struct attend_params {
@@ -53,10 +70,10 @@ struct attend_params {
                      TILE = ATTEND_TILE, STAGES = ATTEND_STAGES, WARPS = ATTEND_WARPS;
     static const bool SOFTCAP = ATTEND_SOFTCAP;
     typedef side_of<ATTEND_KEY_SYMBOL, ATTEND_KEY_BITS, ATTEND_KEY_SCALE, ATTEND_KEY_SCALE_GROUP, ATTEND_KEY_LATENT,
-                    ATTEND_KEY_DIMS, ATTEND_KEY_MOST, ATTEND_KEY_TABLE_BYTES>::type key_side;
+                    ATTEND_KEY_DIMS, ATTEND_KEY_MOST, ATTEND_KEY_TABLE_BYTES, ATTEND_KEY_SEGMENTS>::type key_side;
     typedef side_of<ATTEND_VALUE_SYMBOL, ATTEND_VALUE_BITS, ATTEND_VALUE_SCALE, ATTEND_VALUE_SCALE_GROUP,
-                    ATTEND_VALUE_LATENT, ATTEND_VALUE_DIMS, ATTEND_VALUE_MOST, ATTEND_VALUE_TABLE_BYTES>::type
-        value_side;
+                    ATTEND_VALUE_LATENT, ATTEND_VALUE_DIMS, ATTEND_VALUE_MOST, ATTEND_VALUE_TABLE_BYTES,
+                    ATTEND_VALUE_SEGMENTS>::type value_side;
 };
 
 static_assert(attend<attend_params>::SHARED_BYTES <= ATTEND_SHARED_BYTES, "more than codegen has counted");

@@ -14,7 +14,10 @@
 
 /* SYMBOL: ATTEND_FP16, ATTEND_INT (BITS, SCALE: ATTEND_TOK or ATTEND_CH, SCALE_GROUP), ATTEND_TABLE (BITS, DIMS),
  * ATTEND_BYTE_TABLE (the same), ATTEND_SHARED (MOST: codes of a head, TABLE_BYTES: of one length of codes) or
- * ATTEND_SHARED_BYTE_TABLES (the same). What a symbol has no use for is 0. LATENT: channels of a row. */
+ * ATTEND_SHARED_BYTE_TABLES (the same); and of codes decoded one by one ATTEND_SINGLE_TABLES (BITS, DIMS or, of a
+ * mix, SEGMENTS; SCALE: 0, or ATTEND_HEAD or ATTEND_STATIC whose the tables are) or ATTEND_SINGLE_SEGMENTS (SEGMENTS,
+ * SCALE_GROUP, 0: tables). What a symbol has no use for is 0. LATENT: channels of a row; SEGMENTS: byte k is that of
+ * the codec. */
 #define ATTEND_KEY_SYMBOL ATTEND_INT
 #define ATTEND_KEY_BITS 4
 #define ATTEND_KEY_SCALE ATTEND_CH
@@ -23,6 +26,7 @@
 #define ATTEND_KEY_DIMS 0
 #define ATTEND_KEY_MOST 0
 #define ATTEND_KEY_TABLE_BYTES 0
+#define ATTEND_KEY_SEGMENTS 0
 #define ATTEND_VALUE_SYMBOL ATTEND_INT
 #define ATTEND_VALUE_BITS 4
 #define ATTEND_VALUE_SCALE ATTEND_TOK
@@ -31,6 +35,7 @@
 #define ATTEND_VALUE_DIMS 0
 #define ATTEND_VALUE_MOST 0
 #define ATTEND_VALUE_TABLE_BYTES 0
+#define ATTEND_VALUE_SEGMENTS 0
 
 /* What the image says of itself: a stale one is refused. */
 #define ATTEND_KEY_TEXT "int4.ch64 int4.tok128 d128 g4 p64 c8"

@@ -122,7 +122,7 @@ static kvc_status upload_maps(const cuda_layer *l, float *scratch, kvc_error *er
 {
     for (int side = 0; side < 2; side++) {
         const kvc_coder *c = &l->coder[side];
-        size_t n = (size_t)c->n_kv_heads * c->head_dim, n_map = n * c->latent_dim;
+        size_t n = (size_t)c->n_kv_heads * c->head_dim, n_map = n * cuda_latent(c);
         const float *map = side ? l->attend.unfold : l->attend.fold, *offset = side ? l->attend.mean : l->attend.bias;
         if (!map) continue;
         if (side)

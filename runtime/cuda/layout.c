@@ -27,7 +27,7 @@ static void place_map(arena *a, const kvc_coder *coder, const float **map, const
 {
     uint64_t n = (uint64_t)coder->n_kv_heads * coder->head_dim;
     if (!cuda_has_map(coder)) return;
-    *map = arena_place(a, n * coder->latent_dim, sizeof **map);
+    *map = arena_place(a, n * cuda_latent(coder), sizeof **map);
     *offset = arena_place(a, n, sizeof **offset);
 }
 
@@ -93,8 +93,8 @@ static void place_layer(arena *a, const kvc_cuda_cache *cache, uint32_t index, c
                         .capacity = s->capacity,
                         .n_heads = s->n_heads,
                         .sinks = s->policy.sinks,
-                        .key_latent = key->latent_dim,
-                        .value_latent = value->latent_dim};
+                        .key_latent = cuda_latent(key),
+                        .value_latent = cuda_latent(value)};
     if (!layer->kernel) return;
     place_map(a, key, &l->fold, &l->bias);
     place_map(a, value, &l->unfold, &l->mean);

@@ -2,10 +2,12 @@
 #include "maps.h"
 #include <math.h>
 #include <string.h>
+#include "kvc/codec_list.h"
 
 void cuda_fold_map(const kvc_coder *keys, float *fold, float *bias)
 {
-    uint32_t d = keys->head_dim, latent = keys->latent_dim;
+    uint32_t d = keys->head_dim, latent = cuda_latent(keys);
+    memset(fold, 0, (size_t)keys->n_kv_heads * d * latent * sizeof *fold);
     for (uint32_t i = 0; i < keys->n_kv_heads * d; i++) {
         float unit[KVC_MAX_ROW] = {0};
         unit[i % d] = 1.0f;
@@ -15,13 +17,14 @@ void cuda_fold_map(const kvc_coder *keys, float *fold, float *bias)
 
 void cuda_unfold_map(const kvc_coder *values, float *unfold, float *mean, float *work)
 {
-    uint32_t d = values->head_dim, latent_dim = values->latent_dim;
+    uint32_t d = values->head_dim, n_latent = cuda_latent(values);
     memset(mean, 0, (size_t)values->n_kv_heads * d * sizeof *mean);
-    memset(unfold, 0, (size_t)values->n_kv_heads * d * latent_dim * sizeof *unfold);
+    memset(unfold, 0, (size_t)values->n_kv_heads * d * n_latent * sizeof *unfold);
     for (uint32_t head = 0; head < values->n_kv_heads; head++, mean += d) {
         float latent[KVC_MAX_ROW] = {0};
         kvc_coder_unfold_output(values, head, latent, 1.0f, mean, work);
-        for (uint32_t i = 0; i < latent_dim; i++, unfold += d) {
+        for (uint32_t i = 0; i < n_latent; i++, unfold += d) {
+            if (i >= values->latent_dim) continue;
             latent[i] = 1.0f;
             kvc_coder_unfold_output(values, head, latent, 0.0f, unfold, work);
             latent[i] = 0.0f;
@@ -29,18 +32,34 @@ void cuda_unfold_map(const kvc_coder *values, float *unfold, float *mean, float 
     }
 }
 
-/* Codes that heads share out have numbers of codes before scales and order, and a table of each length (FORMAT.md,
- * "vq"); other codecs that kernels know have one table. */
+/* Do heads share their codes out? */
+static bool is_shared(const kvc_codec *codec)
+{
+    return codec->symbol == KVC_SYMBOL_vq && codec->dims == 0 && codec->segment[5];
+}
+
+/* What lies before the tables of vq and lut: numbers of codes, where heads share them out, scales, order (FORMAT.md,
+ * "vq"). */
+static size_t bytes_before_tables(const kvc_coder *coder)
+{
+    kvc_code_class classes[5];
+    size_t heads = coder->n_kv_heads, n_codes = 0, n_positions = 0;
+    if (is_shared(&coder->codec))
+        return (heads + coder->codec.segment[5] * heads * coder->head_dim / 64) * 4 +
+               (heads * coder->head_dim + 1) / 2 * 4;
+    for (uint32_t i = kvc_codec_classes(&coder->codec, coder->head_dim, classes); i-- > 0;)
+        n_codes += classes[i].n, n_positions += (size_t)classes[i].n * classes[i].dims;
+    return heads * n_codes * 4 + (heads * n_positions + 1) / 2 * 4;
+}
+
 cuda_table cuda_table_of(const kvc_coder *coder)
 {
-    const uint32_t *at = coder->part[KVC_SYMBOL_PIECE];
-    size_t heads = coder->n_kv_heads, d = coder->head_dim, entries = (size_t)1 << coder->codec.bits;
+    const uint8_t *at = coder->part[KVC_SYMBOL_PIECE];
     if (!at) return (cuda_table){0};
-    bool shared = coder->codec.dims == 0;
-    size_t n_codes = shared ? coder->codec.segment[5] * heads * d / 64 : heads * d / coder->codec.dims;
-    return (cuda_table){shared ? at : NULL,
-                        (const uint16_t *)(at + (shared ? heads : 0) + n_codes) + (heads * d + 1) / 2 * 2,
-                        entries * (shared ? 31u : coder->codec.dims)};
+    size_t before = coder->codec.symbol == KVC_SYMBOL_seg ? 0 : bytes_before_tables(coder);
+    return (cuda_table){is_shared(&coder->codec) ? (const uint32_t *)(const void *)at : NULL,
+                        (const uint16_t *)(const void *)(at + before),
+                        (kvc_coder_part_bytes(coder, KVC_SYMBOL_PIECE) - before) / 2};
 }
 
 static float reaching_step(const uint16_t *values, size_t n)
@@ -57,7 +76,7 @@ void cuda_table_steps(const kvc_coder *coder, float steps[5])
     uint32_t entries = 1u << coder->codec.bits;
     for (uint32_t i = 0; i < 5; i++) {
         steps[i] = kvc_coder_byte_step(coder, 1u << i);
-        if (values && coder->codec.dims == 0 && i < 2)
+        if (values && is_shared(&coder->codec) && i < 2)
             steps[i] = reaching_step(values + ((1u << i) - 1) * entries, (size_t)entries << i);
     }
 }

@@ -15,15 +15,22 @@ static inline bool cuda_has_map(const kvc_coder *coder)
     return coder->codec.n_transforms || coder->codec.param_bytes;
 }
 
-/*  fold [heads][d][latent]  out; bias [heads][d]  out: a query's bias is its product with it */
+/* Channels of a latent row as kernels have it: products are of 16, and behind those of the coder are zeros. */
+static inline uint32_t cuda_latent(const kvc_coder *coder)
+{
+    return (coder->latent_dim + 15u) & ~15u;
+}
+
+/* latent: cuda_latent().
+ *  fold [heads][d][latent]  out; bias [heads][d]  out: a query's bias is its product with it */
 void cuda_fold_map(const kvc_coder *keys, float *fold, float *bias);
 /*  unfold [heads][latent][d]  out; mean [heads][d]  out: what a mass of 1 adds; work [kvc_coder_work()] */
 void cuda_unfold_map(const kvc_coder *values, float *unfold, float *mean, float *work);
 
-/* Of vq and lut, borrowed from the constants; all NULL and 0 for other symbols. */
+/* Of vq, lut and seg, borrowed from the constants; all NULL and 0 where there are none. */
 typedef struct cuda_table {
     const uint32_t *counts; /* [heads] of codes that heads share out; else NULL */
-    const uint16_t *values; /* fp16 [2^b][c]; of shared codes one for each length */
+    const uint16_t *values; /* fp16 [2^b][c]; of shared codes one for each length; others as FORMAT.md has them */
     size_t n_values;
 } cuda_table;
 cuda_table cuda_table_of(const kvc_coder *coder);

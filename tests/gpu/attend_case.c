@@ -64,16 +64,16 @@ static void make_maps(attend_case *c)
     kvc_cache *cache = c->cache;
     const kvc_coder *key = &cache->layers[0].coder[0], *value = &cache->layers[0].coder[1];
     size_t n = (size_t)c->shape.n_heads * c->shape.d;
-    c->layer.key_latent = key->latent_dim;
-    c->layer.value_latent = value->latent_dim;
+    c->layer.key_latent = cuda_latent(key);
+    c->layer.value_latent = cuda_latent(value);
     if (cuda_has_map(key)) {
-        float *fold = need(n * key->latent_dim, sizeof *fold), *bias = need(n, sizeof *bias);
+        float *fold = need(n * c->layer.key_latent, sizeof *fold), *bias = need(n, sizeof *bias);
         cuda_fold_map(key, fold, bias);
         c->layer.fold = fold;
         c->layer.bias = bias;
     }
     if (cuda_has_map(value)) {
-        float *unfold = need(n * value->latent_dim, sizeof *unfold), *mean = need(n, sizeof *mean);
+        float *unfold = need(n * c->layer.value_latent, sizeof *unfold), *mean = need(n, sizeof *mean);
         float *work = need(kvc_coder_work(value), sizeof *work);
         cuda_unfold_map(value, unfold, mean, work);
         c->layer.unfold = unfold;

@@ -2,6 +2,7 @@
 #ifndef TESTS_GPU_ATTEND_PARAMS_H
 #define TESTS_GPU_ATTEND_PARAMS_H
 #include "device_memory.h"
+#include "fragment/single.cuh"
 #include "template/attend_few.cuh"
 #include "template/attend_merge.cuh"
 #include "template/attend_prepare.cuh"
@@ -24,6 +25,13 @@ template <int D, int TILE, int MOST> using shared = staged_shared<D, 64, TILE, M
 template <int D, int TILE, int MOST> using byte_shared = staged_shared<D, 64, TILE, MOST, 16384, true>;
 template <int D, int DIMS, int BITS, int TILE> using table = staged_table<D, DIMS, BITS, 64, TILE>;
 template <int D, int DIMS, int TILE> using byte_table = staged_table<D, DIMS, 8, 64, TILE, true>;
+/* Codes decoded one by one; a mix has LATENT of D channels. */
+template <int D, int DIMS, int BITS, int SCOPE, int TILE>
+using single = staged_single<single_tables<D, D, DIMS, 0, BITS, SCOPE, TILE>, 64, TILE>;
+template <int LATENT, int D, uint64_t MIX, int BITS, int SCOPE, int TILE>
+using mixed = staged_single<single_tables<LATENT, D, 0, MIX, BITS, SCOPE, TILE>, 64, TILE>;
+template <int D, uint64_t SEGMENTS, int GROUP, int TILE>
+using segments = staged_single<single_segments<D, SEGMENTS, GROUP, TILE>, 64, TILE>;
 
 #define ATTEND_ROOM 232448 /* bytes of shared memory that a block may have (sm_90) */
 

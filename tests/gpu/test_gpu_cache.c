@@ -646,7 +646,7 @@ int main(int argc, char **argv)
     device = n > 1;
     if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) return 1;
     snprintf(folder, sizeof folder, "%s/gpu_cache", dirname(self));
-    const char *const cases[] = {"mixed", "short", "bytes", "shared"};
+    const char *const cases[] = {"mixed", "short", "bytes", "shared", "single"};
     const kvc_token_policy policies[] = {{4, 16, 16}, {3, 7, 32}, {1, 90, 32}};
     uint32_t n_failures = 0;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)

@@ -268,18 +268,76 @@ START_TEST(kernel_plan__refuses_codecs_by_name)
                    "layer 2, keys: int4.ch8: kernels have a scale for a multiple of 16 tokens, not for 8");
     expect_refusal(80, "int2.ch64", "fp16",
                    "layer 2, keys: int2.ch64: kernels do not split rows of 80 channels at 2 bits");
-    expect_refusal(128, "fp16", "vq2x10+klt", "layer 2, values: vq2x10+klt: kernels have tables of 4, 6 or 8 bits");
-    expect_refusal(80, "vq4x8", "fp16",
-                   "layer 2, keys: vq4x8: kernels have a multiple of 8 codes a row, not 20 (80 channels)");
-    expect_refusal(128, "lut4.head", "fp16",
-                   "layer 2, keys: lut4.head: kernels have one table for the layer's side, not one for each head");
-    expect_refusal(128, "vq[8*2,6*8]x8+klt", "fp16",
-                   "layer 2, keys: vq[8*2,6*8]x8+klt: no kernel yet for codes of several lengths");
     expect_refusal(128, "fp16", "vq[16]x6+klt", "layer 2, values: vq[16]x6+klt: kernels have shared codes of 8 bits");
     expect_refusal(128, "fp16", "vq4x8+klt@joint",
                    "layer 2, values: vq4x8+klt@joint: no kernel yet for rows of all heads together");
-    expect_refusal(128, "seg[8,4,4,2,2,0,0,0].static", "fp16",
-                   "layer 2, keys: seg[8,4,4,2,2,0,0,0].static: no kernel yet for this symbol");
+}
+END_TEST
+
+/* Codes decoded one by one become fp16 rows of a tile, for each warp. Parts of a tile are multiples of 16 bytes, or
+ * it is a page: a bit of 10 channels needs 64 tokens. */
+START_TEST(kernel_plan__cuts_codes_decoded_one_by_one)
+{
+    expect_cut(128, "vq4x8.static", "vq4x8.head", "sm_90", 64, 3, 8, 8 * (3 * 2 * 64 * 32 + 64 * 256));
+    expect_cut(128, "seg[4,3,2,1,0,0,0,0].ch64", "fp16", "sm_90", 16, 4, 8,
+               8 * (4 * (16 * 20 + 2 * 128 + 16 * 256) + 16 * 256));
+    expect_cut(64, "int4.ch64", "lut3.static", "sm_86", 32, 4, 8, 8 * (4 * (32 * 32 + 2 * 128 + 32 * 24) + 32 * 128));
+    expect_cut(80, "seg[8,6,3,1,0,0,0,0].static", "seg[8,6,3,1,0,0,0,0].ch8", "sm_86", 64, 3, 4,
+               4 * (64 * 160 + 3 * (2 * 1440 + 2 * 8 * 80)));
+    expect_cut(64, "vq[3*1,5*2,2*16]x7", "fp16", "sm_90", 64, 2, 8, 8 * (2 * (64 * 128 + 64 / 8 * 70) + 64 * 96));
+}
+END_TEST
+
+/* Those that the fast side takes are named as before. */
+START_TEST(kernel_plan__names_codes_decoded_one_by_one)
+{
+    static const struct {
+        const char *key, *value, *name;
+    } cases[N_LAYERS] = {{"lut4+had", "vq4x5", "attend_lut4_vq4x5_d64_g4_p64_c8"},
+                         {"lut4.head", "vq4x5.static", "attend_lut4_head_vq4x5_static_d64_g4_p64_c8"},
+                         {"vq[8*2,6*8]x8+klt", "vq[3*1,5*2,2*16]x7.head",
+                          "attend_vq_8_2_6_8_x8_vq_3_1_5_2_2_16_x7_head_d64_g4_p64_c8"},
+                         {"seg[8,4,4,2,2,0,0,0].ch", "seg[4,0,0,0,0,0,0,1].static",
+                          "attend_seg_8_4_4_2_2_0_0_0__ch64_seg_4_0_0_0_0_0_0_1__static_d64_g4_p64_c8"}};
+    static const float steps[N_LAYERS][2] = {{0x1p-6f, 0x1p-5f}};
+    size_t n;
+    rig r = rig_of(64, 4, "fp16", "fp16");
+    for (uint32_t i = 0; i < N_LAYERS; i++) set_layer(&r, i, cases[i].key, cases[i].value);
+    void *params = params_of_layers(r.layers, N_LAYERS, 2, 64, 64, steps, &n);
+    r.params = params;
+    ck_assert_msg(plan_for(&r, "sm_90") == KVC_OK, "%s", r.err.message);
+    for (uint32_t i = 0; i < N_LAYERS; i++) {
+        const kernel_spec *k = &r.plan.kernels[r.plan.of_layer[i]];
+        ck_assert_str_eq(k->name, cases[i].name);
+        ck_assert(kernel_is_single(k) && kernel_is_slow(k));
+        ck_assert_uint_eq(k->key.entries, i == 0 ? 16 : 0);
+        ck_assert_uint_eq(k->value.entries + k->value.most, 0);
+    }
+    ck_assert_str_eq(r.plan.kernels[2].words, "vq[8*2,6*8]x8 vq[3*1,5*2,2*16]x7.head d64 g4 p64 c8");
+    ck_assert_uint_eq(r.plan.kernels[2].key.n_codes, 14);
+    ck_assert_uint_eq(r.plan.kernels[2].value.latent, 48);
+    kernel_plan_free(&r.plan);
+    free(params);
+}
+END_TEST
+
+/* Planes that are no multiples of 16 bytes, and more copies than a warp has lanes. */
+START_TEST(kernel_plan__refuses_tiles_that_cannot_be_copied)
+{
+    static const char says[] =
+        "no tile of whole runs of 16 tokens and whole scales in multiples of 16 bytes in pages of";
+    rig r = rig_of(80, 4, "seg[4,2,1,0,0,0,0,0].static", "fp16");
+    r.tokens.page = 48;
+    ck_assert_int_eq(plan_for(&r, "sm_90"), KVC_UNSUPPORTED);
+    ck_assert_msg(strstr(r.err.message, says), "%s", r.err.message);
+    r = rig_of(128, 4, "seg[7,7,7,7,7,7,7,7].static", "seg[7,7,7,0,0,0,0,0].ch64");
+    r.tokens.page = 128;
+    ck_assert_int_eq(plan_for(&r, "sm_90"), KVC_UNSUPPORTED);
+    ck_assert_msg(strstr(r.err.message, says), "%s", r.err.message);
+    r.tokens.page = 64;
+    ck_assert_msg(plan_for(&r, "sm_90") == KVC_OK, "%s", r.err.message);
+    ck_assert_uint_eq(r.plan.kernels->tile, 64);
+    kernel_plan_free(&r.plan);
 }
 END_TEST
 
@@ -316,5 +374,7 @@ CHECK_MAIN("codegen_kernel_plan", kernel_plan__cuts_by_shared_memory, kernel_pla
            kernel_plan__tiles_pages_and_groups, kernel_plan__shares_kernels_between_layers,
            kernel_plan__has_one_kernel_for_shared_codes, kernel_plan__names_capped_scores,
            kernel_plan__names_byte_tables, kernel_plan__names_byte_tables_of_shared_codes,
-           kernel_plan__knows_what_is_fast_beside_shared_codes, kernel_plan__refuses_codecs_by_name,
-           kernel_plan__refuses_shapes, kernel_plan__refuses_what_no_tile_divides)
+           kernel_plan__knows_what_is_fast_beside_shared_codes, kernel_plan__cuts_codes_decoded_one_by_one,
+           kernel_plan__names_codes_decoded_one_by_one, kernel_plan__refuses_codecs_by_name,
+           kernel_plan__refuses_shapes, kernel_plan__refuses_tiles_that_cannot_be_copied,
+           kernel_plan__refuses_what_no_tile_divides)

@@ -55,6 +55,8 @@ START_TEST(kernel_source__is_the_golden_header)
     static const float steps[1][2] = {{0x1p-6f, 0x1p-5f}};
     expect_golden(4, "int4.ch64", "int2.tok", NULL, "golden/kernels/attend_int4_ch64_int2_tok128_d128_g4_p64_c8.h");
     expect_golden(16, "vq4x8+klt", "fp16", NULL, "golden/kernels/attend_vq4x8_fp16_d128_g16_p64_c16.h");
+    expect_golden(4, "seg[8,4,4,2,2,0,0,0].ch64", "vq[8*2,6*8]x7.head+klt", NULL,
+                  "golden/kernels/attend_seg_8_4_4_2_2_0_0_0__ch64_vq_8_2_6_8_x7_head_d128_g4_p64_c8.h");
     expect_golden(4, "vq4x8", "vq8x8+klt", steps, "golden/kernels/attend_vq4x8_bytes_vq8x8_bytes_d128_g4_p64_c8.h");
 }
 END_TEST
