@@ -39,17 +39,14 @@ typedef struct reason {
         return;                                                                                                      \
     } while (0)
 
-/* A lane takes whole bytes of a row's low plane, an eighth of it: 1, 2, 4 or 8 bits a channel (FORMAT.md, "int"). A
- * product is of 16 tokens or 16 channels; sums of weights times minima have a row for each scale of a token. */
-static void judge_int(const kvc_codec *codec, uint32_t d, reason *why)
+/* Can a lane split rows of d channels and what shares a scale (kernels/fragment/int.cuh)? It takes whole bytes of a
+ * row's low plane, an eighth of it: 1, 2, 4 or 8 bits a channel (FORMAT.md, "int"). A product is of 16 tokens or 16
+ * channels; sums of weights times minima have a row for each scale of a token. */
+static bool splits_int(const kvc_codec *codec, uint32_t d)
 {
     uint32_t low = codec->bits == 3 ? 2 : codec->bits == 6 ? 4 : codec->bits;
-    bool by_token = codec->scale == KVC_SCALE_TOK;
-    if (codec->group % 16)
-        REFUSE("kernels have a scale for a multiple of 16 %s, not for %u", by_token ? "channels" : "tokens",
-               codec->group);
-    if (by_token && d / codec->group > 8) REFUSE("kernels have up to 8 scales a token, not %u", d / codec->group);
-    if (d * low / 8 % 8) REFUSE("kernels do not split rows of %u channels at %u bits", d, codec->bits);
+    bool few = codec->scale != KVC_SCALE_TOK || d / codec->group <= 8;
+    return codec->group % 16 == 0 && few && d * low / 8 % 8 == 0;
 }
 
 static bool is_shared(const kvc_codec *codec)
@@ -57,34 +54,30 @@ static bool is_shared(const kvc_codec *codec)
     return codec->symbol == KVC_SYMBOL_vq && codec->dims == 0 && codec->segment[5];
 }
 
-static void judge_table(const kvc_codec *codec, reason *why)
-{
-    if (is_shared(codec) && codec->bits != 8) REFUSE("kernels have shared codes of 8 bits");
-}
-
-static void judge(const kvc_codec *codec, uint32_t d, reason *why)
+static void judge(const kvc_codec *codec, reason *why)
 {
     if (codec->flags & KVC_FLAG_PRE) REFUSE("no kernel yet for keys before RoPE");
     if (codec->flags & KVC_FLAG_JOINT) REFUSE("no kernel yet for rows of all heads together");
-    switch (codec->symbol) {
-    case KVC_SYMBOL_fp16: return;
-    case KVC_SYMBOL_int: judge_int(codec, d, why); return;
-    case KVC_SYMBOL_lut:
-    case KVC_SYMBOL_vq: judge_table(codec, why); return;
-    case KVC_SYMBOL_seg: return;
-    default: REFUSE("no kernel yet for this symbol");
-    }
+    if (is_shared(codec) && codec->bits != 8) REFUSE("kernels have shared codes of 8 bits");
 }
 
-/* Codes of a row that are decoded one by one: of seg, and of tables that shared memory does not take. */
+/* Codes of a row that are decoded one by one: of seg, of tables that shared memory does not take, of integers that a
+ * lane cannot split. */
 static uint32_t single_codes(const kvc_coder *coder)
 {
     const kvc_codec *codec = &coder->codec;
     kvc_code_class classes[5];
     uint32_t n = 0;
-    if (codec->symbol == KVC_SYMBOL_seg)
+    switch (codec->symbol) {
+    case KVC_SYMBOL_int: return splits_int(codec, coder->latent_dim) ? 0 : coder->latent_dim;
+    case KVC_SYMBOL_seg:
         for (uint32_t e = 0; e < 8; e++) n += codec->segment[e] ? coder->latent_dim / 8 : 0;
-    if ((codec->symbol != KVC_SYMBOL_vq && codec->symbol != KVC_SYMBOL_lut) || is_shared(codec)) return n;
+        return n;
+    case KVC_SYMBOL_lut:
+    case KVC_SYMBOL_vq: break;
+    default: return 0;
+    }
+    if (is_shared(codec)) return 0;
     for (uint32_t i = kvc_codec_classes(codec, coder->head_dim, classes); i-- > 0;) n += classes[i].n;
     bool near = codec->dims && codec->scale == KVC_SCALE_NONE && ONE_OF(codec->bits, 4, 6, 8) && n % 8 == 0;
     return near ? 0 : n;
@@ -98,7 +91,7 @@ kvc_status kernel_side_init(kernel_side *out, const kvc_codec *codec, const kvc_
     char spec[KVC_SPEC_MAX];
     KVC_TRY(kvc_coder_init(&coder, codec, NULL, model->n_kv_heads, model->head_dim, page, err));
     kvc_codec_format(codec, spec);
-    judge(&coder.codec, coder.latent_dim, &why);
+    judge(&coder.codec, &why);
     if (*why.text) return kvc_fail(err, KVC_UNSUPPORTED, "%s: %s", spec, why.text);
     *out = (kernel_side){.latent = (coder.latent_dim + 15u) & ~15u, /* products are of 16 channels */
                          .n_codes = single_codes(&coder)};

@@ -134,7 +134,7 @@ static void set_tables(kernel_spec *k, uint32_t bytes)
 static bool takes_bytes(const kernel_side *side, bool is_value, uint32_t page, uint32_t tile)
 {
     const kvc_codec *c = &side->codec;
-    if (tile % 32) return false;
+    if (tile % 32 || side->n_codes) return false;
     if (side->most) return side->byte_table && words_of(side) <= MOST_WORDS && kvc_share_run(page) == 32;
     if (side->byte_table) return side->latent % 32 == 0;
     if (c->symbol != KVC_SYMBOL_int || c->bits % 2 || side->latent % 32) return false;

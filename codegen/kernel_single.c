@@ -25,6 +25,7 @@ static uint32_t streams_of(const kernel_side *side, stream out[8])
 static uint32_t scale_bytes(const kernel_side *side, uint32_t tile)
 {
     uint32_t group = side->codec.group;
+    if (side->codec.scale == KVC_SCALE_TOK) return tile * (side->n_codes / group) * 2;
     return group ? (tile + group - 1) / group * side->n_codes * 2 : 0;
 }
 
@@ -41,7 +42,7 @@ uint32_t kernel_single_copies(const kernel_side *side, uint32_t page, uint32_t t
 {
     stream streams[8];
     uint32_t group = side->codec.group, copies = group ? 2 : 0;
-    if (group && tile % group && group % tile) return 0;
+    if (side->codec.scale == KVC_SCALE_CH && tile % group && group % tile) return 0;
     if (tile == page) return 1;
     for (uint32_t i = streams_of(side, streams); i-- > 0;)
         for (uint32_t width = 8; width; width /= 2) {

@@ -44,7 +44,8 @@ static void put_side(FILE *out, const char *side, const kernel_side *s)
 {
     const kvc_codec *c = &s->codec;
     bool is_int = c->symbol == KVC_SYMBOL_int, is_seg = c->symbol == KVC_SYMBOL_seg;
-    const char *symbol = is_int                     ? "ATTEND_INT"
+    const char *symbol = is_int && s->n_codes       ? "ATTEND_SINGLE_INT"
+                         : is_int                   ? "ATTEND_INT"
                          : is_seg                   ? "ATTEND_SINGLE_SEGMENTS"
                          : s->n_codes               ? "ATTEND_SINGLE_TABLES"
                          : s->most && s->byte_table ? "ATTEND_SHARED_BYTE_TABLES"

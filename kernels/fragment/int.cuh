@@ -9,11 +9,6 @@
 #define KERNELS_FRAGMENT_INT_CUH
 #include "fragment/pairs.cuh"
 
-__host__ __device__ constexpr int fragment_common(int a, int b)
-{
-    return b ? fragment_common(b, a % b) : a;
-}
-
 template <int DIM, int BITS> struct int_plane {
     static const int LOW = BITS == 3 ? 2 : BITS == 6 ? 4 : BITS; /* bits of the low plane */
     static const int HIGH = BITS - LOW;                          /* 0 or LOW / 2 */

@@ -41,6 +41,12 @@ __host__ __device__ constexpr int fragment_chunk(int n)
     return n % 16 == 0 ? 16 : n % 8 == 0 ? 8 : n % 4 == 0 ? 4 : n % 2 == 0 ? 2 : 1;
 }
 
+/* The greatest common divisor. */
+__host__ __device__ constexpr int fragment_common(int a, int b)
+{
+    return b ? fragment_common(b, a % b) : a;
+}
+
 /* BYTES (1, 2, 4, 8 or 16) from an address that they divide, to words; what is less than a word to its low end. */
 template <int BYTES> __device__ __forceinline__ void load_words(const uint8_t *at, uint32_t *words)
 {

@@ -1,5 +1,6 @@
 /* single.cuh - codes that are decoded one by one, of codecs that no other side takes: lut and vq of any bits, with
- * tables of a head or of a code, mixes (FORMAT.md, "vq"), and seg (FORMAT.md, "seg"). When a tile is there its warp
+ * tables of a head or of a code, mixes (FORMAT.md, "vq"), seg (FORMAT.md, "seg"), and integers whose rows or groups
+ * int.cuh cannot split. When a tile is there its warp
  * makes fp16 rows of it in shared memory, which then are what fp16.cuh has: of each code, gathered from its planes,
  * what it finds in the table, which stays in global memory, or m + s code.
  *
@@ -36,6 +37,57 @@ __host__ __device__ constexpr uint32_t single_width(uint32_t bits, int k)
     return 0;
 }
 
+__device__ __forceinline__ uint32_t single_scaled(const uint8_t *scales, const uint8_t *minima, uint32_t at,
+                                                  uint32_t code)
+{
+    float scale = __half2float(((const __half *)scales)[at]), minimum = __half2float(((const __half *)minima)[at]);
+    return __half_as_ushort(__float2half_rn(minimum + scale * (float)code));
+}
+
+/* ---- int ---- */
+
+/* SCALE: GROUP channels of a token (STAGED_TOK), or GROUP tokens (STAGED_CH) share a scale. */
+template <int DIM, int BITS, int SCALE, int GROUP, int TILE> struct single_ints {
+    static const bool BY_TOKEN = SCALE == STAGED_TOK;
+    static const int D = DIM, HEAD_VALUES = 0, PLANES = single_planes(BITS), PARTS = PLANES + 2;
+    static const int OF_TOKEN = BY_TOKEN ? DIM / GROUP : DIM, TOKENS = BY_TOKEN ? 1 : GROUP; /* scales; of a scale */
+    static const int SCALES = TILE * DIM * BITS / 8, MINIMA = SCALES + (TILE + TOKENS - 1) / TOKENS * OF_TOKEN * 2,
+                     BYTES = MINIMA + (MINIMA - SCALES);
+    static_assert(TILE % TOKENS == 0 || TOKENS % TILE == 0, "tiles");
+
+    __host__ __device__ static constexpr uint32_t bytes(int part, uint32_t n_tokens)
+    {
+        return part < PLANES ? n_tokens * DIM * single_width(BITS, part) / 8
+                             : (n_tokens + TOKENS - 1) / TOKENS * OF_TOKEN * 2;
+    }
+
+    /* Of the wider plane, then the other: those of a byte are of channels far from each other. */
+    __device__ static __forceinline__ uint32_t code_of(const uint8_t *tile, uint32_t row, uint32_t channel)
+    {
+        uint32_t code = 0, shift = 0;
+#pragma unroll
+        for (int k = 0; k < PLANES; k++) {
+            const uint32_t width = single_width(BITS, k), n = DIM * width / 8;
+            code |= (tile[row * n + channel % n] >> channel / n * width & ((1u << width) - 1u)) << shift;
+            tile += TILE * n, shift += width;
+        }
+        return code;
+    }
+    __device__ static __forceinline__ uint32_t half(const uint8_t *tile, uint32_t row, uint32_t channel)
+    {
+        uint32_t at = row / TOKENS * OF_TOKEN + (BY_TOKEN ? channel / GROUP : channel);
+        return single_scaled(tile + SCALES, tile + MINIMA, at, code_of(tile, row, channel));
+    }
+    __device__ static __forceinline__ void decode(const uint8_t *tile, const uint16_t *, uint16_t *rows, int lane)
+    {
+#pragma unroll 4
+        for (uint32_t i = 2 * (uint32_t)lane; i < TILE * DIM; i += 64) {
+            uint32_t row = i / DIM, channel = i % DIM;
+            *(uint32_t *)(rows + i) = half(tile, row, channel) | half(tile, row, channel + 1) << 16;
+        }
+    }
+};
+
 /* ---- lut, vq and mixes ---- */
 
 /* Have all heads' codes of a length one table, or a head's, or has every code of a row of a head its own? */
@@ -59,9 +111,7 @@ __host__ __device__ constexpr single_class single_class_of(int d, int dims, uint
 /* The most halves, up to 16, that can be moved at a time between multiples of all four. */
 __host__ __device__ constexpr int single_step(int a, int b, int c, int d)
 {
-    int step = fragment_chunk(a);
-    for (int n : {fragment_chunk(b), fragment_chunk(c), fragment_chunk(d)}) step = n < step ? n : step;
-    return step;
+    return fragment_chunk(fragment_common(fragment_common(a, b), fragment_common(c, d)));
 }
 
 /* N halves: 1, 2, 4, 8 or 16. */
@@ -171,12 +221,6 @@ template <int DIM, uint64_t SEGMENTS, int GROUP, int TILE> struct single_segment
                              : (n_tokens + OF_SCALE - 1) / OF_SCALE * KEPT * 2;
     }
 
-    __device__ static __forceinline__ uint32_t scaled(const uint8_t *tile, uint32_t at, uint32_t code)
-    {
-        float scale = __half2float(((const __half *)(tile + SCALES))[at]);
-        float minimum = __half2float(((const __half *)(tile + MINIMA))[at]);
-        return __half_as_ushort(__float2half_rn(minimum + scale * (float)code));
-    }
     /* Field i of the stream of eighth E. */
     template <int E>
     __device__ static __forceinline__ uint32_t half(const uint8_t *tile, const uint16_t *tables, uint32_t i)
@@ -184,7 +228,8 @@ template <int DIM, uint64_t SEGMENTS, int GROUP, int TILE> struct single_segment
         constexpr single_eighth x = single_eighth_of(SEGMENTS, E);
         uint32_t code = planes_code(tile + TILE / 8 * WIDTH * x.before, i, x.bits, TILE * WIDTH);
         uint32_t row = i / WIDTH, in = i % WIDTH;
-        if (GROUP) return scaled(tile, row / OF_SCALE * KEPT + x.kept * WIDTH + in, code);
+        if (GROUP)
+            return single_scaled(tile + SCALES, tile + MINIMA, row / OF_SCALE * KEPT + x.kept * WIDTH + in, code);
         return tables[x.entries * WIDTH + (in << x.bits) + code];
     }
     template <int E>

@@ -22,6 +22,7 @@
 #define ATTEND_SHARED_BYTE_TABLES 6
 #define ATTEND_SINGLE_TABLES 7
 #define ATTEND_SINGLE_SEGMENTS 8
+#define ATTEND_SINGLE_INT 9
 #define ATTEND_TOK STAGED_TOK
 #define ATTEND_CH STAGED_CH
 #define ATTEND_HEAD SINGLE_HEAD
@@ -62,6 +63,11 @@ struct side_of<ATTEND_SINGLE_TABLES, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOS
 template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE, uint64_t SEGMENTS>
 struct side_of<ATTEND_SINGLE_SEGMENTS, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE, SEGMENTS> {
     typedef single_segments<LATENT, SEGMENTS, SCALE_GROUP, ATTEND_TILE> codec;
+    typedef staged_single<codec, ATTEND_PAGE, ATTEND_TILE> type;
+};
+template <int BITS, int SCALE, int SCALE_GROUP, int LATENT, int DIMS, int MOST, int TABLE, uint64_t SEGMENTS>
+struct side_of<ATTEND_SINGLE_INT, BITS, SCALE, SCALE_GROUP, LATENT, DIMS, MOST, TABLE, SEGMENTS> {
+    typedef single_ints<LATENT, BITS, SCALE, SCALE_GROUP, ATTEND_TILE> codec;
     typedef staged_single<codec, ATTEND_PAGE, ATTEND_TILE> type;
 };
 

@@ -15,8 +15,8 @@
 /* SYMBOL: ATTEND_FP16, ATTEND_INT (BITS, SCALE: ATTEND_TOK or ATTEND_CH, SCALE_GROUP), ATTEND_TABLE (BITS, DIMS),
  * ATTEND_BYTE_TABLE (the same), ATTEND_SHARED (MOST: codes of a head, TABLE_BYTES: of one length of codes) or
  * ATTEND_SHARED_BYTE_TABLES (the same); and of codes decoded one by one ATTEND_SINGLE_TABLES (BITS, DIMS or, of a
- * mix, SEGMENTS; SCALE: 0, or ATTEND_HEAD or ATTEND_STATIC whose the tables are) or ATTEND_SINGLE_SEGMENTS (SEGMENTS,
- * SCALE_GROUP, 0: tables). What a symbol has no use for is 0. LATENT: channels of a row; SEGMENTS: byte k is that of
+ * mix, SEGMENTS; SCALE: 0, or ATTEND_HEAD or ATTEND_STATIC whose the tables are), ATTEND_SINGLE_SEGMENTS (SEGMENTS,
+ * SCALE_GROUP, 0: tables) or ATTEND_SINGLE_INT (as ATTEND_INT). What a symbol has no use for is 0. LATENT: channels of a row; SEGMENTS: byte k is that of
  * the codec. */
 #define ATTEND_KEY_SYMBOL ATTEND_INT
 #define ATTEND_KEY_BITS 4

@@ -176,9 +176,9 @@ class Kernels(Cli):
         self.assertTrue(os.path.exists(self.path("c.bin")))
 
     def test_what_has_no_kernel_is_named(self):
-        write(self.path("bad.yaml"), PLAN.replace("int8.tok", "int8.tok8"))
+        write(self.path("bad.yaml"), PLAN.replace("int8.tok", "int8.tok@joint"))
         self.fails(3, "compile", "bad.yaml", "--model", "wide", "-o", "c.bin", "--kernels", "k",
-                   says=["bad.yaml: layer 0, values: int8.tok8: kernels have a scale for a multiple of 16 channels, not for 8"])
+                   says=["bad.yaml: layer 0, values: int8.tok@joint: no kernel yet for rows of all heads together"])
         self.fails(3, "compile", "plan.yaml", "--model", "model", "-o", "c.bin", "--kernels", "k", says="head dimension 16")
         self.fails(2, "compile", "plan.yaml", "--model", "wide", "-o", "c.bin", "--kernels", "k", "--arch", "sm_1", says="sm_90")
         self.absent("k", "c.bin")
@@ -230,9 +230,9 @@ class Kernels(Cli):
         self.assertEqual([keys[name] for name in self.manifest()["layers"]], [f"{pair} d64 g2 p64 c8" for pair in pairs])
 
     def test_run_refuses_candidates_before_the_model_runs(self):
-        write(self.path("few.yaml"), "keys: [int4.tok8, fp16]\nvalues: [fp16]\n")
+        write(self.path("few.yaml"), "keys: [int4.tok@joint, fp16]\nvalues: [fp16]\n")
         options = ["few.yaml" if o == "space.yaml" else o for o in SMALL]
-        self.fails(3, "run", "wide", "-o", "c.bin", "--kernels", "k", *options, says=["few.yaml: int4.tok8: ", "a multiple of 16 channels"])
+        self.fails(3, "run", "wide", "-o", "c.bin", "--kernels", "k", *options, says=["few.yaml: int4.tok@joint: ", "rows of all heads together"])
         self.absent("c.bin", "c.bin.work")
 
     def test_the_built_in_space_has_kernels(self):

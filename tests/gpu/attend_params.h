@@ -28,6 +28,8 @@ template <int D, int DIMS, int TILE> using byte_table = staged_table<D, DIMS, 8,
 /* Codes decoded one by one; a mix has LATENT of D channels. */
 template <int D, int DIMS, int BITS, int SCOPE, int TILE>
 using single = staged_single<single_tables<D, D, DIMS, 0, BITS, SCOPE, TILE>, 64, TILE>;
+template <int D, int BITS, staged_scale SCALE, int GROUP, int TILE>
+using ints = staged_single<single_ints<D, BITS, SCALE, GROUP, TILE>, 64, TILE>;
 template <int LATENT, int D, uint64_t MIX, int BITS, int SCOPE, int TILE>
 using mixed = staged_single<single_tables<LATENT, D, 0, MIX, BITS, SCOPE, TILE>, 64, TILE>;
 template <int D, uint64_t SEGMENTS, int GROUP, int TILE>

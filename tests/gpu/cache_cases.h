@@ -63,7 +63,7 @@ static const cache_case cache_cases[] = {
       3,
       {{"lut3.head+klt", "vq[3*1,5*2,2*16]x7.static"},
        {"seg[8,4,4,2,2,0,0,0].ch32+klt", "seg[4,3,2,1,0,0,0,0].static"},
-       {"fp16", "vq4x11.head"}}},
+       {"int4.tok8", "vq4x11.head"}}},
      0,
      0.0f},
     /* bench: 8 layers of one kind */

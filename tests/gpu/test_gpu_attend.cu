@@ -427,6 +427,12 @@ static void check_singles(void)
          single<256 AND 8 AND 7 AND SINGLE_CODE AND 32>, "vq16x12", "vq8x7.static", 1);
     CASE(64, 4, 8, 64, int_ch<64 AND 4 AND 64 AND 64>, single<64 AND 1 AND 1 AND SINGLE_SIDE AND 64>, "int4.ch64",
          "lut1", 1);
+    CASE(80, 4, 8, 64, ints<80 AND 2 AND STAGED_CH AND 64 AND 64>, ints<80 AND 3 AND STAGED_TOK AND 80 AND 64>,
+         "int2.ch64", "int3.tok", 1);
+    CASE(128, 8, 8, 16, ints<128 AND 4 AND STAGED_TOK AND 8 AND 16>, ints<128 AND 6 AND STAGED_CH AND 8 AND 16>,
+         "int4.tok8", "int6.ch8+had", 1);
+    CASE(64, 3, 8, 32, ints<64 AND 8 AND STAGED_CH AND 8 AND 32>, ints<64 AND 1 AND STAGED_TOK AND 8 AND 32>,
+         "int8.ch8", "int1.tok8", 2);
     CASE(64, 4, 8, 64, single<64 AND 8 AND 11 AND SINGLE_HEAD AND 64>, byte_shared<64 AND 64 AND 64>, "vq8x11.head",
          "vq[20]x8.bytes", 1);
 }

@@ -647,13 +647,15 @@ int main(int argc, char **argv)
     if (readlink("/proc/self/exe", self, sizeof self - 1) < 0) return 1;
     snprintf(folder, sizeof folder, "%s/gpu_cache", dirname(self));
     const char *const cases[] = {"mixed", "short", "bytes", "shared", "single"};
+    const char *const of_heads[] = {"mixed", "single"};
     const kvc_token_policy policies[] = {{4, 16, 16}, {3, 7, 32}, {1, 90, 32}};
     uint32_t n_failures = 0;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (argc < 3 || strcmp(argv[2], cases[i]) == 0)
             n_failures += test_case(argc > 1 ? argv[1] : folder, cases[i], n_steps);
-    if (argc < 3 || strcmp(argv[2], "mixed") == 0)
-        n_failures += test_heads(argc > 1 ? argv[1] : folder, "mixed", n_steps);
+    for (size_t i = 0; i < sizeof of_heads / sizeof *of_heads; i++)
+        if (argc < 3 || strcmp(argv[2], of_heads[i]) == 0)
+            n_failures += test_heads(argc > 1 ? argv[1] : folder, of_heads[i], n_steps);
     for (size_t i = 0; i < sizeof policies / sizeof *policies && (argc < 3 || strcmp(argv[2], "mixed") == 0); i++)
         n_failures += test_constants(policies[i]);
     return n_failures != 0;

@@ -245,6 +245,7 @@ START_TEST(kernel_plan__knows_what_is_fast_beside_shared_codes)
     expect_beside("vq[8]x8", "int3.tok", true);
     expect_beside("vq[8]x8", "int4.tok32", true);
     expect_beside("vq[8]x8", "int4.ch16", true);
+    expect_beside("int4.ch8", "vq[8]x8", true);
     expect_beside("vq2x8", "vq[8]x8", true);
 }
 END_TEST
@@ -260,14 +261,6 @@ static void expect_refusal(uint32_t d, const char *key, const char *value, const
 
 START_TEST(kernel_plan__refuses_codecs_by_name)
 {
-    expect_refusal(128, "int4.tok8", "fp16",
-                   "layer 2, keys: int4.tok8: kernels have a scale for a multiple of 16 channels, not for 8");
-    expect_refusal(256, "fp16", "int4.tok16",
-                   "layer 2, values: int4.tok16: kernels have up to 8 scales a token, not 16");
-    expect_refusal(128, "int4.ch8", "fp16",
-                   "layer 2, keys: int4.ch8: kernels have a scale for a multiple of 16 tokens, not for 8");
-    expect_refusal(80, "int2.ch64", "fp16",
-                   "layer 2, keys: int2.ch64: kernels do not split rows of 80 channels at 2 bits");
     expect_refusal(128, "fp16", "vq[16]x6+klt", "layer 2, values: vq[16]x6+klt: kernels have shared codes of 8 bits");
     expect_refusal(128, "fp16", "vq4x8+klt@joint",
                    "layer 2, values: vq4x8+klt@joint: no kernel yet for rows of all heads together");
@@ -284,7 +277,30 @@ START_TEST(kernel_plan__cuts_codes_decoded_one_by_one)
     expect_cut(64, "int4.ch64", "lut3.static", "sm_86", 32, 4, 8, 8 * (4 * (32 * 32 + 2 * 128 + 32 * 24) + 32 * 128));
     expect_cut(80, "seg[8,6,3,1,0,0,0,0].static", "seg[8,6,3,1,0,0,0,0].ch8", "sm_86", 64, 3, 4,
                4 * (64 * 160 + 3 * (2 * 1440 + 2 * 8 * 80)));
+    expect_cut(80, "int2.ch64", "int3.tok8", "sm_90", 64, 3, 8,
+               8 * (64 * 160 + 3 * (64 * 20 + 2 * 160 + 64 * 30 + 2 * 64 * 20)));
     expect_cut(64, "vq[3*1,5*2,2*16]x7", "fp16", "sm_90", 64, 2, 8, 8 * (2 * (64 * 128 + 64 / 8 * 70) + 64 * 96));
+}
+END_TEST
+
+/* Integers whose scales, or rows, lanes cannot split; and what they can. */
+START_TEST(kernel_plan__decodes_some_integers_one_by_one)
+{
+    static const struct {
+        uint32_t d;
+        const char *spec;
+        bool single;
+    } cases[] = {{128, "int4.tok8", true}, {128, "int4.tok16", false}, {256, "int4.tok16", true},
+                 {128, "int4.ch8", true},  {128, "int4.ch16", false},  {80, "int2.ch16", true},
+                 {80, "int4.ch16", false}, {96, "int1.tok", true},     {96, "int3.tok", false},
+                 {128, "int6.tok8", true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        rig r = rig_of(cases[i].d, 4, cases[i].spec, "fp16");
+        ck_assert_msg(plan_for(&r, "sm_90") == KVC_OK, "%s", r.err.message);
+        ck_assert_msg(kernel_is_slow(r.plan.kernels) == cases[i].single, "%s", r.plan.kernels->words);
+        ck_assert_uint_eq(r.plan.kernels->key.n_codes, cases[i].single ? cases[i].d : 0);
+        kernel_plan_free(&r.plan);
+    }
 }
 END_TEST
 
@@ -375,6 +391,6 @@ CHECK_MAIN("codegen_kernel_plan", kernel_plan__cuts_by_shared_memory, kernel_pla
            kernel_plan__has_one_kernel_for_shared_codes, kernel_plan__names_capped_scores,
            kernel_plan__names_byte_tables, kernel_plan__names_byte_tables_of_shared_codes,
            kernel_plan__knows_what_is_fast_beside_shared_codes, kernel_plan__cuts_codes_decoded_one_by_one,
-           kernel_plan__names_codes_decoded_one_by_one, kernel_plan__refuses_codecs_by_name,
-           kernel_plan__refuses_shapes, kernel_plan__refuses_tiles_that_cannot_be_copied,
-           kernel_plan__refuses_what_no_tile_divides)
+           kernel_plan__names_codes_decoded_one_by_one, kernel_plan__decodes_some_integers_one_by_one,
+           kernel_plan__refuses_codecs_by_name, kernel_plan__refuses_shapes,
+           kernel_plan__refuses_tiles_that_cannot_be_copied, kernel_plan__refuses_what_no_tile_divides)
