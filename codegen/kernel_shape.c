@@ -139,7 +139,7 @@ static bool takes_bytes(const kernel_side *side, bool is_value, uint32_t page, u
     if (side->byte_table) return side->latent % 32 == 0;
     if (c->symbol != KVC_SYMBOL_int || c->bits % 2 || side->latent % 32) return false;
     if (c->bits != 6 && side->latent * c->bits / 8 % 32) return false;
-    return c->scale == KVC_SCALE_TOK ? c->group == side->latent : !is_value || c->group % tile == 0;
+    return c->scale == KVC_SCALE_TOK ? c->group == side->latent : c->group % (is_value ? tile : 32) == 0;
 }
 
 /* Codes that heads share out, in products of bytes: the template's kernel for few columns then serves all calls where

@@ -29,7 +29,7 @@ step bench_sdpa python3 "$here/tests/bench/bench_sdpa.py"
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck; do
         options=(--tool "$tool" --error-exitcode 9 --report-api-errors no) # some tests ask for what cannot be
-        step "attend-$tool" timeout 120 compute-sanitizer "${options[@]}" "$folder/test_gpu_attend"
+        for test in attend codes; do step "$test-$tool" timeout 120 compute-sanitizer "${options[@]}" "$folder/test_gpu_$test"; done
         KVC_TEST_STEPS=40 step "cache-$tool" timeout 120 compute-sanitizer "${options[@]}" "$folder/test_gpu_cache"
     done
 fi

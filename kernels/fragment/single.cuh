@@ -1,8 +1,8 @@
 /* single.cuh - codes that are decoded one by one, of codecs that no other side takes: lut and vq of any bits, with
  * tables of a head or of a code, mixes (FORMAT.md, "vq"), seg (FORMAT.md, "seg"), and integers whose rows or groups
- * int.cuh cannot split. When a tile is there its warp
- * makes fp16 rows of it in shared memory, which then are what fp16.cuh has: of each code, gathered from its planes,
- * what it finds in the table, which stays in global memory, or m + s code.
+ * int.cuh cannot split. When a tile is there its warp makes fp16 rows of it in shared memory, which then are what
+ * fp16.cuh has: of each code, gathered from its planes, what it finds in the table, which stays in global memory, or
+ * m + s code.
  *
  * Behind the channels that have a position rows of a mix have zeros, up to a multiple of 16.
  *
@@ -37,11 +37,13 @@ __host__ __device__ constexpr uint32_t single_width(uint32_t bits, int k)
     return 0;
 }
 
+/* Scales are rounded up: what is beyond fp16 becomes its end, as where a cache takes rows back (FORMAT.md, section
+ * 8). */
 __device__ __forceinline__ uint32_t single_scaled(const uint8_t *scales, const uint8_t *minima, uint32_t at,
                                                   uint32_t code)
 {
     float scale = __half2float(((const __half *)scales)[at]), minimum = __half2float(((const __half *)minima)[at]);
-    return __half_as_ushort(__float2half_rn(minimum + scale * (float)code));
+    return __half_as_ushort(__float2half_rn(fmaxf(fminf(minimum + scale * (float)code, 65504.0f), -65504.0f)));
 }
 
 /* ---- int ---- */

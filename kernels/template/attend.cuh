@@ -10,9 +10,9 @@
  * Queries are operand A (columns x channels) of products with keys, and values operand A (channels x tokens) of
  * products with weights. Column i * GROUP + k is token i of the queries and query head k of the group. A warp has
  * COLUMNS of them; where there are more, several warps go over the same units (attend_units.cuh, attend_columns).
- * Scales never meet codes: a key's per channel goes into the query, once a page; one per token into the score; a
- * value's per token into the weight; minima into a bias and a sum of weights (fragment/pairs.cuh has the operands,
- * FORMAT.md "int" the codes).
+ * Scales never meet codes: a key's per channel goes into the query, once a page; those per token into the scores; a
+ * value's per token into the weights, and per channel into sums; minima into a bias and a sum of weights
+ * (fragment/pairs.cuh has the operands, FORMAT.md "int" the codes).
  *
  * Parameters, a struct with: D, GROUP, COLUMNS (a multiple of 8, or 4), TILE, PAGE, STAGES,
  * WARPS; SOFTCAP: are scores capped? key_side, value_side (fragment/staged.cuh). */

@@ -44,9 +44,6 @@ template <typename P, typename SIDE, typename ORDER> struct byte_keys {
     {
         return key_rows::byte_of(w / OF_CHUNK, t) + w % OF_CHUNK * 4;
     }
-    /* From the lanes whose operand B has the lane's own column. */
-    __device__ static __forceinline__ float own(float x, int lane) { return __shfl_sync(~0u, x, lane % 4 * 8); }
-
     __device__ __forceinline__ void load(const typename SIDE::head &, const attend_layer &l, const attend_batch &b,
                                          const query_source &source, const attend_run &run, int lane)
     {
@@ -83,9 +80,9 @@ template <typename P, typename SIDE, typename ORDER> struct byte_keys {
             }
         total += __shfl_xor_sync(~0u, total, 1);
         total += __shfl_xor_sync(~0u, total, 2);
-        scale = own(range.stretch(), lane);
-        bias = own(present && source.bias ? source.bias[row] * source.factor : 0.0f, lane);
-        sum = own(total, lane);
+        scale = own_column(range.stretch(), lane);
+        bias = own_column(present && source.bias ? source.bias[row] * source.factor : 0.0f, lane);
+        sum = own_column(total, lane);
         uint32_t *all = &pairs[0][0][0];
 #pragma unroll
         for (int i = 0; i < QUERY_PAIRS / 2; i++) plain[i] = is_low(lane) ? all[2 * i + 1] : all[2 * i];
@@ -126,7 +123,7 @@ template <typename P, typename SIDE, typename ORDER> struct byte_keys {
 #pragma unroll
         for (int i = 0; i < QUERY_PAIRS; i++) all[i] = multiply_pairs(all[i], __float2half2_rn(good));
         up *= good;
-        unit = own(1.0f / (BYTES_LOW * up), lane);
+        unit = own_column(1.0f / (BYTES_LOW * up), lane);
         return true;
     }
 

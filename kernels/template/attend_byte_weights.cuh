@@ -1,9 +1,10 @@
 /* attend_byte_weights.cuh - weights of tokens and weighted sums in products of bytes, of up to four columns: what
  * products of bytes have in common (attend_bytes.cuh). Lane 4 g + t has column t.
  *
- * Numbers of two bytes. Operand B has eight columns of bytes: the high bytes of four columns of weights (columns 2 t
- * of the product) and the low ones (2 t + 1). Weights, times scales of values where there are any, are integers of 16
- * bits relative to the tile's greatest such product. Sums of a tile are exact; they are added up in fp32. */
+ * Numbers of two bytes. Operand B has eight columns of bytes: the high bytes of four columns of queries or weights
+ * (columns 2 t of the product) and the low ones (2 t + 1). Weights, times scales of values where there are any, are
+ * integers of 16 bits relative to the tile's greatest such product. Sums of a tile are exact; they are added up in
+ * fp32. */
 #ifndef KERNELS_TEMPLATE_ATTEND_BYTE_WEIGHTS_CUH
 #define KERNELS_TEMPLATE_ATTEND_BYTE_WEIGHTS_CUH
 #include "template/attend_keys.cuh"
@@ -34,6 +35,12 @@ __device__ __forceinline__ void transpose_bytes(const uint32_t in[4], uint32_t o
     out[1] = __byte_perm(low[0], low[1], 0x7632);
     out[2] = __byte_perm(high[0], high[1], 0x5410);
     out[3] = __byte_perm(high[0], high[1], 0x7632);
+}
+
+/* From the lanes whose operand B has the lane's own column. */
+__device__ __forceinline__ float own_column(float x, int lane)
+{
+    return __shfl_sync(~0u, x, lane % 4 * 8);
 }
 
 /* The greatest of what eight lanes g have. */

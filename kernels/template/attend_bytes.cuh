@@ -4,10 +4,8 @@
  * products; for calls of up to four columns: of eight the registers do not hold all. Each side is as its codes have
  * it: attend_byte_keys.cuh, attend_byte_values.cuh, attend_shared_bytes.cuh.
  *
- * Numbers of two bytes. Operand B has eight columns of bytes: the high bytes of four columns of queries or weights
- * (columns 2 t of the product) and the low ones (2 t + 1). Weights, times scales of values where there are any, are
- * integers of 16 bits relative to the tile's greatest such product. Sums of a tile are exact; they are added up in
- * fp32. Lane 4 g + t has the scores of its tokens, those of rows g and g + 8 of operand A, and column t. */
+ * Operand B has eight columns of bytes: those of numbers of two, of four columns (attend_byte_weights.cuh). Lane
+ * 4 g + t has the scores of its tokens, those of rows g and g + 8 of operand A, and column t. */
 #ifndef KERNELS_TEMPLATE_ATTEND_BYTES_CUH
 #define KERNELS_TEMPLATE_ATTEND_BYTES_CUH
 #include "template/attend_byte_keys.cuh"
@@ -20,10 +18,12 @@
  * instructions as are saved: beside shared codes alone, which save more. */
 template <typename SIDE> struct bytes_side {
     static const bool KEYS = false, VALUES = false, IN_PARTS = false;
+    static const int TOKENS = 0; /* that share scales per channel, if any do */
 };
 template <int DIM, int BITS, int PAGE, int TILE, int SCALE, int GROUP>
 struct bytes_side<staged_int<DIM, BITS, PAGE, TILE, SCALE, GROUP>> {
     static const bool IN_PARTS = BITS == 6;
+    static const int TOKENS = SCALE == STAGED_CH ? GROUP : 0;
     static const bool KEYS = (BITS == 2 || BITS == 4 || BITS == 6 || BITS == 8) && DIM % 32 == 0 &&
                              (IN_PARTS || DIM * BITS / 8 % 32 == 0) && (TILE == 32 || TILE == 64) &&
                              (SCALE == STAGED_TOK ? GROUP == DIM : GROUP % 16 == 0),
@@ -33,18 +33,30 @@ template <int DIM, int DIMS, int BITS, int PAGE, int TILE>
 struct bytes_side<staged_table<DIM, DIMS, BITS, PAGE, TILE, true>> {
     static const bool KEYS = (DIMS == 4 || DIMS == 8) && DIM % 32 == 0 && (TILE == 32 || TILE == 64), VALUES = KEYS,
                       IN_PARTS = false;
+    static const int TOKENS = 0;
 };
 template <int DIM, int PAGE, int TILE, int MOST, int TABLE>
 struct bytes_side<staged_shared<DIM, PAGE, TILE, MOST, TABLE, true>> {
     static const bool KEYS = PAGE % 32 == 0 && staged_shared<DIM, PAGE, TILE, MOST, TABLE, true>::GROUPS <= 12,
                       VALUES = KEYS, IN_PARTS = false;
+    static const int TOKENS = 0;
 };
+/* Beside shared codes keys go in runs of 32 tokens (byte_order), which then have their scales per channel in common.
+ */
 template <typename P> struct bytes_fit {
     typedef bytes_side<typename P::key_side> key;
     typedef bytes_side<typename P::value_side> value;
     static const bool SHARED = P::key_side::TABLE || P::value_side::TABLE;
-    static const bool FIT =
-        key::KEYS && value::VALUES && P::COLUMNS == 4 && (SHARED || !(key::IN_PARTS || value::IN_PARTS));
+    static constexpr bool fits()
+    {
+        if constexpr (!key::KEYS || !value::VALUES || P::COLUMNS != 4)
+            return false;
+        else if constexpr (SHARED)
+            return P::key_side::SCALE != STAGED_CH || key::TOKENS % 32 == 0;
+        else
+            return !key::IN_PARTS && !value::IN_PARTS;
+    }
+    static const bool FIT = fits();
 };
 
 /* Tokens of rows. As keys row g + 8 h of block i is token g ^ (g >> 2) of 16, 8 further for h, so that rows that are

@@ -1,5 +1,5 @@
 /* attend_few.cuh - how the kernel for calls of up to four columns is cut, given the one for more of them; of shared
- * codes with byte tables it is the one for all calls.
+ * codes in products of bytes it is the one for all calls.
  *
  * Four columns need so few registers that twelve warps have enough of them, where codes are multiplied as bytes or
  * are those of tables. Twelve hide more of each other's waiting than eight: 3 to 8 % of the time of contexts of 8k

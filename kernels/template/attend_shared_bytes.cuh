@@ -20,11 +20,6 @@ struct byte_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE, true>, ORDER> {
     uint32_t queries[KEY_GROUPS][2]; /* operand B */
     float unit, bias;                /* what one is in products of column t, and what is added */
 
-    __device__ static __forceinline__ float own_column(float x, int lane)
-    {
-        return __shfl_sync(~0u, x, lane % 4 * 8);
-    }
-
     /* A number of up to BYTES_MOST_QUERY: its high byte or, of `is_low`, its low one. */
     __device__ static __forceinline__ uint32_t byte_of(float x, bool is_low)
     {

@@ -141,7 +141,8 @@ template <typename P, typename SIDE> struct attend_values {
     static const int TILES_N = (P::COLUMNS + 7) / 8, TILES = VALUES::D / 16;
     static const bool BY_CHANNEL = SIDE::SCALE == STAGED_CH, BY_TOKEN = SIDE::SCALE == STAGED_TOK;
     static const int SCALES = SIDE::SCALES_OF_TOKEN, OF_SCALE = TILES / SCALES; /* products */
-    typedef attend_state<P, TILES, BY_TOKEN ? 2 : 10> state; /* a weight, of up to 16, times a scale is fp16 */
+    typedef attend_state<P, TILES, BY_TOKEN ? 2 : 10>
+        state; /* a weight, of up to 16, times a scale, of up to 4094, is fp16 */
 
     /* Scales of a lane's four tokens 2t, 2t+1, 2t+8, 2t+9, in pairs; and minima, the g-th of each in lanes g. */
     struct token_scales {

@@ -16,8 +16,8 @@
  * ATTEND_BYTE_TABLE (the same), ATTEND_SHARED (MOST: codes of a head, TABLE_BYTES: of one length of codes) or
  * ATTEND_SHARED_BYTE_TABLES (the same); and of codes decoded one by one ATTEND_SINGLE_TABLES (BITS, DIMS or, of a
  * mix, SEGMENTS; SCALE: 0, or ATTEND_HEAD or ATTEND_STATIC whose the tables are), ATTEND_SINGLE_SEGMENTS (SEGMENTS,
- * SCALE_GROUP, 0: tables) or ATTEND_SINGLE_INT (as ATTEND_INT). What a symbol has no use for is 0. LATENT: channels of a row; SEGMENTS: byte k is that of
- * the codec. */
+ * SCALE_GROUP, 0: tables) or ATTEND_SINGLE_INT (as ATTEND_INT). What a symbol has no use for is 0. LATENT: channels
+ * of a row; SEGMENTS: byte k is that of the codec. */
 #define ATTEND_KEY_SYMBOL ATTEND_INT
 #define ATTEND_KEY_BITS 4
 #define ATTEND_KEY_SCALE ATTEND_CH

@@ -245,6 +245,8 @@ START_TEST(kernel_plan__knows_what_is_fast_beside_shared_codes)
     expect_beside("vq[8]x8", "int3.tok", true);
     expect_beside("vq[8]x8", "int4.tok32", true);
     expect_beside("vq[8]x8", "int4.ch16", true);
+    expect_beside("int4.ch32", "vq[8]x8", false);
+    expect_beside("int4.ch16", "vq[8]x8", true);
     expect_beside("int4.ch8", "vq[8]x8", true);
     expect_beside("vq2x8", "vq[8]x8", true);
 }
