@@ -47,7 +47,7 @@ template <typename P> struct bytes_fit {
     typedef bytes_side<typename P::key_side> key;
     typedef bytes_side<typename P::value_side> value;
     static const bool SHARED = P::key_side::TABLE || P::value_side::TABLE;
-    static constexpr bool fits()
+    __host__ __device__ static constexpr bool fits()
     {
         if constexpr (!key::KEYS || !value::VALUES || P::COLUMNS != 4)
             return false;

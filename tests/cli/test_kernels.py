@@ -178,7 +178,7 @@ class Kernels(Cli):
     def test_what_has_no_kernel_is_named(self):
         write(self.path("bad.yaml"), PLAN.replace("int8.tok", "int8.tok@joint"))
         self.fails(3, "compile", "bad.yaml", "--model", "wide", "-o", "c.bin", "--kernels", "k",
-                   says=["bad.yaml: layer 0, values: int8.tok@joint: no kernel yet for rows of all heads together"])
+                   says=["bad.yaml: layer 0, values: int8.tok128@joint: no kernel yet for rows of all heads together"])
         self.fails(3, "compile", "plan.yaml", "--model", "model", "-o", "c.bin", "--kernels", "k", says="head dimension 16")
         self.fails(2, "compile", "plan.yaml", "--model", "wide", "-o", "c.bin", "--kernels", "k", "--arch", "sm_1", says="sm_90")
         self.absent("k", "c.bin")
