@@ -14,7 +14,7 @@ enum {
     LEAST_STAGES = 2,
     MOST_WARPS = 8,   /* two of each scheduler: one's lookups behind the other's products */
     BARRIER = 8,      /* bytes; of a stage */
-    LISTS = 864,      /* bytes of a block's lists of units (kernels/template/attend_units.cuh) */
+    LISTS = 1632,     /* bytes of a block's lists of units (kernels/template/attend_units.cuh) */
     FEW_COPIES = 4,   /* of a tile of one side, at most, where codes are not decoded one by one */
     MOST_COPIES = 32, /* of a tile: a lane has one */
     TABLE_ROW = 256, /* bytes of an entry: half of it copies of the keys', half of the values' (fragment/table.cuh) */

@@ -38,7 +38,7 @@ typedef struct attend_columns {
     uint32_t tiles, together, parts;
 } attend_columns;
 
-#define ATTEND_FEW 32u /* sequences whose slots are part of a call, and whose lists each block makes for itself */
+#define ATTEND_FEW 64u /* sequences whose slots are part of a call, and whose lists each block makes for itself */
 
 /* Of one call. Queries of sequence i follow those of sequence i - 1. */
 typedef struct attend_batch {

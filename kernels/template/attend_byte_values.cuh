@@ -28,7 +28,7 @@ template <typename P, typename SIDE, typename ORDER> struct byte_values {
     }
 
     __device__ __forceinline__ void add(const typename SIDE::head &, byte_column &column, const uint8_t *stage,
-                                        const uint8_t *table, const float x[OWN], int lane)
+                                        const uint8_t *table, float x[OWN], int lane)
     {
         int g = lane / 4, t = lane % 4;
         float scales[OWN], minima[OWN];

@@ -9,12 +9,12 @@
 #define KERNELS_TEMPLATE_ATTEND_BYTE_WEIGHTS_CUH
 #include "template/attend_keys.cuh"
 
-#define BYTES_LOW 252.0f           /* of queries: low bytes are in units of one such part of a high one */
-#define BYTES_MOST_QUERY 120.0f    /* high bytes */
-#define BYTES_NATURAL 8388608.0f   /* fp32: one of up to 23 bits is the low end of them */
-#define BYTES_MOST_WEIGHT 65000.0f /* a little less than 2^16: products and logarithms are rounded */
-#define BYTES_MOST_LIFT 80.0f      /* times 2^80 at most: products stay numbers */
-#define BYTES_SLACK 8.0f           /* sums move to a new maximum that is 2^8 times theirs */
+#define BYTES_LOW 252.0f            /* of queries: low bytes are in units of one such part of a high one */
+#define BYTES_MOST_QUERY 120.0f     /* high bytes */
+#define BYTES_NATURAL 8388608.0f    /* fp32: one of up to 23 bits is the low end of them */
+#define BYTES_MOST_WEIGHT 65000.0f  /* a little less than 2^16: quotients and products are rounded */
+#define BYTES_LEAST_WEIGHT 0x1p-80f /* of which less comes to nothing: quotients stay numbers */
+#define BYTES_SLACK 8.0f            /* sums move to a new base that is 2^8 times theirs */
 
 /* The fields of four bytes up to number k of those of BITS bits. */
 template <int BITS> __device__ __forceinline__ uint32_t fields_up_to(uint32_t bytes, int k)
@@ -64,57 +64,65 @@ template <int BLOCKS> struct byte_weights {
     float mass; /* the sum of the lane's rows' */
 };
 
-/* Of the lane's column so far: its greatest score, and the sums of weights and of weights times minima, of the rows
- * that the lane has. Weights are relative to that score or to one that is less than 2^BYTES_SLACK times as much. */
+/* Of the lane's column so far: a score, and the sums of weights relative to it and of weights times minima, of the
+ * rows that the lane has. The greatest score is at most `slack` more, or there has been none (clear()). */
 struct byte_column {
-    float max, mass, zero;
+    float base, slack, mass, zero;
 
     __device__ __forceinline__ void clear()
     {
-        max = ATTEND_LEAST;
-        mass = zero = 0.0f;
+        base = mass = zero = 0.0f;
+        slack = -INFINITY;
     }
+    /* The score that weights are relative to, as a partial result has it. */
+    __device__ __forceinline__ float max() const { return slack < 0.0f ? ATTEND_LEAST : base; }
 
-    /* x [2 BLOCKS]: scores of the lane's tokens in base 2; scales, minima: of the values of each, where they have any
-     * (BY_TOKEN); unit: what one is in weights that nothing lifts; move(factor): sums move to a new maximum. */
+    /* x [2 BLOCKS]: scores of the lane's tokens less `base`, in base 2; scales, minima: of the values of each, where
+     * they have any (BY_TOKEN); unit: what one is in weights that nothing lifts; move(factor): sums move to a new
+     * base. */
     template <bool BY_TOKEN, int BLOCKS, typename MOVE>
-    __device__ __forceinline__ void weigh(const float *x, const float *scales, const float *minima, float unit,
+    __device__ __forceinline__ void weigh(float *x, const float *scales, const float *minima, float unit,
                                           byte_weights<BLOCKS> &w, MOVE move)
     {
         const int OWN = 2 * BLOCKS;
         float most = x[0];
 #pragma unroll
         for (int i = 1; i < OWN; i++) most = fmaxf(most, x[i]);
-        if (__any_sync(~0u, most > max + BYTES_SLACK)) { /* of some column */
+        if (__any_sync(~0u, most > slack)) { /* of some column */
             most = most_of_rows(most);
-            bool far = most > max + BYTES_SLACK;
-            float factor = far ? exp2_fast(max - most) : 1.0f;
-            if (far) max = most;
+            float shift = most > slack ? most : 0.0f, factor = exp2_fast(fminf(-shift, 0.0f));
+            if (most > slack) slack = BYTES_SLACK;
+            base += shift, most -= shift;
+#pragma unroll
+            for (int i = 0; i < OWN; i++) x[i] -= shift;
             mass *= factor;
             if (BY_TOKEN) zero *= factor;
             move(factor);
         }
-        float most_scaled = BY_TOKEN ? ATTEND_LEAST : most - max;
-#pragma unroll
-        for (int i = 0; i < OWN && BY_TOKEN; i++) most_scaled = fmaxf(most_scaled, x[i] - max + log2_fast(scales[i]));
-        float lift = fminf(-most_of_rows(most_scaled), BYTES_MOST_LIFT);
-        float up_to = exp2_fast(lift) * BYTES_MOST_WEIGHT;
+        float weight = BY_TOKEN ? 0.0f : exp2_fast(most);
         w.mass = 0.0f;
+#pragma unroll
+        for (int i = 0; i < OWN; i++) {
+            x[i] = exp2_fast(x[i]);
+            w.mass += x[i];
+            if (BY_TOKEN) {
+                zero += x[i] * minima[i];
+                x[i] *= scales[i];
+                weight = fmaxf(weight, x[i]);
+            }
+        }
+        mass += w.mass;
+        weight = fmaxf(most_of_rows(weight), BYTES_LEAST_WEIGHT);
+        float up_to = divide_fast(BYTES_MOST_WEIGHT, weight);
+        w.unit = weight * unit;
 #pragma unroll
         for (int i = 0; i < BLOCKS; i++) {
             uint32_t integer[2];
 #pragma unroll
-            for (int half = 0; half < 2; half++) {
-                float p = exp2_fast(x[2 * i + half] - max);
-                w.mass += p;
-                if (BY_TOKEN) zero += p * minima[2 * i + half];
-                float to_bytes = BY_TOKEN ? scales[2 * i + half] * up_to : up_to;
-                integer[half] = __float_as_uint(fmaf(p, to_bytes, BYTES_NATURAL));
-            }
+            for (int half = 0; half < 2; half++)
+                integer[half] = __float_as_uint(fmaf(x[2 * i + half], up_to, BYTES_NATURAL));
             w.b[i] = transpose_8x8(__byte_perm(integer[0], integer[1], 0x4051));
         }
-        mass += w.mass;
-        w.unit = exp2_fast(-lift) * unit;
     }
 };
 

@@ -105,10 +105,10 @@ template <typename P> struct attend_bytes {
                                              const attend_run &run, uint32_t first, int lane)
     {
         float x[OWN];
-        q.scores(h.key, stage, key_table, lane, x);
+        q.scores(h.key, stage, key_table, lane, P::SOFTCAP ? 0.0f : column.base, x);
         if (P::SOFTCAP)
 #pragma unroll
-            for (int i = 0; i < OWN; i++) x[i] = capped(x[i], b.softcap);
+            for (int i = 0; i < OWN; i++) x[i] = capped(x[i], b.softcap) - column.base;
         if (!sight::sees_all(run, b, first, P::TILE)) hide(run, first, lane, x);
         v.add(h.value, column, stage + key_side::BYTES, value_table, x, lane);
     }
@@ -129,7 +129,7 @@ template <typename P> struct attend_bytes {
         const int D = value_side::D;
         float all = sum_of_rows(column.mass), with_minima = sum_of_rows(column.zero);
         if (lane < 4 && (uint32_t)lane < n_present)
-            *(float2 *)(result + (uint32_t)lane * stride) = make_float2(column.max, all);
+            *(float2 *)(result + (uint32_t)lane * stride) = make_float2(column.max(), all);
         if (value_side::TABLE)
             for (int i = lane; i < 4 * D; i += 32) shared[i] = 0.0f; /* channels without a code */
         __syncwarp();

@@ -7,8 +7,7 @@
 #include "template/attend_map.cuh"
 #include "template/attend_units.cuh"
 
-#define MERGE_WARPS (MAP_THREADS / 32)
-static_assert(MERGE_WARPS >= MAP_ROWS, "a row has a warp");
+static_assert(MAP_WARPS >= MAP_ROWS, "a row has a warp");
 
 /* The partial results of a run that the list has cut into pieces. */
 struct merge_pieces {
@@ -19,7 +18,7 @@ struct merge_pieces {
 
 struct merge_shape {
     uint32_t d, latent, group, columns, tile, n_blocks;
-    uint32_t rows; /* of a block, at most MAP_ROWS */
+    uint32_t rows; /* of a block, a power of two, at most MAP_ROWS */
 };
 
 /* Of the pages, or of the fp16 rows, of a sequence and head: those that attend.cuh has left. */
@@ -91,11 +90,11 @@ __device__ __forceinline__ merge_sum add_pieces(const merge_pieces &p, merge_bat
 
 /* Of a part of a row's pieces: weights of its pages and of its rows, relative to the maxima. */
 struct merge_part {
-    float most[2], mass[2]; /* most: then the weight of the part */
+    float most[2], mass[2];
 };
 __host__ __device__ __forceinline__ uint32_t merge_bytes(uint32_t d, uint32_t latent)
 {
-    return (MERGE_WARPS * (latent + d + 4) + MAP_ROWS * 2) * (uint32_t)sizeof(float);
+    return (MAP_WARPS * (latent + d + MAP_PAD + 4 + 2 * MAP_WARPS) + MAP_ROWS * 2) * (uint32_t)sizeof(float);
 }
 
 /* What a warp has of a row: `part` of `parts` of its pieces; latent + d channels to `to`. */
@@ -121,18 +120,22 @@ __device__ inline void merge_pieces_of(const merge_pieces pieces[2], uint32_t pa
     }
 }
 
-/* Maxima of a row's parts become their weights; a warp, of which a lane has the pages or the rows of a part. */
-__device__ inline void weigh_parts(merge_part *parts, uint32_t n_parts, float *mass, float *sum)
+/* Weights of a row's parts relative to the greatest maximum, of pages and of rows each, to weights [n_parts][2]; the
+ * sum of all, and in lane 0 that of the pages'. By a warp, of which a lane has the pages or the rows of a part. */
+__device__ __forceinline__ float weigh_parts(const merge_part *parts, uint32_t n_parts, float (*weights)[2],
+                                             float *mass)
 {
     uint32_t lane = threadIdx.x % 32, i = lane % 2;
     bool present = lane / 2 < n_parts;
     float own = present ? parts[lane / 2].most[i] : ATTEND_LEAST, most = own;
     for (int step = 16; step; step /= 2) most = fmaxf(most, __shfl_xor_sync(~0u, most, step));
-    float weight = exp2_fast(own - most), weights = present ? parts[lane / 2].mass[i] * weight : 0.0f;
-    if (present) parts[lane / 2].most[i] = weight;
-    for (int step = 16; step > 1; step /= 2) weights += __shfl_xor_sync(~0u, weights, step);
-    float both = weights + __shfl_xor_sync(~0u, weights, 1);
-    if (lane == 0) *mass = weights, *sum = both;
+    float weight = exp2_fast(own - most);
+    *mass = present ? parts[lane / 2].mass[i] * weight : 0.0f;
+    if (present) weights[lane / 2][i] = weight;
+    for (int step = 16; step > 1; step /= 2) *mass += __shfl_xor_sync(~0u, *mass, step);
+    float sum = *mass + __shfl_xor_sync(~0u, *mass, 1);
+    __syncwarp();
+    return sum;
 }
 
 /* [blocks for m.rows rows each][n_heads] blocks of MAP_THREADS, merge_bytes() of shared memory. A row's pieces are
@@ -142,11 +145,13 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
                  const __grid_constant__ attend_work w, merge_shape m)
 {
     uint32_t head = blockIdx.y, of_sequence = b.n_queries * m.group, first = blockIdx.x * m.rows;
-    uint32_t n_rows = min(m.rows, b.n_sequences * of_sequence - first), width = m.latent + m.d;
-    uint32_t splits = MERGE_WARPS / m.rows, warp = threadIdx.x / 32, r = warp / splits, split = warp % splits;
-    KVC_SHARED(float, sums); /* [rows][splits][latent + d]: then a row's are those of its first split */
-    merge_part *parts = (merge_part *)(sums + MERGE_WARPS * width);       /* [rows][splits] */
-    float *mass = (float *)(parts + MERGE_WARPS), *sum = mass + MAP_ROWS; /* [MAP_ROWS] */
+    uint32_t n_rows = min(m.rows, b.n_sequences * of_sequence - first), width = m.latent + m.d + MAP_PAD;
+    uint32_t splits = MAP_WARPS / m.rows, warp = threadIdx.x / 32, r = warp / splits, split = warp % splits;
+    uint32_t lane = threadIdx.x % 32;
+    KVC_SHARED(float, sums); /* [rows][splits][width]: then a row's are those of its first split */
+    merge_part *parts = (merge_part *)(sums + MAP_WARPS * width);                         /* [rows][splits] */
+    float(*all_weights)[2] = (float(*)[2])(parts + MAP_WARPS);                            /* [MAP_WARPS][splits] */
+    float *mass = (float *)(all_weights + MAP_WARPS * splits), *factor = mass + MAP_ROWS; /* [MAP_ROWS] */
     const float *unfold = l.unfold ? l.unfold + (size_t)head * m.d * m.latent : NULL;
     if (unfold) ask_for_map(unfold, m.d * m.latent);
     if (r < n_rows) {
@@ -163,29 +168,38 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
         merge_pieces_of(of_row, split, splits, m.latent, m.d, sums + warp * width, parts + warp);
     }
     __syncthreads();
-    if (r < n_rows && split == 0) weigh_parts(parts + warp, splits, mass + r, sum + r);
-    __syncthreads();
-    for (uint32_t at = threadIdx.x; at < n_rows * width; at += MAP_THREADS) {
-        uint32_t row = at / width * splits, j = at % width, is_row = j >= m.latent;
-        float x = 0.0f;
-        for (uint32_t k = row; k < row + splits; k++) x += parts[k].most[is_row] * sums[k * width + j];
-        sums[row * width + j] = x;
-    }
-    __syncthreads();
-    uint32_t stride = splits * width;
-    auto put = [&](uint32_t row, uint32_t j, float4 x) {
+    auto out_of = [&](uint32_t row) {
         uint32_t token = (first + row) / m.group, query_head = head * m.group + (first + row) % m.group;
-        add_scaled(x, 1.0f, *(const float4 *)(sums + row * stride + m.latent + j));
-        if (l.unfold) add_scaled(x, mass[row], *(const float4 *)(l.mean + head * m.d + j));
-        float factor = sum[row] == 0.0f ? 0.0f : 1.0f / sum[row]; /* 0: of a sequence without tokens */
-        float *to = b.out + ((size_t)token * l.n_heads * m.group + query_head) * m.d + j;
-        to[0] = x.x * factor, to[1] = x.y * factor, to[2] = x.z * factor, to[3] = x.w * factor;
+        return b.out + ((size_t)token * l.n_heads * m.group + query_head) * m.d;
     };
-    if (unfold)
-        apply_map(n_rows, sums, stride, unfold, m.latent, m.d, put);
-    else
-        for (uint32_t at = threadIdx.x * 4; at < n_rows * m.d; at += MAP_THREADS * 4)
-            put(at / m.d, at % m.d, *(const float4 *)(sums + at / m.d * stride + at % m.d));
+    uint32_t stride = splits * width;
+    if (r < n_rows) {
+        float(*weights)[2] = all_weights + warp * splits, of_pages; /* every warp for itself */
+        float of_all = weigh_parts(parts + r * splits, splits, weights, &of_pages);
+        float *row = sums + r * stride, *out = out_of(r);
+        float inverse = of_all == 0.0f ? 0.0f : 1.0f / of_all; /* 0: of a sequence without tokens */
+        if (split == 0 && lane == 0) mass[r] = of_pages, factor[r] = inverse;
+        for (uint32_t j = split * 32 + lane; j < m.d || (unfold && j < m.latent); j += splits * 32) {
+            float pages = 0.0f, exact = 0.0f;
+#pragma unroll 4
+            for (uint32_t k = 0; k < splits; k++) {
+                if (j < m.latent) pages += weights[k][0] * row[k * width + j];
+                if (j < m.d) exact += weights[k][1] * row[k * width + m.latent + j];
+            }
+            if (!unfold) out[j] = (pages + exact) * inverse;
+            if (unfold && j < m.latent) row[j] = pages;
+            if (unfold && j < m.d) row[m.latent + j] = exact;
+        }
+    }
+    if (!unfold) return;
+    __syncthreads();
+    apply_map(n_rows, sums, stride, unfold, m.latent, m.d, [&](uint32_t row, uint32_t j, const float2 &x) {
+        float2 rows = *(const float2 *)(sums + row * stride + m.latent + j),
+               mean = *(const float2 *)(l.mean + head * m.d + j);
+        float *to = out_of(row) + j;
+        to[0] = (x.x + rows.x + mass[row] * mean.x) * factor[row];
+        to[1] = (x.y + rows.y + mass[row] * mean.y) * factor[row];
+    });
 }
 
 /* Of a kernel of such heads, columns and tiles on n_blocks blocks; rows: of a block, 0 for what is best; alone:

@@ -7,7 +7,7 @@
 #include "template/attend_map.cuh"
 #include "template/attend_units.cuh"
 
-/* A sum over the block's threads before each; *all is the sum of all. shared [MAP_THREADS / 32] */
+/* A sum over the block's threads before each; *all is the sum of all. shared [MAP_WARPS] */
 __device__ inline uint32_t sum_before(uint32_t own, uint32_t *shared, uint32_t *all)
 {
     uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, sum = own, before = 0;
@@ -29,7 +29,7 @@ __device__ inline uint32_t sum_before(uint32_t own, uint32_t *shared, uint32_t *
 /* Both lists of units (attend_units.cuh). One block. */
 __device__ inline void count_units(const attend_layer &l, const attend_batch &b, const attend_work &w, uint32_t tile)
 {
-    __shared__ uint32_t shared[MAP_THREADS / 32];
+    __shared__ uint32_t shared[MAP_WARPS];
     uint32_t tiles_before = 0, rows_before = 0, all, n = b.n_sequences;
     for (uint32_t first = 0; first < n; first += blockDim.x) {
         uint32_t i = first + threadIdx.x, tiles = 0, rows = 0;
@@ -54,31 +54,42 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
     attend_prepare(const __grid_constant__ attend_layer l, const __grid_constant__ attend_batch b,
                    const __grid_constant__ attend_work w, uint32_t d, uint32_t group, uint32_t tile, uint32_t rows)
 {
-    KVC_SHARED(float, q); /* [rows][d] */
+    KVC_SHARED(float, q); /* [rows][stride] */
     let_next_start();
     if (blockIdx.x == 0) {
         if (blockIdx.y == 0 && b.n_sequences > ATTEND_FEW) count_units(l, b, w, tile);
         return;
     }
     uint32_t head = blockIdx.y, all = b.n_sequences * b.n_queries * group, first = (blockIdx.x - 1) * rows;
-    uint32_t n_rows = min(all - first, rows), n_heads = l.n_heads;
-    auto row_of = [=](uint32_t r) { return ((first + r) / group * n_heads + head) * group + (first + r) % group; };
+    uint32_t n_rows = min(all - first, rows), n_heads = l.n_heads, stride = d + MAP_PAD, lane = threadIdx.x % 32;
+    const attend_divisor of_group(group);
+    auto row_of = [=](uint32_t r) {
+        uint32_t token = of_group.under(first + r);
+        return (token * n_heads + head) * group + first + r - token * group;
+    };
     ask_for_map(l.fold + (size_t)head * d * l.key_latent, d * l.key_latent);
-    for (uint32_t at = threadIdx.x; at < d * n_rows; at += blockDim.x)
-        q[at] = b.queries[(size_t)row_of(at / d) * d + at % d];
+    /* A row is a warp's, and its bias: of one of the last, to which the map leaves less where rows are few. */
+    uint32_t r = MAP_WARPS - 1 - threadIdx.x / 32, own_row = row_of(r);
+    float bias = 0.0f;
+    if (r < n_rows) {
+        const float *query = b.queries + (size_t)own_row * d, *with = l.bias + head * d;
+#pragma unroll 4
+        for (uint32_t i = lane; i < d; i += 32) {
+            float x = query[i];
+            q[r * stride + i] = x;
+            bias += x * with[i];
+        }
+    }
     __syncthreads();
-    /* The last warps begin with biases: where rows are few, the map leaves them nothing else. */
-    for (uint32_t r = (MAP_THREADS - 1 - threadIdx.x) / 32; r < n_rows; r += MAP_THREADS / 32) {
-        float bias = 0.0f;
-        for (uint32_t i = threadIdx.x % 32; i < d; i += 32) bias += q[r * d + i] * l.bias[head * d + i];
+    if (r < n_rows) {
         for (int step = 16; step; step /= 2) bias += __shfl_xor_sync(~0u, bias, step);
-        if (threadIdx.x % 32 == 0) w.query_bias[row_of(r)] = bias;
+        if (lane == 0) w.query_bias[own_row] = bias;
     }
     float *latent = w.latent;
     uint32_t n_latent = l.key_latent;
-    apply_map(n_rows, q, d, l.fold + (size_t)head * d * n_latent, d, n_latent,
-              [=](uint32_t r, uint32_t channel, const float4 &x) {
-                  *(float4 *)(latent + (size_t)row_of(r) * n_latent + channel) = x;
+    apply_map(n_rows, q, stride, l.fold + (size_t)head * d * n_latent, d, n_latent,
+              [=](uint32_t r, uint32_t channel, const float2 &x) {
+                  *(float2 *)(latent + (size_t)row_of(r) * n_latent + channel) = x;
               });
 }
 
@@ -94,8 +105,8 @@ static inline cudaError_t launch_prepare(const attend_layer &l, const attend_bat
     if (!is_prepared(l, b)) return cudaSuccess;
     uint32_t all = b.n_sequences * b.n_queries * group, rows = map_rows(l.n_heads, all, 4);
     uint32_t blocks = 1 + (l.fold ? share_of(all, rows) : 0);
-    KVC_LAUNCH(attend_prepare, dim3(blocks, l.n_heads), dim3(MAP_THREADS), rows * d * (uint32_t)sizeof(float), stream,
-               l, b, w, d, group, tile, rows);
+    KVC_LAUNCH(attend_prepare, dim3(blocks, l.n_heads), dim3(MAP_THREADS),
+               rows * (d + MAP_PAD) * (uint32_t)sizeof(float), stream, l, b, w, d, group, tile, rows);
     return KVC_LAUNCHED();
 }
 

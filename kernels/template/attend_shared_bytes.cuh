@@ -111,7 +111,7 @@ struct byte_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE, true>, ORDER> {
     }
 
     __device__ __forceinline__ void scores(const shared_head &head, const uint8_t *stage, const uint8_t *tables,
-                                           int lane, float x[OWN]) const
+                                           int lane, float less, float x[OWN]) const
     {
         const int LEAST = key_side::LEAST_GROUPS;
         int c[BLOCKS][4], n = key_side::groups_of(head), run_bytes = head.n_codes * 32;
@@ -123,7 +123,8 @@ struct byte_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE, true>, ORDER> {
         for (int i = 0; i < BLOCKS; i++)
 #pragma unroll
             for (int half = 0; half < 2; half++)
-                x[2 * i + half] = (float)(c[i][2 * half] * (int)BYTES_LOW + c[i][2 * half + 1]) * unit + bias;
+                x[2 * i + half] =
+                    (float)(c[i][2 * half] * (int)BYTES_LOW + c[i][2 * half + 1]) * unit + (bias - less);
     }
 };
 
@@ -163,7 +164,7 @@ struct byte_values<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE, true>, ORDER> 
     }
 
     __device__ __forceinline__ void add(const shared_head &head, byte_column &column, const uint8_t *stage,
-                                        const uint8_t *tables, const float x[OWN], int lane)
+                                        const uint8_t *tables, float x[OWN], int lane)
     {
         const int LEAST = value_side::LEAST_GROUPS;
         byte_weights<BLOCKS> w;

@@ -220,7 +220,7 @@ struct attend_lists {
     uint32_t few_units[2 * (ATTEND_FEW + 1)];
     attend_sequence few[ATTEND_FEW];
 };
-#define ATTEND_LISTS_BYTES 864 /* room for them */
+#define ATTEND_LISTS_BYTES 1632 /* room for them */
 static_assert(sizeof(attend_lists) <= ATTEND_LISTS_BYTES, "room");
 
 /* Of both lists' units those of one. */
@@ -233,27 +233,38 @@ __device__ __forceinline__ const uint32_t *units_of(const attend_lists &lists, c
     return units_of(lists.units, b, exact);
 }
 
-/* Units of a list in the sequences before the lane's, and in all: of few, of which each lane has one. */
-struct attend_few_units {
-    uint32_t before, all;
-
-    __device__ __forceinline__ attend_few_units(uint32_t of_lane, uint32_t lane) : all(of_lane)
-    {
-#pragma unroll
-        for (uint32_t step = 1; step < ATTEND_FEW; step *= 2) {
-            uint32_t other = __shfl_up_sync(~0u, all, step);
-            if (lane >= step) all += other;
-        }
-        before = all - of_lane;
-        all = __shfl_sync(~0u, all, 31);
-    }
-};
-
-/* The lane's sequence of up to ATTEND_FEW, without tokens behind the last one. */
-__device__ __forceinline__ attend_sequence few_sequence(const attend_layer &l, const attend_batch &b, uint32_t lane)
+/* The lane's sum with those of the lanes before it. */
+__device__ __forceinline__ uint32_t sum_up_to(uint32_t x, uint32_t lane)
 {
-    attend_sequence s = {0, 0, 0, 0};
-    return lane < b.n_sequences ? sequence_of(l, b, b.slot[lane]) : s;
+#pragma unroll
+    for (uint32_t step = 1; step < 32; step *= 2) {
+        uint32_t other = __shfl_up_sync(~0u, x, step);
+        if (lane >= step) x += other;
+    }
+    return x;
+}
+
+/* The lists of few sequences, 32 at a time, of which a lane has one. By one warp. */
+__device__ __forceinline__ void list_few(attend_lists &lists, const attend_layer &l, const attend_batch &b,
+                                         uint32_t tile, uint32_t lane, uint32_t *tiles, uint32_t *rows)
+{
+    uint32_t n = b.n_sequences;
+    *tiles = *rows = 0;
+#pragma unroll 1
+    for (uint32_t first = 0; first < n; first += 32) {
+        uint32_t i = first + lane;
+        attend_sequence s = {0, 0, 0, 0};
+        if (i < n) s = sequence_of(l, b, b.slot[i]);
+        uint32_t of_tiles = tiles_of(s, l.sinks, tile).n, of_rows = rows_of(s, l.sinks).n;
+        uint32_t tiles_end = *tiles + sum_up_to(of_tiles, lane), rows_end = *rows + sum_up_to(of_rows, lane);
+        if (i < n) {
+            lists.few[i] = s;
+            lists.few_units[i] = tiles_end - of_tiles, lists.few_units[n + 1 + i] = rows_end - of_rows;
+        }
+        *tiles = __shfl_sync(~0u, tiles_end, 31), *rows = __shfl_sync(~0u, rows_end, 31);
+    }
+    if (lane == 0) lists.few_units[n] = *tiles, lists.few_units[2 * n + 1] = *rows;
+    __syncwarp();
 }
 
 /* By one warp; what the others see behind a __syncthreads(). costs: the layer's or NULL. */
@@ -261,19 +272,10 @@ __device__ __forceinline__ void make_lists(attend_lists &lists, const attend_lay
                                            const attend_batch &b, const attend_work &w, uint32_t tile, uint32_t lane)
 {
     uint32_t n = b.n_sequences, tiles, rows;
-    if (n <= ATTEND_FEW) {
-        const attend_sequence s = few_sequence(l, b, lane);
-        const attend_few_units of_tiles(tiles_of(s, l.sinks, tile).n, lane), of_rows(rows_of(s, l.sinks).n, lane);
-        tiles = of_tiles.all, rows = of_rows.all;
-        if (lane < n) {
-            lists.few[lane] = s;
-            lists.few_units[lane] = of_tiles.before, lists.few_units[n + 1 + lane] = of_rows.before;
-        }
-        if (lane == 0) lists.few_units[n] = tiles, lists.few_units[2 * n + 1] = rows;
-        __syncwarp();
-    } else {
+    if (n <= ATTEND_FEW)
+        list_few(lists, l, b, tile, lane, &tiles, &rows);
+    else
         tiles = w.units[n], rows = w.units[2 * n + 1];
-    }
     if (lane > 1) return;
     const attend_shared_list pages = list_of_pages(l, costs, b, tiles, gridDim.x, tile);
     ((uint32_t *)&lists.own)[lane] = begin_of(pages, blockIdx.x + lane); /* the end is where the next one begins */

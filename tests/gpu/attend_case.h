@@ -8,11 +8,13 @@
 extern "C" {
 #endif
 
+#define ATTEND_CASE_SEQUENCES 70 /* at most */
+
 typedef struct attend_shape {
     const char *key, *value; /* specs */
     uint32_t n_heads, group, d, page, sinks, window, n_queries, n_sequences, sliding_window;
     float softcap; /* 0: none */
-    uint32_t lengths[40];
+    uint32_t lengths[ATTEND_CASE_SEQUENCES];
 } attend_shape;
 
 typedef struct attend_case {

@@ -107,7 +107,7 @@ template <typename P> static void check_nan(const attend_case &c, const std::vec
 }
 
 struct lengths {
-    uint32_t n, of[40];
+    uint32_t n, of[ATTEND_CASE_SEQUENCES];
 };
 
 /* Costs go by the groups of words that heads have in products of bytes. */

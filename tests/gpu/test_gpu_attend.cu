@@ -33,11 +33,11 @@ static void check_long(void)
                                                                                         tokens, 1);
 }
 
-/* More sequences than a block lists by itself. */
-template <typename KEY, typename VALUE> static void check_many(const char *key, const char *value)
+/* More sequences than a warp has lanes, and more than a block lists by itself. */
+template <typename KEY, typename VALUE> static void check_many(uint32_t n, const char *key, const char *value)
 {
-    lengths tokens = {40, {0}};
-    for (uint32_t i = 0; i < tokens.n; i++) tokens.of[i] = i % 7 == 3 ? 0 : (i + 1) * 37 % 240;
+    lengths tokens = {n, {0}};
+    for (uint32_t i = 0; i < n; i++) tokens.of[i] = i % 7 == 3 ? 0 : (i + 1) * 37 % 240;
     check<attend_params<64, 4, 8, 64, 3, 4, KEY, VALUE>>(key, value, 1, tokens, 3);
 }
 
@@ -166,9 +166,10 @@ static void check_kernels(void)
     check_tables();
     check_byte_tables();
     check_long();
-    check_many<int_ch<64, 4, 64, 64>, int_tok<64, 4, 64>>("int4.ch64", "int4.tok");
-    check_many<byte_table<64, 8, 64>, byte_table<64, 4, 64>>("vq8x8.bytes", "vq4x8.bytes");
-    check_many<table<64, 4, 8, 64>, int_tok<64, 4, 64>>("vq4x8+klt", "int4.tok+had");
+    check_many<int_ch<64, 4, 64, 64>, int_tok<64, 4, 64>>(40, "int4.ch64", "int4.tok");
+    check_many<int_ch<64, 4, 64, 64>, int_tok<64, 4, 64>>(70, "int4.ch64", "int4.tok");
+    check_many<byte_table<64, 8, 64>, byte_table<64, 4, 64>>(70, "vq8x8.bytes", "vq4x8.bytes");
+    check_many<table<64, 4, 8, 64>, int_tok<64, 4, 64>>(64, "vq4x8+klt", "int4.tok+had");
     check_batches();
     check_softcap();
 }

@@ -38,7 +38,7 @@ static kvc_status plan_for(rig *r, const char *target)
                            kernel_target_find(target), &r->err);
 }
 
-enum { LISTS = 864 }; /* bytes of a block's lists of units */
+enum { LISTS = 1632 }; /* bytes of a block's lists of units */
 
 static void expect_cut(uint32_t d, const char *key, const char *value, const char *target, uint32_t tile,
                        uint32_t stages, uint32_t warps, uint32_t shared_bytes)
