@@ -132,14 +132,56 @@ template <int N, int BITS, int TOKENS> struct table_codes {
         for (int i = 0; i < COUNT; i++) out[i] += field<WIDTH>(words[i * WIDTH / 32], i * WIDTH % 32, to);
     }
 
-    /* Addresses of the entries of COUNT codes from `first` on, which COUNT divides; `copy`: of the lane's copy of the
-     * first entry. */
+    __device__ static __forceinline__ const uint8_t *narrow_row_of(const uint8_t *codes, int row)
+    {
+        return codes + TOKENS * ROW + row * NARROW_ROW;
+    }
+    /* Of 6 bits 16 codes: the lower four of each, eight in a word, and the upper two. Codes i, i + 4, .. become the
+     * bytes of word i. */
+    __device__ static __forceinline__ void find_16(const uint32_t low[2], uint32_t upper, shared_address copy,
+                                                   shared_address *first, shared_address *last)
+    {
+        uint32_t even = __byte_perm(low[0], low[1], 0x6420), odd = __byte_perm(low[0], low[1], 0x7531);
+        uint32_t x = upper & 0x33333333u, y = upper >> 2 & 0x33333333u;
+        const uint32_t lows[4] = {even, even >> 4, odd, odd >> 4}, uppers[4] = {x << 4, y << 4, x, y};
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            uint32_t four = (lows[i] & 0x0f0f0f0fu) | (uppers[i] & 0xf0f0f0f0u);
+#pragma unroll
+            for (int k = 0; k < 4; k++) (k < 2 ? first : last)[k % 2 * 4 + i] = shared_row<TABLE_ROW>(copy, four, k);
+        }
+    }
+    /* Addresses of the entries of COUNT codes of two rows from `first` on, which COUNT divides; `copy`: of the lane's
+     * copy of the first entry. */
+    template <int COUNT>
+    __device__ static __forceinline__ void load_two(const uint8_t *codes, int row, int other, int first,
+                                                    shared_address copy, shared_address *entry,
+                                                    shared_address *entry_of_other)
+    {
+        if constexpr (BITS == 6 && COUNT == 8) {
+            uint32_t low[2], upper[2];
+            load_words<4>(codes + row * ROW + first / 2, &low[0]);
+            load_words<4>(codes + other * ROW + first / 2, &low[1]);
+            load_words<2>(narrow_row_of(codes, row) + first / 4, &upper[0]);
+            load_words<2>(narrow_row_of(codes, other) + first / 4, &upper[1]);
+            find_16(low, __byte_perm(upper[0], upper[1], 0x5410), copy, entry, entry_of_other);
+        } else {
+            load<COUNT>(codes, row, first, copy, entry);
+            load<COUNT>(codes, other, first, copy, entry_of_other);
+        }
+    }
+    /* The same of one row. */
     template <int COUNT>
     __device__ static __forceinline__ void load(const uint8_t *codes, int row, int first, shared_address copy,
                                                 shared_address *entry)
     {
-        const uint8_t *wide_row = codes + row * ROW, *narrow_row = codes + TOKENS * ROW + row * NARROW_ROW;
-        if (BITS == 8) {
+        const uint8_t *wide_row = codes + row * ROW, *narrow_row = narrow_row_of(codes, row);
+        if constexpr (BITS == 6 && COUNT == 16) {
+            uint32_t low[2], upper;
+            load_words<8>(wide_row + first / 2, low);
+            load_words<4>(narrow_row + first / 4, &upper);
+            find_16(low, upper, copy, entry, entry + 8);
+        } else if (BITS == 8) {
             uint32_t words[(COUNT + 3) / 4];
             load_words<COUNT>(wide_row + first, words);
 #pragma unroll
@@ -190,23 +232,41 @@ template <int DIM, int DIMS, int BITS, int TOKENS, int LANES> struct table_lanes
     {
         return shared_address_of(table + lane % (TABLE_ROW / 2 / SLOT) * SLOT);
     }
-    /* Of part `part` of LANES of a row, channels in pairs. */
+    /* What run c's entries have, as pairs of channels. */
+    __device__ static __forceinline__ void look_up_run(int c, const shared_address entry[RUN], uint32_t *pairs)
+    {
+        uint32_t words[8];
+#pragma unroll
+        for (int i = 0; i < RUN; i++) {
+            look_up<DIMS>(entry[i], words);
+            int at = (c * RUN + i) * DIMS;
+            if (DIMS == 1) pairs[at / 2] = at % 2 ? pairs[at / 2] | words[0] << 16 : words[0];
+#pragma unroll
+            for (int k = 0; k < DIMS / 2; k++) pairs[at / 2 + k] = words[k];
+        }
+    }
+    /* Of part `part` of LANES of a row, channels in pairs; of two rows. */
     __device__ static __forceinline__ void load_pairs(const uint8_t *codes, const uint8_t *table, int row, int part,
                                                       int lane, uint32_t pairs[D / 2 / LANES])
     {
 #pragma unroll
         for (int c = 0; c < RUNS; c++) {
             shared_address entry[RUN];
-            uint32_t words[8];
             codes_of::template load<RUN>(codes, row, (c * LANES + part) * RUN, own_copy(table, lane), entry);
+            look_up_run(c, entry, pairs);
+        }
+    }
+    __device__ static __forceinline__ void load_two(const uint8_t *codes, const uint8_t *table, int row, int other,
+                                                    int part, int lane, uint32_t pairs[D / 2 / LANES],
+                                                    uint32_t pairs_of_other[D / 2 / LANES])
+    {
 #pragma unroll
-            for (int i = 0; i < RUN; i++) {
-                look_up<DIMS>(entry[i], words);
-                int at = (c * RUN + i) * DIMS;
-                if (DIMS == 1) pairs[at / 2] = at % 2 ? pairs[at / 2] | words[0] << 16 : words[0];
-#pragma unroll
-                for (int k = 0; k < DIMS / 2; k++) pairs[at / 2 + k] = words[k];
-            }
+        for (int c = 0; c < RUNS; c++) {
+            shared_address entry[2][RUN];
+            codes_of::template load_two<RUN>(codes, row, other, (c * LANES + part) * RUN, own_copy(table, lane),
+                                             entry[0], entry[1]);
+            look_up_run(c, entry[0], pairs);
+            look_up_run(c, entry[1], pairs_of_other);
         }
     }
 };
@@ -244,8 +304,7 @@ template <int DIM, int DIMS, int BITS, int TOKENS> struct table_values : table_l
             shared_address entry[2][lanes::RUN], copy = lanes::own_copy(table, lane);
             uint32_t a[8], b[8];
             int first = (c * 8 + lane / 4) * lanes::RUN;
-            lanes::codes_of::template load<lanes::RUN>(codes, token0, first, copy, entry[0]);
-            lanes::codes_of::template load<lanes::RUN>(codes, token1, first, copy, entry[1]);
+            lanes::codes_of::template load_two<lanes::RUN>(codes, token0, token1, first, copy, entry[0], entry[1]);
 #pragma unroll
             for (int i = 0; i < lanes::RUN; i++) {
                 look_up<DIMS>(entry[0][i], a);
@@ -256,11 +315,12 @@ template <int DIM, int DIMS, int BITS, int TOKENS> struct table_values : table_l
             }
         }
     }
-    /* Slots 2 h and 2 h + 1 of one token, as pair h. */
-    __device__ static __forceinline__ void load_token(const uint8_t *codes, const uint8_t *table, int token, int lane,
-                                                      uint32_t pairs[DIM / 16])
+    /* Slots 2 h and 2 h + 1 of two tokens, as pairs h. */
+    __device__ static __forceinline__ void load_tokens(const uint8_t *codes, const uint8_t *table, int token,
+                                                       int other, int lane, uint32_t pairs[DIM / 16],
+                                                       uint32_t pairs_of_other[DIM / 16])
     {
-        lanes::load_pairs(codes, table, token, lane / 4, lane, pairs);
+        lanes::load_two(codes, table, token, other, lane / 4, lane, pairs, pairs_of_other);
     }
 };
 

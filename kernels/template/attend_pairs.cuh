@@ -58,8 +58,7 @@ template <typename P, typename SIDE> struct attend_pairs {
                                                    const uint32_t weights[2], int lane)
     {
         uint32_t first[PAIRS], second[PAIRS];
-        VALUES::load_token(stage, table, token, lane, first);
-        VALUES::load_token(stage, table, token ^ 1, lane, second);
+        VALUES::load_tokens(stage, table, token, token ^ 1, lane, first, second);
 #pragma unroll
         for (int k = 0; k < PAIRS / 2; k++) {
             if (VALUES::QUADS) { /* half of one and half of the other would have to be moved together */

@@ -124,10 +124,11 @@ template <typename P> static void check_costs(const attend_case &c)
         auto groups = [&](uint32_t i) {
             int n = 0;
             if constexpr (key_side::TABLE > 0)
-                n += 62 * most(key_side::LEAST_GROUPS, key_side::groups_of(key_side::head_of(l.key_counts, i)));
+                n += 62 * most(key_side::LEAST_GROUPS,
+                               key_side::groups_of(shared_head_of(0, l.key_counts[i], key_side::D)));
             if constexpr (value_side::TABLE > 0)
-                n += 95 *
-                     most(value_side::LEAST_GROUPS, value_side::groups_of(value_side::head_of(l.value_counts, i)));
+                n += 95 * most(value_side::LEAST_GROUPS,
+                               value_side::groups_of(shared_head_of(0, l.value_counts[i], value_side::D)));
             return n;
         };
         auto cost = [&](uint32_t i) { return l.costs ? l.costs[i + 1] - l.costs[i] : 0; };

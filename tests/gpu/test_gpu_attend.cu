@@ -116,6 +116,7 @@ static void check_tables(void)
     CASE(128, 8, 8, 64, table<128 AND 8 AND 8 AND 64>, table<128 AND 8 AND 8 AND 64>, "vq8x8+klt", "vq8x8+klt", 1);
     CASE(64, 4, 8, 64, table<64 AND 4 AND 6 AND 64>, table<64 AND 8 AND 8 AND 64>, "vq4x6+klt", "vq8x8+klt", 1);
     CASE(128, 4, 8, 64, table<128 AND 2 AND 8 AND 64>, table<128 AND 2 AND 6 AND 64>, "vq2x8+klt", "vq2x6+klt", 1);
+    CASE(128, 2, 8, 32, table<128 AND 2 AND 6 AND 32>, table<128 AND 2 AND 6 AND 32>, "vq2x6+klt", "vq2x6", 1);
     CASE(64, 4, 8, 64, table<64 AND 1 AND 4 AND 64>, table<64 AND 1 AND 4 AND 64>, "lut4", "lut4", 1);
     CASE(256, 2, 8, 32, table<256 AND 16 AND 8 AND 32>, table<256 AND 16 AND 8 AND 32>, "vq16x8", "vq16x8", 1);
     CASE(96, 3, 8, 64, table<96 AND 4 AND 8 AND 64>, table<96 AND 4 AND 8 AND 64>, "vq4x8", "vq4x8+klt", 2);
