@@ -80,12 +80,16 @@ __device__ __forceinline__ uint32_t load_early(const uint32_t *at)
 template <int STAGES> struct stage_copies {
     uint64_t *barrier; /* [STAGES] in shared memory */
     uint32_t phases;   /* bit i: the parity that stage i completes next */
+    uint64_t policy;
     bool first_lane;
     int lane;
 
-    __device__ __forceinline__ void init(void *barriers, int own_lane)
+    /* once: is what is copied read once? Then it is the first to leave the second-level cache (sm_90), before what
+     * later kernels need, code, partial results and maps. */
+    __device__ __forceinline__ void init(void *barriers, int own_lane, bool once)
     {
         barrier = (uint64_t *)barriers;
+        policy = cache_policy(once);
         phases = 0;
         lane = own_lane;
         first_lane = lane == 0;
@@ -101,6 +105,21 @@ template <int STAGES> struct stage_copies {
 #endif
         __syncwarp();
     }
+
+#if COPY_BARRIERS && !defined(KVC_EMULATE)
+    __device__ static __forceinline__ uint64_t cache_policy(bool once)
+    {
+        uint64_t first, normal;
+        asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(first));
+        asm("createpolicy.fractional.L2::evict_normal.b64 %0, 1.0;" : "=l"(normal));
+        return once ? first : normal;
+    }
+#else
+    __device__ static __forceinline__ uint64_t cache_policy(bool)
+    {
+        return 0;
+    }
+#endif
 
 #ifdef KVC_EMULATE
     template <int COPIES> void ask(int stage, int all, void *to, const void *from, int n)
@@ -126,14 +145,10 @@ template <int STAGES> struct stage_copies {
         uint32_t own = address(barrier + stage);
         if (first_lane)
             asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(own), "r"(all) : "memory");
-        /* What is copied is read once: it is the first to leave the second-level cache, not what later kernels need,
-         * code, partial results and maps. */
-        uint64_t read_once;
-        asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(read_once));
         if (lane < COPIES && n)
             asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], "
                          "[%1], %2, [%3], %4;" ::"r"(address(to)),
-                         "l"(from), "r"(n), "r"(own), "l"(read_once)
+                         "l"(from), "r"(n), "r"(own), "l"(policy)
                          : "memory");
     }
     __device__ __forceinline__ void skip() {}
@@ -198,7 +213,8 @@ template <int STAGES> struct stage_copies {
  *     a[0] (row g, column t)  a[1] (row g+8)  a[2] (row g, column t+4)  a[3] (row g+8, the same)
  *     b[0] (row t, column g)  b[1] (row t+4)
  *
- * A transpose of [8][8] of 16 bits: given row g, columns 2t and 2t+1; got column g, rows 2t and 2t+1. */
+ * A transpose of [8][8] of 16 bits: given row g, columns 2t and 2t+1; got column g, rows 2t and 2t+1. Of four in
+ * shared memory (load_transposed): lane 8 i + r says where row r of number i is, 16 bytes, aligned. */
 
 #ifdef KVC_EMULATE
 template <bool SIGNED_A, bool SIGNED_B>
@@ -216,6 +232,10 @@ static inline uint32_t transpose_8x8(uint32_t pair)
 {
     return emulate_transpose(pair);
 }
+static inline void load_transposed(const uint8_t *row, uint32_t out[4])
+{
+    emulate_load_transposed(row, out);
+}
 static inline void mma_16x8x16(float c[4], const uint32_t a[4], const uint32_t b[2])
 {
     emulate_mma(c, a, b);
@@ -232,10 +252,6 @@ static inline void mma_of_floats(float c[4], const uint32_t a[4], const uint32_t
 static inline float exp2_fast(float x)
 {
     return exp2f(x);
-}
-static inline float log2_fast(float x)
-{
-    return log2f(x);
 }
 static inline float divide_fast(float x, float y)
 {
@@ -298,18 +314,18 @@ __device__ __forceinline__ uint32_t transpose_8x8(uint32_t pair)
     asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(out) : "r"(pair));
     return out;
 }
+__device__ __forceinline__ void load_transposed(const uint8_t *row, uint32_t out[4])
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"((uint32_t)__cvta_generic_to_shared(row))
+                 : "memory");
+}
 /* 2^x, relative error 2^-22; 2^-inf = 0 */
 __device__ __forceinline__ float exp2_fast(float x)
 {
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-/* Error 2^-22 for x from .5 to 2, elsewhere relative; log2(0) = -inf */
-__device__ __forceinline__ float log2_fast(float x)
-{
-    float y;
-    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
 /* Relative error 2^-22; x / inf = 0 */

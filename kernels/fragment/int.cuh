@@ -147,13 +147,41 @@ template <int DIM, int BITS, int TOKENS, int GROUP = DIM> struct int_values : in
     }
 };
 
+/* Slots of values whose rows are turned (byte_rows): field by field of the lane's four bytes. */
+template <int DIM, int BITS> struct int_turned {
+    static const int FIELDS = 8 / BITS, ROW = DIM / FIELDS;
+
+    __device__ static __forceinline__ int channel(int s, int g)
+    {
+        int own = s / FIELDS;
+        return own / 2 * 16 + 2 * g + own % 2 + s % FIELDS * ROW;
+    }
+    __device__ static __forceinline__ void by_slot(const uint8_t *from, int g, float out[DIM / 8])
+    {
+#pragma unroll
+        for (int own = 0; own < 4; own += 2)
+#pragma unroll
+            for (int k = 0; k < FIELDS; k++) {
+                float two[2];
+                load_halves<2>(from + 2 * channel(own * FIELDS + k, g), two);
+                out[own * FIELDS + k] = two[0], out[(own + 1) * FIELDS + k] = two[1];
+            }
+    }
+};
+template <int DIM, int BITS, int TOKENS, bool TURNED> struct int_byte_slots {
+    typedef int_values<DIM, BITS, TOKENS> type;
+};
+template <int DIM, int BITS, int TOKENS> struct int_byte_slots<DIM, BITS, TOKENS, true> {
+    typedef int_turned<DIM, BITS> type;
+};
+
 /* For products of bytes: of integers without a high plane as they lie; of six bits each in a byte of its own. */
 template <int DIM, int N_BITS, int TOKENS, int LANES>
 struct int_bytes
     : byte_rows<int_plane<DIM, N_BITS>::ROW, fragment_chunk(int_plane<DIM, N_BITS>::ROW / LANES), LANES> {
     static const int BITS = N_BITS;
-    static const bool SIGNED = false;
-    typedef int_values<DIM, N_BITS, TOKENS> slots;
+    static const bool SIGNED = false, TURNED = LANES == 8 && int_bytes::ROW == 32;
+    typedef typename int_byte_slots<DIM, N_BITS, TOKENS, TURNED>::type slots;
 
     __device__ static __forceinline__ void load(const uint8_t *codes, const uint8_t *, int row, int chunk, int part,
                                                 int, uint32_t *words)

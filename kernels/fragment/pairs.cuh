@@ -84,9 +84,12 @@ template <int N> __device__ __forceinline__ void load_halves(const uint8_t *at, 
     }
 }
 
-/* Rows of ROW_BYTES, WORDS words of each for a lane: chunk k of part `part` begins at byte_of(k, part). */
+/* Rows of ROW_BYTES, WORDS words of each for a lane: chunk k of part `part` begins at byte_of(k, part). TURNED: rows
+ * of 32 bytes that lie in shared memory as they are; as values lane 4 g + t has bytes 2 g, 2 g + 1 and 16 more of
+ * each instead (device.cuh, load_transposed). */
 template <int ROW_BYTES, int CHUNK_BYTES, int LANES> struct byte_rows {
     static const int ROW = ROW_BYTES, CHUNK = CHUNK_BYTES, OF_CHUNK = CHUNK / 4, WORDS = ROW / 4 / LANES;
+    static const bool TURNED = false;
 
     __device__ static __forceinline__ int byte_of(int chunk, int part) { return (chunk * LANES + part) * CHUNK; }
 };

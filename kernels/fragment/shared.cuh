@@ -280,7 +280,7 @@ template <typename KEY, typename VALUE> struct shared_tables<KEY, VALUE, true> {
         const int ROW = row();
 #pragma unroll 1
         for (int i = (int)threadIdx.x; i < SHARED_ENTRIES; i += (int)blockDim.x) {
-            shared_entry own, next;
+            shared_entry own, next = {};
             shared_copy now = {NULL, NULL, 0.0f, 0}, then = now;
 #pragma unroll 1
             for (int k = FIRST; k <= END; k++) {
@@ -294,10 +294,12 @@ template <typename KEY, typename VALUE> struct shared_tables<KEY, VALUE, true> {
     }
     __host__ __device__ static constexpr int row()
     {
-        if constexpr (FIRST == 2)
+        if constexpr (FIRST == 2) {
             return VALUE::BYTE_ROW;
-        else
+        } else {
+            if constexpr (END == 4) static_assert(KEY::BYTE_ROW == VALUE::BYTE_ROW, "tables of one size");
             return KEY::BYTE_ROW;
+        }
     }
 };
 

@@ -3,7 +3,8 @@
  *
  * Codes or looked up values are operand A, tokens x bytes of a row, and queries operand B. Fields of a byte are not
  * cut out, but for the half of a byte: of a half's field k the operand is q_k / 2^(b k) - q_k+1 / 2^(b (k + 1)), k
- * from its first one, so that no query is divided by more than 2^b.
+ * from its first one, so that no query is divided by more than 2^b. Of two fields of four bits the upper one is taken
+ * where it lies, 16 times itself, and first: its sums are shifted down before the lower one's are added.
  *
  * Queries, times scales per channel where there are any, are high + low / BYTES_LOW: 14 bits and a sign. Their range
  * is looked after: what does not fit is scaled anew at once, what leaves bits unused within BYTES_LOOK tiles. */

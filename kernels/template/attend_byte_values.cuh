@@ -11,6 +11,7 @@
 
 template <typename P, typename SIDE, typename ORDER> struct byte_values {
     typedef typename SIDE::template bytes_of<8> value_rows;
+    typedef typename value_rows::slots slots;
     static const bool BY_TOKEN = SIDE::SCALE == STAGED_TOK, BY_CHANNEL = SIDE::SCALE == STAGED_CH;
     static const int BLOCKS = P::TILE / 16, OWN = 2 * BLOCKS; /* tokens of a lane */
     static const int VALUE_BITS = value_rows::BITS, VALUE_FIELDS = 8 / VALUE_BITS, VALUE_WORDS = value_rows::WORDS,
@@ -45,36 +46,59 @@ template <typename P, typename SIDE, typename ORDER> struct byte_values {
         });
         float of_channel[SLOTS], of_mass[SLOTS], mass = 0.0f;
         if constexpr (BY_CHANNEL) {
-            value_rows::slots::by_slot(stage + SIDE::SCALES, g, of_channel);
-            value_rows::slots::by_slot(stage + SIDE::MINIMA, g, of_mass);
+            slots::by_slot(stage + SIDE::SCALES, g, of_channel);
+            slots::by_slot(stage + SIDE::MINIMA, g, of_mass);
             mass = sum_of_rows(w.mass);
         }
-#pragma unroll
-        for (int word = 0; word < VALUE_WORDS; word += OF_VALUE_CHUNK) {
-            uint32_t in[OF_VALUE_CHUNK][BLOCKS][4];
-#pragma unroll
-            for (int i = 0; i < BLOCKS; i++)
-#pragma unroll
-                for (int j = 0; j < 4; j++) {
-                    uint32_t words[OF_VALUE_CHUNK];
-                    value_rows::load(stage, table, ORDER::of_value(i, j, t), word / OF_VALUE_CHUNK, g, lane, words);
-#pragma unroll
-                    for (int k = 0; k < OF_VALUE_CHUNK; k++) in[k][i][j] = words[k];
+        auto take_from = [&](int first) {
+            return [&, first, before = 0.0f](int slot, float sum) mutable {
+                if constexpr (BY_CHANNEL) {
+                    float own = code_of(slot, sum, before);
+                    o[first + slot] += own * (w.unit * of_channel[first + slot]) + mass * of_mass[first + slot];
+                    before = sum;
+                } else {
+                    o[first + slot] += w.unit * sum;
                 }
+            };
+        };
+        if constexpr (value_rows::TURNED) {
+            uint32_t codes[BLOCKS][4];
+            load_turned(stage, lane, codes);
+            add_bytes<VALUE_BITS, false, BLOCKS>(codes, w, take_from(0));
+        } else {
 #pragma unroll
-            for (int k = 0; k < OF_VALUE_CHUNK; k++) {
-                float before = 0.0f;
-                add_word<VALUE_BITS, value_rows::SIGNED, BLOCKS>(in[k], w, [&](int slot, float sum) {
-                    int s = (word + k) * 4 * VALUE_FIELDS + slot;
-                    if constexpr (BY_CHANNEL) {
-                        float own = code_of(slot, sum, before);
-                        o[s] += own * (w.unit * of_channel[s]) + mass * of_mass[s];
-                        before = sum;
-                    } else {
-                        o[s] += w.unit * sum;
+            for (int word = 0; word < VALUE_WORDS; word += OF_VALUE_CHUNK) {
+                uint32_t in[OF_VALUE_CHUNK][BLOCKS][4];
+#pragma unroll
+                for (int i = 0; i < BLOCKS; i++)
+#pragma unroll
+                    for (int j = 0; j < 4; j++) {
+                        uint32_t words[OF_VALUE_CHUNK];
+                        value_rows::load(stage, table, ORDER::of_value(i, j, t), word / OF_VALUE_CHUNK, g, lane,
+                                         words);
+#pragma unroll
+                        for (int k = 0; k < OF_VALUE_CHUNK; k++) in[k][i][j] = words[k];
                     }
-                });
+#pragma unroll
+                for (int k = 0; k < OF_VALUE_CHUNK; k++)
+                    add_word<VALUE_BITS, value_rows::SIGNED, BLOCKS>(in[k], w,
+                                                                     take_from((word + k) * 4 * VALUE_FIELDS));
             }
+        }
+    }
+
+    /* Rows of 32 bytes: of 16 tokens two halves each of rows, two of tokens; a lane has two bytes of two tokens of
+     * each, which become four tokens of each byte. */
+    __device__ static __forceinline__ void load_turned(const uint8_t *rows, int lane, uint32_t codes[BLOCKS][4])
+    {
+#pragma unroll
+        for (int i = 0; i < BLOCKS; i++) {
+            uint32_t two[4];
+            int token = ORDER::of_value(i, lane % 2 * 2 + lane / 8 % 2, lane % 8 / 2);
+            load_transposed(rows + token * 32 + lane / 16 * 16, two);
+#pragma unroll
+            for (int k = 0; k < 4; k++)
+                codes[i][k] = __byte_perm(two[k / 2 * 2], two[k / 2 * 2 + 1], k % 2 ? 0x7351 : 0x6240);
         }
     }
 
@@ -91,7 +115,7 @@ template <typename P, typename SIDE, typename ORDER> struct byte_values {
 #pragma unroll
         for (int s = 0; s < SLOTS; s++) {
             float x = BY_CHANNEL ? o[s] : code_of(s, o[s], s ? o[s - 1] : 0.0f);
-            to[value_rows::slots::channel(s, lane / 4)] = x + with_minima;
+            to[slots::channel(s, lane / 4)] = x + with_minima;
         }
     }
 };

@@ -126,15 +126,12 @@ struct byte_column {
     }
 };
 
-/* A word of four tokens of each block: fields of BITS bits of its bytes, 4 * 8 / BITS slots, in their order, as
- * take(slot, sum). Two slots a product: rows g and g + 8. */
+/* Four bytes of four tokens of each block, codes [block][byte]: their fields of BITS bits, 4 * 8 / BITS slots, in
+ * their order, as take(slot, sum). Two slots a product: rows g and g + 8. */
 template <int BITS, bool SIGNED, int BLOCKS, typename TAKE>
-__device__ __forceinline__ void add_word(const uint32_t in[BLOCKS][4], const byte_weights<BLOCKS> &w, TAKE take)
+__device__ __forceinline__ void add_bytes(const uint32_t codes[BLOCKS][4], const byte_weights<BLOCKS> &w, TAKE take)
 {
     const int FIELDS = 8 / BITS;
-    uint32_t codes[BLOCKS][4]; /* of a byte: four tokens */
-#pragma unroll
-    for (int i = 0; i < BLOCKS; i++) transpose_bytes(in[i], codes[i]);
 #pragma unroll
     for (int s = 0; s < 4 * FIELDS; s += 2) {
         int c[4];
@@ -155,6 +152,16 @@ __device__ __forceinline__ void add_word(const uint32_t in[BLOCKS][4], const byt
 #pragma unroll
         for (int half = 0; half < 2; half++) take(s + half, (float)(c[2 * half] * 256 + c[2 * half + 1]));
     }
+}
+
+/* The same of a word of four tokens of each block. */
+template <int BITS, bool SIGNED, int BLOCKS, typename TAKE>
+__device__ __forceinline__ void add_word(const uint32_t in[BLOCKS][4], const byte_weights<BLOCKS> &w, TAKE take)
+{
+    uint32_t codes[BLOCKS][4];
+#pragma unroll
+    for (int i = 0; i < BLOCKS; i++) transpose_bytes(in[i], codes[i]);
+    add_bytes<BITS, SIGNED, BLOCKS>(codes, w, take);
 }
 
 #endif

@@ -13,7 +13,13 @@
  * takes longer than more rows of the first one. */
 #define MAP_ROWS 16
 #define MAP_BLOCKS 132u
-#define MAP_PAD 16 /* floats between two rows in shared memory: other banks */
+static_assert(MAP_WARPS >= MAP_ROWS, "a row has a warp");
+/* Floats from a row of n of them, a multiple of 16, to the next one in shared memory, every `step` of which are
+ * looked at together: rows side by side begin at other banks, where that can be with rows of whole float4. */
+__host__ __device__ __forceinline__ uint32_t map_stride(uint32_t n, uint32_t step)
+{
+    return n | (step < 4 ? 16 / step : 4);
+}
 __host__ __device__ __forceinline__ uint32_t map_rows(uint32_t n_heads, uint32_t rows_of_head, uint32_t fewest)
 {
     uint32_t rows = fewest;
@@ -33,8 +39,8 @@ __device__ __forceinline__ void cut_in_two(float x, uint32_t *most, uint32_t *re
     *rest = __float_as_uint(x - __uint_as_float(*most));
 }
 
-/* Sums of 16 channels and 8 rows: those of products of first parts, and of a first and a second one. Relative error
- * 2^-20. */
+/* Sums of 16 channels and 8 rows: those of products of first parts, and of a first and a second one. A product's
+ * relative error is below 2^-19. */
 struct map_sums {
     float c[3][4];
 

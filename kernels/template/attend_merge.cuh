@@ -7,8 +7,6 @@
 #include "template/attend_map.cuh"
 #include "template/attend_units.cuh"
 
-static_assert(MAP_WARPS >= MAP_ROWS, "a row has a warp");
-
 /* The partial results of a run that the list has cut into pieces. */
 struct merge_pieces {
     const float *first; /* of the column */
@@ -94,7 +92,7 @@ struct merge_part {
 };
 __host__ __device__ __forceinline__ uint32_t merge_bytes(uint32_t d, uint32_t latent)
 {
-    return (MAP_WARPS * (latent + d + MAP_PAD + 4 + 2 * MAP_WARPS) + MAP_ROWS * 2) * (uint32_t)sizeof(float);
+    return (MAP_WARPS * (map_stride(latent + d, 1) + 4 + 2 * MAP_WARPS) + MAP_ROWS * 2) * (uint32_t)sizeof(float);
 }
 
 /* What a warp has of a row: `part` of `parts` of its pieces; latent + d channels to `to`. */
@@ -120,8 +118,9 @@ __device__ inline void merge_pieces_of(const merge_pieces pieces[2], uint32_t pa
     }
 }
 
-/* Weights of a row's parts relative to the greatest maximum, of pages and of rows each, to weights [n_parts][2]; the
- * sum of all, and in lane 0 that of the pages'. By a warp, of which a lane has the pages or the rows of a part. */
+/* Weights of a row's parts, relative to the greatest of all their maxima, to weights [n_parts][2], pages and rows;
+ * the sum of all, and in lane 0 that of the pages'. By a warp, of which a lane has the pages or the rows of a part.
+ */
 __device__ __forceinline__ float weigh_parts(const merge_part *parts, uint32_t n_parts, float (*weights)[2],
                                              float *mass)
 {
@@ -145,9 +144,9 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
                  const __grid_constant__ attend_work w, merge_shape m)
 {
     uint32_t head = blockIdx.y, of_sequence = b.n_queries * m.group, first = blockIdx.x * m.rows;
-    uint32_t n_rows = min(m.rows, b.n_sequences * of_sequence - first), width = m.latent + m.d + MAP_PAD;
-    uint32_t splits = MAP_WARPS / m.rows, warp = threadIdx.x / 32, r = warp / splits, split = warp % splits;
-    uint32_t lane = threadIdx.x % 32;
+    uint32_t n_rows = min(m.rows, b.n_sequences * of_sequence - first), splits = MAP_WARPS / m.rows;
+    uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, r = warp / splits, split = warp % splits;
+    uint32_t width = map_stride(m.latent + m.d, splits);
     KVC_SHARED(float, sums); /* [rows][splits][width]: then a row's are those of its first split */
     merge_part *parts = (merge_part *)(sums + MAP_WARPS * width);                         /* [rows][splits] */
     float(*all_weights)[2] = (float(*)[2])(parts + MAP_WARPS);                            /* [MAP_WARPS][splits] */

@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
         return;
     }
     uint32_t head = blockIdx.y, all = b.n_sequences * b.n_queries * group, first = (blockIdx.x - 1) * rows;
-    uint32_t n_rows = min(all - first, rows), n_heads = l.n_heads, stride = d + MAP_PAD, lane = threadIdx.x % 32;
+    uint32_t n_rows = min(all - first, rows), n_heads = l.n_heads, stride = map_stride(d, 1), lane = threadIdx.x % 32;
     const attend_divisor of_group(group);
     auto row_of = [=](uint32_t r) {
         uint32_t token = of_group.under(first + r);
@@ -106,7 +106,7 @@ static inline cudaError_t launch_prepare(const attend_layer &l, const attend_bat
     uint32_t all = b.n_sequences * b.n_queries * group, rows = map_rows(l.n_heads, all, 4);
     uint32_t blocks = 1 + (l.fold ? share_of(all, rows) : 0);
     KVC_LAUNCH(attend_prepare, dim3(blocks, l.n_heads), dim3(MAP_THREADS),
-               rows * (d + MAP_PAD) * (uint32_t)sizeof(float), stream, l, b, w, d, group, tile, rows);
+               rows * map_stride(d, 1) * (uint32_t)sizeof(float), stream, l, b, w, d, group, tile, rows);
     return KVC_LAUNCHED();
 }
 

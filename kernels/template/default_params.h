@@ -9,7 +9,7 @@
 #define ATTEND_TILE 64 /* tokens of a stage */
 #define ATTEND_STAGES 3
 #define ATTEND_WARPS 8
-#define ATTEND_SHARED_BYTES 216096 /* of a block: what an image needs is in its attend_info */
+#define ATTEND_SHARED_BYTES 216864 /* of a block: what an image needs is in its attend_info */
 #define ATTEND_ROOM 232448         /* bytes that a block may have */
 
 /* SYMBOL: ATTEND_FP16, ATTEND_INT (BITS, SCALE: ATTEND_TOK or ATTEND_CH, SCALE_GROUP), ATTEND_TABLE (BITS, DIMS),

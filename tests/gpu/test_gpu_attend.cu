@@ -69,6 +69,7 @@ static void check_scalars(void)
     CASE(128, 4, 8, 32, int_ch<128 AND 8 AND 32 AND 64>, int_tok<128 AND 8 AND 32>, "int8.ch64", "int8.tok", 1);
     CASE(64, 3, 8, 64, int_tok<64 AND 4 AND 64>, int_tok<64 AND 4 AND 64>, "int4.tok", "int4.tok", 1);
     CASE(128, 2, 8, 64, int_tok<128 AND 2 AND 64>, int_tok<128 AND 8 AND 64>, "int2.tok", "int8.tok", 2);
+    CASE(96, 4, 8, 64, int_ch<96 AND 8 AND 64 AND 64>, int_tok<96 AND 8 AND 64>, "int8.ch64", "int8.tok", 1);
     CASE(256, 2, 8, 32, int_ch<256 AND 4 AND 32 AND 64>, int_tok<256 AND 4 AND 32>, "int4.ch64", "int4.tok", 1);
     CASE(64, 3, 8, 64, int_tok<64 AND 4 AND 64>, int_tok<64 AND 4 AND 64>, "int4.tok+had", "int4.tok+had", 2);
     CASE(96, 4, 16, 64, int_ch<96 AND 3 AND 64 AND 32>, int_tok<96 AND 6 AND 64>, "int3.ch32", "int6.tok", 4);

@@ -222,6 +222,20 @@ uint32_t emulate_transpose(uint32_t pair)
     return out;
 }
 
+void emulate_load_transposed(const uint8_t *row, uint32_t out[4])
+{
+    if ((uintptr_t)row % 16) abort();
+    uint32_t words[4];
+    memcpy(words, row, sizeof words);
+    const uint32_t *all = emulate_exchange(words, 4);
+    uint32_t lane = current->lane.index % WARP, column = lane / 4, first = lane % 4 * 2;
+    for (uint32_t i = 0; i < 4; i++) {
+        out[i] = 0;
+        for (uint32_t k = 0; k < 2; k++)
+            out[i] |= (all[(i * 8 + first + k) * 4 + column / 2] >> column % 2 * 16 & 0xffffu) << k * 16;
+    }
+}
+
 static void run_thread(void)
 {
     (*kernel)();

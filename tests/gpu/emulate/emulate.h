@@ -137,6 +137,7 @@ void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2]);
 void emulate_mma_bytes(int c[4], const uint32_t a[4], const uint32_t b[2], bool signed_a, bool signed_b);
 void emulate_mma_floats(float c[4], const uint32_t a[4], const uint32_t b[2]);
 uint32_t emulate_transpose(uint32_t pair);
+void emulate_load_transposed(const uint8_t *row, uint32_t out[4]);
 
 /* ---- operations of a thread ---- */
 
