@@ -14,6 +14,7 @@
 #define MAP_ROWS 16
 #define MAP_BLOCKS 132u
 static_assert(MAP_WARPS >= MAP_ROWS, "a row has a warp");
+#define MAP_PAD 16 /* floats that map_stride() adds, at most */
 /* Floats from a row of n of them, a multiple of 16, to the next one in shared memory, every `step` of which are
  * looked at together: rows side by side begin at other banks, where that can be with rows of whole float4. */
 __host__ __device__ __forceinline__ uint32_t map_stride(uint32_t n, uint32_t step)

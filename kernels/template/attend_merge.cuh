@@ -92,7 +92,7 @@ struct merge_part {
 };
 __host__ __device__ __forceinline__ uint32_t merge_bytes(uint32_t d, uint32_t latent)
 {
-    return (MAP_WARPS * (map_stride(latent + d, 1) + 4 + 2 * MAP_WARPS) + MAP_ROWS * 2) * (uint32_t)sizeof(float);
+    return (MAP_WARPS * (latent + d + MAP_PAD + 4 + 2 * MAP_WARPS) + MAP_ROWS * 2) * (uint32_t)sizeof(float);
 }
 
 /* What a warp has of a row: `part` of `parts` of its pieces; latent + d channels to `to`. */

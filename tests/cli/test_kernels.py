@@ -84,7 +84,7 @@ class Kernels(Cli):
         self.assertEqual(manifest["layers"], [NAMES[0], NAMES[1], NAMES[1]])
         self.assertEqual([k["name"] for k in manifest["kernels"]], NAMES)
         self.assertEqual(manifest["kernels"][0]["key"], "int8.ch32 int8.tok64 d64 g2 p64 c8")
-        self.assertEqual([k["shared_bytes"] for k in manifest["kernels"]], [215040 + 3 * 8 * 8 + 864, 155648 + 4 * 8 * 8 + 864])
+        self.assertEqual([k["shared_bytes"] for k in manifest["kernels"]], [215040 + 3 * 8 * 8 + 1632, 155648 + 4 * 8 * 8 + 1632])
         for kernel in manifest["kernels"]:
             self.assertIn(f"kvcalib: {kernel['file']}: ", err)
             self.assertEqual(kernel["sha256"], sha256(self.path("k/" + kernel["file"])))
