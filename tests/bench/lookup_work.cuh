@@ -66,7 +66,7 @@ template <typename WAY, int STAGES> __global__ void __launch_bounds__(LOOKUP_THR
     uint8_t *ring = shared + WAY::SHARED + warp * shape::RING;
     stage_copies<STAGES> copies;
     WAY way;
-    copies.init(shared + shape::BARRIERS + warp * STAGES * COPY_BARRIER_BYTES, lane);
+    copies.init(shared + shape::BARRIERS + warp * STAGES * COPY_BARRIER_BYTES, lane, true);
     way.start(shared, w);
     __syncthreads();
     long long started = clock64();
