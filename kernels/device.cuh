@@ -209,10 +209,6 @@ template <int STAGES> struct stage_copies {
  *     a[2] (row g, columns 4t+16 .. 4t+19)  a[3] (row g+8, the same)
  *     b[0] (rows 4t .. 4t+3, column g)  b[1] (rows 4t+16 .. 4t+19)
  *
- * Of fp32, whose last 13 bits are not looked at: c [16][8] of fp32 as above, += a [16][8] b [8][8]:
- *     a[0] (row g, column t)  a[1] (row g+8)  a[2] (row g, column t+4)  a[3] (row g+8, the same)
- *     b[0] (row t, column g)  b[1] (row t+4)
- *
  * A transpose of [8][8] of 16 bits: given row g, columns 2t and 2t+1; got column g, rows 2t and 2t+1. Of four in
  * shared memory (load_transposed): lane 8 i + r says where row r of number i is, 16 bytes, aligned. */
 
@@ -245,10 +241,6 @@ static inline void mma_16x8x8(float c[4], const uint32_t a[2], uint32_t b)
     const uint32_t wide_a[4] = {a[0], a[1], 0, 0}, wide_b[2] = {b, 0};
     emulate_mma(c, wide_a, wide_b);
 }
-static inline void mma_of_floats(float c[4], const uint32_t a[4], const uint32_t b[2])
-{
-    emulate_mma_floats(c, a, b);
-}
 static inline float exp2_fast(float x)
 {
     return exp2f(x);
@@ -270,12 +262,6 @@ __device__ __forceinline__ void mma_16x8x8(float c[4], const uint32_t a[2], uint
     asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(b));
-}
-__device__ __forceinline__ void mma_of_floats(float c[4], const uint32_t a[4], const uint32_t b[2])
-{
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 #define KVC_MMA_BYTES(type_a, type_b)                                                                                \
     asm("mma.sync.aligned.m16n8k32.row.col.s32." type_a "." type_b ".s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "    \

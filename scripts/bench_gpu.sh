@@ -26,12 +26,20 @@ step bench_sdpa python3 "$here/tests/bench/bench_sdpa.py"
 [ ! -x "$folder/bench_gpu_append" ] || step bench_gpu_append "$folder/bench_gpu_append"
 [ ! -x "$folder/bench_gpu_lookup" ] || step bench_gpu_lookup "$folder/bench_gpu_lookup"
 [ ! -x "$folder/bench_gpu_backend" ] || step bench_gpu_backend "$folder/bench_gpu_backend" 2048
+# Nothing is timed any more: sanitizers, which use one core each, run side by side.
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck; do
         options=(--tool "$tool" --error-exitcode 9 --report-api-errors no) # some tests ask for what cannot be
-        for test in attend codes; do step "$test-$tool" timeout 120 compute-sanitizer "${options[@]}" "$folder/test_gpu_$test"; done
-        KVC_TEST_STEPS=40 step "cache-$tool" timeout 120 compute-sanitizer "${options[@]}" "$folder/test_gpu_cache"
+        for test in attend codes cache; do
+            (
+                summary=()
+                KVC_TEST_STEPS=40 step "$test-$tool" timeout "${SANITIZER_SECONDS:-240}" compute-sanitizer "${options[@]}" "$folder/test_gpu_$test"
+                printf '%s\n' "${summary[@]}" >"$out/$test-$tool.exit"
+            ) &
+        done
     done
+    wait
+    mapfile -t -O "${#summary[@]}" summary < <(cat "$out"/*-*.exit)
 fi
 
 cat "$out/gpu.txt"

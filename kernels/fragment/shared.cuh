@@ -105,14 +105,6 @@ struct shared_entry {
     }
 };
 
-/* A table of c channels that is to become bytes; c = 0: there is none. */
-struct shared_copy {
-    const uint16_t *from;
-    uint8_t *to;
-    float step;
-    int c;
-};
-
 template <int DIM, int PAGE, int TILE, int MOST_CODES, int ONE_TABLE_BYTES, bool BYTE_TABLES = false>
 struct staged_shared : staged_near {
     typedef shared_head head;
@@ -120,8 +112,8 @@ struct staged_shared : staged_near {
     static const int LEAST_GROUPS = (DIM / 4 + 7) / 8,
                      GROUPS = ((MOST_CODES > DIM / 4 ? MOST_CODES : DIM / 4) + 7) / 8,
                      PLACES = BYTE_TABLES ? GROUPS * 2 * 32 * 4 : 0;
-    static const int D = DIM, SCALE = STAGED_NONE, BYTES = TILE * MOST_CODES, PLACES_AT = 2 * ONE_TABLE_BYTES,
-                     TABLE = PLACES_AT + PLACES, ENTRIES = 0,
+    static const int D = DIM, SCALE = STAGED_NONE, BYTES = TILE * MOST_CODES, TABLE = 2 * ONE_TABLE_BYTES + PLACES,
+                     ENTRIES = 0,
                      RUN = PAGE % 32 == 0   ? 32
                            : PAGE % 16 == 0 ? 16
                                             : 8,
@@ -195,40 +187,50 @@ struct staged_shared : staged_near {
             w = w < all ? w : 0;
             bool second = w >= first;
             int words = shared_words(second ? h.part[1].c : h.part[0].c), in = second ? w - first : w;
-            int bits = words / 2; /* words are 1, 2 or 4 */
-            int copy = !IS_VALUE || words == 1 ? lane >> bits : lane % 4 + (lane >> (2 + bits)) * 4;
-            uint32_t place =
-                (uint32_t)(second * ONE_TABLE_BYTES + (copy << bits) * 4 % BYTE_ROW + (in & (words - 1)) * 4);
-            int code = (second ? h.part[1].code : 0) + (in >> bits);
+            int copy = !IS_VALUE || words == 1 ? lane / words : lane % 4 + lane / (4 * words) * 4;
+            uint32_t place = (uint32_t)(second * ONE_TABLE_BYTES + copy * words * 4 % BYTE_ROW + in % words * 4);
+            int code = (second ? h.part[1].code : 0) + in / words;
             ((uint32_t *)to)[i] = place | (uint32_t)code << 16;
         }
     }
     __device__ static __forceinline__ const uint32_t *places(const uint8_t *tables)
     {
-        return (const uint32_t *)(tables + PLACES_AT);
+        return (const uint32_t *)(tables + 2 * ONE_TABLE_BYTES);
     }
 
-    /* Of the head's tables as bytes the one of part `k`, and where it goes. */
-    __device__ static __forceinline__ shared_copy byte_table(uint8_t *to, const head &h, const uint16_t *tables,
-                                                             const float *steps, bool k)
+    /* By all threads of the block, between barriers. Tables of 1, 2, 4, 8, 16 channels lie behind each other: that of
+     * c begins at entry values (c - 1) * 256; steps: theirs, in the same order. */
+    template <bool IN_BYTES, bool IS_VALUE>
+    __device__ static __forceinline__ void copy_table(uint8_t *to, const head &h, const uint16_t *tables,
+                                                      const float *steps)
     {
-        int c = k ? h.part[1].c : h.part[0].c;
-        return shared_copy{tables + (c - 1) * SHARED_ENTRIES, to + k * ONE_TABLE_BYTES, steps[table_length(c)],
-                           (k ? h.part[1].n : h.part[0].n) ? c : 0};
-    }
-    /* As halves. By all threads of the block, between barriers. Tables of 1, 2, 4, 8, 16 channels lie behind each
-     * other: that of c begins at entry values (c - 1) * 256; steps: theirs, in the same order. */
-    __device__ static __forceinline__ void copy_table(uint8_t *to, const head &h, const uint16_t *tables)
-    {
+        if constexpr (IN_BYTES) {
+            find_places<IS_VALUE>(to + 2 * ONE_TABLE_BYTES, h);
+#pragma unroll 1
+            for (int i = (int)threadIdx.x; i < SHARED_ENTRIES; i += (int)blockDim.x) {
+                shared_entry own, next;
+                shared_class part = h.part[0];
+                next.load(tables + (part.c - 1) * SHARED_ENTRIES, part.n ? part.c : 0, i);
+#pragma unroll 1
+                for (int k = 0; k < 2; k++) {
+                    int c = part.n ? part.c : 0;
+                    own = next;
+                    part = h.part[1];
+                    if (k == 0) next.load(tables + (part.c - 1) * SHARED_ENTRIES, part.n ? part.c : 0, i);
+                    if (c) own.store(to + k * ONE_TABLE_BYTES + i * BYTE_ROW, c, steps[table_length(c)], BYTE_ROW, i);
+                }
+            }
+        } else {
 #pragma unroll
-        for (int k = 0; k < 2; k++, to += ONE_TABLE_BYTES) {
-            const uint16_t *table = tables + (h.part[k].c - 1) * SHARED_ENTRIES;
-            switch (h.part[k].n ? h.part[k].c : 0) {
-            case 1: copy_entries<1>(to, table, SHARED_ENTRIES, row_of(1), row_of(1)); break;
-            case 2: copy_entries<2>(to, table, SHARED_ENTRIES, row_of(2), row_of(2)); break;
-            case 4: copy_entries<4>(to, table, SHARED_ENTRIES, row_of(4), row_of(4)); break;
-            case 8: copy_entries<8>(to, table, SHARED_ENTRIES, row_of(8), row_of(8)); break;
-            case 16: copy_entries<16>(to, table, SHARED_ENTRIES, row_of(16), row_of(16)); break;
+            for (int k = 0; k < 2; k++, to += ONE_TABLE_BYTES) {
+                const uint16_t *table = tables + (h.part[k].c - 1) * SHARED_ENTRIES;
+                switch (h.part[k].n ? h.part[k].c : 0) {
+                case 1: copy_entries<1>(to, table, SHARED_ENTRIES, row_of(1), row_of(1)); break;
+                case 2: copy_entries<2>(to, table, SHARED_ENTRIES, row_of(2), row_of(2)); break;
+                case 4: copy_entries<4>(to, table, SHARED_ENTRIES, row_of(4), row_of(4)); break;
+                case 8: copy_entries<8>(to, table, SHARED_ENTRIES, row_of(8), row_of(8)); break;
+                case 16: copy_entries<16>(to, table, SHARED_ENTRIES, row_of(16), row_of(16)); break;
+                }
             }
         }
     }
@@ -246,60 +248,6 @@ struct staged_shared : staged_near {
     {
         const int ROW = row_of(C), COPIES = ROW / table_slot(C);
         return shared_address_of(table + (uint32_t)lane % COPIES * table_slot(C)) + code * ROW;
-    }
-};
-
-/* The tables of both sides' present head, of those that have such. By all threads of the block, between barriers. */
-template <typename KEY, typename VALUE, bool IN_BYTES> struct shared_tables {
-    __device__ static __forceinline__ void copy(uint8_t *keys, uint8_t *values, const typename KEY::head &key,
-                                                const typename VALUE::head &value, const uint16_t *key_table,
-                                                const uint16_t *value_table, const float *, const float *)
-    {
-        if constexpr (KEY::TABLE > 0) KEY::copy_table(keys, key, key_table);
-        if constexpr (VALUE::TABLE > 0) VALUE::copy_table(values, value, value_table);
-    }
-};
-/* As bytes, one body for all four: while one is stored the next one is on its way. */
-template <typename KEY, typename VALUE> struct shared_tables<KEY, VALUE, true> {
-    static const int FIRST = KEY::TABLE ? 0 : 2, END = VALUE::TABLE ? 4 : 2;
-
-    __device__ static __forceinline__ void copy(uint8_t *keys, uint8_t *values, const typename KEY::head &key,
-                                                const typename VALUE::head &value, const uint16_t *key_table,
-                                                const uint16_t *value_table, const float *key_steps,
-                                                const float *value_steps)
-    {
-        auto table = [&](int k) {
-            if constexpr (FIRST == 2)
-                return VALUE::byte_table(values, value, value_table, value_steps, k == 3);
-            else if constexpr (END == 2)
-                return KEY::byte_table(keys, key, key_table, key_steps, k == 1);
-            else
-                return k < 2 ? KEY::byte_table(keys, key, key_table, key_steps, k == 1)
-                             : VALUE::byte_table(values, value, value_table, value_steps, k == 3);
-        };
-        const int ROW = row();
-#pragma unroll 1
-        for (int i = (int)threadIdx.x; i < SHARED_ENTRIES; i += (int)blockDim.x) {
-            shared_entry own, next = {};
-            shared_copy now = {NULL, NULL, 0.0f, 0}, then = now;
-#pragma unroll 1
-            for (int k = FIRST; k <= END; k++) {
-                now = then, own = next;
-                if (k < END) then = table(k), next.load(then.from, then.c, i);
-                if (k > FIRST && now.c) own.store(now.to + i * ROW, now.c, now.step, ROW, i);
-            }
-        }
-        if constexpr (KEY::TABLE > 0) KEY::template find_places<false>(keys + KEY::PLACES_AT, key);
-        if constexpr (VALUE::TABLE > 0) VALUE::template find_places<true>(values + VALUE::PLACES_AT, value);
-    }
-    __host__ __device__ static constexpr int row()
-    {
-        if constexpr (FIRST == 2) {
-            return VALUE::BYTE_ROW;
-        } else {
-            if constexpr (END == 4) static_assert(KEY::BYTE_ROW == VALUE::BYTE_ROW, "tables of one size");
-            return KEY::BYTE_ROW;
-        }
     }
 };
 

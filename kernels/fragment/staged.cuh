@@ -42,6 +42,10 @@ template <typename SIDE> struct staged_alike : staged_near {
     {
         return (size_t)index * block_bytes;
     }
+    template <bool IN_BYTES, bool IS_VALUE>
+    __device__ static __forceinline__ void copy_table(uint8_t *, const head &, const uint16_t *, const float *)
+    {
+    }
 };
 
 /* Symbol int: GROUP tokens (ch) share a scale per channel, or (tok) GROUP channels of a token. */

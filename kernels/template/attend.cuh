@@ -303,10 +303,10 @@ template <typename P> struct attend {
                 if (!is_first) __syncthreads(); /* nobody looks at the tables any more */
                 if (is_first) key_ahead.store(key_table(shared), l.key_steps);
                 if (is_first) value_ahead.store(value_table(shared), l.value_steps);
-                if constexpr (TABLES_OF_HEAD)
-                    shared_tables<key_side, value_side, tiles::IN_BYTES>::copy(
-                        key_table(shared), value_table(shared), h.key, h.value, l.key_table, l.value_table,
-                        l.key_steps, l.value_steps);
+                key_side::template copy_table<tiles::IN_BYTES, false>(key_table(shared), h.key, l.key_table,
+                                                                      l.key_steps);
+                value_side::template copy_table<tiles::IN_BYTES, true>(value_table(shared), h.value, l.value_table,
+                                                                       l.value_steps);
                 __syncthreads();
             }
             await_previous(); /* queries */

@@ -13,7 +13,8 @@
 #define BYTES_MOST_QUERY 120.0f     /* high bytes */
 #define BYTES_NATURAL 8388608.0f    /* fp32: one of up to 23 bits is the low end of them */
 #define BYTES_MOST_WEIGHT 65000.0f  /* a little less than 2^16: quotients and products are rounded */
-#define BYTES_LEAST_WEIGHT 0x1p-80f /* of which less comes to nothing: quotients stay numbers */
+#define BYTES_LEAST_SCORE -80.0f    /* relative: of weights of less comes nothing, and quotients stay numbers */
+#define BYTES_LEAST_WEIGHT 0x1p-80f /* its weight */
 #define BYTES_SLACK 8.0f            /* sums move to a new base that is 2^8 times theirs */
 
 /* The fields of four bytes up to number k of those of BITS bits. */
@@ -99,7 +100,8 @@ struct byte_column {
             if (BY_TOKEN) zero *= factor;
             move(factor);
         }
-        float weight = BY_TOKEN ? 0.0f : exp2_fast(most);
+        /* Without scales what the greatest weight is can be known before the weights. */
+        float score = BY_TOKEN ? 0.0f : fmaxf(most_of_rows(most), BYTES_LEAST_SCORE), weight = 0.0f;
         w.mass = 0.0f;
 #pragma unroll
         for (int i = 0; i < OWN; i++) {
@@ -112,8 +114,8 @@ struct byte_column {
             }
         }
         mass += w.mass;
-        weight = fmaxf(most_of_rows(weight), BYTES_LEAST_WEIGHT);
-        float up_to = divide_fast(BYTES_MOST_WEIGHT, weight);
+        weight = BY_TOKEN ? fmaxf(most_of_rows(weight), BYTES_LEAST_WEIGHT) : exp2_fast(score);
+        float up_to = BY_TOKEN ? divide_fast(BYTES_MOST_WEIGHT, weight) : exp2_fast(-score) * BYTES_MOST_WEIGHT;
         w.unit = weight * unit;
 #pragma unroll
         for (int i = 0; i < BLOCKS; i++) {

@@ -1,7 +1,9 @@
 /* attend_map.cuh - rows times a dense map, by all warps of a block: queries into the latent space
  * (attend_prepare.cuh) and outputs out of it (attend_merge.cuh).
  *
- * Products of matrices, of fp32 in two parts. */
+ * A warp has 16 channels, and four rows at a time. Of these channels a lane 4 g + t has four, and of the inputs
+ * 4 g .. 4 g + 3 of every 32, so that a map of 128 channels is asked for at once by eight warps, and shared memory is
+ * read without conflicts. Products of matrices (tf32, in two parts) took 1.5 us longer a call (decision 0014). */
 #ifndef KERNELS_TEMPLATE_ATTEND_MAP_CUH
 #define KERNELS_TEMPLATE_ATTEND_MAP_CUH
 #include <cuda_fp16.h>
@@ -14,13 +16,6 @@
 #define MAP_ROWS 16
 #define MAP_BLOCKS 132u
 static_assert(MAP_WARPS >= MAP_ROWS, "a row has a warp");
-#define MAP_PAD 16 /* floats that map_stride() adds, at most */
-/* Floats from a row of n of them, a multiple of 16, to the next one in shared memory, every `step` of which are
- * looked at together: rows side by side begin at other banks, where that can be with rows of whole float4. */
-__host__ __device__ __forceinline__ uint32_t map_stride(uint32_t n, uint32_t step)
-{
-    return n | (step < 4 ? 16 / step : 4);
-}
 __host__ __device__ __forceinline__ uint32_t map_rows(uint32_t n_heads, uint32_t rows_of_head, uint32_t fewest)
 {
     uint32_t rows = fewest;
@@ -33,39 +28,27 @@ __device__ __forceinline__ void add_scaled(float4 &sum, float x, const float4 &y
     sum.x += x * y.x, sum.y += x * y.y, sum.z += x * y.z, sum.w += x * y.w;
 }
 
-/* A number of fp32 as a sum of two that products of floats look at whole, but for the last bits of `rest`. */
-__device__ __forceinline__ void cut_in_two(float x, uint32_t *most, uint32_t *rest)
+/* Of a sum over the 8 lanes of each t, lanes get the rows that are theirs: those of a lane with bit `step` the upper
+ * half of ROWS rows. Whatever the number of rows, terms are added in the same order. */
+template <int ROWS> __device__ __forceinline__ void share_sums(float4 *sum, uint32_t step, uint32_t lane)
 {
-    *most = __float_as_uint(x) & 0xffffe000u;
-    *rest = __float_as_uint(x - __uint_as_float(*most));
-}
-
-/* Sums of 16 channels and 8 rows: those of products of first parts, and of a first and a second one. A product's
- * relative error is below 2^-19. */
-struct map_sums {
-    float c[3][4];
-
-    __device__ __forceinline__ void clear()
-    {
+    if constexpr (ROWS > 1) {
+        bool upper = lane & step;
 #pragma unroll
-        for (int i = 0; i < 12; i++) c[i / 4][i % 4] = 0.0f;
+        for (int r = 0; r < ROWS / 2; r++) {
+            float4 own = upper ? sum[r + ROWS / 2] : sum[r], other = upper ? sum[r] : sum[r + ROWS / 2];
+            own.x += __shfl_xor_sync(~0u, other.x, step), own.y += __shfl_xor_sync(~0u, other.y, step);
+            own.z += __shfl_xor_sync(~0u, other.z, step), own.w += __shfl_xor_sync(~0u, other.w, step);
+            sum[r] = own;
+        }
+        share_sums<ROWS / 2>(sum, step / 2, lane);
+    } else {
+        for (; step >= 4; step /= 2) {
+            sum->x += __shfl_xor_sync(~0u, sum->x, step), sum->y += __shfl_xor_sync(~0u, sum->y, step);
+            sum->z += __shfl_xor_sync(~0u, sum->z, step), sum->w += __shfl_xor_sync(~0u, sum->w, step);
+        }
     }
-    /* Of two inputs: what the map has of two channels, and a row. */
-    __device__ __forceinline__ void add(const float2 &y, const float2 &z, float row_y, float row_z)
-    {
-        uint32_t a[2][4], b[2][2];
-        cut_in_two(y.x, &a[0][0], &a[1][0]), cut_in_two(y.y, &a[0][1], &a[1][1]);
-        cut_in_two(z.x, &a[0][2], &a[1][2]), cut_in_two(z.y, &a[0][3], &a[1][3]);
-        cut_in_two(row_y, &b[0][0], &b[1][0]), cut_in_two(row_z, &b[0][1], &b[1][1]);
-        mma_of_floats(c[0], a[0], b[0]);
-        mma_of_floats(c[1], a[1], b[0]);
-        mma_of_floats(c[2], a[0], b[1]);
-    }
-    __device__ __forceinline__ float of(int i) const
-    {
-        return c[0][i] + (c[1][i] + c[2][i]);
-    }
-};
+}
 
 /* Part of a map, n floats, is on its way to the first-level cache, whoever waits meanwhile. */
 #ifdef KVC_EMULATE
@@ -81,49 +64,48 @@ __device__ __forceinline__ void ask_for_map(const float *map, uint32_t n)
 }
 #endif
 
-/* in [n_rows][stride] in shared memory, rows 16-byte aligned; map [n_in][n_out], both multiples of 16, memory 8-byte
- * aligned; put(row, channel, two values) for every row and second channel. A row's sums do not hang on how many rows
- * there are. Little code: what runs once takes as long to come as to run.
- *
- * A warp has 16 channels and eight rows at a time. Of every 16 inputs lane 4 g + t has 4 t .. 4 t + 3 of channels 2 g
- * and 2 g + 1 (operand A) and of row g (operand B), then those channels of rows 2 t and 2 t + 1. */
+/* in [n_rows][stride] in shared memory, rows 16-byte aligned; map [n_in][n_out], both multiples of 16, n_out at most
+ * 16 MAP_WARPS, memory 16-byte aligned; put(row, channel, four values) for every row and fourth channel. However many
+ * rows there are, a row's terms are added in the same order. Little code: what runs once takes as long to come as to
+ * run. */
 template <typename PUT>
 __device__ __forceinline__ void apply_map(uint32_t n_rows, const float *in, uint32_t stride, const float *map,
                                           uint32_t n_in, uint32_t n_out, PUT put)
 {
-    const int AHEAD = 4; /* times 16 inputs: all on their way before the first ones are looked at */
-    uint32_t lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, slabs = n_out / 16;
+    const int ROWS = 4;
+    uint32_t lane = threadIdx.x % 32, g = lane / 4, warp = threadIdx.x / 32;
+    uint32_t slabs = n_out / 16, sets = MAP_WARPS / slabs, channel = warp % slabs * 16 + lane % 4 * 4;
+    if (warp >= sets * slabs) return;
+    float4 y[4][4];
+    bool held = false; /* does y have all of the map that the lane needs? */
 #pragma unroll 1
-    for (uint32_t at = threadIdx.x / 32; at < slabs * share_of(n_rows, 8); at += blockDim.x / 32) {
-        uint32_t channel = at % slabs * 16 + 2 * g, first_row = at / slabs * 8;
-        const float *row = in + min(first_row + g, n_rows - 1) * stride + 4 * t,
-                    *from = map + 4 * t * n_out + channel;
-        map_sums sums;
-        sums.clear();
+    for (uint32_t row = warp / slabs * ROWS; row < n_rows; row += sets * ROWS) {
+        float4 sum[ROWS];
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) sum[r] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll 1
-        for (uint32_t first = 0; first < n_in; first += AHEAD * 16) {
-            float2 y[AHEAD][4];
+        for (uint32_t first = g * 4; first < n_in; first += 128) {
 #pragma unroll
-            for (uint32_t s = 0; s < AHEAD; s++) {
+            for (int k = 0; k < 4; k++) /* all on their way before the first one is looked at */
 #pragma unroll
-                for (uint32_t e = 0; e < 4; e++) {
-                    if (first + 16 * s < n_in) y[s][e] = *(const float2 *)from;
-                    from += n_out;
+                for (int e = 0; e < 4; e++)
+                    if (!held && first + 32 * k < n_in)
+                        y[k][e] = *(const float4 *)(map + (size_t)(first + 32 * k + e) * n_out + channel);
+#pragma unroll
+            for (int k = 0; k < 4; k++) {
+                if (first + 32 * k >= n_in) break;
+#pragma unroll
+                for (int r = 0; r < ROWS; r++) {
+                    float4 x = *(const float4 *)(in + min(row + (uint32_t)r, n_rows - 1) * stride + first + 32 * k);
+                    add_scaled(sum[r], x.x, y[k][0]), add_scaled(sum[r], x.y, y[k][1]);
+                    add_scaled(sum[r], x.z, y[k][2]), add_scaled(sum[r], x.w, y[k][3]);
                 }
-                from += 12 * n_out;
-            }
-#pragma unroll
-            for (uint32_t s = 0; s < AHEAD; s++) {
-                if (first + 16 * s >= n_in) break;
-                float4 x = *(const float4 *)(row + first + 16 * s);
-                sums.add(y[s][0], y[s][1], x.x, x.y);
-                sums.add(y[s][2], y[s][3], x.z, x.w);
             }
         }
-#pragma unroll
-        for (uint32_t i = 0; i < 2; i++)
-            if (first_row + 2 * t + i < n_rows)
-                put(first_row + 2 * t + i, channel, make_float2(sums.of((int)i), sums.of((int)i + 2)));
+        held = n_in <= 128;
+        __syncwarp();
+        share_sums<ROWS>(sum, 16, lane);
+        if (g % 2 == 0 && row + g / 2 < n_rows) put(row + g / 2, channel, sum[0]);
     }
 }
 

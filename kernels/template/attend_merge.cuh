@@ -92,7 +92,7 @@ struct merge_part {
 };
 __host__ __device__ __forceinline__ uint32_t merge_bytes(uint32_t d, uint32_t latent)
 {
-    return (MAP_WARPS * (latent + d + MAP_PAD + 4 + 2 * MAP_WARPS) + MAP_ROWS * 2) * (uint32_t)sizeof(float);
+    return (MAP_WARPS * (latent + d + 4 + 2 * MAP_WARPS) + MAP_ROWS * 2) * (uint32_t)sizeof(float);
 }
 
 /* What a warp has of a row: `part` of `parts` of its pieces; latent + d channels to `to`. */
@@ -146,7 +146,7 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
     uint32_t head = blockIdx.y, of_sequence = b.n_queries * m.group, first = blockIdx.x * m.rows;
     uint32_t n_rows = min(m.rows, b.n_sequences * of_sequence - first), splits = MAP_WARPS / m.rows;
     uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, r = warp / splits, split = warp % splits;
-    uint32_t width = map_stride(m.latent + m.d, splits);
+    uint32_t width = m.latent + m.d;
     KVC_SHARED(float, sums); /* [rows][splits][width]: then a row's are those of its first split */
     merge_part *parts = (merge_part *)(sums + MAP_WARPS * width);                         /* [rows][splits] */
     float(*all_weights)[2] = (float(*)[2])(parts + MAP_WARPS);                            /* [MAP_WARPS][splits] */
@@ -192,12 +192,11 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
     }
     if (!unfold) return;
     __syncthreads();
-    apply_map(n_rows, sums, stride, unfold, m.latent, m.d, [&](uint32_t row, uint32_t j, const float2 &x) {
-        float2 rows = *(const float2 *)(sums + row * stride + m.latent + j),
-               mean = *(const float2 *)(l.mean + head * m.d + j);
-        float *to = out_of(row) + j;
-        to[0] = (x.x + rows.x + mass[row] * mean.x) * factor[row];
-        to[1] = (x.y + rows.y + mass[row] * mean.y) * factor[row];
+    apply_map(n_rows, sums, stride, unfold, m.latent, m.d, [&](uint32_t row, uint32_t j, float4 x) {
+        add_scaled(x, 1.0f, *(const float4 *)(sums + row * stride + m.latent + j));
+        add_scaled(x, mass[row], *(const float4 *)(l.mean + head * m.d + j));
+        float *to = out_of(row) + j, by = factor[row];
+        to[0] = x.x * by, to[1] = x.y * by, to[2] = x.z * by, to[3] = x.w * by;
     });
 }
 

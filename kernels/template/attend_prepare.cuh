@@ -54,14 +54,14 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
     attend_prepare(const __grid_constant__ attend_layer l, const __grid_constant__ attend_batch b,
                    const __grid_constant__ attend_work w, uint32_t d, uint32_t group, uint32_t tile, uint32_t rows)
 {
-    KVC_SHARED(float, q); /* [rows][stride] */
+    KVC_SHARED(float, q); /* [rows][d] */
     let_next_start();
     if (blockIdx.x == 0) {
         if (blockIdx.y == 0 && b.n_sequences > ATTEND_FEW) count_units(l, b, w, tile);
         return;
     }
     uint32_t head = blockIdx.y, all = b.n_sequences * b.n_queries * group, first = (blockIdx.x - 1) * rows;
-    uint32_t n_rows = min(all - first, rows), n_heads = l.n_heads, stride = map_stride(d, 1), lane = threadIdx.x % 32;
+    uint32_t n_rows = min(all - first, rows), n_heads = l.n_heads, lane = threadIdx.x % 32;
     const attend_divisor of_group(group);
     auto row_of = [=](uint32_t r) {
         uint32_t token = of_group.under(first + r);
@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
 #pragma unroll 4
         for (uint32_t i = lane; i < d; i += 32) {
             float x = query[i];
-            q[r * stride + i] = x;
+            q[r * d + i] = x;
             bias += x * with[i];
         }
     }
@@ -87,9 +87,9 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
     }
     float *latent = w.latent;
     uint32_t n_latent = l.key_latent;
-    apply_map(n_rows, q, stride, l.fold + (size_t)head * d * n_latent, d, n_latent,
-              [=](uint32_t r, uint32_t channel, const float2 &x) {
-                  *(float2 *)(latent + (size_t)row_of(r) * n_latent + channel) = x;
+    apply_map(n_rows, q, d, l.fold + (size_t)head * d * n_latent, d, n_latent,
+              [=](uint32_t r, uint32_t channel, const float4 &x) {
+                  *(float4 *)(latent + (size_t)row_of(r) * n_latent + channel) = x;
               });
 }
 
@@ -105,8 +105,8 @@ static inline cudaError_t launch_prepare(const attend_layer &l, const attend_bat
     if (!is_prepared(l, b)) return cudaSuccess;
     uint32_t all = b.n_sequences * b.n_queries * group, rows = map_rows(l.n_heads, all, 4);
     uint32_t blocks = 1 + (l.fold ? share_of(all, rows) : 0);
-    KVC_LAUNCH(attend_prepare, dim3(blocks, l.n_heads), dim3(MAP_THREADS),
-               rows * map_stride(d, 1) * (uint32_t)sizeof(float), stream, l, b, w, d, group, tile, rows);
+    KVC_LAUNCH(attend_prepare, dim3(blocks, l.n_heads), dim3(MAP_THREADS), rows * d * (uint32_t)sizeof(float), stream,
+               l, b, w, d, group, tile, rows);
     return KVC_LAUNCHED();
 }
 

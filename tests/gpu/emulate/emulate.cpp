@@ -192,28 +192,6 @@ void emulate_mma_bytes(int c[4], const uint32_t a[4], const uint32_t b[2], bool 
     }
 }
 
-static float cut_float(uint32_t bits)
-{
-    float x;
-    bits &= ~0x1fffu;
-    memcpy(&x, &bits, 4);
-    return x;
-}
-
-void emulate_mma_floats(float c[4], const uint32_t a[4], const uint32_t b[2])
-{
-    uint32_t words[6] = {a[0], a[1], a[2], a[3], b[0], b[1]}, lane = current->lane.index % WARP;
-    const uint32_t *all = emulate_exchange(words, 6);
-    for (uint32_t e = 0; e < 4; e++) {
-        uint32_t row = lane / 4 + e / 2 * 8, column = lane % 4 * 2 + e % 2;
-        double sum = c[e];
-        for (uint32_t k = 0; k < 8; k++)
-            sum += (double)cut_float(all[(row % 8 * 4 + k % 4) * 6 + row / 8 + k / 4 * 2]) *
-                   (double)cut_float(all[(column * 4 + k % 4) * 6 + 4 + k / 4]);
-        c[e] = (float)sum;
-    }
-}
-
 uint32_t emulate_transpose(uint32_t pair)
 {
     const uint32_t *all = emulate_exchange(&pair, 1);
