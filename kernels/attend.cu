@@ -14,21 +14,25 @@ struct begin_slots {
     uint32_t slot[BEGIN_SLOTS];
 };
 
-/* slots [b.n], and queries [n] of 16 bits as fp32 */
+/* slots [b.n], and queries [n] as fp32 */
 __global__ void __launch_bounds__(BEGIN_THREADS)
-    attend_begin(uint32_t *slots, const __grid_constant__ begin_slots b, const uint16_t *queries, bool bfloat,
+    attend_begin(uint32_t *slots, const __grid_constant__ begin_slots b, const void *queries, kvc_dtype dtype,
                  float *to, size_t n)
 {
+    const uint16_t *narrow = (const uint16_t *)queries;
     if (blockIdx.x == 0 && threadIdx.x < b.n) slots[threadIdx.x] = b.slot[threadIdx.x];
     for (size_t i = (size_t)blockIdx.x * BEGIN_THREADS + threadIdx.x; i < n; i += (size_t)gridDim.x * BEGIN_THREADS)
-        to[i] = bfloat ? __uint_as_float((uint32_t)queries[i] << 16) : __half2float(__ushort_as_half(queries[i]));
+        to[i] = dtype == KVC_F32    ? ((const float *)queries)[i]
+                : dtype == KVC_BF16 ? __uint_as_float((uint32_t)narrow[i] << 16)
+                                    : __half2float(__ushort_as_half(narrow[i]));
 }
 
-/* Slots go with the call where they are few, and queries as they are where they are fp32. */
+/* Slots go with the call where they are few, and queries as they are where they are fp32 and rows can be read by 16
+ * bytes. */
 static cudaError_t begin(attend_batch *batch, uint32_t *slots, const uint32_t *host_slots, const void *queries,
                          kvc_dtype dtype, float *fp32, size_t n, cudaStream_t stream)
 {
-    size_t n_convert = dtype == KVC_F32 ? 0 : n;
+    size_t n_convert = dtype == KVC_F32 && (uintptr_t)queries % 16 == 0 ? 0 : n;
     uint32_t n_slots = batch->n_sequences;
     for (uint32_t i = 0; i < ATTEND_FEW && i < n_slots; i++) batch->slot[i] = host_slots[i];
     if (n_slots <= ATTEND_FEW) n_slots = 0;
@@ -40,7 +44,7 @@ static cudaError_t begin(attend_batch *batch, uint32_t *slots, const uint32_t *h
         for (uint32_t i = 0; i < b.n; i++) b.slot[i] = host_slots[first + i];
         size_t blocks = n_convert / (4 * BEGIN_THREADS) + 1;
         KVC_LAUNCH(attend_begin, dim3(blocks < BEGIN_BLOCKS ? (unsigned)blocks : BEGIN_BLOCKS), dim3(BEGIN_THREADS),
-                   0, stream, slots + first, b, (const uint16_t *)queries, dtype == KVC_BF16, fp32, n_convert);
+                   0, stream, slots + first, b, queries, dtype, fp32, n_convert);
         cudaError_t status = KVC_LAUNCHED();
         if (status != cudaSuccess) return status;
     }

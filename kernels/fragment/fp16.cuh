@@ -5,6 +5,7 @@
 
 template <int DIM> struct fp16_keys {
     static const int D = DIM, CODES = 0;
+    static const bool NEIGHBOURS = true;
     static const int CHUNK = fragment_chunk(DIM / 2), N_CHUNKS = DIM / 2 / CHUNK, WORDS = CHUNK / 4;
 
     __device__ static __forceinline__ int power(int) { return 0; }

@@ -40,6 +40,7 @@ template <int DIM, int BITS> struct int_plane {
 template <int DIM, int BITS, int TOKENS, int GROUP = DIM> struct int_keys : int_plane<DIM, BITS> {
     typedef int_plane<DIM, BITS> plane;
     static const int D = DIM, CODES = 1, OWN = plane::ROW / 8; /* pairs of a lane's bytes */
+    static const bool NEIGHBOURS = false;
     static const int CHUNK = fragment_chunk(fragment_common(plane::ROW, GROUP) / 4),
                      N_CHUNKS = plane::ROW / 4 / CHUNK;
     static const int PER_WORD = CHUNK >= 4 ? 2 : 1, WORDS = CHUNK >= 4 ? CHUNK / 4 : 1; /* pairs of bytes */

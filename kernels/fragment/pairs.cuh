@@ -13,7 +13,8 @@
  * A codec's struct for keys:
  *     D        latent channels
  *     CODES    the operand is an integer times 2^-24, with a power for each pair
- *     static void channels(int h, int t, int *first, int *second)      of pair h < D / 8 in lane t
+ *     static void channels(int h, int t, int *first, int *second)      of pair h < D / 8 in lane t; NEIGHBOURS: the
+ *                                                                      first is even, the second the next one
  *     static int power(int h)                                          p of pair h
  *     static void load(const uint8_t *codes, const uint8_t *table, int row, int lane, uint32_t pairs[D / 8])
  * and for values:

@@ -164,43 +164,63 @@ template <typename P> struct attend {
         at.copies.reuse();
     }
 
-    /* fp16 rows are read where they are, all of a unit at once; rows behind the last one are read as that one, and
-     * not seen. */
+    /* Keys of a unit of fp16 rows, and up to 128 channels of its values: of more there is no room in registers. They
+     * are read where they are, all of a unit at once; rows behind the last one are read as that one, and not seen. */
+    struct exact_unit {
+        const uint8_t *key_rows, *value_rows;
+        int last, lane;
+        uint32_t keys[2][exact_keys::PAIRS];
+        typename exact_values::operands values;
+
+        __device__ __forceinline__ exact_unit(const attend_layer &l, const attend_run &run, int own_lane)
+        {
+            size_t head_rows = (size_t)l.capacity * P::D, side_rows = l.n_heads * head_rows;
+            key_rows = (const uint8_t *)(l.rows + run.slot * 2 * side_rows + run.head * head_rows);
+            value_rows = key_rows + side_rows * 2;
+            last = (int)(run.n_tokens - run.n_packed) - 1, lane = own_lane;
+        }
+        __device__ __forceinline__ void load_values(int row)
+        {
+            int t = lane % 4;
+            int tokens[4] = {min(row + 2 * t, last), min(row + 2 * t + 1, last), min(row + 2 * t + 8, last),
+                             min(row + 2 * t + 9, last)};
+            values.load(value_rows, NULL, tokens, lane);
+        }
+        __device__ __forceinline__ void load(int row)
+        {
+#pragma unroll
+            for (int i = 0; i < 2; i++)
+                exact_side::keys::load(key_rows, NULL, min(row + i * 8 + lane / 4, last), lane, keys[i]);
+            if (P::D <= 128) load_values(row);
+        }
+    };
+
+    /* A unit is on its way before the queries are. */
     __device__ static void run_exact(workplace &at, const attend_layer &l, const attend_batch &b,
                                      const attend_work &w, const attend_run &run)
     {
         typename exact_keys::query q;
         typename exact_values::state s;
         typename exact_side::head none = {};
-        int lane = at.lane, g = lane / 4, t = lane % 4;
-        q.load(none, l, b, query_source::exact(b), run, NULL, lane);
+        exact_unit x(l, run, at.lane);
+        x.load((int)run.begin * EXACT_TOKENS);
+        q.load(none, l, b, query_source::exact(b), run, NULL, at.lane);
         s.clear();
-        size_t head_rows = (size_t)l.capacity * P::D, side_rows = l.n_heads * head_rows;
-        const uint8_t *key_rows = (const uint8_t *)(l.rows + run.slot * 2 * side_rows + run.head * head_rows);
-        const uint8_t *value_rows = key_rows + side_rows * 2;
-        int n_exact = (int)(run.n_tokens - run.n_packed);
-        for (uint32_t unit = run.begin; unit < run.end; unit++) {
-            int row = (int)unit * EXACT_TOKENS, last = n_exact - 1;
-            int tokens[4] = {min(row + 2 * t, last), min(row + 2 * t + 1, last), min(row + 2 * t + 8, last),
-                             min(row + 2 * t + 9, last)};
-            uint32_t keys[2][exact_keys::PAIRS];
-            typename exact_values::operands v;
+        for (int unit = (int)run.begin; unit < (int)run.end; unit++) {
+            int row = unit * EXACT_TOKENS;
             attend_scores<P, 2> p;
+            if (unit > (int)run.begin) x.load(row);
 #pragma unroll
-            for (int i = 0; i < 2; i++)
-                exact_side::keys::load(key_rows, NULL, min(row + i * 8 + g, last), lane, keys[i]);
-            if (P::D <= 128) v.load(value_rows, NULL, tokens, lane);
-#pragma unroll
-            for (int i = 0; i < 2; i++) exact_keys::products(keys[i], q.pairs, p.x[i]);
+            for (int i = 0; i < 2; i++) exact_keys::products(x.keys[i], q.pairs, p.x[i]);
             q.finish(p);
             sight::cap(p, b);
-            sight::hide_exact(p.x, row, l.sinks, run, n_exact, lane);
-            s.weigh(p, lane);
-            if (P::D > 128) v.load(value_rows, NULL, tokens, lane); /* registers */
-            exact_values::accumulate(s, v, p.x, {});
+            sight::hide_exact(p.x, row, l.sinks, run, x.last + 1, at.lane);
+            s.weigh(p, at.lane);
+            if (P::D > 128) x.load_values(row);
+            exact_values::accumulate(s, x.values, p.x, {});
         }
         exact_values::leave(s, none, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES),
-                            present(run, b), lane);
+                            present(run, b), at.lane);
         at.copies.reuse();
     }
 
@@ -231,27 +251,28 @@ template <typename P> struct attend {
         if (tile == 0 && lane == 0 && run.is_last) ends[1] = result;
     }
 
-    /* Of the fp16 rows. */
+    /* Of the fp16 rows. The last parts are the first to have some: where a block has few tiles these have none. */
     __device__ static void share_rows(workplace &at, const attend_layer &l, const attend_batch &b,
                                       const attend_work &w, const attend_lists &lists, const attend_roles &roles,
                                       const role &r)
     {
         attend_piece piece = rows_of_block(lists.rows, blockIdx.x, gridDim.x);
-        if (r.part >= piece.parts) return;
+        uint32_t part = roles.columns.parts - 1 - r.part;
+        if (part >= piece.parts) return;
         attend_shares shares(piece);
-        uint32_t own = shares.begin(piece, r.part), end = shares.begin(piece, r.part + 1);
+        uint32_t own = shares.begin(piece, part), end = shares.begin(piece, part + 1);
         for (uint32_t tile = r.first; tile < roles.columns.tiles; tile += roles.columns.together)
             for (uint32_t begin = own; begin < end;) {
                 attend_run run = run_at(l, b, lists, 0, begin, end, (uint32_t)at.lane);
-                complete_run(run, l, b, w, roles, true, tile, piece.number + r.part, at.lane);
+                complete_run(run, l, b, w, roles, true, tile, piece.number + part, at.lane);
                 run_exact(at, l, b, w, run);
                 begin += run.end - run.begin;
             }
     }
 
-    /* Half of the warps begin with their fp16 rows, the others end with them: rows are waited for one by one, and in
-     * the meantime memory and arithmetic are for the pages. Where tables of a second head are to come all end with
-     * them, since warps wait for each other there. */
+    /* Half of the warps, and those without tiles, begin with their fp16 rows, the others end with them: rows are
+     * waited for one by one, and in the meantime memory and arithmetic are for the pages. Where tables of a second
+     * head are to come all end with them, since warps wait for each other there. */
     __device__ static void share(const attend_layer &l, const attend_batch &b, const attend_work &w, uint8_t *shared)
     {
         int warp = (int)uniform(threadIdx.x / 32);
@@ -311,7 +332,8 @@ template <typename P> struct attend {
             }
             await_previous(); /* queries */
             bool awaited = TABLES_OF_HEAD && piece.end < block_end;
-            if (!rows_done && (unit >= block_end || (warp % 2 == 0 && is_first && !awaited))) {
+            bool early = warp % 2 == 1 || tile >= roles.columns.tiles;
+            if (!rows_done && (unit >= block_end || (early && is_first && !awaited))) {
                 share_rows(at, l, b, w, lists, roles, r);
                 rows_done = true;
             }

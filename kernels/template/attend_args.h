@@ -8,6 +8,24 @@
 
 #define ATTEND_LENGTHS 5 /* of codes */
 
+/* A map of n_in inputs to n_out channels lies in the order in which the lanes of a warp take it (attend_map.cuh): 16
+ * channels, of these 32 inputs, of these the e-th of each four, 32 lanes 4 g + t with inputs 4 g + e and channels
+ * 4 t .. 4 t + 3. Numbers of floats in all, where behind the inputs are zeros, and before one of them. */
+#ifdef __CUDACC__
+#define ATTEND_BOTH __host__ __device__
+#else
+#define ATTEND_BOTH
+#endif
+ATTEND_BOTH static inline uint32_t attend_map_floats(uint32_t n_in, uint32_t n_out)
+{
+    return (n_in + 31) / 32 * 32 * n_out;
+}
+ATTEND_BOTH static inline uint32_t attend_map_place(uint32_t n_in, uint32_t input, uint32_t channel)
+{
+    return attend_map_floats(n_in, channel / 16 * 16) + input / 32 * 512 + input % 4 * 128 + input % 32 / 4 * 16 +
+           channel % 16;
+}
+
 /* Fixed for a cache and a layer. */
 typedef struct attend_layer {
     const uint8_t *pool;               /* [pages][page_bytes]: the keys' blocks, from value_offset the values' */
@@ -17,8 +35,9 @@ typedef struct attend_layer {
     const uint32_t *page_table;        /* [slots][page_stride] */
     const uint32_t *length, *packed;   /* [slots] tokens in all and compressed */
     uint32_t page_stride, capacity, n_heads, sinks;
-    /* Queries and outputs in the latent space, NULL where it is the head's: fold [heads][d][key_latent],
-     * bias [heads][d] (a query's bias is its product with it); unfold [heads][value_latent][d], mean [heads][d] */
+    /* Queries and outputs in the latent space, NULL where it is the head's: fold [heads], a map of d to key_latent
+     * (attend_map_place()), bias [heads][d] (a query's bias is its product with it); unfold [heads], a map of
+     * value_latent to d, mean [heads][d] */
     const float *fold, *bias, *unfold, *mean;
     uint32_t key_latent, value_latent; /* channels */
     /* fp16 [2^b][c] of vq and lut; of shared codes one for each length, others as constants have them (FORMAT.md) */
@@ -42,7 +61,7 @@ typedef struct attend_columns {
 
 /* Of one call. Queries of sequence i follow those of sequence i - 1. */
 typedef struct attend_batch {
-    const float *queries;      /* [n_sequences][n_queries][query heads][d] */
+    const float *queries;      /* [n_sequences][n_queries][query heads][d], 16-byte aligned */
     float *out;                /* the same shape */
     const uint32_t *slots;     /* [n_sequences], where they are more than ATTEND_FEW */
     uint32_t slot[ATTEND_FEW]; /* otherwise */

@@ -69,21 +69,21 @@ template <typename P, typename SIDE, typename ORDER> struct byte_keys {
         for (int w = 0; w < KEY_WORDS; w++)
 #pragma unroll
             for (int k = 0; k < KEY_FIELDS; k++) {
-                const float *from = source.rows + row * SIDE::D + key_byte(w, lane % 4) + k * key_rows::ROW;
-                x[k][w] =
-                    present ? make_float4(from[0], from[1], from[2], from[3]) : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+                const float *from = source.rows + (present ? row : 0) * SIDE::D;
                 float4 &y = x[k][w];
+                y = *(const float4 *)(from + key_byte(w, lane % 4) + k * key_rows::ROW);
+                if (!present) y = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
                 y.x *= source.factor, y.y *= source.factor, y.z *= source.factor, y.w *= source.factor;
                 range.see(y.x), range.see(y.y), range.see(y.z), range.see(y.w);
             }
-        range.join();
+        range.join<4>();
         float shrink = range.shrink(), total = 0.0f;
         uint32_t all[QUERY_WORDS][2];
 #pragma unroll
         for (int j = 0; j < QUERY_WORDS; j++) {
             const float4 y = x[j / KEY_WORDS][j % KEY_WORDS];
-            all[j][0] = query_half(y.x, shrink) | query_half(y.y, shrink) << 16;
-            all[j][1] = query_half(y.z, shrink) | query_half(y.w, shrink) << 16;
+            all[j][0] = query_pair(y.x, y.y, shrink);
+            all[j][1] = query_pair(y.z, y.w, shrink);
 #pragma unroll
             for (int i = 0; i < 2; i++) {
                 float2 halves = __half22float2(*reinterpret_cast<__half2 *>(&all[j][i]));
@@ -125,14 +125,13 @@ template <typename P, typename SIDE, typename ORDER> struct byte_keys {
         if (!__any_sync(~0u, x > BYTES_MOST_QUERY) && age) return false;
         query_range range;
         range.see(x);
-        range.join();
-        range.most = fmaxf(range.most, __shfl_xor_sync(~0u, range.most, 4)); /* both lanes of a column */
-        float good = range.shrink() * 64.0f;                                 /* a power of two: 60 to 120 */
-        if (range.most * good > BYTES_MOST_QUERY) good *= 0.5f;
-        if (range.most == INFINITY) good = 0x1p-10f; /* and then once more */
+        range.join<8>();
+        float good = range.shrink() * 64.0f; /* a power of two: 60 to 120 */
+        if (range.most() * good > BYTES_MOST_QUERY) good *= 0.5f;
+        if (range.most() == INFINITY) good = 0x1p-10f; /* and then once more */
         good = fminf(good, BYTES_MOST_SCALE / up);
-        bool small = age == 0 && good > 1.0f && range.most > 0.0f;
-        if (!(range.most > BYTES_MOST_QUERY) && !small) good = 1.0f;
+        bool small = age == 0 && good > 1.0f && range.most() > 0.0f;
+        if (!(range.most() > BYTES_MOST_QUERY) && !small) good = 1.0f;
         if (!__any_sync(~0u, good != 1.0f)) return false;
 #pragma unroll
         for (int i = 0; i < 2 * MADE; i++)

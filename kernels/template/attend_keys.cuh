@@ -21,8 +21,8 @@ __device__ __forceinline__ float half_at(const uint8_t *at, int index)
     return __half2float(((const __half *)at)[index]);
 }
 
-/* Where a run's queries come from: fp32 rows [n_sequences][n_queries][query heads][D] and what is added to each one's
- * scores, both to be multiplied by `factor`. */
+/* Where a run's queries come from: fp32 rows [n_sequences][n_queries][query heads][D], 16-byte aligned, and what is
+ * added to each one's scores, both to be multiplied by `factor`. */
 struct query_source {
     const float *rows, *bias;
     float factor;
@@ -115,24 +115,28 @@ template <int TILES_N, int PRODUCTS> struct row_products {
     }
 };
 
-/* The greatest of what four lanes t have of |x|; infinity where one of them is not finite. */
+/* The greatest |x| of a row; infinity where an x is not finite: numbers that are not negative are in the order of
+ * their bits, and NaN has the greatest. */
 struct query_range {
-    float most;
+    uint32_t bits;
 
-    __device__ __forceinline__ query_range() : most(0.0f) {}
-    __device__ __forceinline__ void see(float x)
+    __device__ __forceinline__ query_range() : bits(0) {}
+    __device__ __forceinline__ void see(float x) { bits = max(bits, __float_as_uint(x) & 0x7fffffffu); }
+    /* What the N lanes of a row have seen: four lanes t, or both times four of a column of bytes. */
+    template <int N> __device__ __forceinline__ void join()
     {
-        most = fabsf(x) <= 3.4028234e38f ? fmaxf(most, fabsf(x)) : INFINITY;
+#pragma unroll
+        for (int step = 1; step < N; step *= 2) bits = max(bits, __shfl_xor_sync(~0u, bits, step));
+        bits = min(bits, 0x7f800000u);
     }
-    __device__ __forceinline__ void join()
+    __device__ __forceinline__ float most() const
     {
-        most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
-        most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
+        return __uint_as_float(bits);
     }
     /* What brings the row's greatest value to 1 .. 2, a power of two; a row that is not finite to 0. */
     __device__ __forceinline__ float shrink() const
     {
-        uint32_t exponent = __float_as_uint(most) >> 23;
+        uint32_t exponent = bits >> 23;
         if (exponent == 255) return 0.0f;
         if (exponent == 0) return 1.0f;
         return __uint_as_float(exponent == 254 ? 0x00400000u : (254u - exponent) << 23);
@@ -140,17 +144,18 @@ struct query_range {
     /* Its inverse; NaN for a row that is not finite. */
     __device__ __forceinline__ float stretch() const
     {
-        uint32_t exponent = __float_as_uint(most) >> 23;
+        uint32_t exponent = bits >> 23;
         return exponent == 255 ? __uint_as_float(0x7fc00000u)
                : exponent == 0 ? 1.0f
                                : __uint_as_float(exponent << 23);
     }
 };
 
-/* A value times `shrink`, 0 where that is 0. */
-__device__ __forceinline__ uint32_t query_half(float x, float shrink)
+/* Two values times `shrink`, 0 where that is 0. */
+__device__ __forceinline__ uint32_t query_pair(float x, float y, float shrink)
 {
-    return shrink == 0.0f ? 0u : __half_as_ushort(__float2half_rn(x * shrink));
+    __half2 pair = __floats2half2_rn(x * shrink, y * shrink);
+    return shrink == 0.0f ? 0u : *reinterpret_cast<uint32_t *>(&pair);
 }
 
 /* A side whose order of channels is known when the kernel is compiled: queries stay in registers. */
@@ -182,25 +187,29 @@ template <typename P, typename SIDE> struct attend_keys {
             for (int n = 0; n < TILES_N; n++) {
                 bool present;
                 size_t row = this->row_of(l, b, run, n * 8 + lane / 4, &present);
+                const float *from = source.rows + (present ? row : 0) * KEYS::D;
                 float x[PAIRS][2];
                 query_range range;
 #pragma unroll
                 for (int h = 0; h < PAIRS; h++) {
                     int channel[2];
                     KEYS::channels(h, lane % 4, &channel[0], &channel[1]);
-#pragma unroll
-                    for (int i = 0; i < 2; i++) {
-                        x[h][i] = present ? source.rows[row * KEYS::D + channel[i]] * source.factor : 0.0f;
-                        range.see(x[h][i]);
-                    }
+                    float2 two;
+                    if (KEYS::NEIGHBOURS)
+                        two = *(const float2 *)(from + channel[0]);
+                    else
+                        two = make_float2(from[channel[0]], from[channel[1]]);
+                    x[h][0] = present ? two.x * source.factor : 0.0f;
+                    x[h][1] = present ? two.y * source.factor : 0.0f;
+                    range.see(x[h][0]), range.see(x[h][1]);
                 }
-                range.join();
+                range.join<4>();
                 float shrink = range.shrink();
 #pragma unroll
                 for (int j = 0; j < SCALES; j++) sum[n][j] = 0.0f;
 #pragma unroll
                 for (int h = 0; h < PAIRS; h++) {
-                    uint32_t pair = query_half(x[h][0], shrink) | query_half(x[h][1], shrink) << 16;
+                    uint32_t pair = query_pair(x[h][0], x[h][1], shrink);
                     float2 halves = __half22float2(*reinterpret_cast<__half2 *>(&pair));
                     sum[n][h / OF_SCALE] += halves.x + halves.y;
                     plain[n][h] = pair;

@@ -3,7 +3,11 @@
  *
  * A warp has 16 channels, and four rows at a time. Of these channels a lane 4 g + t has four, and of the inputs
  * 4 g .. 4 g + 3 of every 32, so that a map of 128 channels is asked for at once by eight warps, and shared memory is
- * read without conflicts. Products of matrices (tf32, in two parts) took 1.5 us longer a call (decision 0014). */
+ * read without conflicts. Maps lie in the order in which lanes want them (attend_args.h). Products of matrices (tf32,
+ * in two parts) took 1.5 us longer a call (decision 0014).
+ *
+ * All of this runs once in a call: an instruction that is run once takes five clocks or more to come and go, so there
+ * are few of them, and no quotients. */
 #ifndef KERNELS_TEMPLATE_ATTEND_MAP_CUH
 #define KERNELS_TEMPLATE_ATTEND_MAP_CUH
 #include <cuda_fp16.h>
@@ -50,62 +54,74 @@ template <int ROWS> __device__ __forceinline__ void share_sums(float4 *sum, uint
     }
 }
 
-/* Part of a map, n floats, is on its way to the first-level cache, whoever waits meanwhile. */
-#ifdef KVC_EMULATE
-static inline void ask_for_map(const float *, uint32_t) {}
-#else
-__device__ __forceinline__ void ask_for_map(const float *map, uint32_t n)
-{
-    const uint32_t SECTOR = 8, MOST = 16384; /* floats */
-    n = min(n, MOST);
-#pragma unroll 4
-    for (uint32_t at = threadIdx.x * SECTOR; at < n; at += MAP_THREADS * SECTOR)
-        asm volatile("{ .reg .f32 unused; ld.global.ca.f32 unused, [%0]; }" ::"l"(map + at));
-}
-#endif
+/* A map of n_in inputs and n_out channels, both multiples of 16, channels at most 16 MAP_WARPS. */
+struct map_shape {
+    uint32_t n_in, n_out;
+    uint32_t of_slab; /* 2^16 / (n_out / 16), not less */
 
-/* in [n_rows][stride] in shared memory, rows 16-byte aligned; map [n_in][n_out], both multiples of 16, n_out at most
- * 16 MAP_WARPS, memory 16-byte aligned; put(row, channel, four values) for every row and fourth channel. However many
- * rows there are, a row's terms are added in the same order. Little code: what runs once takes as long to come as to
- * run. */
+    __host__ __device__ __forceinline__ map_shape(uint32_t inputs, uint32_t outputs) : n_in(inputs), n_out(outputs)
+    {
+        of_slab = share_of(1u << 16, n_out / 16);
+    }
+};
+
+/* What a warp has of it: 16 channels, `slab`; of the sets of four rows every `sets`th from `set` on, if set < sets.
+ */
+struct map_share {
+    uint32_t slab, set, sets, channel; /* the first one of the lane */
+
+    __device__ __forceinline__ explicit map_share(const map_shape &m)
+    {
+        uint32_t warp = threadIdx.x / 32;
+        set = warp * m.of_slab >> 16, sets = MAP_WARPS * m.of_slab >> 16;
+        slab = warp - set * (m.n_out / 16);
+        channel = slab * 16 + threadIdx.x % 4 * 4;
+    }
+};
+
+/* in [n_rows][stride] in shared memory, rows 16-byte aligned; map: of a head, 16-byte aligned; put(row, channel, four
+ * values) for every row and fourth channel. However many rows there are, a row's terms are added in the same order.
+ */
 template <typename PUT>
-__device__ __forceinline__ void apply_map(uint32_t n_rows, const float *in, uint32_t stride, const float *map,
-                                          uint32_t n_in, uint32_t n_out, PUT put)
+__device__ __forceinline__ void apply_map(const map_shape &m, const map_share &own, uint32_t n_rows, const float *in,
+                                          uint32_t stride, const float *map, PUT put)
 {
     const int ROWS = 4;
-    uint32_t lane = threadIdx.x % 32, g = lane / 4, warp = threadIdx.x / 32;
-    uint32_t slabs = n_out / 16, sets = MAP_WARPS / slabs, channel = warp % slabs * 16 + lane % 4 * 4;
-    if (warp >= sets * slabs) return;
+    uint32_t lane = threadIdx.x % 32, g = lane / 4;
+    if (own.set >= own.sets) return;
+    const float4 *from = (const float4 *)map + own.slab * (attend_map_floats(m.n_in, 16) / 4) + lane;
     float4 y[4][4];
     bool held = false; /* does y have all of the map that the lane needs? */
 #pragma unroll 1
-    for (uint32_t row = warp / slabs * ROWS; row < n_rows; row += sets * ROWS) {
+    for (uint32_t row = own.set * ROWS; row < n_rows; row += own.sets * ROWS) {
         float4 sum[ROWS];
+        const float *x_of_row = in + row * stride;
 #pragma unroll
         for (int r = 0; r < ROWS; r++) sum[r] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll 1
-        for (uint32_t first = g * 4; first < n_in; first += 128) {
+        for (uint32_t first = 0; first < m.n_in; first += 128) {
 #pragma unroll
-            for (int k = 0; k < 4; k++) /* all on their way before the first one is looked at */
+            for (int k = 0; k < 4; k++) { /* all on their way before the first one is looked at */
+                if (held || first + 32 * k >= m.n_in) break;
 #pragma unroll
-                for (int e = 0; e < 4; e++)
-                    if (!held && first + 32 * k < n_in)
-                        y[k][e] = *(const float4 *)(map + (size_t)(first + 32 * k + e) * n_out + channel);
+                for (int e = 0; e < 4; e++) y[k][e] = from[first * 4 + (k * 4 + e) * 32];
+            }
 #pragma unroll
             for (int k = 0; k < 4; k++) {
-                if (first + 32 * k >= n_in) break;
+                if (first + 32 * k + g * 4 >= m.n_in) break;
 #pragma unroll
                 for (int r = 0; r < ROWS; r++) {
-                    float4 x = *(const float4 *)(in + min(row + (uint32_t)r, n_rows - 1) * stride + first + 32 * k);
+                    if (row + (uint32_t)r >= n_rows) break;
+                    float4 x = *(const float4 *)(x_of_row + r * stride + first + 32 * k + g * 4);
                     add_scaled(sum[r], x.x, y[k][0]), add_scaled(sum[r], x.y, y[k][1]);
                     add_scaled(sum[r], x.z, y[k][2]), add_scaled(sum[r], x.w, y[k][3]);
                 }
             }
         }
-        held = n_in <= 128;
+        held = m.n_in <= 128;
         __syncwarp();
         share_sums<ROWS>(sum, 16, lane);
-        if (g % 2 == 0 && row + g / 2 < n_rows) put(row + g / 2, channel, sum[0]);
+        if (g % 2 == 0 && row + g / 2 < n_rows) put(row + g / 2, own.channel, sum[0]);
     }
 }
 

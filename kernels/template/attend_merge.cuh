@@ -17,18 +17,8 @@ struct merge_pieces {
 struct merge_shape {
     uint32_t d, latent, group, columns, tile, n_blocks;
     uint32_t rows; /* of a block, a power of two, at most MAP_ROWS */
+    map_shape map;
 };
-
-/* Of the pages, or of the fp16 rows, of a sequence and head: those that attend.cuh has left. */
-__device__ __forceinline__ merge_pieces pieces_of(const attend_layer &l, const attend_batch &b, const attend_work &w,
-                                                  const merge_shape &m, const attend_roles &roles, uint32_t sequence,
-                                                  uint32_t head, bool exact, uint32_t column)
-{
-    const uint32_t *ends = w.results[(exact * l.n_heads + head) * b.n_sequences + sequence];
-    uint32_t result = roles.first_result(column / m.columns, exact) + ends[0];
-    size_t floats = result_floats(m.d, m.latent), stride = m.columns * floats;
-    return merge_pieces{w.partial + result * stride + column % m.columns * floats, stride, ends[1] - ends[0] + 1};
-}
 
 /* Of pieces first, first + parts, ... up to N that there are: maxima and sums of weights, and four channels. Asked
  * for all together. */
@@ -92,7 +82,7 @@ struct merge_part {
 };
 __host__ __device__ __forceinline__ uint32_t merge_bytes(uint32_t d, uint32_t latent)
 {
-    return (MAP_WARPS * (latent + d + 4 + 2 * MAP_WARPS) + MAP_ROWS * 2) * (uint32_t)sizeof(float);
+    return (MAP_WARPS * (latent + d + 4 + 2 * MAP_WARPS) + MAP_ROWS * 4) * (uint32_t)sizeof(float);
 }
 
 /* What a warp has of a row: `part` of `parts` of its pieces; latent + d channels to `to`. */
@@ -101,7 +91,7 @@ __device__ inline void merge_pieces_of(const merge_pieces pieces[2], uint32_t pa
 {
     uint32_t lane = threadIdx.x % 32;
     for (uint32_t j = lane * 4; j < latent || j < d; j += 128) {
-        merge_batch<8> pages;
+        merge_batch<5> pages;
         merge_batch<2> rows;
         if (j < latent) pages.load(pieces[0], part, parts, j);
         if (j < d) rows.load(pieces[1], part, parts, j);
@@ -151,31 +141,44 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
     merge_part *parts = (merge_part *)(sums + MAP_WARPS * width);                         /* [rows][splits] */
     float(*all_weights)[2] = (float(*)[2])(parts + MAP_WARPS);                            /* [MAP_WARPS][splits] */
     float *mass = (float *)(all_weights + MAP_WARPS * splits), *factor = mass + MAP_ROWS; /* [MAP_ROWS] */
-    const float *unfold = l.unfold ? l.unfold + (size_t)head * m.d * m.latent : NULL;
-    if (unfold) ask_for_map(unfold, m.d * m.latent);
+    float **outs = (float **)(factor + MAP_ROWS);                                         /* [MAP_ROWS] */
+    const float *unfold = l.unfold ? l.unfold + (size_t)head * attend_map_floats(m.latent, m.d) : NULL;
+    const map_share own(m.map);
+    float4 mean = make_float4(0.0f, 0.0f, 0.0f, 0.0f); /* of the lane's channels of an output */
+    if (unfold) mean = *(const float4 *)(l.mean + head * m.d + own.channel);
     if (r < n_rows) {
         uint32_t sequence = (first + r) / of_sequence, column = (first + r) % of_sequence;
         const attend_roles roles(b.columns, l.n_heads, b.n_sequences, m.n_blocks);
         uint32_t slot = b.n_sequences <= ATTEND_FEW ? b.slot[sequence] : load_early(b.slots + sequence);
         const attend_sequence s = sequence_of(l, b, slot);
         const bool any[2] = {tiles_of(s, l.sinks, m.tile).n > 0, rows_of(s, l.sinks).n > 0};
-        merge_pieces of_row[2] = {{NULL, 0, 0}, {NULL, 0, 0}};
+        const uint2 *ends[2]; /* of the pages and of the fp16 rows: what attend.cuh has left */
+        merge_pieces of_row[2];
+        size_t floats = result_floats(m.d, m.latent), stride = m.columns * floats;
+        uint32_t column_tile = column / m.columns;
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            ends[i] = (const uint2 *)w.results[((uint32_t)i * l.n_heads + head) * b.n_sequences + sequence];
+            of_row[i].first = w.partial + roles.first_result(column_tile, i) * stride + column % m.columns * floats;
+            of_row[i].stride = stride, of_row[i].n = 0;
+        }
+        uint32_t token = (first + r) / m.group, query_head = head * m.group + (first + r) % m.group;
+        if (split == 0 && lane == 0) outs[r] = b.out + ((size_t)token * l.n_heads * m.group + query_head) * m.d;
         await_previous();
 #pragma unroll
         for (int i = 0; i < 2; i++)
-            if (any[i]) of_row[i] = pieces_of(l, b, w, m, roles, sequence, head, i, column);
+            if (any[i]) {
+                uint2 results = *ends[i]; /* first and last */
+                of_row[i].first += results.x * stride, of_row[i].n = results.y - results.x + 1;
+            }
         merge_pieces_of(of_row, split, splits, m.latent, m.d, sums + warp * width, parts + warp);
     }
     __syncthreads();
-    auto out_of = [&](uint32_t row) {
-        uint32_t token = (first + row) / m.group, query_head = head * m.group + (first + row) % m.group;
-        return b.out + ((size_t)token * l.n_heads * m.group + query_head) * m.d;
-    };
     uint32_t stride = splits * width;
     if (r < n_rows) {
         float(*weights)[2] = all_weights + warp * splits, of_pages; /* every warp for itself */
         float of_all = weigh_parts(parts + r * splits, splits, weights, &of_pages);
-        float *row = sums + r * stride, *out = out_of(r);
+        float *row = sums + r * stride, *out = outs[r];
         float inverse = of_all == 0.0f ? 0.0f : 1.0f / of_all; /* 0: of a sequence without tokens */
         if (split == 0 && lane == 0) mass[r] = of_pages, factor[r] = inverse;
         for (uint32_t j = split * 32 + lane; j < m.d || (unfold && j < m.latent); j += splits * 32) {
@@ -192,10 +195,10 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
     }
     if (!unfold) return;
     __syncthreads();
-    apply_map(n_rows, sums, stride, unfold, m.latent, m.d, [&](uint32_t row, uint32_t j, float4 x) {
+    apply_map(m.map, own, n_rows, sums, stride, unfold, [=](uint32_t row, uint32_t j, float4 x) {
         add_scaled(x, 1.0f, *(const float4 *)(sums + row * stride + m.latent + j));
-        add_scaled(x, mass[row], *(const float4 *)(l.mean + head * m.d + j));
-        float *to = out_of(row) + j, by = factor[row];
+        add_scaled(x, mass[row], mean);
+        float *to = outs[row] + j, by = factor[row];
         to[0] = x.x * by, to[1] = x.y * by, to[2] = x.z * by, to[3] = x.w * by;
     });
 }
@@ -208,7 +211,7 @@ static inline cudaError_t launch_merge(const attend_layer &l, const attend_batch
 {
     uint32_t of_head = b.n_sequences * b.n_queries * group;
     if (rows == 0) rows = map_rows(l.n_heads, of_head, 1);
-    merge_shape m = {d, l.value_latent, group, columns, tile, n_blocks, rows};
+    merge_shape m = {d, l.value_latent, group, columns, tile, n_blocks, rows, map_shape(l.value_latent, d)};
     dim3 grid(share_of(of_head, rows), l.n_heads);
     uint32_t bytes = merge_bytes(d, m.latent);
     if (bytes < alone && grid.x * grid.y <= n_blocks) bytes = alone;

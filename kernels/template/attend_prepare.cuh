@@ -49,36 +49,41 @@ __device__ inline void count_units(const attend_layer &l, const attend_batch &b,
     if (threadIdx.x == 0) w.units[n] = tiles_before, w.units[2 * n + 1] = rows_before;
 }
 
-/* [1 + blocks for `rows` rows of queries each, or 1][n_heads] blocks, of which the first counts. */
+/* Is there a list that blocks of attend.cuh do not make themselves? */
+__host__ __device__ __forceinline__ uint32_t has_lists(const attend_batch &b)
+{
+    return b.n_sequences > ATTEND_FEW;
+}
+
+/* [has_lists() + blocks for `rows` rows of queries each, if there is a fold][n_heads] blocks, of which the first
+ * counts. No more: the main kernel waits for a multiprocessor that one of these has. */
 __global__ void __launch_bounds__(MAP_THREADS, 1)
     attend_prepare(const __grid_constant__ attend_layer l, const __grid_constant__ attend_batch b,
-                   const __grid_constant__ attend_work w, uint32_t d, uint32_t group, uint32_t tile, uint32_t rows)
+                   const __grid_constant__ attend_work w, map_shape m, uint32_t group, uint32_t tile, uint32_t rows)
 {
     KVC_SHARED(float, q); /* [rows][d] */
     let_next_start();
-    if (blockIdx.x == 0) {
-        if (blockIdx.y == 0 && b.n_sequences > ATTEND_FEW) count_units(l, b, w, tile);
+    if (blockIdx.x < has_lists(b)) {
+        if (blockIdx.y == 0) count_units(l, b, w, tile);
         return;
     }
-    uint32_t head = blockIdx.y, all = b.n_sequences * b.n_queries * group, first = (blockIdx.x - 1) * rows;
+    uint32_t d = m.n_in, head = blockIdx.y, all = b.n_sequences * b.n_queries * group,
+             first = (blockIdx.x - has_lists(b)) * rows;
     uint32_t n_rows = min(all - first, rows), n_heads = l.n_heads, lane = threadIdx.x % 32;
     const attend_divisor of_group(group);
     auto row_of = [=](uint32_t r) {
         uint32_t token = of_group.under(first + r);
         return (token * n_heads + head) * group + first + r - token * group;
     };
-    ask_for_map(l.fold + (size_t)head * d * l.key_latent, d * l.key_latent);
     /* A row is a warp's, and its bias: of one of the last, to which the map leaves less where rows are few. */
     uint32_t r = MAP_WARPS - 1 - threadIdx.x / 32, own_row = row_of(r);
     float bias = 0.0f;
-    if (r < n_rows) {
-        const float *query = b.queries + (size_t)own_row * d, *with = l.bias + head * d;
-#pragma unroll 4
-        for (uint32_t i = lane; i < d; i += 32) {
-            float x = query[i];
-            q[r * d + i] = x;
-            bias += x * with[i];
-        }
+    const float *query = b.queries + (size_t)own_row * d, *with = l.bias + head * d;
+#pragma unroll 1
+    for (uint32_t i = lane * 4; r < n_rows && i < d; i += 128) {
+        float4 x = *(const float4 *)(query + i), y = *(const float4 *)(with + i);
+        *(float4 *)(q + r * d + i) = x;
+        bias += x.x * y.x + x.y * y.y + x.z * y.z + x.w * y.w;
     }
     __syncthreads();
     if (r < n_rows) {
@@ -86,17 +91,16 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
         if (lane == 0) w.query_bias[own_row] = bias;
     }
     float *latent = w.latent;
-    uint32_t n_latent = l.key_latent;
-    apply_map(n_rows, q, d, l.fold + (size_t)head * d * n_latent, d, n_latent,
+    apply_map(m, map_share(m), n_rows, q, d, l.fold + (size_t)head * attend_map_floats(d, m.n_out),
               [=](uint32_t r, uint32_t channel, const float4 &x) {
-                  *(float4 *)(latent + (size_t)row_of(r) * n_latent + channel) = x;
+                  *(float4 *)(latent + (size_t)row_of(r) * m.n_out + channel) = x;
               });
 }
 
 /* Is there anything to prepare? */
 static inline bool is_prepared(const attend_layer &l, const attend_batch &b)
 {
-    return l.fold || b.n_sequences > ATTEND_FEW;
+    return l.fold || has_lists(b);
 }
 /* If there is, for a kernel of such heads and tiles. */
 static inline cudaError_t launch_prepare(const attend_layer &l, const attend_batch &b, const attend_work &w,
@@ -104,9 +108,9 @@ static inline cudaError_t launch_prepare(const attend_layer &l, const attend_bat
 {
     if (!is_prepared(l, b)) return cudaSuccess;
     uint32_t all = b.n_sequences * b.n_queries * group, rows = map_rows(l.n_heads, all, 4);
-    uint32_t blocks = 1 + (l.fold ? share_of(all, rows) : 0);
+    uint32_t blocks = has_lists(b) + (l.fold ? share_of(all, rows) : 0);
     KVC_LAUNCH(attend_prepare, dim3(blocks, l.n_heads), dim3(MAP_THREADS), rows * d * (uint32_t)sizeof(float), stream,
-               l, b, w, d, group, tile, rows);
+               l, b, w, map_shape(d, l.key_latent), group, tile, rows);
     return KVC_LAUNCHED();
 }
 

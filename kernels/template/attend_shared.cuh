@@ -53,7 +53,7 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE, BYTE_TABLES>> 
                 const float *from = source.rows + row * DIM;
                 query_range range;
                 for (int i = lane % 4; present && i < DIM; i += 4) range.see(from[i] * source.factor);
-                range.join();
+                range.join<4>();
                 float shrink = range.shrink();
                 this->scale[n] = range.stretch();
                 this->bias[n] = present && source.bias ? source.bias[row] * source.factor : 0.0f;
@@ -61,12 +61,13 @@ struct attend_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE, BYTE_TABLES>> 
 #pragma unroll
                 for (int i = 0; i < 2; i++)
                     for (int product = 0; product < products_of(head.part[i]); product++, step++) {
-                        uint32_t x[4];
+                        float x[4];
                         for (int j = 0; j < 4; j++) {
                             int channel = channel_of(head.part[i], product, lane % 4, j);
-                            x[j] = present && channel >= 0 ? query_half(from[channel] * source.factor, shrink) : 0;
+                            x[j] = present && channel >= 0 ? from[channel] * source.factor : 0.0f;
                         }
-                        pairs[(step * TILES_N + n) * 32 + lane] = make_uint2(x[0] | x[1] << 16, x[2] | x[3] << 16);
+                        pairs[(step * TILES_N + n) * 32 + lane] =
+                            make_uint2(query_pair(x[0], x[1], shrink), query_pair(x[2], x[3], shrink));
                     }
             }
             __syncwarp();

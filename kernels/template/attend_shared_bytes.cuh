@@ -20,67 +20,63 @@ struct byte_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE, true>, ORDER> {
     uint32_t queries[KEY_GROUPS][2]; /* operand B */
     float unit, bias;                /* what one is in products of column t, and what is added */
 
-    /* A number of up to BYTES_MOST_QUERY: its high byte or, of `is_low`, its low one. */
-    __device__ static __forceinline__ uint32_t byte_of(float x, bool is_low)
-    {
-        const float integer = 12582912.0f; /* 1.5 * 2^23: the low end of the bits of a sum is the nearest integer */
-        float sum = x + integer;
-        if (is_low) sum = (x - (sum - integer)) * BYTES_LOW + integer;
-        return __float_as_uint(sum) & 255u;
-    }
-
+    /* A column's words are made half by each of its two lanes, high and low, which then exchange bytes: t has words
+     * 8 i + t, t + 4 words 8 i + t + 4. */
     __device__ __forceinline__ void load(const shared_head &head, const attend_layer &l, const attend_batch &b,
                                          const query_source &source, const attend_run &run, int lane)
     {
         bool present, is_low = lane / 4 % 2;
         size_t row = query_scalars<P>::row_of(l, b, run, lane / 8, &present);
         const float *from = source.rows + (present ? row : 0) * key_side::D;
-        float x[KEY_GROUPS][2][4], key_steps[2];
+        float x[KEY_GROUPS][4], key_steps[2];
         int n_words = key_side::words_of(head.part[0]) + key_side::words_of(head.part[1]);
         query_range range;
         for (int i = 0; i < 2; i++) key_steps[i] = l.key_steps[table_length(head.part[i].c)] * source.factor;
         bias = present && source.bias ? source.bias[row] * source.factor : 0.0f;
 #pragma unroll
-        for (int group = 0; group < KEY_GROUPS; group++)
+        for (int group = 0; group < KEY_GROUPS; group++) {
+            int w = group * 8 + lane % 8;
+            shared_word word = key_side::word_of(head, w);
+            float step = word.part ? key_steps[1] : key_steps[0], *y = x[group];
+            int span = present && w < n_words ? word.span : 0;
+            const float *at = from + word.channel; /* a multiple of the span */
+            float4 four = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+            if (span == 4) four = *(const float4 *)at;
+            if (span == 2) four.x = at[0], four.y = at[1];
+            if (span == 1) four.x = at[0];
+            y[0] = four.x * step, y[1] = four.y * step, y[2] = four.z * step, y[3] = four.w * step;
 #pragma unroll
-            for (int j = 0; j < 2; j++) {
-                int w = group * 8 + j * 4 + lane % 4;
-                shared_word word = key_side::word_of(head, w);
-                float step = word.part ? key_steps[1] : key_steps[0], *y = x[group][j];
-                int span = present && w < n_words ? word.span : 0;
-                const float *at =
-                    from + word.channel; /* a multiple of the span; there is a fold: latents are aligned */
-                float4 four = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-                if (span == 4) four = *(const float4 *)at;
-                if (span == 2) four.x = at[0], four.y = at[1];
-                if (span == 1) four.x = at[0];
-                y[0] = four.x * step, y[1] = four.y * step, y[2] = four.z * step, y[3] = four.w * step;
-#pragma unroll
-                for (int i = 0; i < 4; i++) range.see(y[i]);
-                if (word.span < 4) {
-                    y[3] = word.span == 2 ? y[1] * (1.0f / SHARED_LOW) : 0.0f;
-                    y[2] = word.span == 2 ? y[0] * (1.0f / SHARED_LOW) : 0.0f;
-                    if (word.span == 1) y[1] = y[0] * (1.0f / SHARED_LOW);
-                }
+            for (int i = 0; i < 4; i++) range.see(y[i]);
+            if (word.span < 4) {
+                y[3] = word.span == 2 ? y[1] * (1.0f / SHARED_LOW) : 0.0f;
+                y[2] = word.span == 2 ? y[0] * (1.0f / SHARED_LOW) : 0.0f;
+                if (word.span == 1) y[1] = y[0] * (1.0f / SHARED_LOW);
             }
-        range.join();
+        }
+        range.join<8>();
         float shrink = fminf(range.shrink(), 0x1p100f) * 64.0f; /* to 64 .. 128 */
-        if (range.most * shrink > BYTES_MOST_QUERY) shrink *= 0.5f;
+        if (range.most() * shrink > BYTES_MOST_QUERY) shrink *= 0.5f;
         float stretch = shrink > 0.0f ? 1.0f / shrink : range.stretch();
+        const float integer = 12582912.0f; /* 1.5 * 2^23: the low end of the bits of a sum is the nearest integer */
 #pragma unroll
-        for (int group = 0; group < KEY_GROUPS; group++)
+        for (int group = 0; group < KEY_GROUPS; group++) {
+            uint32_t high[4], low[4];
 #pragma unroll
-            for (int j = 0; j < 2; j++) {
-                uint32_t bytes = 0;
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    float y = shrink > 0.0f ? x[group][j][i] * shrink : 0.0f; /* a row that is not finite: 0 */
-                    bytes |= byte_of(y, is_low) << 8 * i;
-                }
-                queries[group][j] = bytes;
+            for (int i = 0; i < 4; i++) {
+                float y = shrink > 0.0f ? x[group][i] * shrink : 0.0f; /* a row that is not finite: 0 */
+                float nearest = y + integer, rest = (y - (nearest - integer)) * BYTES_LOW + integer;
+                high[i] = __float_as_uint(nearest), low[i] = __float_as_uint(rest);
             }
+            uint32_t highs = low_bytes(high), lows = low_bytes(low);
+            uint32_t other = __shfl_xor_sync(~0u, is_low ? highs : lows, 4);
+            queries[group][0] = is_low ? other : highs, queries[group][1] = is_low ? lows : other;
+        }
         unit = own_column(stretch / BYTES_LOW, lane);
         bias = own_column(bias, lane);
+    }
+    __device__ static __forceinline__ uint32_t low_bytes(const uint32_t x[4])
+    {
+        return __byte_perm(__byte_perm(x[0], x[1], 0x0040), __byte_perm(x[2], x[3], 0x0040), 0x5410);
     }
 
     /* A group's products with all blocks. */

@@ -129,8 +129,9 @@ struct attend_list {
  * sum. Units then lie behind each other as long as they cost, each head's behind a gap of what it costs a block to go
  * on from another head; and a block has those units that begin in its share, which is wrong by less than a unit. A
  * gap is no longer than a share that all but one block a head have: then no block has units of two heads. A block
- * that is all of one head has n_parts units at least, so that all of its parts have some. Where that cannot be known,
- * or the sum has more than 32 bits, shares are those without costs. */
+ * that is all of one head has n_parts units at least, so that all of its parts have some: where shares are short
+ * there are fewer parts. Where one may be shorter than a unit, or the sum has more than 32 bits, shares are those
+ * without costs. */
 struct attend_shared_list : attend_list {
     const uint32_t *costs;    /* attend_layer.costs; NULL: blocks have of_block units, the last ones what is left */
     uint32_t n_heads, longer; /* blocks that have 1 more than of_block of the costs */
@@ -149,7 +150,8 @@ struct attend_shared_list : attend_list {
         head_gap = few ? min(head_gap, attend_divisor(few).under(all) + 1) : 0;
         all += heads * head_gap;
         uint32_t least = attend_divisor(n_blocks).under(all);
-        if (least < n_parts * most) return;
+        if (least < most) return;
+        n_parts = min(n_parts, attend_divisor(most).under(least));
         costs = by_costs, n_heads = heads, longer = all - least * n_blocks, gap = head_gap;
         of_block = attend_divisor(least);
     }

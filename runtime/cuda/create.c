@@ -122,7 +122,7 @@ static kvc_status upload_maps(const cuda_layer *l, float *scratch, kvc_error *er
 {
     for (int side = 0; side < 2; side++) {
         const kvc_coder *c = &l->coder[side];
-        size_t n = (size_t)c->n_kv_heads * c->head_dim, n_map = n * cuda_latent(c);
+        size_t n = (size_t)c->n_kv_heads * c->head_dim, n_map = c->n_kv_heads * cuda_map_floats(c, side);
         const float *map = side ? l->attend.unfold : l->attend.fold, *offset = side ? l->attend.mean : l->attend.bias;
         if (!map) continue;
         if (side)
@@ -158,7 +158,8 @@ static kvc_status upload_costs(const cuda_layer *l, uint32_t *scratch, kvc_error
 
 static kvc_status upload_layers(kvc_cuda_cache *cache, kvc_error *err)
 {
-    size_t d = cache->head_dim, most = cache->n_kv_heads * d * (d + 1) + cache->policy.page * d;
+    uint32_t d = cache->head_dim;
+    size_t most = (size_t)cache->n_kv_heads * (attend_map_floats(d, d) + d) + (size_t)cache->policy.page * d;
     float *scratch = malloc(most * sizeof *scratch);
     kvc_status status = scratch ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "no memory for a layer's maps");
     for (uint32_t i = 0; i < cache->n_layers && status == KVC_OK; i++) {

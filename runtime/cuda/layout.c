@@ -23,12 +23,12 @@ void cuda_place_host(arena *a, const kvc_cuda_cache *shape, kvc_cuda_cache *cach
 /* Bytes that memory is read by: pages of whole lines, as most are, then come without parts of others. */
 #define LINE 256
 
-static void place_map(arena *a, const kvc_coder *coder, const float **map, const float **offset)
+static void place_map(arena *a, const kvc_coder *coder, bool is_value, const float **map, const float **offset)
 {
-    uint64_t n = (uint64_t)coder->n_kv_heads * coder->head_dim;
+    uint64_t n = coder->n_kv_heads;
     if (!cuda_has_map(coder)) return;
-    *map = arena_place(a, n * cuda_latent(coder), sizeof **map);
-    *offset = arena_place(a, n, sizeof **offset);
+    *map = arena_place(a, n * cuda_map_floats(coder, is_value), sizeof **map);
+    *offset = arena_place(a, n * coder->head_dim, sizeof **offset);
 }
 
 /* A copy of the table, since constants have it at any multiple of 4; counts where constants have them. */
@@ -96,8 +96,8 @@ static void place_layer(arena *a, const kvc_cuda_cache *cache, uint32_t index, c
                         .key_latent = cuda_latent(key),
                         .value_latent = cuda_latent(value)};
     if (!layer->kernel) return;
-    place_map(a, key, &l->fold, &l->bias);
-    place_map(a, value, &l->unfold, &l->mean);
+    place_map(a, key, false, &l->fold, &l->bias);
+    place_map(a, value, true, &l->unfold, &l->mean);
     place_table(a, key, layer->params[0], &l->key_table, &l->key_counts);
     place_table(a, value, layer->params[1], &l->value_table, &l->value_counts);
     place_costs(a, layer->coder, &l->costs);

@@ -3,31 +3,49 @@
 #include <math.h>
 #include <string.h>
 #include "kvc/codec_list.h"
+#include "template/attend_args.h"
+
+size_t cuda_map_floats(const kvc_coder *coder, bool is_value)
+{
+    uint32_t d = coder->head_dim, latent = cuda_latent(coder);
+    return is_value ? attend_map_floats(latent, d) : attend_map_floats(d, latent);
+}
+
+/* What an input of a map gives to n channels. */
+static void place_row(float *map, uint32_t n_in, uint32_t input, const float *row, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) map[attend_map_place(n_in, input, i)] = row[i];
+}
 
 void cuda_fold_map(const kvc_coder *keys, float *fold, float *bias)
 {
-    uint32_t d = keys->head_dim, latent = cuda_latent(keys);
-    memset(fold, 0, (size_t)keys->n_kv_heads * d * latent * sizeof *fold);
-    for (uint32_t i = 0; i < keys->n_kv_heads * d; i++) {
-        float unit[KVC_MAX_ROW] = {0};
-        unit[i % d] = 1.0f;
-        bias[i] = kvc_coder_fold_query(keys, i / d, unit, fold + (size_t)i * latent);
-    }
+    uint32_t d = keys->head_dim;
+    size_t of_head = cuda_map_floats(keys, false);
+    memset(fold, 0, keys->n_kv_heads * of_head * sizeof *fold);
+    for (uint32_t head = 0; head < keys->n_kv_heads; head++, fold += of_head)
+        for (uint32_t i = 0; i < d; i++) {
+            float unit[KVC_MAX_ROW] = {0}, row[KVC_MAX_ROW];
+            unit[i] = 1.0f;
+            *bias++ = kvc_coder_fold_query(keys, head, unit, row);
+            place_row(fold, d, i, row, keys->latent_dim);
+        }
 }
 
 void cuda_unfold_map(const kvc_coder *values, float *unfold, float *mean, float *work)
 {
     uint32_t d = values->head_dim, n_latent = cuda_latent(values);
+    size_t of_head = cuda_map_floats(values, true);
     memset(mean, 0, (size_t)values->n_kv_heads * d * sizeof *mean);
-    memset(unfold, 0, (size_t)values->n_kv_heads * d * n_latent * sizeof *unfold);
-    for (uint32_t head = 0; head < values->n_kv_heads; head++, mean += d) {
+    memset(unfold, 0, values->n_kv_heads * of_head * sizeof *unfold);
+    for (uint32_t head = 0; head < values->n_kv_heads; head++, mean += d, unfold += of_head) {
         float latent[KVC_MAX_ROW] = {0};
         kvc_coder_unfold_output(values, head, latent, 1.0f, mean, work);
-        for (uint32_t i = 0; i < n_latent; i++, unfold += d) {
-            if (i >= values->latent_dim) continue;
+        for (uint32_t i = 0; i < values->latent_dim; i++) {
+            float row[KVC_MAX_ROW] = {0};
             latent[i] = 1.0f;
-            kvc_coder_unfold_output(values, head, latent, 0.0f, unfold, work);
+            kvc_coder_unfold_output(values, head, latent, 0.0f, row, work);
             latent[i] = 0.0f;
+            place_row(unfold, n_latent, i, row, d);
         }
     }
 }

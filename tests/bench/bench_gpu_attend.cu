@@ -133,8 +133,8 @@ template <typename P> static void time_case(const char *name, load what, const u
     l.page_stride = n_pages, l.capacity = capacity, l.n_heads = n_heads, l.sinks = SINKS;
     l.key_latent = key_side::D, l.value_latent = value_side::D;
     if (key_side::ENTRIES || counts) { /* a basis: queries and outputs go through it */
-        float *maps = a.make<float>(n_heads * d * d), *bias = a.make<float>(n_heads * d);
-        fill_floats<<<1024, 256>>>(maps, n_heads * d * d, 0.1f);
+        float *maps = a.make<float>(n_heads * attend_map_floats(d, d)), *bias = a.make<float>(n_heads * d);
+        fill_floats<<<1024, 256>>>(maps, n_heads * attend_map_floats(d, d), 0.1f);
         fill_floats<<<64, 256>>>(bias, n_heads * d, 0.1f);
         l.fold = l.unfold = maps, l.bias = l.mean = bias;
     }

@@ -40,9 +40,9 @@ static attend_layer to_device(device_arena &a, const attend_case &c)
     l.page_table = a.copy(l.page_table, (size_t)s.n_sequences * l.page_stride);
     l.length = a.copy(l.length, s.n_sequences);
     l.packed = a.copy(l.packed, s.n_sequences);
-    l.fold = a.copy(l.fold, heads * d * l.key_latent);
+    l.fold = a.copy(l.fold, heads * attend_map_floats(s.d, l.key_latent));
     l.bias = a.copy(l.bias, heads * d);
-    l.unfold = a.copy(l.unfold, heads * d * l.value_latent);
+    l.unfold = a.copy(l.unfold, heads * attend_map_floats(l.value_latent, s.d));
     l.mean = a.copy(l.mean, heads * d);
     l.costs = a.copy(l.costs, heads + CUDA_MORE_COSTS);
     l.key_counts = a.copy(l.key_counts, heads);

@@ -16,7 +16,7 @@ typedef struct cache_pair {
     cudaStream_t stream;
     uint32_t n_layers, n_sequences, row_values, query_values; /* values of a token's row, of its queries: libkvc's */
     uint32_t first_head;                                      /* of the model's, where the GPU's cache begins */
-    uint32_t random;
+    uint32_t random, n_attends;
     const char *name, *step; /* for messages */
     uint32_t failures;
 } cache_pair;

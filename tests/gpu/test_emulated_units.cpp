@@ -163,9 +163,9 @@ static uint64_t gap_of(const grid &g, uint64_t of_units)
     return g.n_blocks > g.n_heads ? std::min<uint64_t>(g.next, of_units / (g.n_blocks - g.n_heads) + 1) : 0;
 }
 
-/* Shares by costs wherever blocks of one head leave no part without a unit: a block has the units whose costs begin
- * in its share, shares are equal, and with gaps of a share no block has units of two heads. Otherwise those of a list
- * without costs. */
+/* Shares by costs wherever they have a unit at least, and no more parts than then have some: a block has the units
+ * whose costs begin in its share, shares are equal, and with gaps of a share no block has units of two heads.
+ * Otherwise those of a list without costs. */
 static void check_shares(const grid &g, uint32_t of_head)
 {
     std::vector<uint32_t> sums;
@@ -173,8 +173,9 @@ static void check_shares(const grid &g, uint32_t of_head)
     attend_shared_list plain(attend_list(g.n_heads, of_head, g.n_blocks, true, g.n_parts));
     uint64_t most = sums[g.n_heads + 1], of_units = (uint64_t)of_head * sums[g.n_heads], gap = gap_of(g, of_units);
     uint64_t all = of_units + g.n_heads * gap, least = all / g.n_blocks;
-    bool due = of_units + (uint64_t)g.n_heads * g.next + most <= UINT32_MAX && least >= g.n_parts * most;
+    bool due = of_units + (uint64_t)g.n_heads * g.next + most <= UINT32_MAX && least >= most;
     if (due != (l.costs != NULL)) fail(g, "not the kind of shares that are due", of_head);
+    if (l.n_parts != (due ? std::min<uint64_t>(g.n_parts, least / most) : g.n_parts)) fail(g, "parts", l.n_parts);
     weighed += due;
     auto position = [&](uint32_t unit) {
         uint64_t head = unit / of_head;
@@ -193,7 +194,7 @@ static void check_shares(const grid &g, uint32_t of_head)
         if (own.begin == own.end) continue;
         bool two = own.begin / of_head != (own.end - 1) / of_head;
         if (two && gap > least) fail(g, "a block with two heads", block);
-        if (!gap && own.end - own.begin < g.n_parts) fail(g, "parts without a unit", block);
+        if (!gap && own.end - own.begin < l.n_parts) fail(g, "parts without a unit", block);
     }
 }
 

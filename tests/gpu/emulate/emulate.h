@@ -191,6 +191,14 @@ static inline int min(int a, int b)
 {
     return a < b ? a : b;
 }
+static inline uint32_t min(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+static inline uint32_t max(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
 
 template <typename T> static inline T __ldcs(const T *at)
 {
