@@ -175,7 +175,7 @@ template <typename P> static void time_case(const char *name, load what, const u
 template <int D, int G, int TILE, int STAGES, int WARPS, typename KEY, typename VALUE>
 static void time_loads(const char *name, const char *only, const uint32_t *counts = NULL)
 {
-    static const load loads[] = {{16, 32768}, {1, 131072}, {64, 8192}, {16, 8192}, {1, 32768}};
+    static const load loads[] = {{16, 32768}, {1, 131072}, {64, 8192}, {16, 8192}, {1, 32768}, {1, 4096}};
     if (!strstr(name, only)) return;
     typedef attend_params<D, G, 8, TILE, STAGES, WARPS, KEY, VALUE> P;
     for (load l : loads) with_columns<P>(n_queries, [&](auto p) { time_case<decltype(p)>(name, l, counts); });

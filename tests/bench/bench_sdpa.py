@@ -17,7 +17,7 @@ if not torch.cuda.is_available():
     print("skipped: no GPU")
     sys.exit(77)
 
-LOADS = [(16, 32768), (1, 131072), (64, 8192), (16, 8192), (1, 32768)]
+LOADS = [(16, 32768), (1, 131072), (64, 8192), (16, 8192), (1, 32768), (1, 4096)]
 BACKENDS = [("sdpa cudnn", SDPBackend.CUDNN_ATTENTION), ("sdpa flash", SDPBackend.FLASH_ATTENTION)]
 ROUNDS, REPEATS, QUERY_HEADS, KV_HEADS, DIM = 20, 25, 32, 8, 128
 
