@@ -31,7 +31,7 @@ size_t kernel_attend_partial(const attend_kernel *k, uint32_t n_heads, uint32_t 
 
 /*  batch     n_sequences, n_queries, options: the rest is filled in; slots [n_sequences] is scratch
  *  queries   [n_sequences * n_queries][query heads][d] of dtype
- *  fp32      scratch for as many floats; not looked at where they are fp32 already
+ *  fp32      scratch for as many floats, 16-byte aligned; not looked at where queries are fp32 and aligned as well
  *  out       the same shape, fp32 */
 cudaError_t kernel_attend(const attend_kernel *k, const attend_layer *l, const attend_batch *batch,
                           const attend_work *w, uint32_t *slots, const uint32_t *host_slots, const void *queries,

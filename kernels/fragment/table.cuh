@@ -273,7 +273,7 @@ template <int DIM, int DIMS, int BITS, int TOKENS, int LANES> struct table_lanes
 
 template <int DIM, int DIMS, int BITS, int TOKENS> struct table_keys : table_lanes<DIM, DIMS, BITS, TOKENS, 4> {
     typedef table_lanes<DIM, DIMS, BITS, TOKENS, 4> lanes;
-    static const bool NEIGHBOURS = lanes::RUN * DIMS % 2 == 0;
+    static const bool NEIGHBOURS = true;
 
     __device__ static __forceinline__ void channels(int h, int t, int *first, int *second)
     {

@@ -164,9 +164,10 @@ template <typename P> struct attend {
         at.copies.reuse();
     }
 
-    /* Keys of a unit of fp16 rows, and up to 128 channels of its values: of more there is no room in registers. They
-     * are read where they are, all of a unit at once; rows behind the last one are read as that one, and not seen. */
+    /* A unit of fp16 rows. They are read where they are, all of a unit at once, values of more than 128 channels
+     * behind keys: registers; rows behind the last one are read as that one, and not seen. */
     struct exact_unit {
+        static const bool SMALL = P::D <= 128;
         const uint8_t *key_rows, *value_rows;
         int last, lane;
         uint32_t keys[2][exact_keys::PAIRS];
@@ -191,11 +192,11 @@ template <typename P> struct attend {
 #pragma unroll
             for (int i = 0; i < 2; i++)
                 exact_side::keys::load(key_rows, NULL, min(row + i * 8 + lane / 4, last), lane, keys[i]);
-            if (P::D <= 128) load_values(row);
+            if (SMALL) load_values(row);
         }
     };
 
-    /* A unit is on its way before the queries are. */
+    /* The first unit is on its way before the queries are, if there are registers for both. */
     __device__ static void run_exact(workplace &at, const attend_layer &l, const attend_batch &b,
                                      const attend_work &w, const attend_run &run)
     {
@@ -203,20 +204,20 @@ template <typename P> struct attend {
         typename exact_values::state s;
         typename exact_side::head none = {};
         exact_unit x(l, run, at.lane);
-        x.load((int)run.begin * EXACT_TOKENS);
+        if (x.SMALL) x.load((int)run.begin * EXACT_TOKENS);
         q.load(none, l, b, query_source::exact(b), run, NULL, at.lane);
         s.clear();
         for (int unit = (int)run.begin; unit < (int)run.end; unit++) {
             int row = unit * EXACT_TOKENS;
             attend_scores<P, 2> p;
-            if (unit > (int)run.begin) x.load(row);
+            if (!x.SMALL || unit > (int)run.begin) x.load(row);
 #pragma unroll
             for (int i = 0; i < 2; i++) exact_keys::products(x.keys[i], q.pairs, p.x[i]);
             q.finish(p);
             sight::cap(p, b);
             sight::hide_exact(p.x, row, l.sinks, run, x.last + 1, at.lane);
             s.weigh(p, at.lane);
-            if (P::D > 128) x.load_values(row);
+            if (!x.SMALL) x.load_values(row);
             exact_values::accumulate(s, x.values, p.x, {});
         }
         exact_values::leave(s, none, result_at(w, run), RESULT_STRIDE, (float *)(at.stages + AHEAD_BYTES),
