@@ -292,7 +292,7 @@ template <typename P> struct attend {
         key_ahead.load(l.key_table);
         value_ahead.load(l.value_table);
         at.copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, at.lane, roles.columns.tiles == 1);
-        if (b.n_sequences > ATTEND_FEW) await_previous(); /* that has made them */
+        if (has_lists(b)) await_previous(); /* that has made them */
         if (warp == 0) make_lists(lists, l, TABLES_OF_HEAD ? l.costs : NULL, b, w, P::TILE, (uint32_t)at.lane);
         __syncthreads();
         const attend_range block = {uniform(lists.own.begin), uniform(lists.own.end)};

@@ -111,12 +111,6 @@ template <typename P, typename SIDE, typename ORDER> struct byte_keys {
         if constexpr (key_rows::SIGNED) unit *= l.key_steps[key_rows::LENGTH];
     }
 
-    /* Are the lane's columns of operand B low bytes? */
-    __device__ static __forceinline__ bool is_low(int lane)
-    {
-        return lane / 4 % 2;
-    }
-
     /* Does the greatest of a lane's queries fit? If not, or if bits are left unused, queries are scaled anew. */
     __device__ __forceinline__ bool scaled_anew(__half2 most, int lane)
     {
@@ -158,7 +152,6 @@ template <typename P, typename SIDE, typename ORDER> struct byte_keys {
 #pragma unroll
             for (int i = 0; i < 2 * MADE; i++) most = __hmax2(most, __habs2(y[i / 2][i % 2]));
         } while (scaled_anew(most, lane));
-        bool low = is_low(lane);
         const __half2 integer = __float2half2_rn(BYTES_INTEGER), fine = __float2half2_rn(BYTES_LOW);
 #pragma unroll
         for (int i = 0; i < MADE; i++) {
@@ -172,9 +165,7 @@ template <typename P, typename SIDE, typename ORDER> struct byte_keys {
             }
             uint32_t highs = __byte_perm(nearest[0], nearest[1], 0x6420),
                      lows = __byte_perm(rest[0], rest[1], 0x6420);
-            uint32_t other = __shfl_xor_sync(~0u, low ? highs : lows, 4);
-            bytes[i] = low ? other : highs;
-            bytes[MADE + i] = low ? lows : other;
+            exchange_bytes(highs, lows, lane, &bytes[i], &bytes[MADE + i]);
         }
     }
 

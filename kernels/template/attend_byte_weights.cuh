@@ -44,6 +44,23 @@ __device__ __forceinline__ float own_column(float x, int lane)
     return __shfl_sync(~0u, x, lane % 4 * 8);
 }
 
+/* Are the lane's columns of operand B low bytes? */
+__device__ __forceinline__ bool is_low(int lane)
+{
+    return lane / 4 % 2;
+}
+
+/* Of two words of a column its two lanes, high and low, have made one each, with both bytes: each gets its bytes of
+ * both. */
+__device__ __forceinline__ void exchange_bytes(uint32_t highs, uint32_t lows, int lane, uint32_t *of_high,
+                                               uint32_t *of_low)
+{
+    bool low = is_low(lane);
+    uint32_t other = __shfl_xor_sync(~0u, low ? highs : lows, 4);
+    *of_high = low ? other : highs;
+    *of_low = low ? lows : other;
+}
+
 /* The greatest of what eight lanes g have. */
 __device__ __forceinline__ float most_of_rows(float x)
 {

@@ -15,9 +15,9 @@ struct merge_pieces {
 };
 
 struct merge_shape {
-    uint32_t d, latent, group, columns, tile, n_blocks;
+    map_shape map; /* of outputs: from latent channels to those of a head */
+    uint32_t group, columns, tile, n_blocks;
     uint32_t rows; /* of a block, a power of two, at most MAP_ROWS */
-    map_shape map;
 };
 
 /* Of pieces first, first + parts, ... up to N that there are: maxima and sums of weights, and four channels. Asked
@@ -136,16 +136,16 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
     uint32_t head = blockIdx.y, of_sequence = b.n_queries * m.group, first = blockIdx.x * m.rows;
     uint32_t n_rows = min(m.rows, b.n_sequences * of_sequence - first), splits = MAP_WARPS / m.rows;
     uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, r = warp / splits, split = warp % splits;
-    uint32_t width = m.latent + m.d;
+    uint32_t latent = m.map.n_in, d = m.map.n_out, width = latent + d;
     KVC_SHARED(float, sums); /* [rows][splits][width]: then a row's are those of its first split */
     merge_part *parts = (merge_part *)(sums + MAP_WARPS * width);                         /* [rows][splits] */
     float(*all_weights)[2] = (float(*)[2])(parts + MAP_WARPS);                            /* [MAP_WARPS][splits] */
     float *mass = (float *)(all_weights + MAP_WARPS * splits), *factor = mass + MAP_ROWS; /* [MAP_ROWS] */
     float **outs = (float **)(factor + MAP_ROWS);                                         /* [MAP_ROWS] */
-    const float *unfold = l.unfold ? l.unfold + (size_t)head * attend_map_floats(m.latent, m.d) : NULL;
+    const float *unfold = l.unfold ? l.unfold + (size_t)head * attend_map_floats(latent, d) : NULL;
     const map_share own(m.map);
     float4 mean = make_float4(0.0f, 0.0f, 0.0f, 0.0f); /* of the lane's channels of an output */
-    if (unfold) mean = *(const float4 *)(l.mean + head * m.d + own.channel);
+    if (unfold) mean = *(const float4 *)(l.mean + head * d + own.channel);
     if (r < n_rows) {
         uint32_t sequence = (first + r) / of_sequence, column = (first + r) % of_sequence;
         const attend_roles roles(b.columns, l.n_heads, b.n_sequences, m.n_blocks);
@@ -154,7 +154,7 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
         const bool any[2] = {tiles_of(s, l.sinks, m.tile).n > 0, rows_of(s, l.sinks).n > 0};
         const uint2 *ends[2]; /* of the pages and of the fp16 rows: what attend.cuh has left */
         merge_pieces of_row[2];
-        size_t floats = result_floats(m.d, m.latent), stride = m.columns * floats;
+        size_t floats = result_floats(d, latent), stride = m.columns * floats;
         uint32_t column_tile = column / m.columns;
 #pragma unroll
         for (int i = 0; i < 2; i++) {
@@ -163,7 +163,7 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
             of_row[i].stride = stride, of_row[i].n = 0;
         }
         uint32_t token = (first + r) / m.group, query_head = head * m.group + (first + r) % m.group;
-        if (split == 0 && lane == 0) outs[r] = b.out + ((size_t)token * l.n_heads * m.group + query_head) * m.d;
+        if (split == 0 && lane == 0) outs[r] = b.out + ((size_t)token * l.n_heads * m.group + query_head) * d;
         await_previous();
 #pragma unroll
         for (int i = 0; i < 2; i++)
@@ -171,7 +171,7 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
                 uint2 results = *ends[i]; /* first and last */
                 of_row[i].first += results.x * stride, of_row[i].n = results.y - results.x + 1;
             }
-        merge_pieces_of(of_row, split, splits, m.latent, m.d, sums + warp * width, parts + warp);
+        merge_pieces_of(of_row, split, splits, latent, d, sums + warp * width, parts + warp);
     }
     __syncthreads();
     uint32_t stride = splits * width;
@@ -181,22 +181,22 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
         float *row = sums + r * stride, *out = outs[r];
         float inverse = of_all == 0.0f ? 0.0f : 1.0f / of_all; /* 0: of a sequence without tokens */
         if (split == 0 && lane == 0) mass[r] = of_pages, factor[r] = inverse;
-        for (uint32_t j = split * 32 + lane; j < m.d || (unfold && j < m.latent); j += splits * 32) {
+        for (uint32_t j = split * 32 + lane; j < d || (unfold && j < latent); j += splits * 32) {
             float pages = 0.0f, exact = 0.0f;
 #pragma unroll 4
             for (uint32_t k = 0; k < splits; k++) {
-                if (j < m.latent) pages += weights[k][0] * row[k * width + j];
-                if (j < m.d) exact += weights[k][1] * row[k * width + m.latent + j];
+                if (j < latent) pages += weights[k][0] * row[k * width + j];
+                if (j < d) exact += weights[k][1] * row[k * width + latent + j];
             }
             if (!unfold) out[j] = (pages + exact) * inverse;
-            if (unfold && j < m.latent) row[j] = pages;
-            if (unfold && j < m.d) row[m.latent + j] = exact;
+            if (unfold && j < latent) row[j] = pages;
+            if (unfold && j < d) row[latent + j] = exact;
         }
     }
     if (!unfold) return;
     __syncthreads();
     apply_map(m.map, own, n_rows, sums, stride, unfold, [=](uint32_t row, uint32_t j, float4 x) {
-        add_scaled(x, 1.0f, *(const float4 *)(sums + row * stride + m.latent + j));
+        add_scaled(x, 1.0f, *(const float4 *)(sums + row * stride + latent + j));
         add_scaled(x, mass[row], mean);
         float *to = outs[row] + j, by = factor[row];
         to[0] = x.x * by, to[1] = x.y * by, to[2] = x.z * by, to[3] = x.w * by;
@@ -211,9 +211,9 @@ static inline cudaError_t launch_merge(const attend_layer &l, const attend_batch
 {
     uint32_t of_head = b.n_sequences * b.n_queries * group;
     if (rows == 0) rows = map_rows(l.n_heads, of_head, 1);
-    merge_shape m = {d, l.value_latent, group, columns, tile, n_blocks, rows, map_shape(l.value_latent, d)};
+    merge_shape m = {map_shape(l.value_latent, d), group, columns, tile, n_blocks, rows};
     dim3 grid(share_of(of_head, rows), l.n_heads);
-    uint32_t bytes = merge_bytes(d, m.latent);
+    uint32_t bytes = merge_bytes(d, l.value_latent);
     if (bytes < alone && grid.x * grid.y <= n_blocks) bytes = alone;
     return launch(alone != 0, attend_merge, grid, MAP_THREADS, bytes, stream, l, b, w, m);
 }

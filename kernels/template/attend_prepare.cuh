@@ -49,12 +49,6 @@ __device__ inline void count_units(const attend_layer &l, const attend_batch &b,
     if (threadIdx.x == 0) w.units[n] = tiles_before, w.units[2 * n + 1] = rows_before;
 }
 
-/* Is there a list that blocks of attend.cuh do not make themselves? */
-__host__ __device__ __forceinline__ uint32_t has_lists(const attend_batch &b)
-{
-    return b.n_sequences > ATTEND_FEW;
-}
-
 /* [has_lists() + blocks for `rows` rows of queries each, if there is a fold][n_heads] blocks, of which the first
  * counts. No more: the main kernel waits for a multiprocessor that one of these has. */
 __global__ void __launch_bounds__(MAP_THREADS, 1)

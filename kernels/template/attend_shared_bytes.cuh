@@ -25,7 +25,7 @@ struct byte_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE, true>, ORDER> {
     __device__ __forceinline__ void load(const shared_head &head, const attend_layer &l, const attend_batch &b,
                                          const query_source &source, const attend_run &run, int lane)
     {
-        bool present, is_low = lane / 4 % 2;
+        bool present;
         size_t row = query_scalars<P>::row_of(l, b, run, lane / 8, &present);
         const float *from = source.rows + (present ? row : 0) * key_side::D;
         float x[KEY_GROUPS][4], key_steps[2];
@@ -67,16 +67,12 @@ struct byte_keys<P, staged_shared<DIM, PAGE, TILE, MOST, TABLE, true>, ORDER> {
                 float nearest = y + integer, rest = (y - (nearest - integer)) * BYTES_LOW + integer;
                 high[i] = __float_as_uint(nearest), low[i] = __float_as_uint(rest);
             }
-            uint32_t highs = low_bytes(high), lows = low_bytes(low);
-            uint32_t other = __shfl_xor_sync(~0u, is_low ? highs : lows, 4);
-            queries[group][0] = is_low ? other : highs, queries[group][1] = is_low ? lows : other;
+            uint32_t highs[4], lows[4]; /* the first of them */
+            transpose_bytes(high, highs), transpose_bytes(low, lows);
+            exchange_bytes(highs[0], lows[0], lane, &queries[group][0], &queries[group][1]);
         }
         unit = own_column(stretch / BYTES_LOW, lane);
         bias = own_column(bias, lane);
-    }
-    __device__ static __forceinline__ uint32_t low_bytes(const uint32_t x[4])
-    {
-        return __byte_perm(__byte_perm(x[0], x[1], 0x0040), __byte_perm(x[2], x[3], 0x0040), 0x5410);
     }
 
     /* A group's products with all blocks. */

@@ -212,6 +212,12 @@ __device__ __forceinline__ uint32_t begin_of(const attend_shared_list &list, uin
     return head * n + units;
 }
 
+/* Are there lists that blocks do not make themselves (attend_prepare.cuh)? 1 or 0. */
+__host__ __device__ __forceinline__ uint32_t has_lists(const attend_batch &b)
+{
+    return b.n_sequences > ATTEND_FEW;
+}
+
 /* Both lists, in shared memory. Tiles of pages, and units of fp16 rows, that come before each sequence of a head, and
  * the sequences: in memory where they are many. */
 struct attend_lists {
@@ -274,18 +280,18 @@ __device__ __forceinline__ void make_lists(attend_lists &lists, const attend_lay
                                            const attend_batch &b, const attend_work &w, uint32_t tile, uint32_t lane)
 {
     uint32_t n = b.n_sequences, tiles, rows;
-    if (n <= ATTEND_FEW)
-        list_few(lists, l, b, tile, lane, &tiles, &rows);
-    else
+    if (has_lists(b))
         tiles = w.units[n], rows = w.units[2 * n + 1];
+    else
+        list_few(lists, l, b, tile, lane, &tiles, &rows);
     if (lane > 1) return;
     const attend_shared_list pages = list_of_pages(l, costs, b, tiles, gridDim.x, tile);
     ((uint32_t *)&lists.own)[lane] = begin_of(pages, blockIdx.x + lane); /* the end is where the next one begins */
     if (lane != 0) return;
     lists.pages = pages;
     lists.rows = list_of_rows(l, b, rows, gridDim.x);
-    lists.units = n <= ATTEND_FEW ? lists.few_units : w.units;
-    lists.sequences = n <= ATTEND_FEW ? lists.few : w.sequences;
+    lists.units = has_lists(b) ? w.units : lists.few_units;
+    lists.sequences = has_lists(b) ? w.sequences : lists.few;
 }
 
 /* A block's share of the pages, cut where a head ends if tables are a head's (attend_list.by_head). Parts have equal
