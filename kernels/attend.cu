@@ -20,6 +20,8 @@ __global__ void __launch_bounds__(BEGIN_THREADS)
                  float *to, size_t n)
 {
     const uint16_t *narrow = (const uint16_t *)queries;
+    await_previous();
+    let_next_start();
     if (blockIdx.x == 0 && threadIdx.x < b.n) slots[threadIdx.x] = b.slot[threadIdx.x];
     for (size_t i = (size_t)blockIdx.x * BEGIN_THREADS + threadIdx.x; i < n; i += (size_t)gridDim.x * BEGIN_THREADS)
         to[i] = dtype == KVC_F32    ? ((const float *)queries)[i]
@@ -30,7 +32,7 @@ __global__ void __launch_bounds__(BEGIN_THREADS)
 /* Slots go with the call where they are few, and queries as they are where they are fp32 and rows can be read by 16
  * bytes. */
 static cudaError_t begin(attend_batch *batch, uint32_t *slots, const uint32_t *host_slots, const void *queries,
-                         kvc_dtype dtype, float *fp32, size_t n, cudaStream_t stream)
+                         kvc_dtype dtype, float *fp32, size_t n, bool early, cudaStream_t stream)
 {
     size_t n_convert = dtype == KVC_F32 && (uintptr_t)queries % 16 == 0 ? 0 : n;
     uint32_t n_slots = batch->n_sequences;
@@ -43,9 +45,9 @@ static cudaError_t begin(attend_batch *batch, uint32_t *slots, const uint32_t *h
         if (b.n > BEGIN_SLOTS) b.n = BEGIN_SLOTS;
         for (uint32_t i = 0; i < b.n; i++) b.slot[i] = host_slots[first + i];
         size_t blocks = n_convert / (4 * BEGIN_THREADS) + 1;
-        KVC_LAUNCH(attend_begin, dim3(blocks < BEGIN_BLOCKS ? (unsigned)blocks : BEGIN_BLOCKS), dim3(BEGIN_THREADS),
+        cudaError_t status =
+            launch(early, attend_begin, dim3(blocks < BEGIN_BLOCKS ? (unsigned)blocks : BEGIN_BLOCKS), BEGIN_THREADS,
                    0, stream, slots + first, b, queries, dtype, fp32, n_convert);
-        cudaError_t status = KVC_LAUNCHED();
         if (status != cudaSuccess) return status;
     }
     return cudaSuccess;
@@ -68,14 +70,13 @@ static attend_columns all_columns(const attend_kernel *k, uint32_t n_queries)
     return columns_of(share_of(n_queries * k->group, shape->columns), shape->warps);
 }
 
-/* early: behind attend_prepare(), of which it needs nothing at first. */
-static cudaError_t launch_image(const attend_kernel *k, attend_layer l, attend_batch b, attend_work w, bool early,
+static cudaError_t launch_image(const attend_kernel *k, attend_layer l, attend_batch b, attend_work w,
                                 cudaStream_t stream)
 {
     void *arguments[] = {&l, &b, &w};
     const attend_shape_info *shape = shape_of(k, b.n_queries);
-    return launch_loaded(early, is_few(k, b.n_queries) ? k->few : k->kernel, dim3(k->n_blocks), shape->warps * 32,
-                         shape->shared_bytes, stream, arguments);
+    return launch_loaded(k->alone != 0, is_few(k, b.n_queries) ? k->few : k->kernel, dim3(k->n_blocks),
+                         shape->warps * 32, shape->shared_bytes, stream, arguments);
 }
 
 extern "C" cudaError_t kernel_attend(const attend_kernel *k, const attend_layer *layer, const attend_batch *batch,
@@ -89,9 +90,10 @@ extern "C" cudaError_t kernel_attend(const attend_kernel *k, const attend_layer 
     b.out = out;
     b.columns = all_columns(k, b.n_queries);
     size_t n = (size_t)b.n_sequences * b.n_queries * k->group * l.n_heads * k->d;
-    cudaError_t status = begin(&b, slots, host_slots, queries, dtype, fp32, n, stream);
-    if (status == cudaSuccess) status = launch_prepare(l, b, w, k->d, k->group, k->info.tile, stream);
-    if (status == cudaSuccess) status = launch_image(k, l, b, w, k->alone && is_prepared(l, b), stream);
+    bool early = k->alone != 0;
+    cudaError_t status = begin(&b, slots, host_slots, queries, dtype, fp32, n, early, stream);
+    if (status == cudaSuccess) status = launch_prepare(l, b, w, k->d, k->group, k->info.tile, early, stream);
+    if (status == cudaSuccess) status = launch_image(k, l, b, w, stream);
     if (status != cudaSuccess) return status;
     return launch_merge(l, b, w, k->d, k->group, shape_of(k, b.n_queries)->columns, k->info.tile, k->n_blocks, 0,
                         k->alone, stream);
@@ -122,11 +124,11 @@ static cudaError_t load(const void *kernel, uint32_t shared_bytes)
 
 extern "C" cudaError_t kernel_attend_load(attend_kernel *k)
 {
-    const void *const of_call[] = {(const void *)attend_prepare, (const void *)attend_merge, k->kernel,
-                                   k->few ? k->few : k->kernel};
+    const void *const of_call[] = {(const void *)attend_begin, (const void *)attend_prepare,
+                                   (const void *)attend_merge, k->kernel, k->few ? k->few : k->kernel};
     cudaError_t status = load(k->kernel, k->info.many.shared_bytes);
     if (status == cudaSuccess && k->few) status = load(k->few, k->info.few.shared_bytes);
     if (status == cudaSuccess) status = load((const void *)attend_begin, 0);
-    if (status == cudaSuccess) status = early_bytes(of_call, 4, &k->alone);
+    if (status == cudaSuccess) status = early_bytes(of_call, 5, &k->alone);
     return status == cudaSuccess && k->alone ? load((const void *)attend_merge, k->alone) : status;
 }

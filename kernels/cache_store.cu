@@ -14,7 +14,7 @@
 #include "cache_store.h"
 
 #include "codec/page_launch.cuh"
-#include "device.cuh"
+#include "early.cuh"
 
 #ifdef KVC_EMULATE
 #define APPEND_BLOCKS 40u /* so that a block has several parts there too */
@@ -398,6 +398,8 @@ __global__ void __launch_bounds__(512, 1)
     __shared__ append_plan plan;
     KVC_SHARED(float, shared);
     /* The last warps first: the first blocks have parts to encode, and first warps make plans. */
+    await_previous();
+    let_next_start();
     uint32_t n_warps = blockDim.x / WARP, i = (n_warps - 1 - threadIdx.x / WARP) * gridDim.x + blockIdx.x;
     uint32_t x[FOUR], n_blocks = gridDim.x * gridDim.y * gridDim.z, before = 0;
     new_rows fresh = new_rows_of(c, sides, b, least(i, b.n - 1));
@@ -467,8 +469,7 @@ static cudaError_t append_to_sides(append_kernel *kernel, const cache_store *c, 
     cudaError_t status = KVC_ALLOW_SHARED(kernel, bytes);
     if (status != cudaSuccess) return status;
     dim3 grid(blocks_of(c, b, n_sides, threads), c->n_heads, n_sides);
-    KVC_LAUNCH(kernel, grid, dim3(threads), bytes, stream, *c, sides, *b, advances);
-    return KVC_LAUNCHED();
+    return launch(c->early, kernel, grid, threads, (uint32_t)bytes, stream, *c, sides, *b, advances);
 }
 
 extern "C" cudaError_t kernel_cache_append(const cache_store *c, const kvc_coder coder[2],
@@ -507,14 +508,13 @@ extern "C" cudaError_t kernel_cache_put(uint32_t *words, const cache_puts *puts,
     return KVC_LAUNCHED();
 }
 
-extern "C" cudaError_t kernel_cache_load(const kvc_coder coder[2])
+extern "C" cudaError_t kernel_cache_load(cache_store *c, const kvc_coder coder[2])
 {
-    cudaFuncAttributes unused;
     const void *const kernels[] = {(const void *)put_rows, (const void *)put_words,
                                    (const void *)page_kernel_of(append_kernels, &coder[0].codec),
                                    (const void *)page_kernel_of(append_kernels, &coder[1].codec)};
-    cudaError_t status = cudaSuccess;
-    for (const void *kernel : kernels)
-        if (status == cudaSuccess) status = cudaFuncGetAttributes(&unused, kernel);
+    uint32_t alone;
+    cudaError_t status = early_bytes(kernels, 4, &alone);
+    if (status == cudaSuccess) c->early = alone != 0;
     return status;
 }

@@ -30,6 +30,7 @@ typedef struct cache_store {
     uint32_t *arrived;  /* zero between calls */
     uint32_t *flags;
     uint32_t page_stride, capacity, n_heads, d;
+    bool early; /* may an append start while what comes before it still runs? (early.cuh) */
     kvc_token_policy policy;
 } cache_store;
 
@@ -59,8 +60,8 @@ typedef struct cache_puts {
 } cache_puts;
 cudaError_t kernel_cache_put(uint32_t *words, const cache_puts *puts, cudaStream_t stream);
 
-/* Loads the code of all of these, so that no later launch has to: a coder pair's too. */
-cudaError_t kernel_cache_load(const kvc_coder coder[2]);
+/* Loads the code of all of these, so that no later launch has to, a coder pair's too; fills in c->early. */
+cudaError_t kernel_cache_load(cache_store *c, const kvc_coder coder[2]);
 
 #ifdef __cplusplus
 }

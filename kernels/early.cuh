@@ -2,9 +2,10 @@
  * the host. A block that comes early waits where the one before has left room; what does not hang on results (what is
  * to be done, constants) is done meanwhile.
  *
- * Two rules keep calls in order. The first kernel of a call is never early. And each block of an early one calls
+ * Two rules keep calls in order, whatever a stream has before them. Each block of an early kernel calls
  * await_previous() before it ends, on every path: so when it is done the one before is, too, and so on to the first.
- */
+ * The first kernel of a call does so before it looks at anything but constants, and lets the next one start only
+ * then: so the later kernels of a call may read at once what was there before it. */
 #ifndef KERNELS_EARLY_CUH
 #define KERNELS_EARLY_CUH
 #include <cuda_runtime_api.h>

@@ -15,10 +15,10 @@ struct staged_copy {
 
 enum staged_scale { STAGED_NONE, STAGED_TOK, STAGED_CH };
 
-/* A layer's table, loaded and then stored by all threads of a block (fragment/table.cuh): of a side that has none. */
+/* A layer's table, loaded and then stored by threads 0 .. of some (fragment/table.cuh): of a side that has none. */
 struct staged_no_table {
-    __device__ __forceinline__ void load(const uint16_t *) {}
-    __device__ __forceinline__ void store(uint8_t *, const float *) const {}
+    __device__ __forceinline__ void load(const uint16_t *, int) {}
+    __device__ __forceinline__ void store(uint8_t *, const float *, int) const {}
 };
 
 /* A side whose operands take codes as they come, and find its table, if there is one, in shared memory. */

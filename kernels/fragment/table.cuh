@@ -82,23 +82,22 @@ __device__ __forceinline__ void copy_entries(uint8_t *to, const uint16_t *table,
     }
 }
 
-/* The same of N entries in two steps, between which they are on their way. THREADS: of the block; IN_BYTES: entries
- * of a byte table become bytes. */
+/* The same of N entries by THREADS threads in two steps, between which they are on their way. IN_BYTES: entries of a
+ * byte table become bytes. */
 template <int DIMS, int N, int THREADS, bool IN_BYTES> struct table_ahead {
     static const int ALL = N * table_part<DIMS>::PARTS, OWN = (ALL + THREADS - 1) / THREADS;
     table_part<DIMS> own[OWN];
 
-    __device__ __forceinline__ void load(const uint16_t *table)
+    __device__ __forceinline__ void load(const uint16_t *table, int thread)
     {
 #pragma unroll
-        for (int k = 0; k < OWN; k++)
-            own[k].load(table, min(k * THREADS + (int)threadIdx.x, ALL - 1)); /* of some, once more */
+        for (int k = 0; k < OWN; k++) own[k].load(table, min(k * THREADS + thread, ALL - 1)); /* of some, once more */
     }
-    __device__ __forceinline__ void store(uint8_t *to, const float *steps) const
+    __device__ __forceinline__ void store(uint8_t *to, const float *steps, int thread) const
     {
 #pragma unroll
         for (int k = 0; k < OWN; k++) {
-            int i = k * THREADS + (int)threadIdx.x;
+            int i = k * THREADS + thread;
             if (i >= ALL) break;
             if constexpr (IN_BYTES)
                 own[k].store_bytes(to, i, TABLE_ROW, TABLE_ROW / 2, steps[table_length(DIMS)]);

@@ -73,7 +73,8 @@ __device__ inline void load_values(const uint16_t *tile, int ld, int lane, uint3
 #endif
 
 template <int W> struct half_tile {
-    static const int LD = W + 8;
+    static const int LD = W + 8, OWN = BN * W / 4 / THREADS;
+    static const bool AHEAD = W > 64; /* is the next tile on its way meanwhile? Others have too few registers. */
     static const size_t bytes = 2 * (size_t)BN * LD * sizeof(uint16_t);
 
     uint16_t *keys, *values; /* shared memory */
@@ -114,24 +115,37 @@ template <int W> struct half_tile {
             for (int i = 0; i < 4; i++) o[n][i] = 0;
     }
 
-    /* Rows of the keys [begin, begin + BN) of a run, 0 beyond it and beyond d. */
-    __device__ void load(const op_attention_args &a, const key_run &run, const float *rows, uint32_t kv_head,
-                         uint32_t begin, uint16_t *tile) const
+    /* Rows of the keys [begin, begin + BN) of a run, 0 beyond it and beyond d: what the thread has of them, all on
+     * its way at once. */
+    __device__ static void ask(const op_attention_args &a, const key_run &run, const float *rows, uint32_t kv_head,
+                               uint32_t begin, float (&x)[OWN][4])
     {
-        for (int at = (int)threadIdx.x; at < BN * W / 4; at += THREADS) {
-            uint32_t r = at / (W / 4), c = at % (W / 4) * 4;
+        bool wide = a.head_dim % 4 == 0 && (uintptr_t)rows % 16 == 0;
+#pragma unroll
+        for (int i = 0; i < OWN; i++) {
+            uint32_t r = (i * THREADS + threadIdx.x) / (W / 4), c = threadIdx.x % (W / 4) * 4;
             bool there = begin + r < run.count;
             const float *from =
                 rows + ((size_t)(there ? key_token(run, begin + r) : 0) * a.n_kv_heads + kv_head) * a.head_dim + c;
-            float x[4] = {0, 0, 0, 0};
-            if (there && c + 4 <= a.head_dim && (uintptr_t)from % 16 == 0) {
-                float4 four = *(const float4 *)from;
-                x[0] = four.x, x[1] = four.y, x[2] = four.z, x[3] = four.w;
-            } else if (there) {
-                for (uint32_t i = 0; i < 4 && c + i < a.head_dim; i++) x[i] = from[i];
+            float4 four = {0, 0, 0, 0};
+            if (wide) {
+                if (there && c < a.head_dim) four = *(const float4 *)from;
+                x[i][0] = four.x, x[i][1] = four.y, x[i][2] = four.z, x[i][3] = four.w;
+            } else {
+#pragma unroll
+                for (uint32_t k = 0; k < 4; k++) x[i][k] = there && c + k < a.head_dim ? from[k] : 0.0f;
             }
-            uint2 pairs = make_uint2(half_pair(within(x[0]), within(x[1])), half_pair(within(x[2]), within(x[3])));
-            *(uint2 *)(tile + r * LD + c) = pairs;
+        }
+    }
+
+    __device__ static void put(const float (&x)[OWN][4], uint16_t *tile)
+    {
+        uint32_t c = threadIdx.x % (W / 4) * 4;
+#pragma unroll
+        for (int i = 0; i < OWN; i++) {
+            uint32_t r = (i * THREADS + threadIdx.x) / (W / 4);
+            *(uint2 *)(tile + r * LD + c) =
+                make_uint2(half_pair(within(x[i][0]), within(x[i][1])), half_pair(within(x[i][2]), within(x[i][3])));
         }
     }
 
@@ -213,12 +227,20 @@ template <int W> struct half_tile {
 
     __device__ void walk(const op_attention_args &a, const key_run &run, uint32_t kv_head, uint32_t first)
     {
+        float k[OWN][4], v[OWN][4];
+        auto ask_both = [&](uint32_t begin) {
+            ask(a, run, run.k, kv_head, begin, k);
+            ask(a, run, run.v, kv_head, begin, v);
+        };
+        if (AHEAD && run.count) ask_both(0);
         for (uint32_t begin = 0; begin < run.count; begin += BN) {
             float s[BN / 8][4] = {};
+            if (!AHEAD) ask_both(begin);
             __syncthreads(); /* the tile before has been read */
-            load(a, run, run.k, kv_head, begin, keys);
-            load(a, run, run.v, kv_head, begin, values);
+            put(k, keys);
+            put(v, values);
             __syncthreads();
+            if (AHEAD && begin + BN < run.count) ask_both(begin + BN);
             scores(s);
             if (!open(a, run, first, begin)) mask(run, a.policy.sinks, begin, s);
             soften(s);

@@ -1,24 +1,45 @@
-/* rope.cu - a thread per pair of channels. */
+/* rope.cu - a warp has a row, and a lane four pairs of channels at a time, where they lie so. Bound by memory. */
 #include "op.h"
 
 #include "launch.cuh"
 
-__global__ static void rotate(size_t n, size_t n_heads, size_t half, const float *cosine, const float *sine, float *x)
+template <uint32_t N> struct alignas(4 * N) channels {
+    float of[N];
+};
+
+/* half: N or a multiple of it. */
+template <uint32_t N>
+__global__ static void rotate(size_t rows, uint32_t n_heads, uint32_t half, const float *cosine, const float *sine,
+                              float *x)
 {
-    for (size_t at = loop_first(); at < n; at += loop_step()) {
-        size_t i = at % half, head = at / half, row = head / n_heads; /* head: of all rows */
-        float *low = x + head * 2 * half + i, *high = low + half;
-        float c = cosine[row * half + i], s = sine[row * half + i], a = *low, b = *high;
-        *low = a * c - b * s;
-        *high = b * c + a * s;
-    }
+    typedef channels<N> some;
+    uint32_t lane = threadIdx.x % 32, of_head = half / N, n = n_heads * of_head;
+    for (size_t row = loop_first() / 32; row < rows; row += loop_step() / 32)
+        for (uint32_t at = lane; at < n; at += 32) {
+            uint32_t head = at / of_head, i = (at - head * of_head) * N;
+            float *low = x + (row * n_heads + head) * 2 * half + i, *high = low + half;
+            some c = *(const some *)(cosine + row * half + i), s = *(const some *)(sine + row * half + i);
+            some a = *(some *)low, b = *(some *)high, first, second;
+#pragma unroll
+            for (uint32_t k = 0; k < N; k++) {
+                first.of[k] = a.of[k] * c.of[k] - b.of[k] * s.of[k];
+                second.of[k] = b.of[k] * c.of[k] + a.of[k] * s.of[k];
+            }
+            *(some *)low = first, *(some *)high = second;
+        }
 }
 
 extern "C" cudaError_t op_rope(size_t rows, size_t n_heads, size_t head_dim, const float *cosine, const float *sine,
                                float *x, cudaStream_t stream)
 {
-    size_t n = rows * n_heads * (head_dim / 2);
-    if (n == 0) return cudaSuccess;
-    KVC_LAUNCH(rotate, loop_grid(n), THREADS, 0, stream, n, n_heads, head_dim / 2, cosine, sine, x);
+    uint32_t half = (uint32_t)(head_dim / 2);
+    uintptr_t places = (uintptr_t)cosine | (uintptr_t)sine | (uintptr_t)x;
+    if (rows == 0 || n_heads == 0 || half == 0) return cudaSuccess;
+    if (half % 4 == 0 && places % 16 == 0)
+        KVC_LAUNCH(rotate<4>, loop_grid(rows * 32), THREADS, 0, stream, rows, (uint32_t)n_heads, half, cosine, sine,
+                   x);
+    else
+        KVC_LAUNCH(rotate<1>, loop_grid(rows * 32), THREADS, 0, stream, rows, (uint32_t)n_heads, half, cosine, sine,
+                   x);
     return KVC_LAUNCHED();
 }

@@ -6,6 +6,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include "bf16.cuh"
 #include "launch.cuh"
 
 __global__ static void to_bf16(size_t n, const float *x, __nv_bfloat16 *y)
@@ -16,13 +17,7 @@ __global__ static void to_bf16(size_t n, const float *x, __nv_bfloat16 *y)
 /* Four at a time: x from a 16-byte boundary, y from one of 8. */
 __global__ static void to_bf16_wide(size_t n, const float4 *x, uint2 *y)
 {
-    for (size_t i = loop_first(); i < n; i += loop_step()) {
-        float4 a = x[i];
-        uint32_t bits[4] = {
-            __bfloat16_as_ushort(__float2bfloat16_rn(a.x)), __bfloat16_as_ushort(__float2bfloat16_rn(a.y)),
-            __bfloat16_as_ushort(__float2bfloat16_rn(a.z)), __bfloat16_as_ushort(__float2bfloat16_rn(a.w))};
-        y[i] = make_uint2(bits[0] | bits[1] << 16, bits[2] | bits[3] << 16);
-    }
+    for (size_t i = loop_first(); i < n; i += loop_step()) y[i] = four_bf16(x[i]);
 }
 
 extern "C" cudaError_t op_to_bf16(size_t n, const float *x, void *y, cudaStream_t stream)

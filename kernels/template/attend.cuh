@@ -279,7 +279,6 @@ template <typename P> struct attend {
         int warp = (int)uniform(threadIdx.x / 32);
         const attend_roles roles(b.columns, l.n_heads, b.n_sequences, gridDim.x);
         const role r(roles.columns, (uint32_t)warp);
-        let_next_start();
         attend_lists &lists = *(attend_lists *)(shared + LISTS);
         workplace at;
         at.lane = (int)threadIdx.x % 32;
@@ -287,13 +286,21 @@ template <typename P> struct attend {
         at.stages = shared + TABLE_BYTES + (size_t)warp * RING_BYTES;
         at.scratch = shared + SCRATCH + (size_t)warp * tiles::SCRATCH;
         at.now = 0;
-        typename key_side::template ahead<P::WARPS * 32, tiles::IN_BYTES> key_ahead;
-        typename value_side::template ahead<P::WARPS * 32, tiles::IN_BYTES> value_ahead;
-        key_ahead.load(l.key_table);
-        value_ahead.load(l.value_table);
+        /* A layer's tables, by the warps that make no lists. */
+        typename key_side::template ahead<P::WARPS * 32 - 32, tiles::IN_BYTES> key_ahead;
+        typename value_side::template ahead<P::WARPS * 32 - 32, tiles::IN_BYTES> value_ahead;
+        int thread = max((int)threadIdx.x - 32, 0);
+        key_ahead.load(l.key_table, thread);
+        value_ahead.load(l.value_table, thread);
         at.copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, at.lane, roles.columns.tiles == 1);
-        if (has_lists(b)) await_previous(); /* that has made them */
-        if (warp == 0) make_lists(lists, l, TABLES_OF_HEAD ? l.costs : NULL, b, w, P::TILE, (uint32_t)at.lane);
+        if (!l.fold || has_lists(b)) await_previous(); /* first of the call, or behind what has made the lists */
+        let_next_start();
+        if (warp == 0) {
+            make_lists(lists, l, TABLES_OF_HEAD ? l.costs : NULL, b, w, P::TILE, (uint32_t)at.lane);
+        } else {
+            key_ahead.store(key_table(shared), l.key_steps, thread);
+            value_ahead.store(value_table(shared), l.value_steps, thread);
+        }
         __syncthreads();
         const attend_range block = {uniform(lists.own.begin), uniform(lists.own.end)};
         uint32_t unit = block.begin, block_end = block.end;
@@ -321,10 +328,8 @@ template <typename P> struct attend {
             next_run();
             /* While the first tiles are on their way. */
             bool is_first = unit == block.begin;
-            if (TABLE_BYTES && unit < block_end && (is_first || TABLES_OF_HEAD)) {
+            if (TABLES_OF_HEAD && unit < block_end) {
                 if (!is_first) __syncthreads(); /* nobody looks at the tables any more */
-                if (is_first) key_ahead.store(key_table(shared), l.key_steps);
-                if (is_first) value_ahead.store(value_table(shared), l.value_steps);
                 key_side::template copy_table<tiles::IN_BYTES, false>(key_table(shared), h.key, l.key_table,
                                                                       l.key_steps);
                 value_side::template copy_table<tiles::IN_BYTES, true>(value_table(shared), h.value, l.value_table,

@@ -133,6 +133,7 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
     attend_merge(const __grid_constant__ attend_layer l, const __grid_constant__ attend_batch b,
                  const __grid_constant__ attend_work w, merge_shape m)
 {
+    let_next_start();
     uint32_t head = blockIdx.y, of_sequence = b.n_queries * m.group, first = blockIdx.x * m.rows;
     uint32_t n_rows = min(m.rows, b.n_sequences * of_sequence - first), splits = MAP_WARPS / m.rows;
     uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, r = warp / splits, split = warp % splits;

@@ -3,7 +3,7 @@
 #ifndef KERNELS_TEMPLATE_ATTEND_PREPARE_CUH
 #define KERNELS_TEMPLATE_ATTEND_PREPARE_CUH
 #include <cuda_fp16.h>
-#include "device.cuh"
+#include "early.cuh"
 #include "template/attend_map.cuh"
 #include "template/attend_units.cuh"
 
@@ -56,6 +56,7 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
                    const __grid_constant__ attend_work w, map_shape m, uint32_t group, uint32_t tile, uint32_t rows)
 {
     KVC_SHARED(float, q); /* [rows][d] */
+    await_previous();
     let_next_start();
     if (blockIdx.x < has_lists(b)) {
         if (blockIdx.y == 0) count_units(l, b, w, tile);
@@ -98,14 +99,14 @@ static inline bool is_prepared(const attend_layer &l, const attend_batch &b)
 }
 /* If there is, for a kernel of such heads and tiles. */
 static inline cudaError_t launch_prepare(const attend_layer &l, const attend_batch &b, const attend_work &w,
-                                         uint32_t d, uint32_t group, uint32_t tile, cudaStream_t stream)
+                                         uint32_t d, uint32_t group, uint32_t tile, bool early, cudaStream_t stream)
 {
     if (!is_prepared(l, b)) return cudaSuccess;
-    uint32_t all = b.n_sequences * b.n_queries * group, rows = map_rows(l.n_heads, all, 4);
+    /* Eight rows a block: of 128 channels no warp is without work, and a map is read half as often as for four. */
+    uint32_t all = b.n_sequences * b.n_queries * group, rows = map_rows(l.n_heads, all, 8);
     uint32_t blocks = has_lists(b) + (l.fold ? share_of(all, rows) : 0);
-    KVC_LAUNCH(attend_prepare, dim3(blocks, l.n_heads), dim3(MAP_THREADS), rows * d * (uint32_t)sizeof(float), stream,
-               l, b, w, map_shape(d, l.key_latent), group, tile, rows);
-    return KVC_LAUNCHED();
+    return launch(early, attend_prepare, dim3(blocks, l.n_heads), MAP_THREADS, rows * d * (uint32_t)sizeof(float),
+                  stream, l, b, w, map_shape(d, l.key_latent), group, tile, rows);
 }
 
 #endif

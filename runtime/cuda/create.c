@@ -176,7 +176,7 @@ static kvc_status load_code(kvc_cuda_cache *cache, kvc_error *err)
 {
     for (uint32_t i = 0; i < cache->n_layers; i++) {
         cuda_layer *l = &cache->layers[i];
-        KVC_TRY_CUDA(kernel_cache_load(l->coder));
+        KVC_TRY_CUDA(kernel_cache_load(&l->store, l->coder));
         for (int side = 0; side < 2; side++) KVC_TRY_CUDA(kernel_decode_load(&l->coder[side]));
     }
     for (uint32_t i = 0; i < cache->images.n; i++) KVC_TRY_CUDA(kernel_attend_load(&cache->images.images[i].kernel));

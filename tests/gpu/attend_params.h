@@ -77,10 +77,10 @@ void attend_launch(const attend_layer &l, const attend_batch &b, const attend_wo
                    uint32_t rows, cudaStream_t stream)
 {
     uint32_t alone = allow_early(attend_pages<P>);
-    device_check(launch_prepare(l, b, w, P::D, P::GROUP, P::TILE, stream), "prepare");
-    device_check(launch(alone && is_prepared(l, b), attend_pages<P>, dim3(n_blocks), P::WARPS * 32,
-                        attend<P>::SHARED_BYTES, stream, l, b, w),
-                 "pages");
+    device_check(launch_prepare(l, b, w, P::D, P::GROUP, P::TILE, alone != 0, stream), "prepare");
+    device_check(
+        launch(alone != 0, attend_pages<P>, dim3(n_blocks), P::WARPS * 32, attend<P>::SHARED_BYTES, stream, l, b, w),
+        "pages");
     device_check(launch_merge(l, b, w, P::D, P::GROUP, P::COLUMNS, P::TILE, n_blocks, rows, alone, stream), "merge");
 }
 
