@@ -397,9 +397,9 @@ __global__ void __launch_bounds__(512, 1)
 {
     __shared__ append_plan plan;
     KVC_SHARED(float, shared);
-    /* The last warps first: the first blocks have parts to encode, and first warps make plans. */
     await_previous();
     let_next_start();
+    /* The last warps first: the first blocks have parts to encode, and first warps make plans. */
     uint32_t n_warps = blockDim.x / WARP, i = (n_warps - 1 - threadIdx.x / WARP) * gridDim.x + blockIdx.x;
     uint32_t x[FOUR], n_blocks = gridDim.x * gridDim.y * gridDim.z, before = 0;
     new_rows fresh = new_rows_of(c, sides, b, least(i, b.n - 1));

@@ -293,7 +293,8 @@ template <typename P> struct attend {
         key_ahead.load(l.key_table, thread);
         value_ahead.load(l.value_table, thread);
         at.copies.init(shared + BARRIERS + warp * P::STAGES * COPY_BARRIER_BYTES, at.lane, roles.columns.tiles == 1);
-        if (!l.fold || has_lists(b)) await_previous(); /* first of the call, or behind what has made the lists */
+        /* Not behind a fold alone, which has waited for what is before the call. */
+        if (!l.fold || has_lists(b)) await_previous();
         let_next_start();
         if (warp == 0) {
             make_lists(lists, l, TABLES_OF_HEAD ? l.costs : NULL, b, w, P::TILE, (uint32_t)at.lane);

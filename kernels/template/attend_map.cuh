@@ -15,8 +15,8 @@
 
 #define MAP_THREADS 512 /* of a block that applies maps */
 #define MAP_WARPS (MAP_THREADS / 32)
-/* Rows of a block at most, and no more of them than are needed for so many blocks: a second block on a multiprocessor
- * takes longer than more rows of the first one. */
+/* Rows of a block at most, and no more of them than are needed for so many blocks, but `fewest`: a second block on a
+ * multiprocessor takes longer than more rows of the first one. */
 #define MAP_ROWS 16
 #define MAP_BLOCKS 132u
 static_assert(MAP_WARPS >= MAP_ROWS, "a row has a warp");

@@ -92,16 +92,11 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
               });
 }
 
-/* Is there anything to prepare? */
-static inline bool is_prepared(const attend_layer &l, const attend_batch &b)
-{
-    return l.fold || has_lists(b);
-}
-/* If there is, for a kernel of such heads and tiles. */
+/* If there is anything to prepare, for a kernel of such heads and tiles. */
 static inline cudaError_t launch_prepare(const attend_layer &l, const attend_batch &b, const attend_work &w,
                                          uint32_t d, uint32_t group, uint32_t tile, bool early, cudaStream_t stream)
 {
-    if (!is_prepared(l, b)) return cudaSuccess;
+    if (!l.fold && !has_lists(b)) return cudaSuccess;
     /* Eight rows a block: of 128 channels no warp is without work, and a map is read half as often as for four. */
     uint32_t all = b.n_sequences * b.n_queries * group, rows = map_rows(l.n_heads, all, 8);
     uint32_t blocks = has_lists(b) + (l.fold ? share_of(all, rows) : 0);

@@ -1,8 +1,8 @@
 /* attend_check.h - what test_gpu_attend.cu and test_gpu_codes.cu have in common: the attention kernels against
  * attention in double over what libkvc decodes, on a GPU or (built as C++) emulated. Relative error of all outputs
- * below 2e-3; lengths around every border; outputs and scratch poisoned, and what a call looks at as well until the
- * kernel before it is nearly done; a query that is not finite spoils its own row alone. Skips (77) where there is no
- * GPU. */
+ * below 2e-3; lengths around every border; outputs and scratch poisoned, and lengths, numbers of pages, pages,
+ * fp16 rows and queries as well until the kernel before a call is nearly done; a query that is not finite spoils its
+ * own row alone. Skips (77) where there is no GPU. */
 #ifndef TESTS_GPU_ATTEND_CHECK_H
 #define TESTS_GPU_ATTEND_CHECK_H
 #ifdef KVC_EMULATE
@@ -34,24 +34,24 @@ template <typename P> static attend_work make_work(device_arena &a, const attend
 /* What a kernel before a call writes: it lets the call start first and takes its time. Until then memory is poisoned.
  */
 struct late_copies {
-    uint32_t n, words[4];
-    const uint32_t *from[4];
-    uint32_t *to[4];
+    uint32_t n, words[6];
+    const uint32_t *from[6];
+    uint32_t *to[6];
 };
 __global__ void write_late(late_copies c)
 {
     let_next_start();
 #if !defined(KVC_EMULATE) && defined(__CUDA_ARCH__)
-    for (int i = 0; i < 50; i++) __nanosleep(1000);
+    for (int i = 0; i < 100; i++) __nanosleep(1000);
 #endif
     for (uint32_t k = 0; k < c.n; k++)
         for (uint32_t i = threadIdx.x; i < c.words[k]; i += blockDim.x) c.to[k][i] = c.from[k][i];
 }
 template <typename T> static const T *copy_late(device_arena &a, late_copies *c, const T *from, size_t n)
 {
-    static_assert(sizeof(T) == 4, "words");
     T *to = a.make<T>(n);
-    c->from[c->n] = (const uint32_t *)a.copy(from, n), c->to[c->n] = (uint32_t *)to, c->words[c->n++] = (uint32_t)n;
+    c->from[c->n] = (const uint32_t *)(const void *)a.copy(from, n), c->to[c->n] = (uint32_t *)(void *)to;
+    c->words[c->n++] = (uint32_t)(n * sizeof(T) / 4);
     return to;
 }
 
@@ -60,8 +60,8 @@ static attend_layer to_device(device_arena &a, const attend_case &c, late_copies
     attend_layer l = c.layer;
     const attend_shape &s = c.shape;
     size_t heads = s.n_heads, d = s.d;
-    l.pool = a.copy(l.pool, c.pool_bytes);
-    l.rows = a.copy(l.rows, c.rows_bytes / 2);
+    l.pool = copy_late(a, late, l.pool, c.pool_bytes);
+    l.rows = copy_late(a, late, l.rows, c.rows_bytes / 2);
     l.page_table = copy_late(a, late, l.page_table, (size_t)s.n_sequences * l.page_stride);
     l.length = copy_late(a, late, l.length, s.n_sequences);
     l.packed = copy_late(a, late, l.packed, s.n_sequences);
@@ -98,6 +98,7 @@ static std::vector<float> outputs_of(const attend_case &c, const float *queries,
                                       (int)attend<P>::SHARED_BYTES),
                  "shared memory");
 #endif
+    allow_early(attend_pages<P>); /* now: it takes time */
     KVC_LAUNCH(write_late, dim3(1), dim3(256), 0, stream, late);
     attend_launch<P>(l, b, w, n_blocks, n_blocks == 1 ? 4 : 0, stream);
     device_sync(s.key);
