@@ -130,5 +130,5 @@ extern "C" cudaError_t kernel_attend_load(attend_kernel *k)
     if (status == cudaSuccess && k->few) status = load(k->few, k->info.few.shared_bytes);
     if (status == cudaSuccess) status = load((const void *)attend_begin, 0);
     if (status == cudaSuccess) status = early_bytes(of_call, 5, &k->alone);
-    return status == cudaSuccess && k->alone ? load((const void *)attend_merge, k->alone) : status;
+    return status == cudaSuccess ? allow_merge(k->alone) : status;
 }

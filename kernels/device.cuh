@@ -201,7 +201,7 @@ template <int STAGES> struct stage_copies {
  *     b[0] (rows 2t, 2t+1, column g)  b[1] (rows 2t+8, 2t+9)
  *     c[0], c[1] (row g, columns 2t, 2t+1)  c[2], c[3] (row g+8)
  * and the same of a [16][8] b [8][8], whose registers are the first halves of these. Subnormal fp16 numbers count as
- * they are.
+ * they are. Of bfloat16 the first of these (_bf16).
  *
  * Of bytes: c [16][8] of 32 bits as above, += (mma_16x8x32) or = (_first) a [16][32] times b [32][8], each with a
  * sign or without:
@@ -210,7 +210,8 @@ template <int STAGES> struct stage_copies {
  *     b[0] (rows 4t .. 4t+3, column g)  b[1] (rows 4t+16 .. 4t+19)
  *
  * A transpose of [8][8] of 16 bits: given row g, columns 2t and 2t+1; got column g, rows 2t and 2t+1. Of four in
- * shared memory (load_transposed): lane 8 i + r says where row r of number i is, 16 bytes, aligned. */
+ * shared memory (load_transposed; load_matrices: as they are): lane 8 i + r says where row r of number i is, 16
+ * bytes, aligned. */
 
 #ifdef KVC_EMULATE
 template <bool SIGNED_A, bool SIGNED_B>
@@ -236,6 +237,10 @@ static inline void mma_16x8x16(float c[4], const uint32_t a[4], const uint32_t b
 {
     emulate_mma(c, a, b);
 }
+static inline void mma_16x8x16_bf16(float c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    emulate_mma_bf16(c, a, b);
+}
 static inline void mma_16x8x8(float c[4], const uint32_t a[2], uint32_t b)
 {
     const uint32_t wide_a[4] = {a[0], a[1], 0, 0}, wide_b[2] = {b, 0};
@@ -253,6 +258,13 @@ static inline float divide_fast(float x, float y)
 __device__ __forceinline__ void mma_16x8x16(float c[4], const uint32_t a[4], const uint32_t b[2])
 {
     asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+        "{%0,%1,%2,%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+__device__ __forceinline__ void mma_16x8x16_bf16(float c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
         "{%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
@@ -330,6 +342,10 @@ static inline shared_address shared_address_of(const void *at)
 {
     return (shared_address)at;
 }
+static inline void load_matrices(shared_address row, uint32_t out[4])
+{
+    emulate_load_matrices(row, out);
+}
 template <int ROW> static inline shared_address shared_row(shared_address first, uint32_t word, int k)
 {
     return first + (word >> 8 * k & 255u) * ROW;
@@ -344,6 +360,13 @@ typedef uint32_t shared_address;
 __device__ __forceinline__ shared_address shared_address_of(const void *at)
 {
     return (uint32_t)__cvta_generic_to_shared(at);
+}
+__device__ __forceinline__ void load_matrices(shared_address row, uint32_t out[4])
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"(row)
+                 : "memory");
 }
 template <int ROW> __device__ __forceinline__ shared_address shared_row(shared_address first, uint32_t word, int k)
 {

@@ -8,22 +8,24 @@
 
 #define ATTEND_LENGTHS 5 /* of codes */
 
-/* A map of n_in inputs to n_out channels lies in the order in which the lanes of a warp take it (attend_map.cuh): 16
- * channels, of these 32 inputs, of these the e-th of each four, 32 lanes 4 g + t with inputs 4 g + e and channels
- * 4 t .. 4 t + 3. Numbers of floats in all, where behind the inputs are zeros, and before one of them. */
+/* A map of n_in inputs to n_out channels, multiples of 16, as operands of matrix products (attend_map.cuh): a number is
+ * the sum of two bfloat16, a high and a low part, and two inputs that follow one another share a word. Of eight
+ * channels, of these 16 inputs, lane 4 g + t has of channel g the inputs 2 t and 2 t + 1, and 8 further on, the high
+ * parts of both, then the low ones. Words in all, and the one that has an input of a channel, of its high part; the
+ * low part's is two further on. */
 #ifdef __CUDACC__
 #define ATTEND_BOTH __host__ __device__
 #else
 #define ATTEND_BOTH
 #endif
-ATTEND_BOTH static inline uint32_t attend_map_floats(uint32_t n_in, uint32_t n_out)
+ATTEND_BOTH static inline uint32_t attend_map_words(uint32_t n_in, uint32_t n_out)
 {
-    return (n_in + 31) / 32 * 32 * n_out;
+    return n_in * n_out;
 }
 ATTEND_BOTH static inline uint32_t attend_map_place(uint32_t n_in, uint32_t input, uint32_t channel)
 {
-    return attend_map_floats(n_in, channel / 16 * 16) + input / 32 * 512 + input % 4 * 128 + input % 32 / 4 * 16 +
-           channel % 16;
+    return attend_map_words(n_in, channel / 8 * 8) + input / 16 * 128 + channel % 8 * 16 + input % 8 / 2 * 4 +
+           input % 16 / 8;
 }
 
 /* Fixed for a cache and a layer. */
@@ -38,7 +40,8 @@ typedef struct attend_layer {
     /* Queries and outputs in the latent space, NULL where it is the head's: fold [heads], a map of d to key_latent
      * (attend_map_place()), bias [heads][d] (a query's bias is its product with it); unfold [heads], a map of
      * value_latent to d, mean [heads][d] */
-    const float *fold, *bias, *unfold, *mean;
+    const uint32_t *fold, *unfold;
+    const float *bias, *mean;
     uint32_t key_latent, value_latent; /* channels */
     /* fp16 [2^b][c] of vq and lut; of shared codes one for each length, others as constants have them (FORMAT.md) */
     const uint16_t *key_table, *value_table;

@@ -40,6 +40,11 @@ template <int N> struct merge_batch {
     }
 };
 
+__device__ __forceinline__ void add_scaled(float4 &sum, float x, const float4 &y)
+{
+    sum.x += x * y.x, sum.y += x * y.y, sum.z += x * y.z, sum.w += x * y.w;
+}
+
 /* Pieces put together, of four channels: weights are relative to the maximum. */
 struct merge_sum {
     float most, mass;
@@ -82,7 +87,8 @@ struct merge_part {
 };
 __host__ __device__ __forceinline__ uint32_t merge_bytes(uint32_t d, uint32_t latent)
 {
-    return (MAP_WARPS * (latent + d + 4 + 2 * MAP_WARPS) + MAP_ROWS * 4) * (uint32_t)sizeof(float);
+    return (MAP_WARPS * (latent + d + 4 + 2 * MAP_WARPS) + MAP_ROWS * 4) * (uint32_t)sizeof(float) +
+           map_rows_in::bytes(latent);
 }
 
 /* What a warp has of a row: `part` of `parts` of its pieces; latent + d channels to `to`. */
@@ -138,15 +144,17 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
     uint32_t n_rows = min(m.rows, b.n_sequences * of_sequence - first), splits = MAP_WARPS / m.rows;
     uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, r = warp / splits, split = warp % splits;
     uint32_t latent = m.map.n_in, d = m.map.n_out, width = latent + d;
-    KVC_SHARED(float, sums); /* [rows][splits][width]: then a row's are those of its first split */
+    KVC_SHARED(float, sums); /* [rows][splits][width]: then a row's exact sums are in its first split */
     merge_part *parts = (merge_part *)(sums + MAP_WARPS * width);                         /* [rows][splits] */
     float(*all_weights)[2] = (float(*)[2])(parts + MAP_WARPS);                            /* [MAP_WARPS][splits] */
     float *mass = (float *)(all_weights + MAP_WARPS * splits), *factor = mass + MAP_ROWS; /* [MAP_ROWS] */
     float **outs = (float **)(factor + MAP_ROWS);                                         /* [MAP_ROWS] */
-    const float *unfold = l.unfold ? l.unfold + (size_t)head * attend_map_floats(latent, d) : NULL;
-    const map_share own(m.map);
-    float4 mean = make_float4(0.0f, 0.0f, 0.0f, 0.0f); /* of the lane's channels of an output */
-    if (unfold) mean = *(const float4 *)(l.mean + head * d + own.channel);
+    const map_rows_in pages_in(outs + MAP_ROWS, latent); /* weighted sums of latent rows */
+    const uint32_t *unfold = l.unfold ? l.unfold + (size_t)head * attend_map_words(latent, d) : NULL;
+    map_part part;
+    float2 mean = make_float2(0.0f, 0.0f); /* of the lane's first channels of an output */
+    if (unfold) part.load(m.map, unfold, warp, 0);
+    if (unfold && part.channel() < d) mean = *(const float2 *)(l.mean + head * d + part.channel());
     if (r < n_rows) {
         uint32_t sequence = (first + r) / of_sequence, column = (first + r) % of_sequence;
         const attend_roles roles(b.columns, l.n_heads, b.n_sequences, m.n_blocks);
@@ -190,18 +198,26 @@ __global__ void __launch_bounds__(MAP_THREADS, 1)
                 if (j < d) exact += weights[k][1] * row[k * width + latent + j];
             }
             if (!unfold) out[j] = (pages + exact) * inverse;
-            if (unfold && j < latent) row[j] = pages;
+            if (unfold && j < latent) pages_in.put_one(r, j, pages);
             if (unfold && j < d) row[latent + j] = exact;
         }
     }
     if (!unfold) return;
     __syncthreads();
-    apply_map(m.map, own, n_rows, sums, stride, unfold, [=](uint32_t row, uint32_t j, float4 x) {
-        add_scaled(x, 1.0f, *(const float4 *)(sums + row * stride + latent + j));
-        add_scaled(x, mass[row], mean);
+    apply_map(m.map, part, pages_in, unfold, [=](uint32_t row, uint32_t j, float x, float y) {
+        if (row >= n_rows) return;
+        float2 exact = *(const float2 *)(sums + row * stride + latent + j), with = mean;
+        if (j != part.channel()) with = *(const float2 *)(l.mean + head * d + j);
         float *to = outs[row] + j, by = factor[row];
-        to[0] = x.x * by, to[1] = x.y * by, to[2] = x.z * by, to[3] = x.w * by;
+        to[0] = (x + exact.x + mass[row] * with.x) * by, to[1] = (y + exact.y + mass[row] * with.y) * by;
     });
+}
+
+/* Shared memory for the merge of any call; alone: as below. */
+static inline cudaError_t allow_merge(uint32_t alone)
+{
+    uint32_t most = merge_bytes(MAP_MOST, MAP_MOST);
+    return KVC_ALLOW_SHARED(attend_merge, alone > most ? alone : most);
 }
 
 /* Of a kernel of such heads, columns and tiles on n_blocks blocks; rows: of a block, 0 for what is best; alone:
@@ -211,7 +227,7 @@ static inline cudaError_t launch_merge(const attend_layer &l, const attend_batch
                                        uint32_t rows, uint32_t alone, cudaStream_t stream)
 {
     uint32_t of_head = b.n_sequences * b.n_queries * group;
-    if (rows == 0) rows = map_rows(l.n_heads, of_head, 1);
+    if (rows == 0) rows = map_rows(l.n_heads, of_head);
     merge_shape m = {map_shape(l.value_latent, d), group, columns, tile, n_blocks, rows};
     dim3 grid(share_of(of_head, rows), l.n_heads);
     uint32_t bytes = merge_bytes(d, l.value_latent);

@@ -117,20 +117,22 @@ static kvc_status check_device(int device, kvc_error *err)
     return kvc_fail(err, KVC_UNSUPPORTED, "CUDA device %d of %d", device, n);
 }
 
-/* Two floats arrays of a layer's side, by way of `scratch`. */
+/* A side's map and the row beside it, by way of `scratch`. */
 static kvc_status upload_maps(const cuda_layer *l, float *scratch, kvc_error *err)
 {
     for (int side = 0; side < 2; side++) {
         const kvc_coder *c = &l->coder[side];
-        size_t n = (size_t)c->n_kv_heads * c->head_dim, n_map = c->n_kv_heads * cuda_map_floats(c, side);
-        const float *map = side ? l->attend.unfold : l->attend.fold, *offset = side ? l->attend.mean : l->attend.bias;
+        size_t n = (size_t)c->n_kv_heads * c->head_dim, n_map = c->n_kv_heads * cuda_map_words(c, side);
+        const uint32_t *map = side ? l->attend.unfold : l->attend.fold;
+        const float *offset = side ? l->attend.mean : l->attend.bias;
+        uint32_t *words = (uint32_t *)(void *)scratch;
         if (!map) continue;
         if (side)
-            cuda_unfold_map(c, scratch, scratch + n_map, scratch + n_map + n);
+            cuda_unfold_map(c, words, scratch + n_map, scratch + n_map + n);
         else
-            cuda_fold_map(c, scratch, scratch + n_map);
-        KVC_TRY_CUDA(cudaMemcpy((void *)map, scratch, n_map * sizeof *map, cudaMemcpyHostToDevice));
-        KVC_TRY_CUDA(cudaMemcpy((void *)offset, scratch + n_map, n * sizeof *map, cudaMemcpyHostToDevice));
+            cuda_fold_map(c, words, scratch + n_map);
+        KVC_TRY_CUDA(cudaMemcpy((void *)map, words, n_map * sizeof *map, cudaMemcpyHostToDevice));
+        KVC_TRY_CUDA(cudaMemcpy((void *)offset, scratch + n_map, n * sizeof *offset, cudaMemcpyHostToDevice));
     }
     return KVC_OK;
 }
@@ -159,7 +161,7 @@ static kvc_status upload_costs(const cuda_layer *l, uint32_t *scratch, kvc_error
 static kvc_status upload_layers(kvc_cuda_cache *cache, kvc_error *err)
 {
     uint32_t d = cache->head_dim;
-    size_t most = (size_t)cache->n_kv_heads * (attend_map_floats(d, d) + d) + (size_t)cache->policy.page * d;
+    size_t most = (size_t)cache->n_kv_heads * (attend_map_words(d, d) + d) + (size_t)cache->policy.page * d;
     float *scratch = malloc(most * sizeof *scratch);
     kvc_status status = scratch ? KVC_OK : kvc_fail(err, KVC_NO_MEMORY, "no memory for a layer's maps");
     for (uint32_t i = 0; i < cache->n_layers && status == KVC_OK; i++) {

@@ -23,11 +23,11 @@ void cuda_place_host(arena *a, const kvc_cuda_cache *shape, kvc_cuda_cache *cach
 /* Bytes that memory is read by: pages of whole lines, as most are, then come without parts of others. */
 #define LINE 256
 
-static void place_map(arena *a, const kvc_coder *coder, bool is_value, const float **map, const float **offset)
+static void place_map(arena *a, const kvc_coder *coder, bool is_value, const uint32_t **map, const float **offset)
 {
     uint64_t n = coder->n_kv_heads;
     if (!cuda_has_map(coder)) return;
-    *map = arena_place(a, n * cuda_map_floats(coder, is_value), sizeof **map);
+    *map = arena_place(a, n * cuda_map_words(coder, is_value), sizeof **map);
     *offset = arena_place(a, n * coder->head_dim, sizeof **offset);
 }
 

@@ -5,22 +5,37 @@
 #include "kvc/codec_list.h"
 #include "template/attend_args.h"
 
-size_t cuda_map_floats(const kvc_coder *coder, bool is_value)
+size_t cuda_map_words(const kvc_coder *coder, bool is_value)
 {
     uint32_t d = coder->head_dim, latent = cuda_latent(coder);
-    return is_value ? attend_map_floats(latent, d) : attend_map_floats(d, latent);
+    return is_value ? attend_map_words(latent, d) : attend_map_words(d, latent);
 }
 
-/* What an input of a map gives to n channels. */
-static void place_row(float *map, uint32_t n_in, uint32_t input, const float *row, uint32_t n)
+/* The nearest bfloat16 of a finite number, as the upper half of a word. */
+static uint32_t nearest_bf16(float x)
 {
-    for (uint32_t i = 0; i < n; i++) map[attend_map_place(n_in, input, i)] = row[i];
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u;
 }
 
-void cuda_fold_map(const kvc_coder *keys, float *fold, float *bias)
+/* What an input of a map gives to n channels, where there are zeros. */
+static void place_row(uint32_t *map, uint32_t n_in, uint32_t input, const float *row, uint32_t n)
+{
+    uint32_t shift = input % 2 ? 0 : 16;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t *word = map + attend_map_place(n_in, input, i), high = nearest_bf16(row[i]);
+        float rounded;
+        memcpy(&rounded, &high, sizeof rounded);
+        word[0] |= high >> shift;
+        word[2] |= nearest_bf16(row[i] - rounded) >> shift;
+    }
+}
+
+void cuda_fold_map(const kvc_coder *keys, uint32_t *fold, float *bias)
 {
     uint32_t d = keys->head_dim;
-    size_t of_head = cuda_map_floats(keys, false);
+    size_t of_head = cuda_map_words(keys, false);
     memset(fold, 0, keys->n_kv_heads * of_head * sizeof *fold);
     for (uint32_t head = 0; head < keys->n_kv_heads; head++, fold += of_head)
         for (uint32_t i = 0; i < d; i++) {
@@ -31,10 +46,10 @@ void cuda_fold_map(const kvc_coder *keys, float *fold, float *bias)
         }
 }
 
-void cuda_unfold_map(const kvc_coder *values, float *unfold, float *mean, float *work)
+void cuda_unfold_map(const kvc_coder *values, uint32_t *unfold, float *mean, float *work)
 {
     uint32_t d = values->head_dim, n_latent = cuda_latent(values);
-    size_t of_head = cuda_map_floats(values, true);
+    size_t of_head = cuda_map_words(values, true);
     memset(mean, 0, (size_t)values->n_kv_heads * d * sizeof *mean);
     memset(unfold, 0, values->n_kv_heads * of_head * sizeof *unfold);
     for (uint32_t head = 0; head < values->n_kv_heads; head++, mean += d, unfold += of_head) {

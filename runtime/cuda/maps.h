@@ -21,14 +21,14 @@ static inline uint32_t cuda_latent(const kvc_coder *coder)
     return (coder->latent_dim + 15u) & ~15u;
 }
 
-/* Floats of the map of a head, of queries (d to cuda_latent()) or of outputs (cuda_latent() to d). */
-size_t cuda_map_floats(const kvc_coder *coder, bool is_value);
+/* Words of the map of a head, of queries (d to cuda_latent()) or of outputs (cuda_latent() to d). */
+size_t cuda_map_words(const kvc_coder *coder, bool is_value);
 
 /* Maps in the order of the kernels (attend_args.h).
- *  fold [heads][cuda_map_floats()]  out; bias [heads][d]  out: a query's bias is its product with it */
-void cuda_fold_map(const kvc_coder *keys, float *fold, float *bias);
-/*  unfold [heads][cuda_map_floats()]  out; mean [heads][d]  out: what a mass of 1 adds; work [kvc_coder_work()] */
-void cuda_unfold_map(const kvc_coder *values, float *unfold, float *mean, float *work);
+ *  fold [heads][cuda_map_words()]  out; bias [heads][d]  out: a query's bias is its product with it */
+void cuda_fold_map(const kvc_coder *keys, uint32_t *fold, float *bias);
+/*  unfold [heads][cuda_map_words()]  out; mean [heads][d]  out: what a mass of 1 adds; work [kvc_coder_work()] */
+void cuda_unfold_map(const kvc_coder *values, uint32_t *unfold, float *mean, float *work);
 
 /* Of vq, lut and seg, borrowed from the constants; all NULL and 0 where there are none. */
 typedef struct cuda_table {

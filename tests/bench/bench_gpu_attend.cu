@@ -52,6 +52,13 @@ __global__ void fill_floats(float *x, size_t n, float scale)
         x[i] = scale * ((float)(hashed(i) >> 8) * 0x1p-23f - 1.0f);
 }
 
+/* bfloat16 of .06 to .13 and their negatives. */
+__global__ void fill_map(uint32_t *words, size_t n)
+{
+    for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < n; i += (size_t)gridDim.x * blockDim.x)
+        words[i] = (hashed(i) & 0x807f807fu) | 0x3d803d80u;
+}
+
 __global__ void fill_halves(uint16_t *x, size_t n)
 {
     for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < n; i += (size_t)gridDim.x * blockDim.x)
@@ -133,8 +140,9 @@ template <typename P> static void time_case(const char *name, load what, const u
     l.page_stride = n_pages, l.capacity = capacity, l.n_heads = n_heads, l.sinks = SINKS;
     l.key_latent = key_side::D, l.value_latent = value_side::D;
     if (key_side::ENTRIES || counts) { /* a basis: queries and outputs go through it */
-        float *maps = a.make<float>(n_heads * attend_map_floats(d, d)), *bias = a.make<float>(n_heads * d);
-        fill_floats<<<1024, 256>>>(maps, n_heads * attend_map_floats(d, d), 0.1f);
+        uint32_t *maps = a.make<uint32_t>(n_heads * attend_map_words(d, d));
+        float *bias = a.make<float>(n_heads * d);
+        fill_map<<<1024, 256>>>(maps, n_heads * attend_map_words(d, d));
         fill_floats<<<64, 256>>>(bias, n_heads * d, 0.1f);
         l.fold = l.unfold = maps, l.bias = l.mean = bias;
     }

@@ -67,16 +67,15 @@ static void make_maps(attend_case *c)
     c->layer.key_latent = cuda_latent(key);
     c->layer.value_latent = cuda_latent(value);
     if (cuda_has_map(key)) {
-        float *fold = need(c->shape.n_heads * cuda_map_floats(key, false), sizeof *fold),
-              *bias = need(n, sizeof *bias);
+        uint32_t *fold = need(c->shape.n_heads * cuda_map_words(key, false), sizeof *fold);
+        float *bias = need(n, sizeof *bias);
         cuda_fold_map(key, fold, bias);
         c->layer.fold = fold;
         c->layer.bias = bias;
     }
     if (cuda_has_map(value)) {
-        float *unfold = need(c->shape.n_heads * cuda_map_floats(value, true), sizeof *unfold),
-              *mean = need(n, sizeof *mean);
-        float *work = need(kvc_coder_work(value), sizeof *work);
+        uint32_t *unfold = need(c->shape.n_heads * cuda_map_words(value, true), sizeof *unfold);
+        float *mean = need(n, sizeof *mean), *work = need(kvc_coder_work(value), sizeof *work);
         cuda_unfold_map(value, unfold, mean, work);
         c->layer.unfold = unfold;
         c->layer.mean = mean;

@@ -65,9 +65,9 @@ static attend_layer to_device(device_arena &a, const attend_case &c, late_copies
     l.page_table = copy_late(a, late, l.page_table, (size_t)s.n_sequences * l.page_stride);
     l.length = copy_late(a, late, l.length, s.n_sequences);
     l.packed = copy_late(a, late, l.packed, s.n_sequences);
-    l.fold = a.copy(l.fold, heads * attend_map_floats(s.d, l.key_latent));
+    l.fold = a.copy(l.fold, heads * attend_map_words(s.d, l.key_latent));
     l.bias = a.copy(l.bias, heads * d);
-    l.unfold = a.copy(l.unfold, heads * attend_map_floats(l.value_latent, s.d));
+    l.unfold = a.copy(l.unfold, heads * attend_map_words(l.value_latent, s.d));
     l.mean = a.copy(l.mean, heads * d);
     l.costs = a.copy(l.costs, heads + CUDA_MORE_COSTS);
     l.key_counts = a.copy(l.key_counts, heads);

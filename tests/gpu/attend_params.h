@@ -67,7 +67,7 @@ static inline uint32_t allow_early(void (*pages)(attend_layer, attend_batch, att
     uint32_t alone;
     const void *const kernels[] = {(const void *)attend_prepare, (const void *)pages, (const void *)attend_merge};
     device_check(early_bytes(kernels, 3, &alone), "attributes");
-    device_check(KVC_ALLOW_SHARED(attend_merge, alone), "attributes");
+    device_check(allow_merge(alone), "attributes");
     return alone;
 }
 

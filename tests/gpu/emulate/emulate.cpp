@@ -162,7 +162,15 @@ static float half_of(uint32_t pair, uint32_t i)
     return __half2float(__half(raw));
 }
 
-void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2])
+static float bf16_of(uint32_t pair, uint32_t i)
+{
+    uint32_t bits = i ? pair & 0xffff0000u : pair << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static void add_products(float c[4], const uint32_t a[4], const uint32_t b[2], float (*value)(uint32_t, uint32_t))
 {
     uint32_t words[6] = {a[0], a[1], a[2], a[3], b[0], b[1]}, lane = current->lane.index % WARP;
     const uint32_t *all = emulate_exchange(words, 6);
@@ -172,10 +180,20 @@ void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2])
         for (uint32_t k = 0; k < 16; k++) {
             uint32_t from_a = (row % 8 * 4 + k % 8 / 2) * 6 + row / 8 + k / 8 * 2,
                      from_b = (column * 4 + k % 8 / 2) * 6 + 4 + k / 8;
-            sum += (double)half_of(all[from_a], k % 2) * (double)half_of(all[from_b], k % 2);
+            sum += (double)value(all[from_a], k % 2) * (double)value(all[from_b], k % 2);
         }
         c[e] = (float)sum;
     }
+}
+
+void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    add_products(c, a, b, half_of);
+}
+
+void emulate_mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2])
+{
+    add_products(c, a, b, bf16_of);
 }
 
 void emulate_mma_bytes(int c[4], const uint32_t a[4], const uint32_t b[2], bool signed_a, bool signed_b)
@@ -212,6 +230,16 @@ void emulate_load_transposed(const uint8_t *row, uint32_t out[4])
         for (uint32_t k = 0; k < 2; k++)
             out[i] |= (all[(i * 8 + first + k) * 4 + column / 2] >> column % 2 * 16 & 0xffffu) << k * 16;
     }
+}
+
+void emulate_load_matrices(const uint8_t *row, uint32_t out[4])
+{
+    if ((uintptr_t)row % 16) abort();
+    uint32_t words[4];
+    memcpy(words, row, sizeof words);
+    const uint32_t *all = emulate_exchange(words, 4);
+    uint32_t lane = current->lane.index % WARP;
+    for (uint32_t i = 0; i < 4; i++) out[i] = all[(i * 8 + lane / 4) * 4 + lane % 4];
 }
 
 static void run_thread(void)

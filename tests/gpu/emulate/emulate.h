@@ -134,9 +134,11 @@ void emulate_barrier_expect(uint64_t *barrier, uint32_t n_bytes);
 void emulate_barrier_copy(uint64_t *barrier, void *to, const void *from, uint32_t n_bytes);
 void emulate_barrier_wait(uint64_t *barrier, uint32_t parity);
 void emulate_mma(float c[4], const uint32_t a[4], const uint32_t b[2]);
+void emulate_mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2]);
 void emulate_mma_bytes(int c[4], const uint32_t a[4], const uint32_t b[2], bool signed_a, bool signed_b);
 uint32_t emulate_transpose(uint32_t pair);
 void emulate_load_transposed(const uint8_t *row, uint32_t out[4]);
+void emulate_load_matrices(const uint8_t *row, uint32_t out[4]);
 
 /* ---- operations of a thread ---- */
 
