@@ -197,6 +197,10 @@ static inline uint32_t min(uint32_t a, uint32_t b)
 {
     return a < b ? a : b;
 }
+static inline int max(int a, int b)
+{
+    return a > b ? a : b;
+}
 static inline uint32_t max(uint32_t a, uint32_t b)
 {
     return a > b ? a : b;
